@@ -1,0 +1,110 @@
+# kijil: one Makefile, one dependency graph. `make help` lists the targets.
+CONFIG  ?= release
+O       ?= build
+-include config.mk                      # local overrides; never committed
+
+CC      ?= cc
+CXX     ?= c++
+PKGS     = libxml-2.0 libpcre2-8 libzstd libarchive sqlite3 yaml-0.1 \
+           libbrotlidec uchardet simdjson
+# -fno-math-errno lets sqrt() be one instruction; arithmetic stays IEEE.
+DEFS     = -D_DEFAULT_SOURCE -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -I.
+STD      = -std=c17 $(DEFS)
+WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wwrite-strings -Wvla -Wformat=2 \
+           $(if $(WERROR),-Werror)
+CWARN    = $(WARN) -Wstrict-prototypes -Wmissing-prototypes
+OPT.release = -O2 -g -fno-math-errno
+OPT.debug   = -O0 -g3 -DKJ_DEBUG
+OPT.asan    = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+              -fno-sanitize-recover=all -DKJ_DEBUG
+OPT.tsan    = -O1 -g -fsanitize=thread -DKJ_DEBUG
+PKGCFLAGS := $(shell pkg-config --cflags $(PKGS))
+PKGLIBS   := $(shell pkg-config --libs $(PKGS))
+CFLAGS_ALL   = $(STD) $(CWARN) $(OPT.$(CONFIG)) -pthread $(PKGCFLAGS) $(CFLAGS)
+CXXFLAGS_ALL = -std=c++17 $(DEFS) $(WARN) $(OPT.$(CONFIG)) -pthread $(PKGCFLAGS) $(CXXFLAGS)
+LDFLAGS_ALL  = $(OPT.$(CONFIG)) -pthread $(LDFLAGS)
+LDLIBS_ALL   = $(PKGLIBS) -ldeflate -lz -lxxhash -lopenblas -lm $(LDLIBS)
+LINK         = $(CXX) $(LDFLAGS_ALL)
+
+B       := $(O)/$(CONFIG)
+
+# The rooms. A module may use base; classify and trainer also use nn; only
+# commands/ may use all (scripts/checksrc proves it).
+MODULES := base nn extract filter dedup classify tokenize manifests trainer
+DIRS    := $(MODULES) nn/cpu commands
+SRC     := $(sort $(wildcard $(DIRS:=/*.c)))
+CXXSRC  := $(sort $(wildcard $(DIRS:=/*.cc)))
+ASMSRC  := $(sort $(wildcard $(DIRS:=/*.S)))
+HDR     := $(sort $(wildcard $(DIRS:=/*.h)))
+TOP     := main.c stages.c
+
+objs     = $(patsubst %,$(B)/%.o,$(basename $(filter $(1)/%,$(SRC) $(CXXSRC) $(ASMSRC))))
+LIBS    := $(MODULES:%=$(B)/lib%.a)
+LIBOBJ  := $(foreach m,$(MODULES),$(call objs,$m))
+CMDOBJ  := $(call objs,commands) $(TOP:%.c=$(B)/%.o)
+
+# What a module's tests are linked with, in link order.
+uses    = $(1) $(if $(filter classify trainer,$(1)),nn) $(filter-out $(1),base)
+UNIT    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
+REPLAY  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
+
+all: $(B)/kijil kijil                      ## build the program (default)
+
+kijil: $(B)/kijil
+	@ln -sf $< $@
+$(B)/kijil: $(CMDOBJ) $(LIBS) $(B)/ldflags
+	$(LINK) -o $@ $(CMDOBJ) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
+
+define modlib
+$(B)/lib$(1).a: $(call objs,$(1))
+	@rm -f $$@; $(AR) rcs $$@ $$^
+$(B)/tests/unit/$(1)/%: $(B)/tests/unit/$(1)/%.o $(patsubst %,$(B)/lib%.a,$(call uses,$(1))) $(B)/ldflags
+	$(LINK) -o $$@ $$(filter %.o %.a,$$^) $(LDLIBS_ALL)
+endef
+$(foreach m,$(MODULES),$(eval $(call modlib,$m)))
+
+$(B)/%.o: %.c $(B)/cflags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(CFLAGS.$(*F)) -MMD -MP -c -o $@ $<
+$(B)/%.o: %.cc $(B)/cflags
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c -o $@ $<
+$(B)/%.o: %.S $(B)/cflags
+	@mkdir -p $(@D)
+	$(CC) $(DEFS) -MMD -MP -c -o $@ $<
+$(REPLAY): $(B)/tests/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(LIBS) $(B)/ldflags
+	$(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
+$(BENCH): $(B)/%: $(B)/%.o $(LIBS) $(B)/ldflags
+	$(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
+
+# Rebuild when a flag changes: each stamp is rewritten only if its text differs.
+FORCE:
+$(B)/cflags: FORCE  ; @mkdir -p $(@D); echo '$(CC) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' >$@
+$(B)/ldflags: FORCE ; @mkdir -p $(@D); echo '$(LINK) $(LDLIBS_ALL)' | cmp -s - $@ || echo '$(LINK) $(LDLIBS_ALL)' >$@
+
+tests: $(B)/kijil $(UNIT) $(REPLAY)        ## build all test programs
+check: tests                               ## unit tests, corpus replay, shell tests
+	@B=$(B) tests/run
+check-unit: $(UNIT) $(REPLAY)              ## unit tests and corpus replay only
+	@B=$(B) tests/run unit
+check-asan check-tsan:                     ## the same under sanitizers
+	$(MAKE) CONFIG=$(@:check-%=%) check
+hdr-check: $(HDR:%=$(B)/%.ok)              ## every header compiles alone
+$(B)/%.h.ok: %.h $(B)/cflags
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) -fsyntax-only -x c -include $< /dev/null && touch $@
+fuzz-%:                                    ## libFuzzer binary for one target (clang)
+	$(MAKE) CC=clang CXX=clang++ O=$(O)/fuzz CONFIG=debug \
+	    OPT.debug='-g -O1 -fsanitize=fuzzer-no-link,address,undefined -DKJ_DEBUG' fuzz-link-$*
+fuzz-link-%: $(B)/tests/fuzz/fuzz_%.o $(LIBS)
+	$(LINK) -fsanitize=fuzzer -o $(O)/fuzz_$* $< -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
+format:                                    ## clang-format in place
+	clang-format -i $(SRC) $(HDR) $(TOP) $(wildcard tests/*/*.[ch] tests/unit/*/*.[ch])
+clean:                                     ## remove build/
+	rm -rf $(O) kijil
+help:                                      ## this list
+	@awk -F':.*## ' '/^[a-z%-][a-z% -]*:.*## /{printf "  %-22s %s\n",$$1,$$2}' $(firstword $(MAKEFILE_LIST))
+.PHONY: all tests check check-unit check-asan check-tsan hdr-check format clean help FORCE
+.SECONDARY:
+-include $(LIBOBJ:.o=.d) $(CMDOBJ:.o=.d) $(UNIT:=.d) $(wildcard $(B)/tests/*/*.d)

@@ -1,0 +1,22 @@
+/* jsonl.h - documents from and to JSONL: the ordinary source and sink. */
+#ifndef KJ_BASE_JSONL_H
+#define KJ_BASE_JSONL_H
+
+#include "base/flow.h"
+
+struct kj_output;
+
+/* A source over files in the given order ("-" is standard input; n == 0 means
+ * standard input alone). Invalid lines become damaged documents with rule
+ * "input.invalid_json" and their file and offset; a file that cannot be opened
+ * is KJ_FAIL at once. The list is borrowed. */
+int kj_jsonl_source(struct kj_source *out, const char *const *files, size_t n,
+                    struct kj_err *err);
+
+/* A sink that writes kept documents to o (borrowed). */
+struct kj_sink kj_jsonl_sink(struct kj_output *o);
+
+/* A watch that writes documents that are out to o, with drop{}. */
+struct kj_watch kj_jsonl_rejects(struct kj_output *o);
+
+#endif

@@ -1,0 +1,81 @@
+/* stage.h - what every pipeline stage implements.
+ *
+ * A stage sees one batch of documents at a time and edits it in place. It may
+ * rewrite text (new bytes come from the batch's arena), add fields and
+ * signals, or mark a document as out with a rule as the reason. Documents that
+ * are out already are to be left alone (test kj_doc_kept). It must not reorder
+ * documents, print, or keep a pointer into the batch after run().
+ *
+ * cfg is filled from the option table, completed by open(), and read-only
+ * afterwards, but for survey(). Everything mutable is in state: one per
+ * worker, or exactly one if the stage is KJ_STAGE_SERIAL, which then sees the
+ * batches in stream order.
+ *
+ * survey() is for decisions that need the whole corpus (near duplicates, the
+ * best 10 %): it reads the corpus once or more before any run(), and leaves
+ * what it found in cfg. Its run() sees the same documents with the same
+ * serial numbers. What it decides may depend on content and ids only, never
+ * on serial numbers, threads or shards.
+ */
+#ifndef KJ_BASE_STAGE_H
+#define KJ_BASE_STAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/doc.h"
+#include "base/err.h"
+#include "base/opt.h"
+
+enum kj_stage_flags { KJ_STAGE_SERIAL = 1 << 0 };
+
+/* One rule of an opened stage, for the ledger, --list and the report. */
+struct kj_rule {
+    const char *name;  /* "gopher.min_words" */
+    const char *op;    /* what is dropped: "<", ">", "<=", ">=", or "" */
+    double threshold;  /* NAN where the rule has none */
+    const char *unit;  /* "words", "share of characters", ... */
+    const char *about; /* one line */
+};
+
+/* The corpus, given to survey(). */
+struct kj_corpus {
+    void *self;
+    unsigned threads;
+    int64_t memory;      /* bytes the survey may use */
+    uint64_t seed;
+    const char *tmp_dir; /* for its files; removed afterwards */
+    /* One pass over all documents (every shard), in order. work runs on
+     * workers concurrently (worker numbers from 0, below threads), collect in
+     * serial order on one thread; either may be NULL. */
+    int (*pass)(struct kj_corpus *c, void *ctx,
+                int (*work)(void *ctx, unsigned worker, struct kj_batch *b,
+                            struct kj_err *err),
+                int (*collect)(void *ctx, struct kj_batch *b, struct kj_err *err),
+                struct kj_err *err);
+};
+
+struct kj_stage {
+    const char *name;          /* "lid": command, recipe key and ledger key */
+    const char *about;         /* one line for help and man */
+    const struct kj_opt *opts; /* ends with a zero row */
+    unsigned flags;            /* enum kj_stage_flags */
+    size_t cfg_size, state_size; /* both arrive zeroed, cfg with its defaults */
+    int (*open)(void *cfg, struct kj_err *err);                 /* may be NULL */
+    int (*survey)(void *cfg, struct kj_corpus *c, struct kj_err *err); /* may be NULL */
+    int (*begin)(const void *cfg, void *state, struct kj_err *err); /* may be NULL */
+    int (*run)(const void *cfg, void *state, struct kj_batch *b, struct kj_err *err);
+    void (*end)(const void *cfg, void *state);                  /* may be NULL */
+    void (*close)(void *cfg);                                   /* may be NULL */
+    /* Rules with their thresholds, after open(); may be NULL. */
+    size_t (*rules)(const void *cfg, const struct kj_rule **out);
+    /* Options beyond the table in recipes: keys that open() does not see in
+     * opts (filter's inline rules). May be NULL. */
+    int (*yaml)(void *cfg, const struct kj_ynode *map, struct kj_err *err);
+};
+
+/* The table of stages, NULL-terminated, is in top-level stages.c. */
+extern const struct kj_stage *const kj_stages[];
+const struct kj_stage *kj_stage_find(const char *name);
+
+#endif

@@ -1,0 +1,59 @@
+/* commands.h - the commands' entry points and what they share.
+ *
+ * commands/ is the only room that may include every other, and the only one
+ * that prints. Each file cmd_NAME.c holds one command: it fills options,
+ * wires modules together, prints once, and returns the exit status
+ * (0 good, 1 failed, 2 usage, 3 done but input was damaged, 130 interrupted).
+ */
+#ifndef KJ_COMMANDS_H
+#define KJ_COMMANDS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/flow.h"
+#include "base/opt.h"
+
+#define KJ_VERSION "0.1.0"
+
+/* The table of commands, in main.c; ends with a zero row. */
+extern const struct kj_cmd kj_commands[];
+
+/* Options that every command takes. */
+struct kj_common {
+    const char *output; /* -o; NULL: standard output */
+    int64_t jobs;       /* resolved: >= 1 */
+    const char *ledger, *rejects;
+    const char *shard;  /* "i/n" as given */
+    unsigned shard_i, shard_n;
+    int64_t memory, seed, limit;
+    bool dry_run, force, resume, quiet, verbose;
+    int progress; /* 0 auto, 1 plain, 2 json, 3 never */
+};
+extern const struct kj_opt kj_common_opts[];
+
+/* Parse argv into the command's tables: cfgs[i] goes with cmd->opts[i].
+ * Defaults are set first. Handles --help itself. Returns -1 to go on, else
+ * the exit status to return. */
+int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *cfgs,
+                 struct kj_common *common, struct kj_strs *pos);
+
+/* Print "kijil NAME: error" once; the exit status for it. */
+int kj_cmd_fail(const struct kj_cmd *cmd, const struct kj_err *err);
+
+/* Set by the first SIGINT or SIGTERM after kj_cmd_signals(); a second kills. */
+extern atomic_bool kj_interrupted;
+void kj_cmd_signals(void);
+
+/* One stage as a filter from JSONL to JSONL: the command behind most rows. */
+int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv);
+
+/* The closing lines on stderr: version and command, documents, rules, speed. */
+void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,
+                    const struct kj_flow *f);
+
+int kj_cmd_help(const struct kj_cmd *cmd, int argc, char **argv);
+
+#endif

@@ -1,0 +1,16 @@
+/* stages.c - the table of stages: what can stand in a pipeline. */
+#include "base/stage.h"
+
+#include <string.h>
+
+const struct kj_stage *const kj_stages[] = {
+    NULL,
+};
+
+const struct kj_stage *kj_stage_find(const char *name)
+{
+    for (size_t i = 0; kj_stages[i]; i++)
+        if (strcmp(kj_stages[i]->name, name) == 0)
+            return kj_stages[i];
+    return NULL;
+}
