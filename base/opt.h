@@ -97,7 +97,8 @@ void kj_opt_help(const struct kj_cmd *cmd, struct kj_buf *out);
 void kj_opt_man(const struct kj_cmd *cmd, const char *version, struct kj_buf *out);
 /* Every command with its options, as lines "kijil NAME --a --b ..."; shell is
  * "bash", "zsh" or "fish": a script to be sourced. */
-int kj_opt_completion(const struct kj_cmd *cmds, const char *shell, struct kj_buf *out);
+int kj_opt_completion(const struct kj_cmd *const *cmds, const char *shell,
+                      struct kj_buf *out);
 /* key: value lines of the resolved configuration, for --dry-run and the ledger. */
 void kj_opt_dump(const struct kj_opt *opts, const void *cfg, struct kj_buf *out);
 

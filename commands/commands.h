@@ -18,8 +18,9 @@
 
 #define KJ_VERSION "0.1.0"
 
-/* The table of commands, in main.c; ends with a zero row. */
-extern const struct kj_cmd kj_commands[];
+/* The table of commands, in main.c, ended by NULL. Each row is defined in its
+ * own cmd_NAME.c as `const struct kj_cmd kj_cmd_NAME`; group rows are in main.c. */
+extern const struct kj_cmd *const kj_commands[];
 
 /* Options that every command takes. */
 struct kj_common {
