@@ -1,0 +1,60 @@
+/* main.c - the table of commands: the table of contents of the program. */
+#include "commands/commands.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GROUP(heading)                                                         \
+    &(const struct kj_cmd)                                                     \
+    {                                                                          \
+        .group = (heading)                                                     \
+    }
+
+/* Rows stand in the order in which data flows. */
+const struct kj_cmd *const kj_commands[] = {
+    GROUP("Curation"),
+
+    GROUP("Looking"),
+
+    GROUP("Models"),
+
+    GROUP("Help"),
+
+    NULL,
+};
+
+static int list_commands(FILE *to)
+{
+    fprintf(to, "kijil " KJ_VERSION " - from web archives to a trained model\n\n"
+                "usage: kijil COMMAND [OPTION...] [FILE...]\n");
+    for (size_t i = 0; kj_commands[i]; i++) {
+        const struct kj_cmd *c = kj_commands[i];
+        if (c->group)
+            fprintf(to, "\n%s\n", c->group);
+        else
+            fprintf(to, "  %-12s %s\n", c->name, c->about);
+    }
+    fprintf(to, "\nkijil help COMMAND explains one; kijil --version tells the version.\n");
+    return to == stderr ? 2 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2)
+        return list_commands(stderr);
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        (strcmp(name, "help") == 0 && argc == 2))
+        return list_commands(stdout);
+    if (strcmp(name, "--version") == 0) {
+        printf("kijil " KJ_VERSION "\n");
+        return 0;
+    }
+    for (size_t i = 0; kj_commands[i]; i++)
+        if (kj_commands[i]->name && strcmp(kj_commands[i]->name, name) == 0)
+            return kj_commands[i]->run(kj_commands[i], argc - 1, argv + 1);
+    fprintf(stderr, "kijil: there is no command '%s'; kijil --help lists them\n", name);
+    return 2;
+}
