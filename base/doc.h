@@ -45,8 +45,8 @@ struct kj_verdict {
     int stage;        /* index in the running flow; -1 = kept */
     const char *rule; /* "gopher.min_words"; static, or lives as long as the stage */
     double value, threshold; /* NAN where the rule has none */
-    bool damaged;     /* a fault of the input, not a decision: exit status 3 */
-    const char *note; /* for damage: what was wrong; else NULL */
+    bool damaged;            /* a fault of the input, not a decision: exit status 3 */
+    const char *note;        /* for damage: what was wrong; else NULL */
 };
 
 /* Where a document lies in an archive. */
@@ -86,12 +86,12 @@ struct kj_batch {
     struct kj_arena arena;
     struct kj_doc *docs; /* owned; grows with kj_batch_add */
     size_t n, cap;
-    uint64_t serial;     /* number of this batch */
-    struct kj_buf in;    /* the source's undecoded bytes */
-    struct kj_buf out;   /* the sink's encoded bytes */
-    struct kj_pos next;  /* filled by the source */
-    uint64_t bytes_in;   /* stored or raw bytes that went into it */
-    void *aux;           /* for one stage or sink at a time */
+    uint64_t serial;      /* number of this batch */
+    struct kj_buf in;     /* the source's undecoded bytes */
+    struct kj_buf out;    /* the sink's encoded bytes */
+    struct kj_pos next;   /* filled by the source */
+    uint64_t bytes_in;    /* stored or raw bytes that went into it */
+    void *aux;            /* for one stage or sink at a time */
     struct kj_json *json; /* a parser for whoever works on the batch */
 };
 
@@ -121,10 +121,12 @@ int kj_doc_write(const struct kj_doc *d, const char *stage_name, bool with_drop,
 void kj_doc_content_id(struct kj_doc *d, struct kj_arena *a);
 /* Record a measured value; a second one of the same name replaces the first.
  * The name is borrowed. */
-void kj_doc_signal(struct kj_doc *d, struct kj_arena *a, const char *name, double value);
+void kj_doc_signal(struct kj_doc *d, struct kj_arena *a, const char *name,
+                   double value);
 double kj_doc_signal_get(const struct kj_doc *d, const char *name); /* NAN absent */
 /* Set an unknown field to raw JSON (borrowed: static or in the arena). */
-void kj_doc_set(struct kj_doc *d, struct kj_arena *a, const char *key, struct kj_str json);
+void kj_doc_set(struct kj_doc *d, struct kj_arena *a, const char *key,
+                struct kj_str json);
 /* Its raw JSON, or {NULL,0}. */
 struct kj_str kj_doc_get(const struct kj_doc *d, const char *key);
 /* The field as a number: known numeric fields and unknown ones; NAN absent. */

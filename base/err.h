@@ -35,9 +35,9 @@ struct kj_err {
 };
 
 /* An error object with nothing in it. */
-#define KJ_ERR_INIT                                                            \
-    {                                                                          \
-        .rc = KJ_OK, .pos = -1                                                 \
+#define KJ_ERR_INIT                                                                    \
+    {                                                                                  \
+        .rc = KJ_OK, .pos = -1                                                         \
     }
 
 void kj_err_reset(struct kj_err *e);

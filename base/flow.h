@@ -82,12 +82,12 @@ struct kj_flow {
     const atomic_bool *stop;
 
     /* results */
-    uint64_t docs_in;    /* given by the source, of this shard */
-    uint64_t damaged;    /* among them */
+    uint64_t docs_in; /* given by the source, of this shard */
+    uint64_t damaged; /* among them */
     uint64_t docs_kept, bytes_kept;
-    uint64_t bytes_in;   /* stored bytes read */
-    uint64_t text_in;    /* bytes of text (or raw record) in */
-    double wall, cpu;    /* seconds */
+    uint64_t bytes_in;               /* stored bytes read */
+    uint64_t text_in;                /* bytes of text (or raw record) in */
+    double wall, cpu;                /* seconds */
     struct kj_tally *source_tallies; /* damage found by the source itself */
     size_t n_source_tallies;
 };
@@ -104,9 +104,10 @@ struct kj_corpus_inputs {
     int (*reopen)(void *self, struct kj_source *out, struct kj_err *err);
     void *self;
 };
-int kj_corpus_pass(struct kj_corpus *c, void *ctx,
-                   int (*work)(void *, unsigned, struct kj_batch *, struct kj_err *),
-                   int (*collect)(void *, struct kj_batch *, struct kj_err *),
-                   struct kj_err *err); /* for kj_corpus.pass; self is kj_corpus_inputs */
+int kj_corpus_pass(
+    struct kj_corpus *c, void *ctx,
+    int (*work)(void *, unsigned, struct kj_batch *, struct kj_err *),
+    int (*collect)(void *, struct kj_batch *, struct kj_err *),
+    struct kj_err *err); /* for kj_corpus.pass; self is kj_corpus_inputs */
 
 #endif

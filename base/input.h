@@ -33,11 +33,11 @@ struct kj_input;
 struct kj_chunk {
     const char *p;
     size_t n;
-    int64_t member;  /* offset of its member in the stored file; for plain
+    int64_t member;    /* offset of its member in the stored file; for plain
                         files the offset of p itself */
-    int64_t at;      /* offset of p in the member's decoded bytes (plain: 0) */
-    bool last;       /* the member ends behind this chunk */
-    int64_t stored;  /* with last: stored length of the member (plain: n) */
+    int64_t at;        /* offset of p in the member's decoded bytes (plain: 0) */
+    bool last;         /* the member ends behind this chunk */
+    int64_t stored;    /* with last: stored length of the member (plain: n) */
     const char *entry; /* name inside a tar or zip, else NULL */
 };
 

@@ -54,8 +54,8 @@ void kj_json_free(struct kj_json *j);
 
 /* Parse one value that fills [p,n) but for white space. KJ_BAD_RECORD with the
  * reason when it is not valid JSON. */
-int kj_json_parse(struct kj_json *j, const char *p, size_t n, const struct kj_jval **root,
-                  struct kj_err *err);
+int kj_json_parse(struct kj_json *j, const char *p, size_t n,
+                  const struct kj_jval **root, struct kj_err *err);
 /* Read and parse a whole file (at most max bytes). KJ_FAIL on any fault. */
 int kj_json_load(struct kj_json *j, const char *path, size_t max,
                  const struct kj_jval **root, struct kj_err *err);

@@ -24,7 +24,8 @@ enum kj_opt_kind {
     KJ_OPT_FLAG = 1, /* bool: --x, --no-x; in recipes true/false */
     KJ_OPT_INT,      /* int64_t */
     KJ_OPT_SIZE,     /* int64_t, takes K M G T */
-    KJ_OPT_REAL,     /* double; "nan" is refused; a trailing % divides by 100 */
+    KJ_OPT_REAL,     /* double; a trailing % divides by 100; default "nan" means
+                        "not given", which a user cannot type */
     KJ_OPT_STR,      /* const char *: borrowed from argv or the recipe tree */
     KJ_OPT_LIST,     /* struct kj_strs: repeatable and comma-separated */
     KJ_OPT_ENUM      /* int: index into the words of arg, "a|b|c" */
@@ -69,7 +70,8 @@ int kj_opt_parse(const struct kj_optset *sets, int argc, char **argv,
                  struct kj_strs *pos, bool *help, struct kj_err *err);
 
 /* Set one option from a word: `value` NULL is a flag's bare form. */
-int kj_opt_set(const struct kj_opt *o, void *cfg, const char *value, struct kj_err *err);
+int kj_opt_set(const struct kj_opt *o, void *cfg, const char *value,
+               struct kj_err *err);
 
 /* Set options from the mapping `map` of a recipe. Unknown keys are KJ_USAGE
  * with the line. Keys in `skip` (NULL-terminated, may be NULL) are left to

@@ -42,7 +42,7 @@ struct kj_rule {
 struct kj_corpus {
     void *self;
     unsigned threads;
-    int64_t memory;      /* bytes the survey may use */
+    int64_t memory; /* bytes the survey may use */
     uint64_t seed;
     const char *tmp_dir; /* for its files; removed afterwards */
     /* One pass over all documents (every shard), in order. work runs on
@@ -56,17 +56,17 @@ struct kj_corpus {
 };
 
 struct kj_stage {
-    const char *name;          /* "lid": command, recipe key and ledger key */
-    const char *about;         /* one line for help and man */
-    const struct kj_opt *opts; /* ends with a zero row */
-    unsigned flags;            /* enum kj_stage_flags */
+    const char *name;            /* "lid": command, recipe key and ledger key */
+    const char *about;           /* one line for help and man */
+    const struct kj_opt *opts;   /* ends with a zero row */
+    unsigned flags;              /* enum kj_stage_flags */
     size_t cfg_size, state_size; /* both arrive zeroed, cfg with its defaults */
-    int (*open)(void *cfg, struct kj_err *err);                 /* may be NULL */
+    int (*open)(void *cfg, struct kj_err *err);                        /* may be NULL */
     int (*survey)(void *cfg, struct kj_corpus *c, struct kj_err *err); /* may be NULL */
-    int (*begin)(const void *cfg, void *state, struct kj_err *err); /* may be NULL */
+    int (*begin)(const void *cfg, void *state, struct kj_err *err);    /* may be NULL */
     int (*run)(const void *cfg, void *state, struct kj_batch *b, struct kj_err *err);
-    void (*end)(const void *cfg, void *state);                  /* may be NULL */
-    void (*close)(void *cfg);                                   /* may be NULL */
+    void (*end)(const void *cfg, void *state); /* may be NULL */
+    void (*close)(void *cfg);                  /* may be NULL */
     /* Rules with their thresholds, after open(); may be NULL. */
     size_t (*rules)(const void *cfg, const struct kj_rule **out);
     /* Options beyond the table in recipes: keys that open() does not see in

@@ -15,10 +15,36 @@
 
 /* General categories, in the order of the tables. */
 enum kj_gc {
-    KJ_GC_CN, KJ_GC_LU, KJ_GC_LL, KJ_GC_LT, KJ_GC_LM, KJ_GC_LO, KJ_GC_MN, KJ_GC_MC,
-    KJ_GC_ME, KJ_GC_ND, KJ_GC_NL, KJ_GC_NO, KJ_GC_PC, KJ_GC_PD, KJ_GC_PS, KJ_GC_PE,
-    KJ_GC_PI, KJ_GC_PF, KJ_GC_PO, KJ_GC_SM, KJ_GC_SC, KJ_GC_SK, KJ_GC_SO, KJ_GC_ZS,
-    KJ_GC_ZL, KJ_GC_ZP, KJ_GC_CC, KJ_GC_CF, KJ_GC_CS, KJ_GC_CO
+    KJ_GC_CN,
+    KJ_GC_LU,
+    KJ_GC_LL,
+    KJ_GC_LT,
+    KJ_GC_LM,
+    KJ_GC_LO,
+    KJ_GC_MN,
+    KJ_GC_MC,
+    KJ_GC_ME,
+    KJ_GC_ND,
+    KJ_GC_NL,
+    KJ_GC_NO,
+    KJ_GC_PC,
+    KJ_GC_PD,
+    KJ_GC_PS,
+    KJ_GC_PE,
+    KJ_GC_PI,
+    KJ_GC_PF,
+    KJ_GC_PO,
+    KJ_GC_SM,
+    KJ_GC_SC,
+    KJ_GC_SK,
+    KJ_GC_SO,
+    KJ_GC_ZS,
+    KJ_GC_ZL,
+    KJ_GC_ZP,
+    KJ_GC_CC,
+    KJ_GC_CF,
+    KJ_GC_CS,
+    KJ_GC_CO
 };
 
 enum kj_gc kj_uni_category(uint32_t c);
@@ -43,10 +69,10 @@ static inline bool kj_uni_punct(uint32_t c) /* \p{P} */
 {
     return kj_uni_in(c, KJ_GC_PC, KJ_GC_PO);
 }
-bool kj_uni_space(uint32_t c); /* White_Space property = \s of Rust and PCRE2 UCP */
+bool kj_uni_space(uint32_t c);    /* White_Space property = \s of Rust and PCRE2 UCP */
 bool kj_uni_py_space(uint32_t c); /* Python's str.isspace (also 0x1C..0x1F) */
-bool kj_uni_alnum(uint32_t c); /* Python's str.isalnum: L*, Nd, digit, numeric */
-bool kj_uni_alpha(uint32_t c); /* Python's str.isalpha: L* */
+bool kj_uni_alnum(uint32_t c);    /* Python's str.isalnum: L*, Nd, digit, numeric */
+bool kj_uni_alpha(uint32_t c);    /* Python's str.isalpha: L* */
 
 /* Simple case mappings (one code point to one). */
 uint32_t kj_uni_lower(uint32_t c);

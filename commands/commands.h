@@ -27,7 +27,7 @@ struct kj_common {
     const char *output; /* -o; NULL: standard output */
     int64_t jobs;       /* resolved: >= 1 */
     const char *ledger, *rejects;
-    const char *shard;  /* "i/n" as given */
+    const char *shard; /* "i/n" as given */
     unsigned shard_i, shard_n;
     int64_t memory, seed, limit;
     bool dry_run, force, resume, quiet, verbose;
