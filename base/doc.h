@@ -40,9 +40,12 @@ struct kj_signal {
     double value;
 };
 
+/* Who decided, when it was no stage. */
+enum { KJ_BY_NONE = -1, KJ_BY_SOURCE = -2 };
+
 /* Why a document is out. */
 struct kj_verdict {
-    int stage;        /* index in the running flow; -1 = kept */
+    int stage;        /* index in the running flow, set by it; or KJ_BY_... */
     const char *rule; /* "gopher.min_words"; static, or lives as long as the stage */
     double value, threshold; /* NAN where the rule has none */
     bool damaged;            /* a fault of the input, not a decision: exit status 3 */

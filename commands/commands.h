@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "base/flow.h"
@@ -44,6 +45,26 @@ int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *c
 /* Print "kijil NAME: error" once; the exit status for it. */
 int kj_cmd_fail(const struct kj_cmd *cmd, const struct kj_err *err);
 
+/* 0, 3 when documents were damaged, 130 after an interrupt. */
+int kj_cmd_status(const struct kj_flow *f);
+
+/* The --help text. Returns 0. */
+int kj_cmd_help(const struct kj_cmd *cmd, FILE *to);
+
+/* Progress on stderr, as a watch of a flow. */
+struct kj_progress {
+    const char *name;
+    const struct kj_common *common;
+    double start, last;
+    bool shown;
+};
+bool kj_progress_wanted(const struct kj_common *c);
+struct kj_watch kj_progress_watch(struct kj_progress *p, const char *name,
+                                  const struct kj_common *c);
+
+/* "1.23 s wall, 2.34 s CPU, 56 MB peak memory" */
+void kj_cmd_usage_line(double wall, double cpu);
+
 /* Set by the first SIGINT or SIGTERM after kj_cmd_signals(); a second kills. */
 extern atomic_bool kj_interrupted;
 void kj_cmd_signals(void);
@@ -54,7 +75,5 @@ int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv);
 /* The closing lines on stderr: version and command, documents, rules, speed. */
 void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,
                     const struct kj_flow *f);
-
-int kj_cmd_help(const struct kj_cmd *cmd, int argc, char **argv);
 
 #endif

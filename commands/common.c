@@ -1,0 +1,285 @@
+/* common.c - what the commands share: options, errors, signals, progress, the
+ * closing summary, and opening inputs so that they can be read twice. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "commands/commands.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define F(x) offsetof(struct kj_common, x)
+const struct kj_opt kj_common_opts[] = {
+    {"output", 'o', KJ_OPT_STR, F(output), "FILE",
+     "where the result goes; .zst and .gz compress", 0, 0, 0},
+    {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
+     "threads; 0: as many as processors are allowed", "0", 0, 1024},
+    {"ledger", 0, KJ_OPT_STR, F(ledger), "FILE",
+     "append counts, decisions and signals to this SQLite file", 0, 0, 0},
+    {"rejects", 0, KJ_OPT_STR, F(rejects), "FILE",
+     "keep dropped and damaged documents here, with the reason", 0, 0, 0},
+    {"shard", 0, KJ_OPT_STR, F(shard), "I/N",
+     "only documents of shard I of N (by id, so N never changes the result)", 0, 0, 0},
+    {"memory", 0, KJ_OPT_SIZE, F(memory), "SIZE",
+     "memory that corpus-wide steps may use", "4G", 1 << 20, 0x1p60},
+    {"seed", 0, KJ_OPT_INT, F(seed), "N", "seed of everything random", "1", 0, 0x1p53},
+    {"limit", 0, KJ_OPT_INT, F(limit), "N", "stop after N documents; 0: all", "0", 0,
+     0x1p53},
+    {"dry_run", 0, KJ_OPT_FLAG, F(dry_run), 0,
+     "print the resolved configuration and stop", 0, 0, 0},
+    {"force", 0, KJ_OPT_FLAG, F(force), 0, "start over where output exists already", 0,
+     0, 0},
+    {"progress", 0, KJ_OPT_ENUM, F(progress), "auto|plain|json|never",
+     "progress on stderr; auto: on a terminal only", "auto", 0, 0},
+    {"quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no summary at the end", 0, 0, 0},
+    {"verbose", 'v', KJ_OPT_FLAG, F(verbose), 0,
+     "every rule in the summary, not only the ten that drop most", 0, 0, 0},
+    {0},
+};
+#undef F
+
+atomic_bool kj_interrupted;
+
+static void on_signal(int sig)
+{
+    if (atomic_exchange(&kj_interrupted, true)) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+}
+
+void kj_cmd_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+}
+
+static int usage(const struct kj_cmd *cmd, const struct kj_err *err)
+{
+    char text[1024];
+    fprintf(stderr, "kijil %s: %s\nusage: kijil %s %s\n", cmd->name,
+            kj_err_text(err, text, sizeof text), cmd->name,
+            cmd->synopsis ? cmd->synopsis : "");
+    return 2;
+}
+
+int kj_cmd_fail(const struct kj_cmd *cmd, const struct kj_err *err)
+{
+    char text[1024];
+    fflush(stdout);
+    fprintf(stderr, "kijil %s: %s\n", cmd->name, kj_err_text(err, text, sizeof text));
+    return err->rc == KJ_USAGE ? 2 : 1;
+}
+
+/* "i/n" with 0 <= i < n. */
+static int parse_shard(struct kj_common *c, struct kj_err *err)
+{
+    c->shard_i = 0;
+    c->shard_n = 1;
+    if (!c->shard)
+        return KJ_OK;
+    char tail;
+    if (sscanf(c->shard, "%u/%u%c", &c->shard_i, &c->shard_n, &tail) != 2 ||
+        c->shard_i >= c->shard_n || c->shard[0] == '-')
+        return kj_err_set(err, KJ_USAGE, "shard is I/N with I from 0 to N-1, not '%s'",
+                          c->shard);
+    return KJ_OK;
+}
+
+static int64_t allowed_cpus(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef CPU_COUNT
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        n = CPU_COUNT(&set);
+#endif
+    return n > 0 ? n : 1;
+}
+
+int kj_cmd_help(const struct kj_cmd *cmd, FILE *to)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 20);
+    kj_opt_help(cmd, &b);
+    fwrite(b.p, 1, b.n, to);
+    kj_buf_release(&b);
+    return 0;
+}
+
+int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *cfgs,
+                 struct kj_common *common, struct kj_strs *pos)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_optset sets[8] = {{0}};
+    bool help = false;
+    int rc = KJ_OK;
+    memset(common, 0, sizeof *common);
+    for (size_t i = 0; cmd->opts && cmd->opts[i] && i + 1 < 8 && rc == KJ_OK; i++) {
+        sets[i] = (struct kj_optset){
+            cmd->opts[i], cmd->opts[i] == kj_common_opts ? (void *)common : cfgs[i]};
+        rc = kj_opt_defaults(sets[i].opts, sets[i].cfg, &err);
+    }
+    if (rc == KJ_OK)
+        rc = kj_opt_parse(sets, argc, argv, pos, &help, &err);
+    if (help)
+        return kj_cmd_help(cmd, stdout);
+    if (rc == KJ_OK)
+        rc = parse_shard(common, &err);
+    if (rc)
+        return usage(cmd, &err);
+    if (!common->jobs)
+        common->jobs = allowed_cpus();
+    return -1;
+}
+
+/* ---- progress: one line on stderr that is rewritten, or lines ---- */
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+bool kj_progress_wanted(const struct kj_common *c)
+{
+    return c->progress == 1 || c->progress == 2 ||
+           (c->progress == 0 && !c->quiet && isatty(STDERR_FILENO));
+}
+
+static int progress_batch(void *self, const struct kj_flow *f, const struct kj_batch *b,
+                          struct kj_err *err)
+{
+    struct kj_progress *p = self;
+    (void)b;
+    (void)err;
+    double t = seconds();
+    bool tty = p->common->progress == 0;
+    if (p->start == 0)
+        p->start = p->last = t;
+    if (t - p->last < (tty ? 0.2 : 2.0))
+        return KJ_OK;
+    p->last = t;
+    double share = f->source.progress ? f->source.progress(f->source.self) : NAN;
+    double mb = (double)f->bytes_in / 1e6, rate = mb / (t - p->start + 1e-9);
+    if (p->common->progress == 2) {
+        fprintf(stderr,
+                "{\"command\":\"%s\",\"share\":%.4f,\"documents\":%llu,\"kept\":%llu,"
+                "\"mb\":%.1f,\"mb_per_s\":%.2f}\n",
+                p->name, isnan(share) ? 0 : share, (unsigned long long)f->docs_in,
+                (unsigned long long)f->docs_kept, mb, rate);
+        return KJ_OK;
+    }
+    fprintf(stderr, "%skijil %s: ", tty ? "\r" : "", p->name);
+    if (!isnan(share) && share > 0)
+        fprintf(stderr, "%3.0f %% ", 100 * share);
+    fprintf(stderr, "%llu documents, %llu kept, %.1f MB/s%s",
+            (unsigned long long)f->docs_in, (unsigned long long)f->docs_kept, rate,
+            tty ? "\033[K" : "\n");
+    fflush(stderr);
+    p->shown = tty;
+    return KJ_OK;
+}
+
+static int progress_end(void *self, const struct kj_flow *f, struct kj_err *err)
+{
+    struct kj_progress *p = self;
+    (void)f;
+    (void)err;
+    if (p->shown)
+        fprintf(stderr, "\r\033[K");
+    return KJ_OK;
+}
+
+struct kj_watch kj_progress_watch(struct kj_progress *p, const char *name,
+                                  const struct kj_common *c)
+{
+    *p = (struct kj_progress){.name = name, .common = c};
+    return (struct kj_watch){p, NULL, progress_batch, progress_end};
+}
+
+/* ---- the closing lines ---- */
+
+struct line {
+    const char *rule;
+    uint64_t docs;
+    bool damaged;
+};
+
+static int by_docs(const void *a, const void *b)
+{
+    const struct line *x = a, *y = b;
+    if (x->docs != y->docs)
+        return x->docs < y->docs ? 1 : -1;
+    return strcmp(x->rule, y->rule);
+}
+
+static void summary_rules(const struct kj_common *c, const struct kj_flow *f)
+{
+    size_t n = f->n_source_tallies, k = 0;
+    for (size_t i = 0; i < f->n_steps; i++)
+        n += f->steps[i].n_tallies;
+    struct line *l = kj_xcalloc(n, sizeof *l);
+    for (size_t i = 0; i < f->n_source_tallies; i++)
+        l[k++] = (struct line){f->source_tallies[i].rule, f->source_tallies[i].docs,
+                               f->source_tallies[i].damaged};
+    for (size_t i = 0; i < f->n_steps; i++)
+        for (size_t t = 0; t < f->steps[i].n_tallies; t++)
+            l[k++] =
+                (struct line){f->steps[i].tallies[t].rule, f->steps[i].tallies[t].docs,
+                              f->steps[i].tallies[t].damaged};
+    qsort(l, n, sizeof *l, by_docs);
+    for (size_t i = 0; i < n && (c->verbose || i < 10); i++)
+        fprintf(stderr, "  %-34s %10llu%s\n", l[i].rule, (unsigned long long)l[i].docs,
+                l[i].damaged ? "  damaged" : "");
+    if (!c->verbose && n > 10)
+        fprintf(stderr, "  ... and %zu more rules (-v shows all)\n", n - 10);
+    free(l);
+}
+
+void kj_cmd_usage_line(double wall, double cpu)
+{
+    struct rusage ru;
+    getrusage(RUSAGE_SELF, &ru);
+    fprintf(stderr, "%.2f s wall, %.2f s CPU, %.0f MB peak memory\n", wall, cpu,
+            (double)ru.ru_maxrss / 1024);
+}
+
+void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,
+                    const struct kj_flow *f)
+{
+    if (c->quiet)
+        return;
+    double s = f->wall > 0 ? f->wall : 1e-9;
+    fprintf(stderr, "kijil " KJ_VERSION " %s: %llu documents in, %llu kept (%.1f %%)\n",
+            cmd->name, (unsigned long long)f->docs_in, (unsigned long long)f->docs_kept,
+            f->docs_in ? 100.0 * (double)f->docs_kept / (double)f->docs_in : 100.0);
+    summary_rules(c, f);
+    fprintf(stderr, "%.1f MB in at %.1f MB/s, %.0f documents/s; ",
+            (double)f->bytes_in / 1e6, (double)f->bytes_in / 1e6 / s,
+            (double)f->docs_in / s);
+    kj_cmd_usage_line(f->wall, f->cpu);
+    if (f->damaged)
+        fprintf(stderr,
+                "%llu damaged inputs were stepped over; --rejects FILE keeps them with "
+                "file and offset\n",
+                (unsigned long long)f->damaged);
+}
+
+int kj_cmd_status(const struct kj_flow *f)
+{
+    if (atomic_load(&kj_interrupted))
+        return 130;
+    return f->damaged ? 3 : 0;
+}
