@@ -28,6 +28,11 @@ LINK         = $(CXX) $(LDFLAGS_ALL)
 
 B       := $(O)/$(CONFIG)
 
+# Vector code wants the compiler to vectorise loops and to fuse a*b+c.
+CFLAGS.kern_base   = $(if $(filter release,$(CONFIG)),-O3) -ffp-contract=fast
+CFLAGS.kern_avx2   = $(CFLAGS.kern_base)
+CFLAGS.kern_avx512 = $(CFLAGS.kern_base)
+
 # The rooms. A module may use base; classify and trainer also use nn; only
 # commands/ may use all (scripts/checksrc proves it).
 MODULES := base nn extract filter dedup classify tokenize manifests trainer

@@ -1,0 +1,101 @@
+/* arith.h - the arithmetic of one element, shared by all back ends.
+ *
+ * Plain float32 expressions without branches, so that C compilers turn loops
+ * over them into vector code and CUDA kernels can call them. Nothing here
+ * allocates, loops or sums; the order of sums is the back end's affair.
+ */
+#ifndef KJ_NN_ARITH_H
+#define KJ_NN_ARITH_H
+
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define KJ_ARITH __host__ __device__ static inline
+#else
+#define KJ_ARITH static inline
+#endif
+
+/* e^x within 2 units in the last place for |x| < 87; below it is at least
+ * 1e-38 and above at most 2e38, never infinite. NaN stays NaN. x = k ln 2 + r
+ * with |r| <= ln2/2, and e^r by its Taylor polynomial. k is found by adding
+ * 1.5 * 2^23, which leaves it in the low bits of the sum. */
+KJ_ARITH float kj_exp(float x)
+{
+    union {
+        float f;
+        uint32_t u;
+    } k, s;
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    k.f = x * 1.44269504f + 12582912.0f;
+    float n = k.f - 12582912.0f;
+    float r = x - n * 0.693145752f;
+    r = r - n * 1.42860677e-6f;
+    float p = 1.98412698e-4f;
+    p = p * r + 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    s.u = (k.u - 0x4B400000u + 127u) << 23;
+    return p * s.f;
+}
+
+KJ_ARITH float kj_sigmoid(float x)
+{
+    return 1.0f / (1.0f + kj_exp(-x));
+}
+
+/* silu(g) * u and its derivatives times dh */
+KJ_ARITH float kj_swiglu(float g, float u)
+{
+    return g * kj_sigmoid(g) * u;
+}
+KJ_ARITH float kj_swiglu_dg(float g, float u, float dh)
+{
+    float s = kj_sigmoid(g);
+    return dh * u * s * (1.0f + g * (1.0f - s));
+}
+KJ_ARITH float kj_swiglu_du(float g, float dh)
+{
+    return dh * g * kj_sigmoid(g);
+}
+
+/* RMSNorm: gradient by the input, given r = (mean x^2 + eps)^-1/2 and
+ * c = r^3 / H * sum(w dy x) */
+KJ_ARITH float kj_norm_dx(float dy, float w, float x, float r, float c)
+{
+    return r * (w * dy) - x * c;
+}
+
+/* Rotary: first and second of a pair */
+KJ_ARITH float kj_rope_a(float a, float b, float c, float s)
+{
+    return a * c - b * s;
+}
+KJ_ARITH float kj_rope_b(float a, float b, float c, float s)
+{
+    return b * c + a * s;
+}
+
+/* Logits' gradient but for the one-hot part; p is the softmax, c = 1 + 2 zeta
+ * lse */
+KJ_ARITH float kj_ce_dz(float p, float c, float scale)
+{
+    return scale * (p * c);
+}
+
+/* AdamW. sqrt is given as an argument's value by the caller's own function. */
+KJ_ARITH float kj_ema(float old, float x, float beta)
+{
+    return beta * old + (1.0f - beta) * x;
+}
+KJ_ARITH float kj_adamw_w(float w, float m, float root, float lr, float eps,
+                          float decay, float fix1)
+{
+    return w * (1.0f - decay) - lr * (m * fix1) / (root + eps);
+}
+
+#endif

@@ -1,0 +1,207 @@
+/* backend.h - the compute door: what a device must be able to do so that a
+ * model can be trained and run on it.
+ *
+ * A back end is a table of operations, each with its forward and its backward.
+ * Callers hold opaque tensors (memory of the device) and describe operands as
+ * struct kj_mat: rows of a tensor that start at an element and lie `stride`
+ * elements apart, so that slices of fused matrices need no copies. Shapes are
+ * arguments of the operation; tensors only know their number of elements.
+ *
+ * Operations do not return errors. A device may run them later than the call;
+ * the first fault (no memory, a failed launch) is kept with the operation's
+ * name and shape, later calls do nothing, and sync() reports it. So a caller
+ * looks once per step.
+ *
+ * Results do not depend on the number of threads: work is cut by shape alone,
+ * and every sum has a fixed order. Two machines with different processors (or
+ * BLAS libraries) may differ in the last bits.
+ *
+ * Element arithmetic is in nn/arith.h, which every back end compiles.
+ * nn/selftest.h checks any back end against float64 and finite differences.
+ *
+ * Thread-safety: one thread drives a back end at a time.
+ */
+#ifndef KJ_NN_BACKEND_H
+#define KJ_NN_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum kj_dtype { KJ_F32 = 1, KJ_I32 };
+
+struct kj_tensor; /* memory of a device; opaque */
+struct kj_ops;
+
+struct kj_backend {
+    const struct kj_ops *ops;
+    struct kj_err fault; /* first fault since the last sync() */
+    unsigned threads;
+    int64_t bytes; /* device memory held by tensors now */
+    int64_t peak;  /* and at most so far */
+};
+
+/* Rows of a tensor: row i begins at element at + i * stride. For vectors the
+ * stride is not looked at. t == NULL is "none" where an operand is optional. */
+struct kj_mat {
+    struct kj_tensor *t;
+    size_t at, stride;
+};
+
+static inline struct kj_mat kj_mat(struct kj_tensor *t, size_t at, size_t stride)
+{
+    struct kj_mat m = {t, at, stride};
+    return m;
+}
+#define KJ_MAT_NONE ((struct kj_mat){NULL, 0, 0})
+
+enum kj_mm_flags {
+    KJ_MM_TA = 1 << 0, /* A is stored transposed: k rows of m */
+    KJ_MM_TB = 1 << 1, /* B is stored transposed: n rows of k */
+    KJ_MM_ADD = 1 << 2 /* add to C instead of replacing it */
+};
+
+/* Causal attention over segments (documents). Segment i has the queries
+ * cu_q[i] .. cu_q[i+1]-1 and the keys cu_k[i] .. cu_k[i+1]-1 (row numbers of
+ * q/o and of k/v); its last query sees all of its keys, the one before all but
+ * one, and so on. In training the two lists are the same; in generation the
+ * queries are the last rows of a longer cache. Nothing of size T x T is ever
+ * stored. Query head h reads key head h / (heads / kv_heads). */
+struct kj_attn {
+    struct kj_mat q, k, v, o; /* rows of heads*dim, kv_heads*dim, ... */
+    struct kj_mat lse;        /* one row per query, `heads` values: log sum exp */
+    size_t heads, kv_heads, dim;
+    float scale; /* usually 1/sqrt(dim) */
+    size_t segs;
+    const int32_t *cu_q, *cu_k; /* host memory, segs + 1 entries each, read
+                                   during the call */
+};
+
+struct kj_attn_grad {
+    struct kj_mat d_o;        /* given */
+    struct kj_mat dq, dk, dv; /* replaced */
+};
+
+/* One AdamW step over a run of elements. */
+struct kj_adamw {
+    float lr; /* step size, already scheduled */
+    float beta1, beta2, eps;
+    float decay;      /* w is first multiplied by 1 - decay */
+    float grad_scale; /* gradients are multiplied by this (clipping) */
+    float fix1, fix2; /* bias corrections 1/(1-beta1^t), 1/(1-beta2^t) */
+};
+
+struct kj_ops {
+    const char *name; /* "cpu" */
+    void (*close)(struct kj_backend *b);
+    /* One line about the device and libraries in use. */
+    void (*describe)(struct kj_backend *b, char *buf, size_t n);
+
+    /* ---- memory; a new tensor is zeroed; NULL leaves a fault ---- */
+    struct kj_tensor *(*tensor_new)(struct kj_backend *b, enum kj_dtype type, size_t n);
+    void (*tensor_free)(struct kj_backend *b, struct kj_tensor *t);
+    size_t (*tensor_size)(const struct kj_tensor *t);
+    /* Copies of n elements between host memory and t[at...]. read() waits. */
+    void (*write)(struct kj_backend *b, struct kj_tensor *t, size_t at, const void *src,
+                  size_t n);
+    void (*read)(struct kj_backend *b, const struct kj_tensor *t, size_t at, void *dst,
+                 size_t n);
+    void (*zero)(struct kj_backend *b, struct kj_mat x, size_t n);
+    void (*scale)(struct kj_backend *b, struct kj_mat x, size_t n, float s);
+    /* Sum of squares of n elements, in double; waits. */
+    double (*sumsq)(struct kj_backend *b, struct kj_mat x, size_t n);
+
+    /* ---- C[m,n] = A[m,k] B[k,n]; flags: enum kj_mm_flags ---- */
+    void (*matmul)(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
+                   struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
+
+    /* y[i] = w[ids[i]]; dw[ids[i]] += dy[i], in order of i */
+    void (*embed)(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
+                  struct kj_mat ids, size_t n, size_t h);
+    void (*embed_back)(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
+                       struct kj_mat ids, size_t n, size_t h);
+
+    /* RMSNorm of a sum (Zhang and Sennrich 2019): s = x + delta, r =
+     * (mean s^2 + eps)^-1/2, y = w * s * r. delta may be none; then s is not
+     * written. r (one value a row) is kept for the backward pass, which gives
+     * dx (+)= the gradient by s, and dw += the gradient by w. */
+    void (*norm)(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
+                 struct kj_mat r, struct kj_mat x, struct kj_mat delta, struct kj_mat w,
+                 size_t n, size_t h, float eps);
+    void (*norm_back)(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
+                      struct kj_mat dy, struct kj_mat s, struct kj_mat r,
+                      struct kj_mat w, size_t n, size_t h, bool add);
+
+    /* Rotary embedding in place, "rotate half": element i pairs with i + dim/2
+     * (Su et al. 2021, in Hugging Face's layout). table: row p holds dim/2
+     * cosines, then dim/2 sines; pos: n int32. inverse: the backward pass. */
+    void (*rope)(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
+                 struct kj_mat table, size_t n, size_t heads, size_t dim, bool inverse);
+
+    /* Dao et al. 2022, blocks of keys with a running maximum. */
+    void (*attention)(struct kj_backend *b, const struct kj_attn *a);
+    void (*attention_back)(struct kj_backend *b, const struct kj_attn *a,
+                           const struct kj_attn_grad *g);
+
+    /* h = silu(g) * u (Shazeer 2020). dg, du may be g, u themselves. */
+    void (*swiglu)(struct kj_backend *b, struct kj_mat h, struct kj_mat g,
+                   struct kj_mat u, size_t n, size_t f);
+    void (*swiglu_back)(struct kj_backend *b, struct kj_mat dg, struct kj_mat du,
+                        struct kj_mat dh, struct kj_mat g, struct kj_mat u, size_t n,
+                        size_t f);
+
+    /* Cross-entropy of n rows of v logits: loss[i] = lse_i - z[i][target_i],
+     * and z becomes scale * (softmax - onehot + 2 zeta lse softmax), the
+     * gradient of scale * (loss + zeta lse^2). A target below 0 masks the row:
+     * loss 0, gradient 0. lse (may be none) gets the rows' log sum exp. With
+     * grad false, z is left alone. See kj_head_loss for whole batches. */
+    void (*cross_entropy)(struct kj_backend *b, struct kj_mat z, struct kj_mat loss,
+                          struct kj_mat lse, struct kj_mat targets, size_t n, size_t v,
+                          float scale, float zeta, bool grad);
+
+    /* Kingma and Ba 2015; Loshchilov and Hutter 2019. */
+    void (*adamw)(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
+                  struct kj_mat m, struct kj_mat v, size_t n, const struct kj_adamw *p);
+
+    /* Wait for the device; the first fault since the last call, or KJ_OK. */
+    int (*sync)(struct kj_backend *b, struct kj_err *err);
+};
+
+/* Open a back end: "cpu", or "auto" for the best that works here. KJ_USAGE when
+ * there is none of that name. threads 0: one. */
+int kj_backend_open(struct kj_backend **out, const char *name, unsigned threads,
+                    struct kj_err *err);
+void kj_backend_close(struct kj_backend *b);
+/* Names of the back ends in this program, NULL-terminated. */
+extern const char *const kj_backend_names[];
+
+/* Keep the first fault; for implementations. */
+void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The language model head and its loss, over chunks of tokens, so that the
+ * logits of only `chunk` tokens exist at a time (in `ws`: chunk * v elements).
+ * loss[i] as in cross_entropy. With dx given: dx = scale * d loss / d x and
+ * dw += scale * d loss / d w. */
+struct kj_head {
+    struct kj_mat x;                  /* n rows of h */
+    struct kj_mat w;                  /* v rows of h */
+    struct kj_mat targets, loss, lse; /* n each; lse may be none */
+    struct kj_mat dx, dw;             /* both none: loss only */
+    struct kj_mat ws;
+    size_t n, h, v, chunk;
+    float scale, zeta;
+};
+void kj_head_loss(struct kj_backend *b, const struct kj_head *p);
+
+/* The kind of OpenBLAS core (the value for OPENBLAS_CORETYPE) that suits this
+ * processor better than the one OpenBLAS picked, or NULL. OpenBLAS 0.3.21
+ * does not know AMD processors made after it and runs them with AVX2 kernels
+ * at half the speed of the AVX-512 ones. It reads the variable when it is
+ * loaded, so a program that wants the better kernels has to start itself
+ * again with it set. */
+const char *kj_cpu_blas_hint(void);
+
+#endif

@@ -1,0 +1,59 @@
+/* cpu.h - what the files of the CPU back end share. */
+#ifndef KJ_NN_CPU_H
+#define KJ_NN_CPU_H
+
+#include "nn/backend.h"
+#include "nn/cpu/kern.h"
+#include "nn/cpu/pool.h"
+
+struct kj_tensor {
+    enum kj_dtype type;
+    size_t n;
+    void *p; /* 64-byte aligned */
+};
+
+struct kj_cpu {
+    struct kj_backend base; /* first: a kj_backend points here */
+    struct kj_pool *pool;
+    const struct kj_kern *kern;
+    struct scratch {
+        float *p;
+        size_t n;
+    } * scratch; /* one per worker, and one more for whole operations */
+};
+
+static inline struct kj_cpu *kj_cpu_of(struct kj_backend *b)
+{
+    return (struct kj_cpu *)b;
+}
+static inline float *kj_cpu_f32(struct kj_mat m)
+{
+    return m.t ? (float *)m.t->p + m.at : NULL;
+}
+static inline const int32_t *kj_cpu_i32(struct kj_mat m)
+{
+    return (const int32_t *)m.t->p + m.at;
+}
+/* Make sure every worker has n floats; the operation's own (number
+ * base.threads) has n0. false leaves a fault. */
+bool kj_cpu_scratch(struct kj_cpu *c, const char *op, size_t n, size_t n0);
+/* True when the last rows of all given matrices lie inside their tensors; else
+ * a fault. Every operation checks its operands so. */
+bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
+                   size_t cols);
+
+int kj_cpu_open(struct kj_backend **out, unsigned threads, struct kj_err *err);
+void kj_cpu_gemm_init(void);
+void kj_cpu_gemm_describe(char *buf, size_t n);
+
+void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
+                   struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
+void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *a);
+void kj_cpu_attention_back(struct kj_backend *b, const struct kj_attn *a,
+                           const struct kj_attn_grad *g);
+/* One thread's C[m,n] = alpha A B + beta C on row-major float arrays. */
+void kj_cpu_sgemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a,
+                  size_t lda, const float *b, size_t ldb, float beta, float *c,
+                  size_t ldc);
+
+#endif

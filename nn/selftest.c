@@ -1,0 +1,670 @@
+/* selftest.c - checks of a back end against float64 and finite differences.
+ *
+ * A check is a probe: input arrays in double, a function that computes the
+ * outputs from them in the plainest way, and shapes. The inputs are rounded to
+ * float32 first, so both sides start from equal values. For a backward pass
+ * the loss is L = sum of dy * out with random dy; the back end's gradient g
+ * must satisfy <g, u> = (L(x + e u) - L(x - e u)) / 2e for directions u.
+ */
+#include "nn/selftest.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "nn/backend.h"
+
+#define MAX_IN 4
+
+struct probe {
+    size_t n[MAX_IN]; /* elements of each input; 0: none */
+    double *in[MAX_IN];
+    size_t n_out;
+    double *out, *dy;
+    const int32_t *ids;
+    size_t d[6]; /* shape, as the operation likes */
+    double s[2];
+    const int32_t *cu_q, *cu_k;
+    void (*f)(const struct probe *p);
+};
+
+struct test {
+    struct kj_backend *b;
+    const struct kj_ops *o;
+    uint64_t rng;
+    void (*report)(void *ctx, const struct kj_selftest *t);
+    void *ctx;
+    unsigned failed;
+};
+
+static double uniform(struct test *t) /* splitmix64, [0,1) */
+{
+    uint64_t z = t->rng += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+static double normal(struct test *t)
+{
+    double s = 0;
+    for (int i = 0; i < 12; i++)
+        s += uniform(t);
+    return s - 6;
+}
+
+/* n random doubles that are float32 values */
+static double *random_new(struct test *t, size_t n)
+{
+    double *x = kj_xcalloc(n ? n : 1, sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (double)(float)normal(t);
+    return x;
+}
+
+static void verdict(struct test *t, const char *op, const char *what, double worst,
+                    double limit)
+{
+    struct kj_selftest r = {op, what, worst, limit, worst <= limit};
+    if (!r.ok)
+        t->failed++;
+    if (t->report)
+        t->report(t->ctx, &r);
+}
+
+/* A device copy of x, or a poisoned tensor. */
+static struct kj_mat put(struct test *t, const double *x, size_t n, size_t stride)
+{
+    float *f = kj_xcalloc(n ? n : 1, sizeof *f);
+    for (size_t i = 0; i < n; i++)
+        f[i] = x ? (float)x[i] : NAN;
+    struct kj_tensor *d = t->o->tensor_new(t->b, KJ_F32, n);
+    if (d)
+        t->o->write(t->b, d, 0, f, n);
+    free(f);
+    return kj_mat(d, 0, stride);
+}
+
+static struct kj_mat put_ids(struct test *t, const int32_t *x, size_t n)
+{
+    struct kj_tensor *d = t->o->tensor_new(t->b, KJ_I32, n);
+    if (d)
+        t->o->write(t->b, d, 0, x, n);
+    return kj_mat(d, 0, 1);
+}
+
+static double *get(struct test *t, struct kj_mat m, size_t n)
+{
+    float *f = kj_xcalloc(n ? n : 1, sizeof *f);
+    double *x = kj_xcalloc(n ? n : 1, sizeof *x);
+    if (m.t)
+        t->o->read(t->b, m.t, m.at, f, n);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (double)f[i];
+    free(f);
+    return x;
+}
+
+static void drop(struct test *t, struct kj_mat m)
+{
+    t->o->tensor_free(t->b, m.t);
+}
+
+/* max |a - b| / max |b|; NaN anywhere counts as 1e300 */
+static double differ(const double *a, const double *b, size_t n)
+{
+    double top = 1e-30, worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs(a[i] - b[i]);
+        top = fabs(b[i]) > top ? fabs(b[i]) : top;
+        if (!(d <= worst))
+            worst = isnan(d) ? 1e300 : d;
+    }
+    return worst / top;
+}
+
+/* Compare device memory with out. */
+static void compare(struct test *t, const char *op, const char *what, struct kj_mat m,
+                    const double *want, size_t n, double limit)
+{
+    double *got = get(t, m, n);
+    verdict(t, op, what, differ(got, want, n), limit);
+    free(got);
+}
+
+static double loss_of(const struct probe *p)
+{
+    double s = 0;
+    p->f(p);
+    for (size_t i = 0; i < p->n_out; i++)
+        s += p->dy[i] * p->out[i];
+    return s;
+}
+
+/* The gradient g by input k against central differences. */
+static void gradient(struct test *t, const char *op, const char *what, struct probe *p,
+                     int k, struct kj_mat g)
+{
+    const double e = 1e-4;
+    size_t n = p->n[k];
+    double *grad = get(t, g, n), *x = p->in[k], *old = kj_xcalloc(n, sizeof *old);
+    double *u = kj_xcalloc(n, sizeof *u), worst = 0, top = 1e-30;
+    memcpy(old, x, n * sizeof *x);
+    for (int probe = 0; probe < 16; probe++) {
+        double dot = 0, mag = 0;
+        for (size_t i = 0; i < n; i++)
+            u[i] = probe < 4 ? normal(t) : 0;
+        if (probe >= 4)
+            u[(size_t)(uniform(t) * (double)n)] = 1;
+        for (size_t i = 0; i < n; i++) {
+            dot += grad[i] * u[i];
+            mag += grad[i] * grad[i];
+            x[i] = old[i] + e * u[i];
+        }
+        double hi = loss_of(p);
+        for (size_t i = 0; i < n; i++)
+            x[i] = old[i] - e * u[i];
+        double d = fabs((hi - loss_of(p)) / (2 * e) - dot);
+        top = sqrt(mag) > top ? sqrt(mag) : top;
+        if (!(d <= worst))
+            worst = isnan(d) ? 1e300 : d;
+    }
+    memcpy(x, old, n * sizeof *x);
+    verdict(t, op, what, worst / top, 1e-5);
+    free(grad);
+    free(old);
+    free(u);
+}
+
+static void probe_init(struct test *t, struct probe *p)
+{
+    for (int i = 0; i < MAX_IN; i++)
+        p->in[i] = p->n[i] ? random_new(t, p->n[i]) : NULL;
+    p->out = kj_xcalloc(p->n_out, sizeof *p->out);
+    p->dy = random_new(t, p->n_out);
+    p->f(p);
+}
+
+static void probe_free(struct probe *p)
+{
+    for (int i = 0; i < MAX_IN; i++)
+        free(p->in[i]);
+    free(p->out);
+    free(p->dy);
+}
+
+/* ---- matmul: d = m, n, k, flags ---- */
+
+static void f_matmul(const struct probe *p)
+{
+    size_t m = p->d[0], n = p->d[1], k = p->d[2];
+    bool ta = p->d[3] & KJ_MM_TA, tb = p->d[3] & KJ_MM_TB;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double s = p->d[3] & KJ_MM_ADD ? p->in[2][i * n + j] : 0;
+            for (size_t x = 0; x < k; x++)
+                s += p->in[0][ta ? x * m + i : i * k + x] *
+                     p->in[1][tb ? j * k + x : x * n + j];
+            p->out[i * n + j] = s;
+        }
+}
+
+static void test_matmul(struct test *t)
+{
+    static const size_t shapes[][3] = {{1, 33, 65}, {37, 41, 29}, {300, 70, 130}};
+    static const char *const names[] = {"AB", "A'B", "AB'", "A'B'"};
+    for (size_t s = 0; s < 3; s++)
+        for (unsigned flags = 0; flags < 8; flags++) {
+            size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
+            struct probe p = {.n = {m * k, k * n, m * n},
+                              .n_out = m * n,
+                              .d = {m, n, k, flags},
+                              .f = f_matmul};
+            char what[64];
+            probe_init(t, &p);
+            struct kj_mat a = put(t, p.in[0], m * k, flags & KJ_MM_TA ? m : k);
+            struct kj_mat b = put(t, p.in[1], k * n, flags & KJ_MM_TB ? k : n);
+            struct kj_mat c = put(t, flags & KJ_MM_ADD ? p.in[2] : NULL, m * n, n);
+            t->o->matmul(t->b, c, a, b, m, n, k, flags);
+            snprintf(what, sizeof what, "%s%s %zux%zux%zu", names[flags & 3],
+                     flags & KJ_MM_ADD ? " + C" : "", m, n, k);
+            compare(t, "matmul", what, c, p.out, m * n, 2e-6);
+            drop(t, a);
+            drop(t, b);
+            drop(t, c);
+            probe_free(&p);
+        }
+}
+
+/* ---- embed: in[0] = w; d = rows, h, n ---- */
+
+static void f_embed(const struct probe *p)
+{
+    for (size_t i = 0; i < p->d[2]; i++)
+        memcpy(p->out + i * p->d[1], p->in[0] + (size_t)p->ids[i] * p->d[1],
+               p->d[1] * sizeof(double));
+}
+
+static void test_embed(struct test *t)
+{
+    enum { V = 19, H = 77, N = 50 };
+    int32_t ids[N];
+    for (int i = 0; i < N; i++)
+        ids[i] = (int32_t)(uniform(t) * V);
+    struct probe p = {
+        .n = {V * H}, .n_out = N * H, .d = {V, H, N}, .ids = ids, .f = f_embed};
+    probe_init(t, &p);
+    struct kj_mat w = put(t, p.in[0], V * H, H), y = put(t, NULL, N * H, H);
+    struct kj_mat id = put_ids(t, ids, N), dy = put(t, p.dy, N * H, H);
+    t->o->embed(t->b, y, w, id, N, H);
+    compare(t, "embed", "50 of 19 rows", y, p.out, N * H, 0);
+    t->o->zero(t->b, w, V * H);
+    t->o->embed_back(t->b, w, dy, id, N, H);
+    gradient(t, "embed", "dw", &p, 0, w);
+    drop(t, w);
+    drop(t, y);
+    drop(t, id);
+    drop(t, dy);
+    probe_free(&p);
+}
+
+/* ---- norm: in = x, delta, w; d = n, h ---- */
+
+#define NORM_EPS 1e-5
+
+static void f_norm(const struct probe *p)
+{
+    size_t n = p->d[0], h = p->d[1];
+    for (size_t i = 0; i < n; i++) {
+        double q = 0;
+        for (size_t j = 0; j < h; j++) {
+            double s = p->in[0][i * h + j] + (p->n[1] ? p->in[1][i * h + j] : 0);
+            p->out[i * h + j] = s;
+            q += s * s;
+        }
+        q = 1 / sqrt(q / (double)h + NORM_EPS);
+        for (size_t j = 0; j < h; j++)
+            p->out[i * h + j] *= q * p->in[2][j];
+    }
+}
+
+static void test_norm(struct test *t)
+{
+    enum { N = 133, H = 83 };
+    for (int delta = 0; delta < 2; delta++) {
+        struct probe p = {.n = {N * H, delta ? N * H : 0, H},
+                          .n_out = N * H,
+                          .d = {N, H},
+                          .f = f_norm};
+        probe_init(t, &p);
+        struct kj_mat x = put(t, p.in[0], N * H, H), s = x, e = KJ_MAT_NONE;
+        struct kj_mat w = put(t, p.in[2], H, H), y = put(t, NULL, N * H, H);
+        struct kj_mat r = put(t, NULL, N, 1), dy = put(t, p.dy, N * H, H);
+        struct kj_mat dx = put(t, NULL, N * H, H), dw = put(t, NULL, H, H);
+        if (delta) {
+            s = put(t, NULL, N * H, H);
+            e = put(t, p.in[1], N * H, H);
+        }
+        t->o->norm(t->b, y, s, r, x, e, w, N, H, (float)NORM_EPS);
+        compare(t, "norm", delta ? "x + delta" : "x", y, p.out, N * H, 2e-6);
+        t->o->zero(t->b, dw, H);
+        t->o->norm_back(t->b, dx, dw, dy, s, r, w, N, H, false);
+        gradient(t, "norm", "dx", &p, 0, dx);
+        gradient(t, "norm", "dw", &p, 2, dw);
+        if (delta) {
+            double *once = get(t, dx, N * H);
+            t->o->norm_back(t->b, dx, dw, dy, s, r, w, N, H, true);
+            for (size_t i = 0; i < N * H; i++)
+                once[i] *= 2;
+            compare(t, "norm", "dx added", dx, once, N * H, 1e-6);
+            free(once);
+            drop(t, s);
+            drop(t, e);
+        }
+        drop(t, x);
+        drop(t, w);
+        drop(t, y);
+        drop(t, r);
+        drop(t, dy);
+        drop(t, dx);
+        drop(t, dw);
+        probe_free(&p);
+    }
+}
+
+/* ---- rope: in = x, table; d = n, heads, dim; ids = positions ---- */
+
+static void f_rope(const struct probe *p)
+{
+    size_t dim = p->d[2], half = dim / 2;
+    for (size_t i = 0; i < p->d[0] * p->d[1]; i++) {
+        const double *x = p->in[0] + i * dim;
+        const double *c = p->in[1] + (size_t)p->ids[i / p->d[1]] * dim;
+        for (size_t j = 0; j < half; j++) {
+            p->out[i * dim + j] = x[j] * c[j] - x[j + half] * c[j + half];
+            p->out[i * dim + j + half] = x[j + half] * c[j] + x[j] * c[j + half];
+        }
+    }
+}
+
+static void test_rope(struct test *t)
+{
+    enum { N = 21, HEADS = 3, DIM = 26, POS = 9 };
+    int32_t ids[N];
+    size_t n = (size_t)N * HEADS * DIM;
+    for (int i = 0; i < N; i++)
+        ids[i] = (int32_t)(uniform(t) * POS);
+    struct probe p = {
+        .n = {n, POS * DIM}, .n_out = n, .d = {N, HEADS, DIM}, .ids = ids, .f = f_rope};
+    probe_init(t, &p);
+    struct kj_mat x = put(t, p.in[0], n, HEADS * DIM);
+    struct kj_mat dx = put(t, p.dy, n, HEADS * DIM);
+    struct kj_mat c = put(t, p.in[1], POS * DIM, DIM), id = put_ids(t, ids, N);
+    t->o->rope(t->b, x, id, c, N, HEADS, DIM, false);
+    compare(t, "rope", "forward", x, p.out, n, 1e-6);
+    t->o->rope(t->b, dx, id, c, N, HEADS, DIM, true);
+    gradient(t, "rope", "dx", &p, 0, dx);
+    drop(t, x);
+    drop(t, dx);
+    drop(t, c);
+    drop(t, id);
+    probe_free(&p);
+}
+
+/* ---- attention: in = q, k, v; d = heads, kv_heads, dim, segs ---- */
+
+static void attend(const struct probe *p, size_t row, size_t head, size_t k0, size_t k1)
+{
+    size_t dim = p->d[2], wq = p->d[0] * dim, wk = p->d[1] * dim;
+    size_t kh = head / (p->d[0] / p->d[1]);
+    const double *q = p->in[0] + row * wq + head * dim;
+    double *o = p->out + row * wq + head * dim, sum = 0;
+    memset(o, 0, dim * sizeof *o);
+    for (size_t k = k0; k < k1; k++) {
+        double s = 0;
+        for (size_t i = 0; i < dim; i++)
+            s += q[i] * p->in[1][k * wk + kh * dim + i];
+        s = exp(s * p->s[0]);
+        sum += s;
+        for (size_t i = 0; i < dim; i++)
+            o[i] += s * p->in[2][k * wk + kh * dim + i];
+    }
+    for (size_t i = 0; i < dim; i++)
+        o[i] /= sum;
+}
+
+static void f_attention(const struct probe *p)
+{
+    for (size_t s = 0; s < p->d[3]; s++) {
+        size_t k0 = (size_t)p->cu_k[s], k1 = (size_t)p->cu_k[s + 1];
+        size_t q0 = (size_t)p->cu_q[s], q1 = (size_t)p->cu_q[s + 1];
+        for (size_t q = q0; q < q1; q++)
+            for (size_t h = 0; h < p->d[0]; h++)
+                attend(p, q, h, k0, k1 - (q1 - q - 1));
+    }
+}
+
+static void one_attention(struct test *t, size_t heads, size_t kv, size_t dim,
+                          size_t segs, const int32_t *cu_q, const int32_t *cu_k)
+{
+    size_t nq = (size_t)cu_q[segs], nk = (size_t)cu_k[segs];
+    size_t wq = heads * dim, wk = kv * dim;
+    struct probe p = {.n = {nq * wq, nk * wk, nk * wk},
+                      .n_out = nq * wq,
+                      .d = {heads, kv, dim, segs},
+                      .s = {1 / sqrt((double)dim)},
+                      .cu_q = cu_q,
+                      .cu_k = cu_k,
+                      .f = f_attention};
+    char what[96];
+    probe_init(t, &p);
+    struct kj_attn a = {.q = put(t, p.in[0], nq * wq, wq),
+                        .k = put(t, p.in[1], nk * wk, wk),
+                        .v = put(t, p.in[2], nk * wk, wk),
+                        .o = put(t, NULL, nq * wq, wq),
+                        .lse = put(t, NULL, nq * heads, heads),
+                        .heads = heads,
+                        .kv_heads = kv,
+                        .dim = dim,
+                        .scale = (float)p.s[0],
+                        .segs = segs,
+                        .cu_q = cu_q,
+                        .cu_k = cu_k};
+    struct kj_attn_grad g = {.d_o = put(t, p.dy, nq * wq, wq),
+                             .dq = put(t, NULL, nq * wq, wq),
+                             .dk = put(t, NULL, nk * wk, wk),
+                             .dv = put(t, NULL, nk * wk, wk)};
+    t->o->attention(t->b, &a);
+    snprintf(what, sizeof what, "%zu/%zu heads of %zu, %zu queries, %zu keys", heads,
+             kv, dim, nq, nk);
+    compare(t, "attention", what, a.o, p.out, nq * wq, 3e-6);
+    t->o->attention_back(t->b, &a, &g);
+    gradient(t, "attention", "dq", &p, 0, g.dq);
+    gradient(t, "attention", "dk", &p, 1, g.dk);
+    gradient(t, "attention", "dv", &p, 2, g.dv);
+    struct kj_mat all[] = {a.q, a.k, a.v, a.o, a.lse, g.d_o, g.dq, g.dk, g.dv};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        drop(t, all[i]);
+    probe_free(&p);
+}
+
+static void test_attention(struct test *t)
+{
+    static const int32_t docs[] = {0, 1, 70, 70, 99}, one[] = {0, 300};
+    static const int32_t q[] = {0, 1, 6}, k[] = {0, 40, 47};
+    one_attention(t, 6, 2, 10, 4, docs, docs);
+    one_attention(t, 2, 2, 8, 1, one, one);
+    one_attention(t, 4, 1, 16, 2, q, k);
+}
+
+/* ---- SwiGLU: in = g, u; d = n, f ---- */
+
+static void f_swiglu(const struct probe *p)
+{
+    for (size_t i = 0; i < p->n_out; i++)
+        p->out[i] = p->in[0][i] / (1 + exp(-p->in[0][i])) * p->in[1][i];
+}
+
+static void test_swiglu(struct test *t)
+{
+    enum { N = 31, F = 53 };
+    struct probe p = {.n = {N * F, N * F}, .n_out = N * F, .f = f_swiglu};
+    probe_init(t, &p);
+    p.in[0][0] = -200; /* far ends of the sigmoid */
+    p.in[0][1] = 200;
+    p.f(&p);
+    struct kj_mat g = put(t, p.in[0], N * F, F), u = put(t, p.in[1], N * F, F);
+    struct kj_mat h = put(t, NULL, N * F, F), dh = put(t, p.dy, N * F, F);
+    t->o->swiglu(t->b, h, g, u, N, F);
+    compare(t, "swiglu", "forward", h, p.out, N * F, 1e-6);
+    t->o->swiglu_back(t->b, g, u, dh, g, u, N, F);
+    gradient(t, "swiglu", "dg in place", &p, 0, g);
+    gradient(t, "swiglu", "du in place", &p, 1, u);
+    drop(t, g);
+    drop(t, u);
+    drop(t, h);
+    drop(t, dh);
+    probe_free(&p);
+}
+
+/* ---- head and cross-entropy: in = x, w; d = n, h, v; s = scale, zeta.
+ * out has one value, dy[0] = 1. ---- */
+
+static void f_head(const struct probe *p)
+{
+    size_t n = p->d[0], h = p->d[1], v = p->d[2];
+    double *z = kj_xcalloc(v, sizeof *z);
+    p->out[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        if (p->ids[i] < 0)
+            continue;
+        for (size_t j = 0; j < v; j++) {
+            z[j] = 0;
+            for (size_t k = 0; k < h; k++)
+                z[j] += p->in[0][i * h + k] * p->in[1][j * h + k];
+            sum += exp(z[j]);
+        }
+        double lse = log(sum);
+        p->out[0] += p->s[0] * (lse - z[p->ids[i]] + p->s[1] * lse * lse);
+    }
+    free(z);
+}
+
+static void test_head(struct test *t)
+{
+    enum { N = 29, H = 12, V = 67, CHUNK = 8 };
+    int32_t ids[N];
+    for (int i = 0; i < N; i++)
+        ids[i] = i % 7 == 3 ? -1 : (int32_t)(uniform(t) * V);
+    for (int z = 0; z < 2; z++) {
+        struct probe p = {.n = {N * H, V * H},
+                          .n_out = 1,
+                          .d = {N, H, V},
+                          .ids = ids,
+                          .s = {0.0625, z ? 0.03125 : 0},
+                          .f = f_head};
+        probe_init(t, &p);
+        p.dy[0] = 1;
+        struct kj_head head = {.x = put(t, p.in[0], N * H, H),
+                               .w = put(t, p.in[1], V * H, H),
+                               .targets = put_ids(t, ids, N),
+                               .loss = put(t, NULL, N, 1),
+                               .lse = put(t, NULL, N, 1),
+                               .dx = put(t, NULL, N * H, H),
+                               .dw = put(t, NULL, V * H, H),
+                               .ws = put(t, NULL, CHUNK * V, V),
+                               .n = N,
+                               .h = H,
+                               .v = V,
+                               .chunk = CHUNK,
+                               .scale = (float)p.s[0],
+                               .zeta = (float)p.s[1]};
+        t->o->zero(t->b, head.dw, V * H);
+        kj_head_loss(t->b, &head);
+        double *loss = get(t, head.loss, N), *lse = get(t, head.lse, N), sum = 0;
+        for (size_t i = 0; i < N; i++)
+            sum += ids[i] < 0 ? loss[i] : p.s[0] * (loss[i] + p.s[1] * lse[i] * lse[i]);
+        verdict(t, "head", z ? "loss + z-loss" : "loss", differ(&sum, p.out, 1), 1e-6);
+        gradient(t, "head", "dx", &p, 0, head.dx);
+        gradient(t, "head", "dw", &p, 1, head.dw);
+        struct kj_mat all[] = {head.x,   head.w,  head.targets, head.loss,
+                               head.lse, head.dx, head.dw,      head.ws};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            drop(t, all[i]);
+        free(loss);
+        free(lse);
+        probe_free(&p);
+    }
+}
+
+/* ---- AdamW, sums, scaling ---- */
+
+static void test_adamw(struct test *t)
+{
+    enum { N = 1000, STEPS = 5 };
+    double *w = random_new(t, N), *m = kj_xcalloc(N, sizeof *m);
+    double *v = kj_xcalloc(N, sizeof *v), *g = random_new(t, N), sum = 0;
+    struct kj_mat dw = put(t, w, N, N), dm = put(t, m, N, N), dv = put(t, v, N, N);
+    struct kj_mat dg = put(t, g, N, N);
+    for (int s = 1; s <= STEPS; s++) {
+        struct kj_adamw p = {.lr = 0.0625f,
+                             .beta1 = 0.875f,
+                             .beta2 = 0.9375f,
+                             .eps = 1e-8f,
+                             .decay = 0.0078125f,
+                             .grad_scale = 0.5f,
+                             .fix1 = (float)(1 / (1 - pow(0.875, s))),
+                             .fix2 = (float)(1 / (1 - pow(0.9375, s)))};
+        t->o->adamw(t->b, dw, dg, dm, dv, N, &p);
+        for (int i = 0; i < N; i++) {
+            m[i] = 0.875 * m[i] + 0.125 * 0.5 * g[i];
+            v[i] = 0.9375 * v[i] + 0.0625 * 0.25 * g[i] * g[i];
+            w[i] =
+                w[i] * (1 - 0.0078125) - 0.0625 * m[i] / (1 - pow(0.875, s)) /
+                                             (sqrt(v[i] / (1 - pow(0.9375, s))) + 1e-8);
+        }
+    }
+    compare(t, "adamw", "weights after 5 steps", dw, w, N, 1e-6);
+    compare(t, "adamw", "first moment", dm, m, N, 1e-6);
+    compare(t, "adamw", "second moment", dv, v, N, 1e-6);
+    for (int i = 0; i < N; i++)
+        sum += g[i] * g[i];
+    double got = t->o->sumsq(t->b, dg, N);
+    verdict(t, "sumsq", "1000 elements", differ(&got, &sum, 1), 1e-6);
+    t->o->scale(t->b, dg, N, 0.25f);
+    for (int i = 0; i < N; i++)
+        g[i] *= 0.25;
+    compare(t, "scale", "by 1/4", dg, g, N, 0);
+    drop(t, dw);
+    drop(t, dm);
+    drop(t, dv);
+    drop(t, dg);
+    free(w);
+    free(m);
+    free(v);
+    free(g);
+}
+
+int kj_selftest_run(struct kj_backend *b, uint64_t seed,
+                    void (*report)(void *ctx, const struct kj_selftest *t), void *ctx,
+                    unsigned *failed, struct kj_err *err)
+{
+    struct test t = {.b = b, .o = b->ops, .rng = seed, .report = report, .ctx = ctx};
+    static void (*const tests[])(struct test *) = {
+        test_matmul,    test_embed,  test_norm, test_rope,
+        test_attention, test_swiglu, test_head, test_adamw,
+    };
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        tests[i](&t);
+        int rc = b->ops->sync(b, err);
+        if (rc)
+            return rc;
+    }
+    *failed = t.failed;
+    return KJ_OK;
+}
+
+static double seconds_now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+int kj_selftest_speed(struct kj_backend *b, unsigned n, double seconds, double *gflops,
+                      double *gbytes, struct kj_err *err)
+{
+    const struct kj_ops *o = b->ops;
+    size_t size = (size_t)n * n;
+    struct kj_mat m[4];
+    struct kj_adamw p = {.lr = 1e-3f,
+                         .beta1 = 0.9f,
+                         .beta2 = 0.95f,
+                         .eps = 1e-8f,
+                         .grad_scale = 1,
+                         .fix1 = 1,
+                         .fix2 = 1};
+    *gflops = *gbytes = 0;
+    for (int i = 0; i < 4; i++)
+        m[i] = kj_mat(o->tensor_new(b, KJ_F32, size), 0, n);
+    int rc = o->sync(b, err);
+    for (double start = seconds_now(); !rc && seconds_now() - start < seconds;) {
+        double t0 = seconds_now();
+        o->matmul(b, m[2], m[0], m[1], n, n, n, KJ_MM_TB);
+        rc = o->sync(b, err);
+        double t1 = seconds_now();
+        if (!rc)
+            o->adamw(b, m[0], m[1], m[2], m[3], size, &p);
+        rc = rc ? rc : o->sync(b, err);
+        double t2 = seconds_now();
+        *gflops = fmax(*gflops, 2e-9 * (double)size * n / (t1 - t0));
+        *gbytes = fmax(*gbytes, 28e-9 * (double)size / (t2 - t1));
+    }
+    for (int i = 0; i < 4; i++)
+        o->tensor_free(b, m[i].t);
+    return rc;
+}

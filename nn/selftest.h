@@ -1,0 +1,38 @@
+/* selftest.h - does a back end compute what it should?
+ *
+ * Every operation is run on random operands of odd sizes and compared with a
+ * plain float64 version of its definition in nn/backend.h; every backward pass
+ * is compared with central differences of that float64 forward, along random
+ * directions and along single elements. Outputs are poisoned with NaN first
+ * where the operation has to replace them. `kijil device` and the unit tests
+ * run the same checks.
+ */
+#ifndef KJ_NN_SELFTEST_H
+#define KJ_NN_SELFTEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct kj_backend;
+struct kj_err;
+
+struct kj_selftest {
+    const char *op;   /* "attention" */
+    const char *what; /* "dk, 8/4 heads, 3 segments" */
+    double worst;     /* largest difference, relative to the largest value */
+    double limit;     /* what is allowed */
+    bool ok;
+};
+
+/* Run all checks; report (may be NULL) sees each. *failed counts those that
+ * missed their limit. KJ_FATAL when the back end itself fails. */
+int kj_selftest_run(struct kj_backend *b, uint64_t seed,
+                    void (*report)(void *ctx, const struct kj_selftest *t), void *ctx,
+                    unsigned *failed, struct kj_err *err);
+
+/* GFLOP/s of a matrix product of size n (n^3), the best of a few within about
+ * `seconds`; and GB/s that the optimizer step moves (7 floats an element). */
+int kj_selftest_speed(struct kj_backend *b, unsigned n, double seconds, double *gflops,
+                      double *gbytes, struct kj_err *err);
+
+#endif
