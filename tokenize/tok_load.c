@@ -1,0 +1,425 @@
+/* tok_load.c - tokenizer.json to a model, refusing what is not understood.
+ *
+ * Every refusal names the JSON path. Keys that change ids must be known; keys
+ * that do not (trim_offsets and the like) are not looked at.
+ */
+#include "tokenize/tok_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/input.h"
+#include "base/json.h"
+
+bool tok_absent(const struct kj_jval *v)
+{
+    return !v || v->kind == KJ_J_NULL;
+}
+
+/* KJ_OK when key is absent or null. */
+static int want_null(const struct kj_jval *o, const char *key, struct kj_err *err)
+{
+    if (tok_absent(kj_jget(o, key)))
+        return KJ_OK;
+    REFUSE("%s: only null is supported", key);
+}
+
+int tok_want_bool(const struct kj_jval *o, const char *path, const char *key,
+                  bool other, bool *out, struct kj_err *err)
+{
+    const struct kj_jval *v = kj_jget(o, key);
+    *out = other;
+    if (tok_absent(v))
+        return KJ_OK;
+    if (v->kind != KJ_J_BOOL)
+        REFUSE("%s.%s: not true or false", path, key);
+    *out = v->b;
+    return KJ_OK;
+}
+
+static int type_of(const struct kj_jval *v, const char *path, struct kj_str *type,
+                   struct kj_err *err)
+{
+    if (v->kind != KJ_J_OBJECT)
+        REFUSE("%s: not an object", path);
+    *type = kj_jstr(kj_jget(v, "type"));
+    if (!type->p)
+        REFUSE("%s.type: missing", path);
+    return KJ_OK;
+}
+
+int tok_unsupported(struct kj_str type, const char *path, struct kj_err *err)
+{
+    REFUSE("%s.type: \"%.*s\" is not supported", path, (int)(type.n < 80 ? type.n : 80),
+           type.p);
+}
+
+static int items_of(const struct kj_jval *v, const char *path, const char *key,
+                    const struct kj_jval **list, struct kj_err *err)
+{
+    *list = kj_jget(v, key);
+    if (!*list || (*list)->kind != KJ_J_ARRAY)
+        REFUSE("%s.%s: not an array", path, key);
+    return KJ_OK;
+}
+
+/* ---- normalizer ---- */
+
+static int load_normalizer(struct kj_tok *t, const struct kj_jval *v, const char *path,
+                           unsigned depth, struct kj_err *err)
+{
+    static const char *const names[] = {"NFC", "NFD", "NFKC", "NFKD"};
+    static const enum kj_nf forms[] = {KJ_NFC, KJ_NFD, KJ_NFKC, KJ_NFKD};
+    struct kj_str type;
+    if (tok_absent(v))
+        return KJ_OK;
+    int rc = type_of(v, path, &type, err);
+    if (rc != KJ_OK)
+        return rc;
+    if (kj_str_is(type, "Sequence")) {
+        const struct kj_jval *list;
+        char sub[256];
+        rc = items_of(v, path, "normalizers", &list, err);
+        if (rc == KJ_OK && depth > 3)
+            REFUSE("%s: nested too deep", path);
+        for (size_t i = 0; rc == KJ_OK && i < list->n; i++) {
+            snprintf(sub, sizeof sub, "%s.normalizers[%zu]", path, i);
+            rc = load_normalizer(t, &list->items[i], sub, depth + 1, err);
+        }
+        return rc;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!kj_str_is(type, names[i]))
+            continue;
+        if (t->n_norms == TOK_NORMS_MAX)
+            REFUSE("%s: more than %d normalizers", path, TOK_NORMS_MAX);
+        t->norms[t->n_norms++] = forms[i];
+        return KJ_OK;
+    }
+    return tok_unsupported(type, path, err);
+}
+
+/* ---- pre-tokenizer ---- */
+
+static int load_split(struct kj_tok *t, struct tok_step *st, const struct kj_jval *v,
+                      const char *path, struct kj_err *err)
+{
+    static const char *const names[] = {"Isolated", "Removed", "Contiguous",
+                                        "MergedWithPrevious", "MergedWithNext"};
+    const struct kj_jval *pat = kj_jget(v, "pattern");
+    struct kj_str behavior = kj_jstr(kj_jget(v, "behavior"));
+    struct kj_str re = kj_jstr(kj_jget(pat, "Regex"));
+    struct kj_str z = kj_jstr(kj_jget(pat, "String"));
+    size_t i = 0, n = sizeof names / sizeof *names;
+    st->kind = TOK_STEP_SPLIT;
+    int rc = tok_want_bool(v, path, "invert", false, &st->invert, err);
+    if (rc != KJ_OK)
+        return rc;
+    while (i < n && !kj_str_is(behavior, names[i]))
+        i++;
+    if (i == n)
+        REFUSE("%s.behavior: \"%.*s\" is not supported", path,
+               (int)(behavior.n < 80 ? behavior.n : 80), behavior.p ? behavior.p : "");
+    st->behavior = (enum tok_behavior)i;
+    if (!re.p && !z.p)
+        REFUSE("%s.pattern: neither Regex nor String", path);
+    if (re.p)
+        return tok_pattern_compile(st, re.p, re.n, path, err);
+    st->literal = (struct kj_str){kj_arena_dup(&t->arena, z.p, z.n), z.n};
+    return KJ_OK;
+}
+
+static int load_pre(struct kj_tok *t, const struct kj_jval *v, const char *path,
+                    unsigned depth, bool *bytes, struct kj_err *err)
+{
+    struct kj_str type;
+    if (tok_absent(v))
+        REFUSE("%s: null: not a byte-level BPE", path);
+    int rc = type_of(v, path, &type, err);
+    if (rc != KJ_OK)
+        return rc;
+    if (kj_str_is(type, "Sequence")) {
+        const struct kj_jval *list;
+        char sub[256];
+        rc = items_of(v, path, "pretokenizers", &list, err);
+        if (rc == KJ_OK && depth > 3)
+            REFUSE("%s: nested too deep", path);
+        for (size_t i = 0; rc == KJ_OK && i < list->n; i++) {
+            snprintf(sub, sizeof sub, "%s.pretokenizers[%zu]", path, i);
+            rc = load_pre(t, &list->items[i], sub, depth + 1, bytes, err);
+        }
+        return rc;
+    }
+    if (*bytes)
+        REFUSE("%s: a step behind ByteLevel is not supported", path);
+    if (t->pre.n_steps == TOK_STEPS_MAX)
+        REFUSE("%s: more than %d steps", path, TOK_STEPS_MAX);
+    struct tok_step *st = &t->pre.steps[t->pre.n_steps];
+    memset(st, 0, sizeof *st);
+    if (kj_str_is(type, "Split")) {
+        rc = load_split(t, st, v, path, err);
+    } else if (kj_str_is(type, "Digits")) {
+        st->kind = TOK_STEP_DIGITS;
+        rc = tok_want_bool(v, path, "individual_digits", false, &st->individual, err);
+        st->behavior = TOK_ISOLATED;
+    } else if (kj_str_is(type, "ByteLevel")) {
+        bool regex = true;
+        st->kind = TOK_STEP_BYTES;
+        rc = tok_want_bool(v, path, "add_prefix_space", true, &st->prefix_space, err);
+        if (rc == KJ_OK)
+            rc = tok_want_bool(v, path, "use_regex", true, &regex, err);
+        st->scan = regex ? TOK_SCAN_GPT2 : TOK_SCAN_NONE;
+        *bytes = true;
+    } else {
+        return tok_unsupported(type, path, err);
+    }
+    if (rc == KJ_OK)
+        t->pre.n_steps++;
+    return rc;
+}
+
+/* ---- added tokens ---- */
+
+static int normalized_content(const struct kj_tok *t, struct kj_str *s,
+                              struct kj_arena *a, struct kj_err *err)
+{
+    struct kj_buf b;
+    int rc = KJ_OK;
+    kj_buf_init(&b, (size_t)64 * TOK_TOKEN_MAX);
+    for (size_t i = 0; i < t->n_norms && rc == KJ_OK; i++) {
+        kj_buf_reset(&b);
+        rc = kj_uni_normalize(&b, t->norms[i], s->p, s->n);
+        if (rc == KJ_OK)
+            *s = (struct kj_str){kj_arena_dup(a, b.p, b.n), b.n};
+    }
+    kj_buf_release(&b);
+    return rc == KJ_OK ? rc
+                       : kj_err_set(err, KJ_FAIL, "added_tokens: content too long");
+}
+
+static int load_added_one(struct kj_tok *t, const struct kj_jval *v, size_t i,
+                          struct kj_err *err)
+{
+    struct tok_added *a = &t->added[i];
+    struct kj_str content = kj_jstr(kj_jget(v, "content"));
+    char path[64];
+    snprintf(path, sizeof path, "added_tokens[%zu]", i);
+    a->id = (uint32_t)kj_jint(kj_jget(v, "id"), 0);
+    a->content =
+        (struct kj_str){kj_arena_dup(&t->arena, content.p, content.n), content.n};
+    int rc = tok_want_bool(v, path, "single_word", false, &a->single_word, err);
+    if (rc == KJ_OK)
+        rc = tok_want_bool(v, path, "lstrip", false, &a->lstrip, err);
+    if (rc == KJ_OK)
+        rc = tok_want_bool(v, path, "rstrip", false, &a->rstrip, err);
+    if (rc == KJ_OK)
+        rc = tok_want_bool(v, path, "special", false, &a->special, err);
+    if (rc == KJ_OK)
+        rc = tok_want_bool(v, path, "normalized", !a->special, &a->normalized, err);
+    if (rc != KJ_OK)
+        return rc;
+    if (t->flags[a->id] & TOK_ADDED)
+        REFUSE("%s.id: %u stands there twice", path, a->id);
+    const struct tok_bytes *w = &t->ids[a->id];
+    char bytes[TOK_TOKEN_MAX];
+    size_t n;
+    if (w->len &&
+        !(w->len == content.n && memcmp(t->blob + w->off, content.p, content.n) == 0) &&
+        !(tok_unmap(content.p, content.n, bytes, &n) && n == w->len &&
+          memcmp(t->blob + w->off, bytes, n) == 0))
+        REFUSE("%s.id: %u is another token in model.vocab", path, a->id);
+    if (!w->len && content.n)
+        tok_blob_add(t, a->id, content.p, content.n);
+    t->flags[a->id] = (unsigned char)(TOK_ADDED | (a->special ? TOK_SPECIAL : 0));
+    struct kj_str s = a->content;
+    if (a->normalized)
+        rc = normalized_content(t, &s, &t->arena, err);
+    if (rc == KJ_OK &&
+        !tok_trie_add(a->normalized ? &t->normal : &t->raw, s, (uint32_t)i))
+        REFUSE("%s.content: stands there twice", path);
+    return rc;
+}
+
+static int load_added(struct kj_tok *t, const struct kj_jval *list, struct kj_err *err)
+{
+    if (tok_absent(list))
+        return KJ_OK;
+    if (list->kind != KJ_J_ARRAY)
+        REFUSE("added_tokens: not an array");
+    if (list->n > 65536)
+        REFUSE("added_tokens: more than 65536");
+    t->added = kj_xcalloc(list->n + 1, sizeof *t->added);
+    for (size_t i = 0; i < list->n; i++) {
+        int rc = load_added_one(t, &list->items[i], i, err);
+        if (rc != KJ_OK)
+            return rc;
+        t->n_added = i + 1;
+    }
+    return KJ_OK;
+}
+
+/* ---- post-processor and decoder ---- */
+
+static void refuse_template(struct kj_tok *t, const char *why, struct kj_str what)
+{
+    if (!t->template_refused)
+        t->template_refused =
+            kj_arena_printf(&t->arena, "%s \"%.*s\"", why,
+                            (int)(what.n < 80 ? what.n : 80), what.p ? what.p : "");
+}
+
+/* TemplateProcessing.single: special tokens before and behind $A. What cannot
+ * be applied is remembered, and refused when the template is asked for. */
+static void load_template(struct kj_tok *t, const struct kj_jval *v)
+{
+    const struct kj_jval *single = kj_jget(v, "single");
+    const struct kj_jval *map = kj_jget(v, "special_tokens");
+    bool text = false;
+    if (!single || single->kind != KJ_J_ARRAY || t->head || t->tail) {
+        refuse_template(t, "post_processor: cannot apply",
+                        KJ_STR("TemplateProcessing"));
+        return;
+    }
+    for (size_t i = 0; i < single->n; i++) {
+        if (kj_jget(&single->items[i], "Sequence")) {
+            text = true;
+            continue;
+        }
+        struct kj_str name =
+            kj_jstr(kj_jget(kj_jget(&single->items[i], "SpecialToken"), "id"));
+        const struct kj_jval *ids = NULL;
+        for (size_t k = 0; map && map->kind == KJ_J_OBJECT && k < map->n; k++)
+            if (kj_str_eq(map->keys[k], name))
+                ids = kj_jget(&map->items[k], "ids");
+        if (!name.p || !ids || ids->kind != KJ_J_ARRAY) {
+            refuse_template(t, "post_processor.single: unknown token", name);
+            return;
+        }
+        uint32_t **out = text ? &t->tail : &t->head;
+        size_t *n = text ? &t->n_tail : &t->n_head;
+        *out = kj_xrealloc(*out, (*n + ids->n + 1) * sizeof **out);
+        for (size_t k = 0; k < ids->n; k++) {
+            int64_t id = kj_jint(&ids->items[k], -1);
+            if (id < 0 || id >= t->n_ids)
+                refuse_template(t, "post_processor.special_tokens: bad id of", name);
+            else
+                (*out)[(*n)++] = (uint32_t)id;
+        }
+    }
+}
+
+static void load_post(struct kj_tok *t, const struct kj_jval *v, unsigned depth)
+{
+    if (tok_absent(v))
+        return;
+    struct kj_str type = kj_jstr(kj_jget(v, "type"));
+    const struct kj_jval *list = kj_jget(v, "processors");
+    if (kj_str_is(type, "Sequence") && list && list->kind == KJ_J_ARRAY && depth < 4) {
+        for (size_t i = 0; i < list->n; i++)
+            load_post(t, &list->items[i], depth + 1);
+    } else if (kj_str_is(type, "TemplateProcessing")) {
+        load_template(t, v);
+    } else if (!kj_str_is(type, "ByteLevel")) {
+        refuse_template(t, "post_processor: not supported:", type);
+    }
+}
+
+static int load_decoder(const struct kj_jval *v, struct kj_err *err)
+{
+    struct kj_str type;
+    if (tok_absent(v))
+        return KJ_OK;
+    int rc = type_of(v, "decoder", &type, err);
+    if (rc != KJ_OK)
+        return rc;
+    return kj_str_is(type, "ByteLevel") ? KJ_OK : tok_unsupported(type, "decoder", err);
+}
+
+static int load(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
+{
+    bool bytes = false;
+    if (root->kind != KJ_J_OBJECT)
+        REFUSE("not an object");
+    int rc = want_null(root, "truncation", err);
+    if (rc == KJ_OK)
+        rc = want_null(root, "padding", err);
+    if (rc == KJ_OK)
+        rc = load_normalizer(t, kj_jget(root, "normalizer"), "normalizer", 0, err);
+    if (rc == KJ_OK)
+        rc = load_pre(t, kj_jget(root, "pre_tokenizer"), "pre_tokenizer", 0, &bytes,
+                      err);
+    if (rc == KJ_OK && !bytes)
+        REFUSE("pre_tokenizer: no ByteLevel: not a byte-level BPE");
+    if (rc == KJ_OK)
+        rc = load_decoder(kj_jget(root, "decoder"), err);
+    if (rc == KJ_OK)
+        rc = tok_load_model(t, root, err);
+    if (rc == KJ_OK)
+        rc = load_added(t, kj_jget(root, "added_tokens"), err);
+    if (rc == KJ_OK)
+        load_post(t, kj_jget(root, "post_processor"), 0);
+    return rc;
+}
+
+int kj_tok_parse(struct kj_tok **out, const char *p, size_t n, const char *name,
+                 struct kj_err *err)
+{
+    struct kj_json *j = kj_json_new();
+    const struct kj_jval *root;
+    struct kj_tok *t = kj_xcalloc(1, sizeof *t);
+    char hex[33];
+    tok_scan_init();
+    kj_arena_init(&t->arena, (size_t)1 << 30);
+    const char *base = strrchr(name, '/');
+    t->name = kj_xstrdup(base ? base + 1 : name);
+    kj_hash128_hex(kj_hash128(p, n), hex);
+    snprintf(t->hash, sizeof t->hash, "xxh128:%s", hex);
+    int rc = kj_json_parse(j, p, n, &root, err);
+    if (rc == KJ_OK)
+        rc = load(t, root, err);
+    kj_json_free(j);
+    if (rc != KJ_OK) {
+        if (err)
+            err->rc = KJ_FAIL;
+        kj_err_where(err, name, -1);
+        kj_tok_free(t);
+        return KJ_FAIL;
+    }
+    *out = t;
+    return KJ_OK;
+}
+
+int kj_tok_load(struct kj_tok **out, const char *path, struct kj_err *err)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, KJ_TOK_FILE_MAX);
+    int rc = kj_input_slurp(path, &b, err);
+    if (rc == KJ_OK)
+        rc = kj_tok_parse(out, b.p, b.n, path, err);
+    kj_buf_release(&b);
+    return rc;
+}
+
+void kj_tok_free(struct kj_tok *t)
+{
+    if (!t)
+        return;
+    tok_pre_release(&t->pre);
+    tok_trie_release(&t->raw);
+    tok_trie_release(&t->normal);
+    free(t->name);
+    free(t->ids);
+    free(t->blob);
+    free(t->flags);
+    free(t->words);
+    free(t->pairs);
+    free(t->byte_pairs);
+    free(t->added);
+    free(t->head);
+    free(t->tail);
+    kj_arena_release(&t->arena);
+    free(t);
+}

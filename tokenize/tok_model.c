@@ -1,0 +1,238 @@
+/* tok_model.c - model.vocab and model.merges to tables. */
+#include "tokenize/tok_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/json.h"
+
+/* KJ_OK when key is absent or an empty string. */
+static int want_empty(const struct kj_jval *o, const char *path, const char *key,
+                      struct kj_err *err)
+{
+    const struct kj_jval *v = kj_jget(o, key);
+    if (tok_absent(v) || (v->kind == KJ_J_STR && v->s.n == 0))
+        return KJ_OK;
+    REFUSE("%s.%s: only null is supported", path, key);
+}
+
+/* ---- vocabulary ---- */
+
+static int want_id(const struct kj_jval *v, const char *path, struct kj_str what,
+                   uint32_t *id, struct kj_err *err)
+{
+    if (!v || v->kind != KJ_J_INT || v->i < 0 || v->i > KJ_TOK_ID_MAX)
+        REFUSE("%s[\"%.*s\"]: id is not an integer in 0..%u", path,
+               (int)(what.n < 80 ? what.n : 80), what.p, KJ_TOK_ID_MAX);
+    *id = (uint32_t)v->i;
+    return KJ_OK;
+}
+
+void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n)
+{
+    if (t->blob_n + n > t->blob_cap) {
+        while (t->blob_n + n > t->blob_cap)
+            t->blob_cap = t->blob_cap ? 2 * t->blob_cap : 1 << 16;
+        t->blob = kj_xrealloc(t->blob, t->blob_cap);
+    }
+    memcpy(t->blob + t->blob_n, p, n);
+    t->ids[id] = (struct tok_bytes){(uint32_t)t->blob_n, (uint32_t)n};
+    t->blob_n += n;
+}
+
+static void word_insert(struct kj_tok *t, uint32_t id)
+{
+    const struct tok_bytes *w = &t->ids[id];
+    size_t i = tok_hash(t->blob + w->off, w->len) & t->words_mask;
+    while (t->words[i])
+        i = (i + 1) & t->words_mask;
+    t->words[i] = id + 1;
+}
+
+static size_t table_size(size_t n)
+{
+    size_t size = 1024;
+    while (size < 2 * n)
+        size *= 2;
+    return size;
+}
+
+static int count_ids(struct kj_tok *t, const struct kj_jval *vocab,
+                     const struct kj_jval *added, struct kj_err *err)
+{
+    uint32_t id = 0, top = 0;
+    for (size_t i = 0; i < vocab->n; i++) {
+        int rc = want_id(&vocab->items[i], "model.vocab", vocab->keys[i], &id, err);
+        if (rc != KJ_OK)
+            return rc;
+        if (vocab->keys[i].n == 0 || vocab->keys[i].n > TOK_TOKEN_MAX)
+            REFUSE("model.vocab: entry %zu is empty or too long", i);
+        top = id + 1 > top ? id + 1 : top;
+    }
+    for (size_t i = 0; added && i < added->n; i++) {
+        const struct kj_jval *a = &added->items[i];
+        struct kj_str content = kj_jstr(kj_jget(a, "content"));
+        if (!content.p || content.n > TOK_TOKEN_MAX)
+            REFUSE("added_tokens[%zu].content: not a string, or too long", i);
+        int rc = want_id(kj_jget(a, "id"), "added_tokens", content, &id, err);
+        if (rc != KJ_OK)
+            return rc;
+        top = id + 1 > top ? id + 1 : top;
+    }
+    t->n_ids = top;
+    t->ids = kj_xcalloc(top ? top : 1, sizeof *t->ids);
+    t->flags = kj_xcalloc(top ? top : 1, sizeof *t->flags);
+    return KJ_OK;
+}
+
+static int load_vocab(struct kj_tok *t, const struct kj_jval *vocab, struct kj_err *err)
+{
+    char *bytes = kj_xmalloc(TOK_TOKEN_MAX);
+    size_t size = table_size(vocab->n), n;
+    int rc = KJ_OK;
+    t->words = kj_xcalloc(size, sizeof *t->words);
+    t->words_mask = size - 1;
+    for (size_t i = 0; i < vocab->n && rc == KJ_OK; i++) {
+        struct kj_str key = vocab->keys[i];
+        uint32_t id = (uint32_t)vocab->items[i].i;
+        if (t->ids[id].len) {
+            rc = kj_err_set(err, KJ_FAIL, "model.vocab[\"%.*s\"]: id %u is taken",
+                            (int)(key.n < 80 ? key.n : 80), key.p, id);
+        } else if (!tok_unmap(key.p, key.n, bytes, &n)) {
+            /* Outside the byte alphabet: no merge reaches it, it only decodes. */
+            tok_blob_add(t, id, key.p, key.n);
+        } else if (tok_word_find(t, bytes, n) != TOK_NONE) {
+            rc = kj_err_set(err, KJ_FAIL, "model.vocab[\"%.*s\"]: stands there twice",
+                            (int)(key.n < 80 ? key.n : 80), key.p);
+        } else {
+            tok_blob_add(t, id, bytes, n);
+            word_insert(t, id);
+        }
+    }
+    free(bytes);
+    for (unsigned b = 0; b < 256 && rc == KJ_OK; b++) {
+        char c = (char)b;
+        t->bytes[b] = tok_word_find(t, &c, 1);
+        /* Bytes that no UTF-8 text holds may be missing. */
+        bool never = b == 0xC0 || b == 0xC1 || b >= 0xF5;
+        if (t->bytes[b] == TOK_NONE && !never)
+            rc = kj_err_set(
+                err, KJ_FAIL,
+                "model.vocab: no token for byte 0x%02X: not a byte-level BPE", b);
+    }
+    return rc;
+}
+
+/* ---- merges ---- */
+
+/* The parts of merge i as strings. */
+static int merge_parts(const struct kj_jval *m, size_t i, struct kj_str *a,
+                       struct kj_str *b, struct kj_err *err)
+{
+    if (m->kind == KJ_J_STR) {
+        const char *sp = memchr(m->s.p, ' ', m->s.n);
+        size_t k = sp ? (size_t)(sp - m->s.p) : 0;
+        if (!sp || memchr(sp + 1, ' ', m->s.n - k - 1))
+            REFUSE("model.merges[%zu]: not two words", i);
+        *a = (struct kj_str){m->s.p, k};
+        *b = (struct kj_str){sp + 1, m->s.n - k - 1};
+        return KJ_OK;
+    }
+    if (m->kind != KJ_J_ARRAY || m->n != 2)
+        REFUSE("model.merges[%zu]: neither a pair nor a string", i);
+    *a = kj_jstr(&m->items[0]);
+    *b = kj_jstr(&m->items[1]);
+    if (!a->p || !b->p)
+        REFUSE("model.merges[%zu]: not two strings", i);
+    return KJ_OK;
+}
+
+/* The id of each part and of both together; scratch has room for both. */
+static int merge_ids(const struct kj_tok *t, size_t i, struct kj_str a, struct kj_str b,
+                     char *scratch, struct tok_pair *out, struct kj_err *err)
+{
+    size_t na, nb;
+    if (a.n > TOK_TOKEN_MAX || b.n > TOK_TOKEN_MAX ||
+        !tok_unmap(a.p, a.n, scratch, &na) || !tok_unmap(b.p, b.n, scratch + na, &nb))
+        REFUSE("model.merges[%zu]: not in the byte alphabet", i);
+    out->a = na ? tok_word_find(t, scratch, na) : TOK_NONE;
+    out->b = nb ? tok_word_find(t, scratch + na, nb) : TOK_NONE;
+    out->id = na + nb ? tok_word_find(t, scratch, na + nb) : TOK_NONE;
+    if (out->a == TOK_NONE || out->b == TOK_NONE)
+        REFUSE("model.merges[%zu]: the %s part is not in the vocabulary", i,
+               out->a == TOK_NONE ? "first" : "second");
+    if (out->id == TOK_NONE)
+        REFUSE("model.merges[%zu]: what it makes is not in the vocabulary", i);
+    return KJ_OK;
+}
+
+static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
+                       struct kj_err *err)
+{
+    size_t size = table_size(merges->n);
+    char *scratch = kj_xmalloc(2 * TOK_TOKEN_MAX);
+    int rc = KJ_OK;
+    t->pairs = kj_xmalloc(size * sizeof *t->pairs);
+    memset(t->pairs, 0xFF, size * sizeof *t->pairs);
+    t->pairs_mask = size - 1;
+    for (size_t i = 0; i < merges->n; i++) {
+        struct kj_str a = {0}, b = {0};
+        struct tok_pair m = {0};
+        /* An old header line that some writers kept. */
+        if (merges->items[i].kind == KJ_J_STR && merges->items[i].s.n >= 8 &&
+            memcmp(merges->items[i].s.p, "#version", 8) == 0)
+            continue;
+        rc = merge_parts(&merges->items[i], i, &a, &b, err);
+        if (rc == KJ_OK)
+            rc = merge_ids(t, i, a, b, scratch, &m, err);
+        if (rc != KJ_OK)
+            break;
+        m.rank = (uint32_t)i;
+        *tok_pair_find(t, m.a, m.b) = m; /* of two equal pairs the last counts */
+    }
+    free(scratch);
+    if (rc != KJ_OK)
+        return rc;
+    t->byte_pairs = kj_xmalloc(sizeof *t->byte_pairs << 16);
+    for (unsigned i = 0; i < 1u << 16; i++) {
+        uint32_t a = t->bytes[i >> 8], b = t->bytes[i & 255];
+        const struct tok_pair *e =
+            a == TOK_NONE || b == TOK_NONE ? NULL : tok_pair_find(t, a, b);
+        t->byte_pairs[i] = e && e->a != TOK_NONE ? (uint32_t)(e - t->pairs) : TOK_NONE;
+    }
+    return KJ_OK;
+}
+
+int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
+{
+    const struct kj_jval *m = kj_jget(root, "model");
+    if (!m || m->kind != KJ_J_OBJECT)
+        REFUSE("model: not an object");
+    const struct kj_jval *vocab = kj_jget(m, "vocab"), *merges = kj_jget(m, "merges");
+    const struct kj_jval *type = kj_jget(m, "type");
+    /* Old files do not say the type; a BPE is told by its merges. */
+    if (!tok_absent(type) && !kj_str_is(kj_jstr(type), "BPE"))
+        return tok_unsupported(kj_jstr(type), "model", err);
+    if (!vocab || vocab->kind != KJ_J_OBJECT)
+        REFUSE("model.vocab: not an object");
+    if (!merges || merges->kind != KJ_J_ARRAY)
+        REFUSE("model.merges: not an array");
+    const struct kj_jval *d = kj_jget(m, "dropout");
+    if (!tok_absent(d) && kj_jnum(d, 1) != 0)
+        REFUSE("model.dropout: only null is supported");
+    int rc = want_empty(m, "model", "continuing_subword_prefix", err);
+    if (rc == KJ_OK)
+        rc = want_empty(m, "model", "end_of_word_suffix", err);
+    /* unk_token, fuse_unk and byte_fallback are for characters that are not in
+     * the vocabulary; with all bytes there, none is. */
+    if (rc == KJ_OK)
+        rc = tok_want_bool(m, "model", "ignore_merges", false, &t->ignore_merges, err);
+    if (rc == KJ_OK)
+        rc = count_ids(t, vocab, kj_jget(root, "added_tokens"), err);
+    if (rc == KJ_OK)
+        rc = load_vocab(t, vocab, err);
+    if (rc == KJ_OK)
+        rc = load_merges(t, merges, err);
+    return rc;
+}
