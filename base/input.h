@@ -5,11 +5,15 @@
  * KJ_INPUT_MEMBER_MAX), zstd (every frame), and through libarchive: bzip2, xz,
  * lz4, tar and zip (their entries one behind the other). The offset of every
  * member in the stored file is kept, since it is the address that a document
- * carries, and the unit of restart.
+ * carries, and the unit of restart. An entry of a tar or zip that is itself
+ * gzip (as in a WACZ) is decoded in turn; its members' offsets are those inside
+ * the entry. A tar inside gzip or zstd counts as tar.
  *
  * A damaged member gives KJ_BAD_RECORD with file and offset; the next call
  * goes on at the next place that starts a member that decodes (plain gzip and
  * zstd), or returns KJ_EOF. Bytes decoded before the damage are given first.
+ * Zero bytes between and behind members are padding and pass silently; other
+ * bytes there are damage. Empty members have no chunk.
  *
  * Thread-safety: one reader per object.
  */
@@ -28,7 +32,7 @@ struct kj_buf;
 
 struct kj_input;
 
-/* A run of decoded bytes. Valid until the next call on the same input, with
+/* A run of decoded bytes; n may be 0 only when last. Valid until the next call on the same input, with
  * KJ_BUF_PAD readable bytes behind p[n-1]. */
 struct kj_chunk {
     const char *p;
