@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GROUP(heading)                                                         \
-    &(const struct kj_cmd)                                                     \
-    {                                                                          \
-        .group = (heading)                                                     \
+#define GROUP(heading)                                                                 \
+    &(const struct kj_cmd)                                                             \
+    {                                                                                  \
+        .group = (heading)                                                             \
     }
 
 /* Rows stand in the order in which data flows. */
@@ -20,6 +20,8 @@ const struct kj_cmd *const kj_commands[] = {
     GROUP("Models"),
 
     GROUP("Help"),
+    &kj_cmd_help_row,
+    &kj_cmd_completion,
 
     NULL,
 };
@@ -35,7 +37,8 @@ static int list_commands(FILE *to)
         else
             fprintf(to, "  %-12s %s\n", c->name, c->about);
     }
-    fprintf(to, "\nkijil help COMMAND explains one; kijil --version tells the version.\n");
+    fprintf(to,
+            "\nkijil help COMMAND explains one; kijil --version tells the version.\n");
     return to == stderr ? 2 : 0;
 }
 

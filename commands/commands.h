@@ -23,6 +23,8 @@
  * own cmd_NAME.c as `const struct kj_cmd kj_cmd_NAME`; group rows are in main.c. */
 extern const struct kj_cmd *const kj_commands[];
 
+extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
+
 /* Options that every command takes. */
 struct kj_common {
     const char *output; /* -o; NULL: standard output */
@@ -68,6 +70,37 @@ void kj_cmd_usage_line(double wall, double cpu);
 /* Set by the first SIGINT or SIGTERM after kj_cmd_signals(); a second kills. */
 extern atomic_bool kj_interrupted;
 void kj_cmd_signals(void);
+
+/* Input files that can be read more than once. Standard input and pipes are
+ * copied to a temporary file first when again is set. The names are borrowed. */
+struct kj_files {
+    const char **v;
+    size_t n;
+    char *spool; /* temporary copy, removed by kj_files_release; or NULL */
+};
+int kj_files_open(struct kj_files *f, const struct kj_strs *names, bool again,
+                  struct kj_err *err);
+void kj_files_release(struct kj_files *f);
+/* For kj_corpus_inputs.reopen: a JSONL source over a struct kj_files. */
+int kj_files_source(void *self, struct kj_source *out, struct kj_err *err);
+
+/* Drive one stage over a source: survey, sink, rejects, ledger, progress, and
+ * the closing summary.
+ *
+ * The stage is open; cfg is its configuration. inputs opens the source (more
+ * than once when the stage has survey()). sink NULL means JSONL to --output;
+ * else the caller's sink, which the caller commits after a return of 0 or 3.
+ * Returns the exit status; everything was printed. */
+int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
+                 const struct kj_stage *stage, void *cfg,
+                 struct kj_corpus_inputs inputs, const struct kj_sink *sink);
+
+/* With --resume and a complete --output: true, and a line on stderr. */
+bool kj_cmd_done_already(const struct kj_cmd *cmd, const struct kj_common *c);
+
+/* --dry-run: the resolved options and the stage's rules on standard output. */
+int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
+                   const struct kj_stage *stage, const void *cfg);
 
 /* One stage as a filter from JSONL to JSONL: the command behind most rows. */
 int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv);

@@ -1,0 +1,260 @@
+/* drive.c - runs one stage from a source to a sink, with everything that a
+ * command owes its user around it: rejects, ledger, progress, summary. */
+#include "commands/commands.h"
+
+#include "base/input.h"
+#include "base/jsonl.h"
+#include "base/mem.h"
+#include "base/output.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- files that can be read again ---- */
+
+static const char *tmp_root(void)
+{
+    const char *t = getenv("TMPDIR");
+    return t && *t ? t : "/tmp";
+}
+
+static bool readable_again(const char *name)
+{
+    struct stat st;
+    return strcmp(name, "-") != 0 && stat(name, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static int copy_lines(const char *from, struct kj_output *to, struct kj_err *err)
+{
+    struct kj_input *in;
+    int rc = kj_input_open(&in, from, err);
+    if (rc)
+        return rc;
+    struct kj_chunk c;
+    char last = '\n';
+    while ((rc = kj_input_chunk(in, &c, err)) == KJ_OK) {
+        rc = kj_output_write(to, c.p, c.n, err);
+        if (rc)
+            break;
+        if (c.n)
+            last = c.p[c.n - 1];
+    }
+    if (rc == KJ_EOF)
+        rc = last == '\n' ? KJ_OK : kj_output_write(to, "\n", 1, err);
+    kj_input_close(in);
+    return rc;
+}
+
+int kj_files_open(struct kj_files *f, const struct kj_strs *names, bool again,
+                  struct kj_err *err)
+{
+    static const char *standard_input[] = {"-"};
+    memset(f, 0, sizeof *f);
+    f->v = names->n ? names->v : standard_input;
+    f->n = names->n ? names->n : 1;
+    bool spool = false;
+    for (size_t i = 0; again && i < f->n; i++)
+        spool |= !readable_again(f->v[i]);
+    if (!spool)
+        return KJ_OK;
+    struct kj_buf path;
+    kj_buf_init(&path, 4096);
+    kj_buf_printf(&path, "%s/kijil-XXXXXX", tmp_root());
+    f->spool = kj_xstrndup(path.p, path.n);
+    kj_buf_release(&path);
+    int fd = mkstemp(f->spool);
+    if (fd < 0)
+        return kj_err_errno(err, KJ_FATAL, "cannot make a temporary file %s", f->spool);
+    close(fd);
+    struct kj_output *o;
+    int rc = kj_output_open(&o, f->spool, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < f->n && rc == KJ_OK; i++)
+        rc = copy_lines(f->v[i], o, err);
+    if (rc) {
+        kj_output_abort(o);
+        return rc;
+    }
+    f->v = (const char **)&f->spool;
+    f->n = 1;
+    return kj_output_commit(o, err);
+}
+
+void kj_files_release(struct kj_files *f)
+{
+    if (f->spool)
+        unlink(f->spool);
+    free(f->spool);
+    memset(f, 0, sizeof *f);
+}
+
+int kj_files_source(void *self, struct kj_source *out, struct kj_err *err)
+{
+    struct kj_files *f = self;
+    return kj_jsonl_source(out, f->v, f->n, err);
+}
+
+/* ---- small services ---- */
+
+bool kj_cmd_done_already(const struct kj_cmd *cmd, const struct kj_common *c)
+{
+    if (!c->resume || !c->output || access(c->output, F_OK) != 0)
+        return false;
+    if (!c->quiet)
+        fprintf(stderr, "kijil %s: %s is complete already; --force makes it anew\n",
+                cmd->name, c->output);
+    return true;
+}
+
+int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
+                   const struct kj_stage *stage, const void *cfg)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 20);
+    kj_buf_printf(&b, "command: %s\nversion: " KJ_VERSION "\n", cmd->name);
+    if (stage->opts)
+        kj_opt_dump(stage->opts, cfg, &b);
+    kj_opt_dump(kj_common_opts, c, &b);
+    const struct kj_rule *rules;
+    size_t n = stage->rules ? stage->rules(cfg, &rules) : 0;
+    for (size_t i = 0; i < n; i++) {
+        kj_buf_printf(&b, "rule: %s", rules[i].name);
+        if (!isnan(rules[i].threshold))
+            kj_buf_printf(&b, " drops %s %g", rules[i].op, rules[i].threshold);
+        kj_buf_printf(&b, " (%s)\n", rules[i].unit ? rules[i].unit : "");
+    }
+    fwrite(b.p, 1, b.n, stdout);
+    kj_buf_release(&b);
+    return fflush(stdout) ? 1 : 0;
+}
+
+static int survey(const struct kj_common *c, const struct kj_stage *stage, void *cfg,
+                  struct kj_corpus_inputs *inputs, struct kj_err *err)
+{
+    if (!stage->survey)
+        return KJ_OK;
+    struct kj_buf dir;
+    kj_buf_init(&dir, 4096);
+    kj_buf_printf(&dir, "%s/kijil-survey-XXXXXX", tmp_root());
+    char *path = kj_xstrndup(dir.p, dir.n);
+    kj_buf_release(&dir);
+    if (!mkdtemp(path)) {
+        kj_err_errno(err, KJ_FATAL, "cannot make a temporary folder %s", path);
+        free(path);
+        return KJ_FATAL;
+    }
+    struct kj_corpus corpus = {inputs, (unsigned)c->jobs, c->memory, (uint64_t)c->seed,
+                               path,   kj_corpus_pass};
+    int rc = stage->survey(cfg, &corpus, err);
+    rmdir(path);
+    free(path);
+    return rc;
+}
+
+/* ---- the drive ---- */
+
+struct drive {
+    struct kj_output *out, *rejects;
+    struct kj_watch watches[4];
+    struct kj_progress progress;
+    struct kj_step step;
+    struct kj_flow flow;
+};
+
+static int drive_run(struct drive *d, const struct kj_cmd *cmd,
+                     const struct kj_common *c, const struct kj_stage *stage, void *cfg,
+                     struct kj_corpus_inputs inputs, const struct kj_sink *sink,
+                     struct kj_err *err)
+{
+    struct kj_flow *f = &d->flow;
+    int rc = inputs.reopen(inputs.self, &f->source, err);
+    if (rc == KJ_OK && !sink)
+        rc = kj_output_open(&d->out, c->output, err);
+    if (rc == KJ_OK && c->rejects)
+        rc = kj_output_open(&d->rejects, c->rejects, err);
+    if (rc)
+        return rc;
+    d->step = (struct kj_step){.stage = stage, .cfg = cfg};
+    f->steps = &d->step;
+    f->n_steps = 1;
+    f->sink = sink ? *sink : kj_jsonl_sink(d->out);
+    f->watches = d->watches;
+    if (d->rejects)
+        f->watches[f->n_watches++] = kj_jsonl_rejects(d->rejects);
+    if (kj_progress_wanted(c))
+        f->watches[f->n_watches++] = kj_progress_watch(&d->progress, cmd->name, c);
+    f->threads = (unsigned)c->jobs;
+    f->shard = c->shard_i;
+    f->shards = c->shard_n;
+    f->limit = c->limit;
+    f->stop = &kj_interrupted;
+    return kj_flow_run(f, err);
+}
+
+int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
+                 const struct kj_stage *stage, void *cfg,
+                 struct kj_corpus_inputs inputs, const struct kj_sink *sink)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct drive d = {0};
+    kj_cmd_signals();
+    int rc = survey(c, stage, cfg, &inputs, &err);
+    if (rc == KJ_OK)
+        rc = drive_run(&d, cmd, c, stage, cfg, inputs, sink, &err);
+    if (d.flow.source.close)
+        d.flow.source.close(d.flow.source.self);
+    /* An interrupt leaves no file under its final name: it would look whole. */
+    bool whole = rc == KJ_OK && !atomic_load(&kj_interrupted);
+    if (whole && d.out)
+        rc = kj_output_commit(d.out, &err);
+    else
+        kj_output_abort(d.out);
+    if (whole && rc == KJ_OK && d.rejects)
+        rc = kj_output_commit(d.rejects, &err);
+    else
+        kj_output_abort(d.rejects);
+    int status = rc ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
+    if (rc == KJ_OK)
+        kj_cmd_summary(cmd, c, &d.flow);
+    kj_flow_release(&d.flow);
+    return status;
+}
+
+int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv)
+{
+    const struct kj_stage *stage = cmd->stage;
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_common common;
+    struct kj_strs pos = {0};
+    struct kj_files files = {0};
+    void *cfg = kj_xcalloc(1, stage->cfg_size);
+    void *const cfgs[] = {cfg, NULL};
+    int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
+    bool opened = false;
+    if (status < 0 && kj_cmd_done_already(cmd, &common))
+        status = 0;
+    if (status < 0) {
+        opened = true;
+        if (stage->open && stage->open(cfg, &err))
+            status = kj_cmd_fail(cmd, &err);
+    }
+    if (status < 0 && common.dry_run)
+        status = kj_cmd_dry_run(cmd, &common, stage, cfg);
+    if (status < 0 && kj_files_open(&files, &pos, stage->survey != NULL, &err))
+        status = kj_cmd_fail(cmd, &err);
+    if (status < 0)
+        status = kj_cmd_drive(cmd, &common, stage, cfg,
+                              (struct kj_corpus_inputs){kj_files_source, &files}, NULL);
+    kj_files_release(&files);
+    if (opened && stage->close)
+        stage->close(cfg);
+    if (stage->opts)
+        kj_opt_release(stage->opts, cfg);
+    free(cfg);
+    kj_strs_release(&pos);
+    return status;
+}
