@@ -266,7 +266,7 @@ static int run_pipe(struct run *r, struct kj_err *err)
 
 int kj_flow_run(struct kj_flow *f, struct kj_err *err)
 {
-    struct run r = {.f = f};
+    struct run r = {.f = f, .next_doc = f->first_doc};
     if (!f->threads)
         f->threads = 1;
     while (r.n_parallel < f->n_steps &&

@@ -78,7 +78,8 @@ struct kj_flow {
     size_t n_watches;
     unsigned threads;
     unsigned shard, shards; /* 0,1: all */
-    int64_t limit;          /* documents to read; 0: all */
+    int64_t limit;          /* stop at this serial number; 0: read all */
+    uint64_t first_doc;     /* serial number of the first document: for runs in parts */
     const atomic_bool *stop;
 
     /* results */
