@@ -1,0 +1,474 @@
+/* dedup.c - the stage: two readings of the corpus, then a verdict per document.
+ *
+ * First reading: workers turn each document into its keys (a hash for exact,
+ * one per band for MinHash) and a check word; the collector files them by the
+ * document's number. Then the keys are grouped. Second reading: only documents
+ * that share a key are looked at again, now with everything that the choice of
+ * keepers needs. Both methods go the same way: for exact, the "set" is the
+ * full hash, and equality of it is the similarity.
+ */
+#include "dedup/dedup.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/doc.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/opt.h"
+#include "base/stage.h"
+#include "dedup/budget.h"
+#include "dedup/cluster.h"
+#include "dedup/lsh.h"
+#include "dedup/minhash.h"
+#include "dedup/normal.h"
+#include "dedup/shingle.h"
+
+enum { METHOD_MINHASH, METHOD_EXACT };
+enum { KEY_TEXT, KEY_URL };
+enum { KEEP_LONGEST, KEEP_FIRST, KEEP_NEWEST, KEEP_BEST };
+
+struct dedup {
+    /* options */
+    int method, unit, key;
+    bool normalize;
+    int64_t bands, rows, ngram, seed, max_compare;
+    double threshold;
+    const char *keep;
+    /* from open() */
+    int policy;
+    const char *field; /* of policy best */
+    struct kj_rule rule;
+    struct kj_minhash mh;
+    /* from survey() */
+    bool surveyed;
+    struct kj_budget budget;
+    uint32_t *checks; /* by document; 0: not in play */
+    size_t n_checks, cap_checks;
+    struct kj_clusters clusters;
+};
+
+#define OFF(f) offsetof(struct dedup, f)
+static const struct kj_opt opts[] = {
+    {"method", 0, KJ_OPT_ENUM, OFF(method), "minhash|exact", "how copies are found",
+     "minhash", 0, 0},
+    {"threshold", 0, KJ_OPT_REAL, OFF(threshold), "S",
+     "minhash: least Jaccard similarity of a copy to its keeper", "0.8", 0.01, 1},
+    {"bands", 0, KJ_OPT_INT, OFF(bands), "N", "minhash: bands of the signature", "14",
+     1, 4096},
+    {"rows", 0, KJ_OPT_INT, OFF(rows), "N", "minhash: rows of a band", "8", 1, 64},
+    {"unit", 0, KJ_OPT_ENUM, OFF(unit), "auto|word|eojeol|syllable",
+     "minhash: what n-grams are made of; auto: syllables for Korean, else words",
+     "auto", 0, 0},
+    {"ngram", 0, KJ_OPT_INT, OFF(ngram), "N",
+     "minhash: units in a shingle; 0: 8 syllables, 5 of the others", "0", 0, 100},
+    {"perm_seed", 0, KJ_OPT_INT, OFF(seed), "N",
+     "minhash: seed of the permutations (numpy's RandomState)", "1", 0, 4294967295.0},
+    {"max_compare", 0, KJ_OPT_INT, OFF(max_compare), "N",
+     "minhash: most kept documents to compare with in one bucket", "256", 1, 1e9},
+    {"key", 0, KJ_OPT_ENUM, OFF(key), "text|url", "exact: what must be equal", "text",
+     0, 0},
+    {"normalize", 0, KJ_OPT_FLAG, OFF(normalize), NULL,
+     "exact: compare lower-cased text without marks, punctuation, extra space", NULL, 0,
+     0},
+    {"keep", 0, KJ_OPT_STR, OFF(keep), "POLICY",
+     "which copy stays: longest, first (by id), newest (date), best=FIELD", "longest",
+     0, 0},
+    {0},
+};
+
+static int dedup_open(void *cfg, struct kj_err *err)
+{
+    struct dedup *c = cfg;
+    static const char *const words[] = {"longest", "first", "newest"};
+    c->policy = -1;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(c->keep, words[i]) == 0)
+            c->policy = i;
+    if (strncmp(c->keep, "best=", 5) == 0 && c->keep[5]) {
+        c->policy = KEEP_BEST;
+        c->field = c->keep + 5;
+    }
+    if (c->policy < 0)
+        return kj_err_set(err, KJ_USAGE,
+                          "keep: \"%s\" is none of longest, first, newest, best=FIELD",
+                          c->keep);
+    if (c->bands * c->rows > KJ_MINHASH_MAX)
+        return kj_err_set(err, KJ_USAGE, "bands x rows is over %d", KJ_MINHASH_MAX);
+    if (c->method == METHOD_MINHASH) {
+        c->rule =
+            (struct kj_rule){"dedup.minhash", ">=", c->threshold, "Jaccard similarity",
+                             "shares that much of its n-grams with a kept copy"};
+        kj_minhash_init(&c->mh, (unsigned)c->bands, (unsigned)c->rows,
+                        (uint32_t)c->seed);
+    } else if (c->key == KEY_URL) {
+        c->rule = (struct kj_rule){"dedup.url", "", NAN, "", "a kept copy has its URL"};
+    } else {
+        c->rule =
+            (struct kj_rule){"dedup.exact", "", NAN, "", "a kept copy has its text"};
+    }
+    return KJ_OK;
+}
+
+static void forget(struct dedup *c)
+{
+    if (!c->surveyed)
+        return;
+    kj_clusters_release(&c->clusters);
+    kj_budget_free(&c->budget, c->checks, c->cap_checks, sizeof *c->checks);
+    c->checks = NULL;
+    c->n_checks = c->cap_checks = 0;
+    c->surveyed = false;
+}
+
+static void dedup_close(void *cfg)
+{
+    struct dedup *c = cfg;
+    forget(c);
+    kj_minhash_release(&c->mh);
+}
+
+static size_t dedup_rules(const void *cfg, const struct kj_rule **out)
+{
+    *out = &((const struct dedup *)cfg)->rule;
+    return 1;
+}
+
+/* ---- survey ---- */
+
+struct worker {
+    struct kj_shingler sh;
+    struct kj_buf norm, run; /* for exact */
+    uint64_t *sig;
+};
+
+/* What a worker found out about one document, for the collector. */
+struct found {
+    bool has; /* it has a key at all */
+    uint32_t check;
+    uint64_t *keys;                /* first reading */
+    struct kj_candidate candidate; /* second reading */
+};
+
+struct survey {
+    struct dedup *c;
+    struct worker *workers;
+    unsigned n_workers;
+    struct kj_lsh lsh;
+};
+
+static uint32_t check_word(const struct kj_doc *d)
+{
+    return (uint32_t)kj_hash64(d->text.p, d->text.n, 0) | 1;
+}
+
+static int too_large(const struct kj_doc *d, struct kj_err *err)
+{
+    kj_err_set(err, KJ_FATAL, "a batch does not fit its memory");
+    kj_err_doc(err, d->id.p, d->id.n);
+    return KJ_FATAL;
+}
+
+/* The 128 bits that must be equal for an exact copy. */
+static int exact_hash(const struct dedup *c, struct worker *w, const struct kj_doc *d,
+                      bool *has, struct kj_hash128 *h)
+{
+    struct kj_str s = c->key == KEY_URL ? d->url : d->text;
+    *has = s.p && (s.n || c->key == KEY_TEXT);
+    int rc = KJ_OK;
+    if (*has && (c->key == KEY_URL || c->normalize)) {
+        kj_buf_reset(&w->norm);
+        rc = c->key == KEY_URL ? kj_dedup_normalize_url(&w->norm, s.p, s.n)
+                               : kj_dedup_normalize(&w->norm, &w->run, 0, s.p, s.n);
+        s = (struct kj_str){w->norm.p, w->norm.n};
+    }
+    if (*has && rc == KJ_OK)
+        *h = kj_hash128(s.p, s.n);
+    return rc;
+}
+
+static int shingle(const struct dedup *c, struct worker *w, const struct kj_doc *d,
+                   bool *has, struct kj_err *err)
+{
+    int rc = kj_shingler_run(&w->sh, (enum kj_shingle_unit)c->unit, (unsigned)c->ngram,
+                             d->text.p, d->text.n, err);
+    *has = w->sh.n > 0;
+    return rc;
+}
+
+/* First reading, one document. */
+static int find_keys(struct survey *s, struct worker *w, const struct kj_doc *d,
+                     struct kj_arena *a, struct found *f, struct kj_err *err)
+{
+    const struct dedup *c = s->c;
+    f->keys = kj_arena_alloc(a, s->lsh.bands * sizeof *f->keys);
+    if (!f->keys)
+        return too_large(d, err);
+    f->check = check_word(d);
+    if (c->method == METHOD_EXACT) {
+        struct kj_hash128 h = {0, 0};
+        int rc = exact_hash(c, w, d, &f->has, &h);
+        f->keys[0] = h.hi;
+        return rc;
+    }
+    int rc = shingle(c, w, d, &f->has, err);
+    if (rc || !f->has)
+        return rc;
+    kj_minhash_sign(&c->mh, w->sh.h, w->sh.n, w->sig);
+    kj_minhash_bands(&c->mh, w->sig, f->keys);
+    return KJ_OK;
+}
+
+/* Hash of what distinguishes two documents of the same id. */
+static uint64_t tie_hash(const struct kj_doc *d)
+{
+    const struct kj_str *s[] = {&d->text,      &d->url,    &d->date,     &d->dump,
+                                &d->file_path, &d->source, &d->warc.file};
+    uint64_t h = (uint64_t)d->warc.offset;
+    for (size_t i = 0; i < sizeof s / sizeof *s; i++)
+        h = kj_hash64(s[i]->p, s[i]->n, h + 1);
+    for (size_t i = 0; i < d->n_fields; i++) {
+        h = kj_hash64(d->fields[i].key.p, d->fields[i].key.n, h);
+        h = kj_hash64(d->fields[i].json.p, d->fields[i].json.n, h);
+    }
+    return h;
+}
+
+/* Documents that d stands for already. */
+static uint64_t weight_of(const struct kj_doc *d, struct kj_batch *b)
+{
+    struct kj_str raw = kj_doc_get(d, "cluster");
+    const struct kj_jval *v;
+    struct kj_err ignored = KJ_ERR_INIT; /* somebody else's field */
+    if (!raw.n || kj_json_parse(b->json, raw.p, raw.n, &v, &ignored))
+        return 1;
+    int64_t size = kj_jint(kj_jget(v, "size"), 1);
+    return size > 0 ? (uint64_t)size : 1;
+}
+
+/* Second reading, one candidate. */
+static int find_candidate(struct survey *s, struct worker *w, const struct kj_doc *d,
+                          struct kj_batch *b, struct found *f, struct kj_err *err)
+{
+    const struct dedup *c = s->c;
+    struct kj_candidate *k = &f->candidate;
+    *k = (struct kj_candidate){
+        .doc = d->serial, .id = d->id, .tie = tie_hash(d), .weight = weight_of(d, b)};
+    if (c->policy == KEEP_LONGEST)
+        k->number = -(double)d->text.n;
+    if (c->policy == KEEP_NEWEST)
+        k->word = d->date;
+    if (c->policy == KEEP_BEST) {
+        double v = kj_doc_number(d, c->field);
+        k->number = isnan(v) ? HUGE_VAL : -v;
+    }
+    if (c->method == METHOD_EXACT)
+        return exact_hash(c, w, d, &f->has, &k->same);
+    int rc = shingle(c, w, d, &f->has, err);
+    if (!rc && f->has)
+        rc = kj_shingler_set(&w->sh, err);
+    if (rc)
+        return rc;
+    k->same = kj_hash128(w->sh.h, w->sh.n * sizeof *w->sh.h);
+    k->n = w->sh.n;
+    uint64_t *v = kj_arena_alloc(&b->arena, (w->sh.n + 1) * sizeof *v);
+    if (!v)
+        return too_large(d, err);
+    memcpy(v, w->sh.h, w->sh.n * sizeof *v);
+    k->set = v;
+    return KJ_OK;
+}
+
+/* Work on a batch; second: the second reading. b->aux gets one found each. */
+static int work(struct survey *s, unsigned worker, struct kj_batch *b, bool second,
+                struct kj_err *err)
+{
+    struct found *f = kj_arena_zalloc(&b->arena, (b->n + 1) * sizeof *f);
+    if (!f)
+        return kj_err_set(err, KJ_FATAL, "a batch does not fit its memory");
+    b->aux = f;
+    int rc = KJ_OK;
+    for (size_t i = 0; i < b->n && !rc; i++) {
+        const struct kj_doc *d = &b->docs[i];
+        if (!kj_doc_kept(d) || (second && !kj_lsh_candidate(&s->lsh, d->serial)))
+            continue;
+        struct worker *w = &s->workers[worker];
+        rc = second ? find_candidate(s, w, d, b, &f[i], err)
+                    : find_keys(s, w, d, &b->arena, &f[i], err);
+        if (rc)
+            kj_err_doc(err, d->id.p, d->id.n);
+    }
+    return rc ? KJ_FATAL : KJ_OK;
+}
+
+static int work_keys(void *ctx, unsigned worker, struct kj_batch *b, struct kj_err *err)
+{
+    return work(ctx, worker, b, false, err);
+}
+
+static int work_sets(void *ctx, unsigned worker, struct kj_batch *b, struct kj_err *err)
+{
+    return work(ctx, worker, b, true, err);
+}
+
+static int collect_keys(void *ctx, struct kj_batch *b, struct kj_err *err)
+{
+    struct survey *s = ctx;
+    struct dedup *c = s->c;
+    const struct found *f = b->aux;
+    int rc = KJ_OK;
+    for (size_t i = 0; i < b->n && !rc; i++) {
+        if (!f[i].check)
+            continue;
+        uint64_t doc = b->docs[i].serial;
+        void *p = c->checks;
+        rc = kj_budget_grow(&c->budget, &p, &c->cap_checks, (size_t)doc + 1,
+                            sizeof *c->checks, err);
+        c->checks = p;
+        if (rc)
+            break;
+        while (c->n_checks < doc)
+            c->checks[c->n_checks++] = 0;
+        c->checks[c->n_checks++] = f[i].check;
+        if (f[i].has)
+            rc = kj_lsh_add(&s->lsh, doc, f[i].keys, err);
+    }
+    return rc;
+}
+
+static int collect_sets(void *ctx, struct kj_batch *b, struct kj_err *err)
+{
+    struct survey *s = ctx;
+    const struct found *f = b->aux;
+    int rc = KJ_OK;
+    for (size_t i = 0; i < b->n && !rc; i++)
+        if (f[i].has)
+            rc = kj_clusters_add(&s->c->clusters, &f[i].candidate, err);
+    return rc;
+}
+
+static void make_workers(struct survey *s, unsigned n)
+{
+    s->workers = kj_xcalloc(n, sizeof *s->workers);
+    s->n_workers = n;
+    for (unsigned i = 0; i < n; i++) {
+        kj_shingler_init(&s->workers[i].sh);
+        kj_buf_init(&s->workers[i].norm, (size_t)1 << 30);
+        kj_buf_init(&s->workers[i].run, (size_t)1 << 30);
+        s->workers[i].sig = kj_minhash_alloc(s->c->mh.padded + 16);
+    }
+}
+
+static void free_workers(struct survey *s)
+{
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        kj_shingler_release(&s->workers[i].sh);
+        kj_buf_release(&s->workers[i].norm);
+        kj_buf_release(&s->workers[i].run);
+        free(s->workers[i].sig);
+    }
+    free(s->workers);
+}
+
+static int dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
+{
+    struct dedup *c = cfg;
+    struct survey s = {.c = c};
+    forget(c);
+    c->surveyed = true;
+    c->budget = (struct kj_budget){.max = corpus->memory, .doing = "keeping keys"};
+    kj_clusters_init(&c->clusters, c->threshold, (uint32_t)c->max_compare, &c->budget);
+    kj_lsh_init(&s.lsh, c->method == METHOD_EXACT ? 1 : (unsigned)c->bands, &c->budget);
+    make_workers(&s, corpus->threads ? corpus->threads : 1);
+    int rc = corpus->pass(corpus, &s, work_keys, collect_keys, err);
+    c->budget.doing = "grouping keys";
+    if (!rc)
+        rc = kj_lsh_group(&s.lsh, err);
+    c->budget.doing = "keeping candidates";
+    if (!rc && s.lsh.n_entries)
+        rc = corpus->pass(corpus, &s, work_sets, collect_sets, err);
+    c->budget.doing = "comparing candidates";
+    if (!rc)
+        rc = kj_clusters_solve(&c->clusters, &s.lsh, err);
+    kj_lsh_release(&s.lsh);
+    free_workers(&s);
+    if (rc)
+        forget(c);
+    return rc;
+}
+
+/* ---- run ---- */
+
+/* The cluster field, from the batch's arena; {NULL,0} when it is full. */
+static struct kj_str cluster_json(const struct kj_fate *f, struct kj_arena *a)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, (size_t)1 << 26);
+    int rc = kj_buf_printf(&b, "{\"id\":\"%016llx\",\"size\":%llu,\"keeper\":",
+                           (unsigned long long)f->cluster, (unsigned long long)f->size);
+    if (!rc)
+        rc = kj_json_put_str(&b, f->keeper.p, f->keeper.n);
+    if (!rc)
+        rc = kj_buf_addz(&b, ",\"similarity\":");
+    if (!rc)
+        rc = kj_json_put_real(&b, f->similarity);
+    if (!rc)
+        rc = kj_buf_addc(&b, '}');
+    struct kj_str s = {rc ? NULL : kj_arena_dup(a, b.p, b.n), b.n};
+    kj_buf_release(&b);
+    return s.p ? s : (struct kj_str){NULL, 0};
+}
+
+static int judge(const struct dedup *c, struct kj_batch *b, struct kj_doc *d,
+                 struct kj_err *err)
+{
+    if (d->serial >= c->n_checks || c->checks[d->serial] != check_word(d)) {
+        kj_err_set(err, KJ_FATAL,
+                   "the input changed since it was first read: this document is new");
+        kj_err_doc(err, d->id.p, d->id.n);
+        return KJ_FATAL;
+    }
+    struct kj_fate f;
+    if (!kj_clusters_find(&c->clusters, d->serial, &f))
+        return KJ_OK;
+    if (f.unchecked)
+        kj_doc_signal(d, &b->arena, "dedup.unchecked", f.unchecked);
+    if (f.size < 2 || (!f.dropped && f.size == weight_of(d, b)))
+        return KJ_OK;
+    struct kj_str json = cluster_json(&f, &b->arena);
+    if (!json.p)
+        return too_large(d, err);
+    kj_doc_set(d, &b->arena, "cluster", json);
+    if (f.dropped)
+        kj_doc_drop(d, c->rule.name, f.similarity, c->rule.threshold);
+    return KJ_OK;
+}
+
+static int dedup_run(const void *cfg, void *state, struct kj_batch *b,
+                     struct kj_err *err)
+{
+    const struct dedup *c = cfg;
+    (void)state;
+    if (!c->surveyed)
+        return kj_err_set(err, KJ_FATAL, "dedup must read its input twice");
+    int rc = KJ_OK;
+    for (size_t i = 0; i < b->n && !rc; i++)
+        if (kj_doc_kept(&b->docs[i]))
+            rc = judge(c, b, &b->docs[i], err);
+    return rc;
+}
+
+const struct kj_stage kj_stage_dedup = {
+    .name = "dedup",
+    .about = "take out exact and near copies of documents",
+    .opts = opts,
+    .cfg_size = sizeof(struct dedup),
+    .state_size = 1,
+    .open = dedup_open,
+    .survey = dedup_survey,
+    .run = dedup_run,
+    .close = dedup_close,
+    .rules = dedup_rules,
+};

@@ -1,0 +1,39 @@
+/* dedup.h - the stage that takes copies out of a corpus.
+ *
+ * method exact: documents whose text is equal (128-bit XXH3 of its bytes), or
+ * equal in the normal form of normal.h with its numbers left as they are
+ * (normalize), or whose URL is equal in the normal form given there (key url;
+ * documents without a URL are left alone).
+ * Rules "dedup.exact", "dedup.url".
+ *
+ * method minhash: near duplicates. Shingles as in shingle.h, signatures as in
+ * minhash.h, candidates as in lsh.h, each verified by the true Jaccard
+ * similarity of the sets of 64-bit shingle hashes. Rule "dedup.minhash", whose
+ * value is the similarity to the keeper. Documents without a single word are
+ * left alone.
+ *
+ * Who is kept, and why chains do no harm: cluster.h.
+ *
+ * Every document of a cluster of two or more, kept and dropped alike, gets the
+ * field
+ *     "cluster": {"id": HEX, "size": N, "keeper": ID, "similarity": S}
+ * size counts the documents that the keeper stands for, itself too: a document
+ * that comes with cluster.size N from an earlier deduplication counts N times,
+ * so that sizes add up over several (they are the weights of FineWeb2's
+ * rehydration; a document without the field has size 1). Documents with
+ * comparisons left out by max_compare get the signal "dedup.unchecked", their
+ * number.
+ *
+ * The survey reads the corpus twice: for keys, and, if there are candidates,
+ * for their sets. Memory: 8 bytes per document and band (1 for exact), 4 per
+ * document to notice input that changes in between, and the candidates' sets;
+ * passing kj_corpus.memory is KJ_FATAL. Results do not depend on threads,
+ * shards, or the order of documents.
+ */
+#ifndef KJ_DEDUP_DEDUP_H
+#define KJ_DEDUP_DEDUP_H
+
+struct kj_stage;
+extern const struct kj_stage kj_stage_dedup;
+
+#endif
