@@ -259,7 +259,7 @@ double kj_shingle_jaccard(const uint64_t *a, size_t na, const uint64_t *b, size_
     if (na == 0 || nb == 0)
         return least > 0 ? -1 : 0;
     size_t lo = na < nb ? na : nb, hi = na < nb ? nb : na;
-    if ((double)lo < least * (double)hi)
+    if ((double)lo + 0.5 < least * (double)hi) /* J <= lo / hi; rounding is safe */
         return -1;
     /* With c common, J = c / (na + nb - c) >= least asks for
      * c >= least (na + nb) / (1 + least): at most `spare` of a may be alone.
