@@ -1,9 +1,12 @@
 /* stages.c - the table of stages: what can stand in a pipeline. */
 #include "base/stage.h"
 
+#include "dedup/dedup.h"
+
 #include <string.h>
 
 const struct kj_stage *const kj_stages[] = {
+    &kj_stage_dedup,
     NULL,
 };
 

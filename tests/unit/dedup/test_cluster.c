@@ -25,7 +25,8 @@ struct bed {
 static int set_up(struct bed *b, const struct item *v, size_t n, double threshold,
                   uint32_t max_compare, int64_t memory)
 {
-    *b = (struct bed){.budget = {.max = memory, .doing = "testing"}, .err = KJ_ERR_INIT};
+    *b =
+        (struct bed){.budget = {.max = memory, .doing = "testing"}, .err = KJ_ERR_INIT};
     kj_lsh_init(&b->lsh, 1, &b->budget);
     kj_clusters_init(&b->c, threshold, max_compare, &b->budget);
     int rc = KJ_OK;
@@ -131,8 +132,8 @@ static void test_long_chain(void)
 static void test_best_keeper(void)
 {
     struct item v[] = {{"A", 1, "", 0, 100, 1},
-                       {"B", 2, "", 30, 130, 1}, /* A,B: 70/130 */
-                       {"C", 3, "", 16, 116, 1}, /* A,C: 84/116; B,C: 86/114 */
+                       {"B", 2, "", 30, 130, 1},  /* A,B: 70/130 */
+                       {"C", 3, "", 16, 116, 1},  /* A,C: 84/116; B,C: 86/114 */
                        {"E", 4, "", 15, 115, 1}}; /* 85/115 with both: the earlier */
     struct bed b;
     CHECK_INT(set_up(&b, v, 4, 0.7, 100, 0), KJ_OK);

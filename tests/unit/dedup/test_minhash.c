@@ -85,8 +85,8 @@ static void test_kernels(void)
                 m.b[i] = i % 8;
             }
             uint64_t edge[6] = {KJ_MINHASH_PRIME - 3, KJ_MINHASH_PRIME,
-                                8 * KJ_MINHASH_PRIME, UINT64_MAX - 7, UINT64_MAX - 3,
-                                KJ_MINHASH_PRIME - 7};
+                                8 * KJ_MINHASH_PRIME, UINT64_MAX - 7,
+                                UINT64_MAX - 3,       KJ_MINHASH_PRIME - 7};
             for (size_t e = 0; e < 6; e++)
                 check_kernel(f, &m, edge + e, 1);
             kj_minhash_release(&m);

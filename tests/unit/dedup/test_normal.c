@@ -36,14 +36,16 @@ static void test_text(void)
     N("a_b-c $5 <x>", "a b c 0 x");
     P("a 12.5 B", "a 12 5 b");
     N("Caf\xC3\xA9 \xC3\x85ngstr\xC3\xB6m", "cafe angstrom");
-    N("e\xCC\x81t\xC3\xA9", "ete");                 /* combining acute */
-    N("\xC4\xB0stanbul", "istanbul");               /* capital I with dot */
-    N("\xCE\xA3\xCE\x9F\xCE\xA3", "\xCF\x83\xCE\xBF\xCF\x82"); /* final sigma */
+    N("e\xCC\x81t\xC3\xA9", "ete");                             /* combining acute */
+    N("\xC4\xB0stanbul", "istanbul");                           /* capital I with dot */
+    N("\xCE\xA3\xCE\x9F\xCE\xA3", "\xCF\x83\xCE\xBF\xCF\x82");  /* final sigma */
     N("\xEF\xBC\x91\xEF\xBC\x92\xE6\x97\xA5", "0\xE6\x97\xA5"); /* full-width 12 */
     N("\xE2\x80\x9Cquoted\xE2\x80\x9D\xE2\x80\xA6", "quoted");
-    N("a\xC2\xA0\xE3\x80\x80" "b", "a b");          /* no-break, ideographic space */
-    N("\xE3\x81\x8C", "\xE3\x81\x8B");              /* GA loses its voice mark */
-    N("x\xC2\x85y\x7Fz", "x y z");                  /* controls */
+    N("a\xC2\xA0\xE3\x80\x80"
+      "b",
+      "a b");                          /* no-break, ideographic space */
+    N("\xE3\x81\x8C", "\xE3\x81\x8B"); /* GA loses its voice mark */
+    N("x\xC2\x85y\x7Fz", "x y z");     /* controls */
 }
 
 static void test_hangul(void)

@@ -33,18 +33,18 @@ static void check(enum kj_shingle_unit unit, unsigned n, const char *text,
     test_int((int64_t)s.n, (int64_t)k, __FILE__, line, "count");
     kj_shingler_release(&s);
 }
-#define S(unit, n, text, ...)                                                            \
+#define S(unit, n, text, ...)                                                          \
     check(unit, n, text, (const char *const[]){__VA_ARGS__}, __LINE__)
 
 /* KIJIL NARA in Hangul: four syllables and a space; its jamo below. */
-#define KI "\xED\x82\xA4"
-#define JIL "\xEC\xA7\x88"
-#define NA "\xEB\x82\x98"
-#define RA "\xEB\x9D\xBC"
-#define KI_J "\xE1\x84\x8F\xE1\x85\xB5"
+#define KI    "\xED\x82\xA4"
+#define JIL   "\xEC\xA7\x88"
+#define NA    "\xEB\x82\x98"
+#define RA    "\xEB\x9D\xBC"
+#define KI_J  "\xE1\x84\x8F\xE1\x85\xB5"
 #define JIL_J "\xE1\x84\x8C\xE1\x85\xB5\xE1\x86\xAF"
-#define NA_J "\xE1\x84\x82\xE1\x85\xA1"
-#define RA_J "\xE1\x84\x85\xE1\x85\xA1"
+#define NA_J  "\xE1\x84\x82\xE1\x85\xA1"
+#define RA_J  "\xE1\x84\x85\xE1\x85\xA1"
 
 static void test_units(void)
 {
@@ -56,8 +56,8 @@ static void test_units(void)
     S(KJ_UNIT_WORD, 5, "...", NULL);
     S(KJ_UNIT_WORD, 5, "", NULL);
     /* ideographs are words of their own; spaces are put between them */
-    S(KJ_UNIT_WORD, 2, "\xE6\x97\xA5\xE6\x9C\xAC x",
-      "\xE6\x97\xA5 \xE6\x9C\xAC", "\xE6\x9C\xAC x", NULL);
+    S(KJ_UNIT_WORD, 2, "\xE6\x97\xA5\xE6\x9C\xAC x", "\xE6\x97\xA5 \xE6\x9C\xAC",
+      "\xE6\x9C\xAC x", NULL);
     S(KJ_UNIT_EOJEOL, 1, "\xE6\x97\xA5\xE6\x9C\xAC x", "\xE6\x97\xA5\xE6\x9C\xAC", "x",
       NULL);
     S(KJ_UNIT_EOJEOL, 1, KI JIL " " NA RA, KI_J JIL_J, NA_J RA_J, NULL);
