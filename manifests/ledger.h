@@ -1,0 +1,147 @@
+/* ledger.h - the ledger of a run: one SQLite file that can say of every
+ * document why it is, or is not, in the corpus (docs/formats/ledger.md).
+ *
+ * Two kinds of users:
+ *
+ *   A filter in a pipe (`--ledger run.db`). Several processes append to one
+ *   file, one behind the other or at the same time. Each batch is one short
+ *   transaction; a busy file is waited for.
+ *
+ *       kj_ledger_open(&l, path, KJ_LEDGER_WRITE, err);
+ *       kj_ledger_begin(l, &info, err);
+ *       kj_ledger_input(l, "-", err);
+ *       flow.watches[n++] = kj_ledger_watch(l);
+ *       kj_flow_run(&flow, err);
+ *       kj_ledger_output(l, "-", err);          // after the file is committed
+ *       kj_ledger_end(l, &flow, status, err);
+ *       kj_ledger_close(l, err);
+ *
+ *   A restartable run, in phases and parts. After kj_ledger_phase(l, name,
+ *   true) the rows of a flow stay in one open transaction until
+ *   kj_ledger_commit, which is called when a part file has its final name:
+ *   rows of its documents, counters, and the row of the part appear together
+ *   or not at all. After kill -9 the next process calls kj_ledger_begin with
+ *   resume, gets the same run, lists the finished parts with kj_ledger_parts,
+ *   and goes on behind the last. A flow may span several parts (commit from
+ *   the sink's write, when the watch has seen exactly the documents of the
+ *   part), or one flow may run for each part.
+ *
+ * The same id may come more than once in a stream: the second one is copy 1.
+ *
+ * While it is written the file is in WAL mode; the last writer to close it
+ * leaves one plain file. WAL needs a local file system.
+ *
+ * Thread-safety: one thread at a time (the ordered writer, then the caller).
+ */
+#ifndef KJ_MANIFESTS_LEDGER_H
+#define KJ_MANIFESTS_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/flow.h"
+
+struct kj_ledger;
+
+enum kj_ledger_mode {
+    KJ_LEDGER_READ = 0,  /* must exist; nothing is changed */
+    KJ_LEDGER_WRITE = 1, /* made when missing */
+};
+
+/* KJ_FAIL when the file cannot be opened, or is no ledger, or is one of a
+ * later version. */
+int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
+                   struct kj_err *err);
+/* Roll back what is not committed, checkpoint, close. Frees l in every case;
+ * NULL is fine. */
+int kj_ledger_close(struct kj_ledger *l, struct kj_err *err);
+
+/* Which measured values become rows of `signals`. Histograms and samples are
+ * kept either way. */
+enum kj_ledger_signals { KJ_SIGNALS_ALL = 0, KJ_SIGNALS_NONE };
+
+struct kj_ledger_info {
+    const char *name;    /* of the command: "filter" */
+    const char *version; /* of the program */
+    const char *command; /* as it was typed */
+    const char *config;  /* "key: value" lines of the run itself; may be NULL */
+    const char *shard;   /* "i/n" or NULL */
+    bool partial;        /* reads only some of its input: --shard, --limit */
+    bool resume;         /* go on with the last unfinished run of equal name,
+                            configuration and shard, when there is one */
+    int signals;         /* enum kj_ledger_signals */
+};
+
+/* Register this process's run. *resumed (may be NULL) says whether it goes on
+ * with an earlier one. */
+int kj_ledger_begin(struct kj_ledger *l, const struct kj_ledger_info *info,
+                    bool *resumed, struct kj_err *err);
+
+/* The flows run from now on belong to this phase. `parts`: rows wait for
+ * kj_ledger_commit. Without a call: phase "", committed at every batch. */
+int kj_ledger_phase(struct kj_ledger *l, const char *phase, bool parts,
+                    struct kj_err *err);
+
+/* The watch to hang into a flow. When the flow begins, it registers the
+ * stages with their configuration and rules. */
+struct kj_watch kj_ledger_watch(struct kj_ledger *l);
+
+/* A file read ("-" is standard input: two processes of this ledger at the ends
+ * of one pipe are linked by it). */
+int kj_ledger_input(struct kj_ledger *l, const char *path, struct kj_err *err);
+
+/* A file written, under its final name: hashed here. Counts are those of the
+ * last flow. Not for parts. */
+int kj_ledger_output(struct kj_ledger *l, const char *path, struct kj_err *err);
+
+/* A part of a phase. */
+struct kj_ledger_part {
+    int64_t part;             /* number within the phase, from 0 */
+    const char *path;         /* final name, relative to the ledger's folder */
+    char hash[40];            /* as of kj_hash_file */
+    int64_t bytes;            /* stored */
+    struct kj_pos start, end; /* input read for it; offset -1: unknown */
+    /* filled by the ledger: */
+    uint64_t docs, text_bytes, sum; /* of the documents in it */
+};
+
+/* Commit what the watch gathered since the last commit, together with the
+ * part's row (NULL: a part that wrote nothing but has rows). f is the flow
+ * being watched; its counters so far are recorded. */
+int kj_ledger_commit(struct kj_ledger *l, const struct kj_flow *f,
+                     struct kj_ledger_part *part, struct kj_err *err);
+
+/* Forget rows gathered since the last commit (the part will be redone, by a
+ * new flow). */
+void kj_ledger_rollback(struct kj_ledger *l);
+
+/* The committed parts of a phase of this run (after begin), by number.
+ * Stops when each() returns non-zero and returns that. */
+int kj_ledger_parts(struct kj_ledger *l, const char *phase,
+                    int (*each)(void *ctx, const struct kj_ledger_part *p), void *ctx,
+                    struct kj_err *err);
+
+/* Forget a phase of this run: all of its rows. For a phase that is done over. */
+int kj_ledger_forget(struct kj_ledger *l, const char *phase, struct kj_err *err);
+
+/* End of the run; f (may be NULL) gives bytes read and times. status is the
+ * exit status of the command. Links the run to the one whose output it read. */
+int kj_ledger_end(struct kj_ledger *l, const struct kj_flow *f, int status,
+                  struct kj_err *err);
+
+/* Take a training curve from DIR/metrics.jsonl of `kijil train`
+ * ({"step":..,"loss":..,"lr":..,"tokens":..,"tokens_per_s":..} lines). Steps
+ * already there are replaced. */
+int kj_ledger_metrics_import(struct kj_ledger *l, const char *series, const char *path,
+                             struct kj_err *err);
+
+/* Do the books balance? At every stage in = kept + dropped by reason; between
+ * stages, phases, and runs in a pipe, counts and order-free checksums chain;
+ * decisions and parts add up to the same. KJ_FAIL with the first mismatch in
+ * err (which stage, by how much) and one line for each in `lines` (may be
+ * NULL). An unfinished run is a mismatch. */
+int kj_ledger_reconcile(struct kj_ledger *l, struct kj_buf *lines, struct kj_err *err);
+
+#endif

@@ -1,0 +1,158 @@
+/* ledger_internal.h - shared by the files of the ledger and of the report. */
+#ifndef KJ_MANIFESTS_LEDGER_INTERNAL_H
+#define KJ_MANIFESTS_LEDGER_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "manifests/ledger.h"
+
+#define KJ_LEDGER_APP_ID  1802070636
+#define KJ_LEDGER_VERSION 1
+/* Rules that a ledger names; signals beyond them are not recorded. They come
+ * from the input's `signals`, so there has to be a bound. */
+#define KJ_LEDGER_RULES_MAX 1000
+/* Examples kept for each side of each rule, and in all. */
+#define KJ_SAMPLES_RULE  8
+#define KJ_SAMPLES_ALL   24
+#define KJ_EXCERPT_CHARS 400
+
+extern const char kj_ledger_schema[];
+
+/* Names to row numbers, for one dimension table. */
+struct kj_names {
+    struct kj_name {
+        char *name; /* NULL: empty slot */
+        size_t len;
+        int64_t id;
+    } * slots;
+    size_t n, size; /* size is 0 or a power of two */
+};
+
+struct kj_bucket {
+    int32_t key;
+    uint32_t docs, dropped; /* both 0: empty slot */
+};
+
+struct kj_sample {
+    double rank, value;
+    uint64_t hash;
+    char *id, *url, *language, *excerpt;
+};
+
+/* What is known of a rule while a flow runs. */
+struct kj_rule_slot {
+    int64_t id;
+    char *name;
+    bool ours; /* measured by this process; else it came with the input */
+    double threshold;
+    struct kj_bucket *buckets; /* open addressing; n_buckets used of size */
+    size_t n_buckets, size;
+    struct kj_sample samples[2][KJ_SAMPLES_RULE]; /* dropped, kept; best first */
+    size_t n_samples[2];
+};
+
+struct kj_count {
+    uint64_t docs, bytes;
+};
+/* Counters of a step that are already in the file. */
+struct kj_done {
+    uint64_t in, kept, bytes_in, bytes_kept, sum_in, sum_kept;
+    struct kj_count *tallies;
+    size_t n_tallies;
+};
+
+enum {
+    ST_DOC_NEW,
+    ST_DOC_FIND,
+    ST_DOC_UPDATE,
+    ST_DECIDED,
+    ST_DECIDE,
+    ST_SIGNAL,
+    ST_CLUSTER,
+    ST_COUNT
+};
+
+struct kj_ledger {
+    sqlite3 *db;
+    char *path;
+    bool write;
+    bool in_txn; /* a transaction of ours is open */
+    sqlite3_stmt *st[ST_COUNT];
+    struct kj_json *json;
+
+    int64_t run;
+    char *phase;
+    bool parts;
+    int signals;
+
+    struct kj_names languages, sources, archives;
+    struct kj_names rule_names; /* id: index in rules */
+    struct kj_rule_slot *rules;
+    size_t n_rules;
+    struct kj_sample kept[KJ_SAMPLES_ALL];
+    size_t n_kept;
+
+    /* the flow being watched */
+    bool open_flow;
+    int64_t stage0; /* the row of its input; its steps follow */
+    size_t n_steps;
+    struct kj_done *done; /* [0] the input, [1..n_steps] the steps */
+    uint64_t own_sum;
+    bool known_first;     /* the last document was in the file already */
+    struct kj_count last; /* documents and bytes that the last flow kept */
+    uint64_t last_sum;
+};
+
+/* ---- SQLite with our errors (ledger.c) ---- */
+int kj_db_fail(struct kj_ledger *l, const char *what, struct kj_err *err);
+int kj_db_exec(struct kj_ledger *l, const char *sql, struct kj_err *err);
+int kj_db_prepare(struct kj_ledger *l, sqlite3_stmt **st, const char *sql,
+                  struct kj_err *err);
+/* Step a statement that gives no row, and reset it. */
+int kj_db_run(struct kj_ledger *l, sqlite3_stmt *st, struct kj_err *err);
+/* Prepare, bind, step once, finalize. fmt: one letter per parameter: i int64_t,
+ * u uint64_t (kept as its two's complement), d double (NAN is NULL), s C string
+ * (NULL is NULL). */
+int kj_db_do(struct kj_ledger *l, struct kj_err *err, const char *sql, const char *fmt,
+             ...);
+/* The same for a query: its first column of the first row in *out, which is
+ * left alone when there is none or it is NULL. */
+int kj_db_int(struct kj_ledger *l, int64_t *out, struct kj_err *err, const char *sql,
+              const char *fmt, ...);
+/* Prepare and bind, for the caller to step and finalize. */
+int kj_db_query(struct kj_ledger *l, sqlite3_stmt **st, struct kj_err *err,
+                const char *sql, const char *fmt, ...);
+int kj_db_begin(struct kj_ledger *l, struct kj_err *err);
+int kj_db_commit(struct kj_ledger *l, struct kj_err *err);
+void kj_db_rollback(struct kj_ledger *l);
+
+/* "2026-01-31T12:00:00Z" */
+void kj_ledger_now(char out[32]);
+
+/* Forget the counters of the flow being watched (ledger.c). */
+void kj_ledger_done_release(struct kj_ledger *l);
+
+/* ---- names (ledger_names.c) ---- */
+/* The entry or NULL. */
+struct kj_name *kj_names_get(const struct kj_names *m, const char *p, size_t n);
+struct kj_name *kj_names_add(struct kj_names *m, const char *p, size_t n, int64_t id);
+void kj_names_clear(struct kj_names *m);
+/* Row number of a name in table (column `name_col`), made when missing. */
+int kj_names_row(struct kj_ledger *l, struct kj_names *m, const char *table,
+                 const char *key_col, const char *name_col, const char *p, size_t n,
+                 int64_t *id, struct kj_err *err);
+/* Slot of a rule; NULL in *out when there are too many. */
+int kj_ledger_rule(struct kj_ledger *l, const char *p, size_t n, bool declared,
+                   struct kj_rule_slot **out, struct kj_err *err);
+void kj_ledger_rules_release(struct kj_ledger *l);
+
+/* ---- rows of a batch, histograms, samples (ledger_rows.c) ---- */
+int kj_ledger_rows(struct kj_ledger *l, const struct kj_batch *b, struct kj_err *err);
+/* Histograms and samples gathered so far to the file, and start over. */
+int kj_ledger_flush(struct kj_ledger *l, struct kj_err *err);
+void kj_ledger_unflush(struct kj_ledger *l); /* throw them away */
+/* Edges of a histogram bucket. */
+int32_t kj_bucket_key(double v);
+void kj_bucket_edges(int32_t key, double *lo, double *hi);
+
+#endif
