@@ -318,7 +318,10 @@ int kj_json_put_real(struct kj_buf *b, double v)
         return kj_buf_add(b, "-0.0", 4);
     if (std::fabs(v) < 1e15 && v == std::trunc(v))
         return kj_json_put_int(b, int64_t(v));
-    auto r = std::to_chars(t, t + sizeof t, v);
+    /* Left to itself, to_chars writes some large values as long integers. */
+    auto r = std::fabs(v) < 1e15
+                 ? std::to_chars(t, t + sizeof t, v)
+                 : std::to_chars(t, t + sizeof t, v, std::chars_format::scientific);
     return kj_buf_add(b, t, size_t(r.ptr - t));
 }
 
@@ -331,7 +334,9 @@ int kj_json_put_float(struct kj_buf *b, float v)
         return kj_buf_add(b, "-0.0", 4);
     if (std::fabs(v) < 1e7f && v == std::trunc(v))
         return kj_json_put_int(b, int64_t(v));
-    auto r = std::to_chars(t, t + sizeof t, v);
+    auto r = std::fabs(v) < 1e7f
+                 ? std::to_chars(t, t + sizeof t, v)
+                 : std::to_chars(t, t + sizeof t, v, std::chars_format::scientific);
     return kj_buf_add(b, t, size_t(r.ptr - t));
 }
 
