@@ -2,10 +2,12 @@
 #include "base/stage.h"
 
 #include "dedup/dedup.h"
+#include "filter/filter.h"
 
 #include <string.h>
 
 const struct kj_stage *const kj_stages[] = {
+    &kj_stage_filter,
     &kj_stage_dedup,
     NULL,
 };

@@ -465,10 +465,39 @@ static bool wb_join(unsigned a, unsigned b, const char *p, size_t n, size_t behi
     return false;
 }
 
+/* What most text is: a run of ASCII letters, digits and '_', or of spaces,
+ * with an ASCII character behind it that joins to neither. 0 elsewhere. */
+static size_t wb_ascii(const char *p, size_t n, size_t at)
+{
+    size_t i = at;
+    if (p[i] == ' ') {
+        while (i < n && p[i] == ' ')
+            i++;
+        return i < n && (unsigned char)p[i] >= 0x80 ? 0 : i;
+    }
+    while (i < n && ((unsigned char)((p[i] | 32) - 'a') < 26 ||
+                     (unsigned char)(p[i] - '0') < 10 || p[i] == '_'))
+        i++;
+    if (i == n)
+        return i;
+    switch (p[i]) {
+    case '.':
+    case '\'':
+    case ':':
+    case ',':
+    case ';':
+        return 0;
+    }
+    return i == at || (unsigned char)p[i] >= 0x80 ? 0 : i;
+}
+
 size_t kj_uni_word_next(const char *p, size_t n, size_t at)
 {
     if (at >= n)
         return n;
+    size_t run = wb_ascii(p, n, at);
+    if (run)
+        return run;
     size_t len;
     unsigned w = prop(kj_utf8_next(p + at, n - at, &len));
     unsigned a = wb_class(w); /* the last character that counts */

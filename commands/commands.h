@@ -23,6 +23,7 @@
  * own cmd_NAME.c as `const struct kj_cmd kj_cmd_NAME`; group rows are in main.c. */
 extern const struct kj_cmd *const kj_commands[];
 
+extern const struct kj_cmd kj_cmd_filter;
 extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
 
 /* Options that every command takes. */

@@ -1,0 +1,553 @@
+/* facts.c - words, lines, paragraphs, n-grams; see the definitions in facts.h.
+ *
+ * N-grams are equal when their joined texts are equal, whatever the borders
+ * of their words ("ab"+"c" equals "a"+"bc" where nothing stands between). So
+ * a hash of joined texts is needed that comes from prefix sums: a polynomial
+ * in B over the bytes, modulo 2^64, H(xy) = H(x) * B^|y| + H(y). With prefix
+ * hashes P of all words, the hash of words i..j is P[j] - P[i] * B^bytes(i,j):
+ * one multiplication for each n-gram of each length. It is spread by a
+ * multiplication before it becomes a place in a table.
+ *
+ * Tables are open-addressed, at most half full, and cleared for each use; the
+ * work of a text is then about ten table look-ups a word.
+ */
+#define _GNU_SOURCE /* memmem */
+#include "filter/facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/doc.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/unicode.h"
+#include "base/utf8.h"
+
+#define B      0x9E3779B97F4A7C15u /* odd; any will do */
+#define POWERS 1024                /* precomputed powers of B */
+
+struct kj_gram {
+    uint64_t key;
+    uint32_t count, first;
+};
+
+/* Classes of ASCII bytes: what a word needs to know of a character. */
+enum { C_SPACE = 1, C_ALPHA = 2, C_SOLID = 4 };
+static unsigned char ascii[128];
+
+void kj_facts_init(struct kj_facts *f)
+{
+    memset(f, 0, sizeof *f);
+    f->powers = kj_xmalloc(POWERS * sizeof *f->powers);
+    f->powers[0] = 1;
+    for (size_t i = 1; i < POWERS; i++)
+        f->powers[i] = f->powers[i - 1] * B;
+}
+
+void kj_facts_release(struct kj_facts *f)
+{
+    for (int u = 0; u < KJ_WORD_UNITS; u++) {
+        free(f->words[u].chars);
+        free(f->words[u].bytes);
+        free(f->words[u].cat);
+        free(f->words[u].spc);
+    }
+    free(f->keys);
+    free(f->grams);
+    free(f->powers);
+    memset(f, 0, sizeof *f);
+}
+
+/* Filled before main(), so that it is read-only for all threads. */
+__attribute__((constructor)) static void fill_ascii(void)
+{
+    for (uint32_t c = 0; c < 128; c++) {
+        unsigned k = kj_uni_py_space(c) ? C_SPACE : 0;
+        k |= kj_uni_alpha(c) ? C_ALPHA : 0;
+        k |= kj_char_punct(c) ? 0 : C_SOLID;
+        ascii[c] = (unsigned char)k;
+    }
+}
+
+static uint64_t power(const struct kj_facts *f, size_t n)
+{
+    if (n < POWERS)
+        return f->powers[n];
+    uint64_t r = 1, b = B;
+    for (; n; n >>= 1, b *= b)
+        if (n & 1)
+            r *= b;
+    return r;
+}
+
+uint64_t kj_facts_hash(const char *p, size_t n)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < n; i++)
+        h = h * B + (unsigned char)p[i] + 1;
+    return h;
+}
+
+/* ---- tables ---- */
+
+static unsigned bits_for(size_t n)
+{
+    unsigned bits = 4;
+    while (((size_t)1 << bits) < 2 * n)
+        bits++;
+    return bits;
+}
+
+/* An empty set for n keys; the number of bits of its size. */
+static unsigned keys_reset(struct kj_facts *f, size_t n)
+{
+    unsigned bits = bits_for(n);
+    size_t size = (size_t)1 << bits;
+    if (size > f->keys_cap) {
+        f->keys = kj_xrealloc(f->keys, size * sizeof *f->keys);
+        f->keys_cap = size;
+    }
+    memset(f->keys, 0, size * sizeof *f->keys);
+    return bits;
+}
+
+/* Was it there? It is afterwards. */
+static inline bool keys_add(uint64_t *keys, unsigned bits, uint64_t key)
+{
+    size_t mask = ((size_t)1 << bits) - 1;
+    key += key == 0;
+    size_t i = key * 0x9FB21C651E98DF25u >> (64 - bits);
+    while (keys[i]) {
+        if (keys[i] == key)
+            return true;
+        i = (i + 1) & mask;
+    }
+    keys[i] = key;
+    return false;
+}
+
+/* ---- the text as a whole ---- */
+
+static size_t count_find(const char *p, size_t n, const char *s, size_t m)
+{
+    size_t k = 0;
+    const char *e = p + n;
+    while ((p = memmem(p, (size_t)(e - p), s, m)))
+        k++, p += m;
+    return k;
+}
+
+void kj_facts_set(struct kj_facts *f, const struct kj_doc *d)
+{
+    const char *p = d->text.p;
+    size_t n = d->text.n, conts = 0, newlines = 0, hashes = 0, dots = 0, c2 = 0, e2 = 0;
+    size_t odd = 0;
+    f->doc = d;
+    f->p = p;
+    f->n = n;
+    f->over = false;
+    for (size_t i = 0; i < n;) {
+        /* Byte counters let the compiler use whole vectors. */
+        size_t end = n - i > 255 ? i + 255 : n;
+        unsigned char k[7] = {0};
+        for (; i < end; i++) {
+            unsigned char c = (unsigned char)p[i];
+            k[0] += (c & 0xC0) == 0x80;
+            k[1] += c == '\n';
+            k[2] += c == '#';
+            k[3] += c == '.';
+            k[4] += c == 0xC2;
+            k[5] += c == 0xE2;
+            k[6] += (unsigned char)(c - 0x0B) < 3 || (unsigned char)(c - 0x1C) < 3;
+        }
+        conts += k[0];
+        newlines += k[1];
+        hashes += k[2];
+        dots += k[3];
+        c2 += k[4];
+        e2 += k[5];
+        odd += k[6];
+    }
+    f->chars = n - conts;
+    f->newlines = newlines;
+    f->hashes = hashes;
+    f->ellipses = (dots > 2 ? count_find(p, n, "...", 3) : 0) +
+                  (e2 ? count_find(p, n, "\xE2\x80\xA6", 3) : 0);
+    f->odd_breaks =
+        odd || (c2 && memmem(p, n, "\xC2\x85", 2)) ||
+        (e2 && (memmem(p, n, "\xE2\x80\xA8", 3) || memmem(p, n, "\xE2\x80\xA9", 3)));
+    for (int u = 0; u < KJ_WORD_UNITS; u++) {
+        struct kj_words *w = &f->words[u];
+        w->ready = false;
+        memset(w->have_top, 0, sizeof w->have_top);
+        memset(w->have_dup, 0, sizeof w->have_dup);
+    }
+    f->lines.ready = f->lines.py_ready = f->lines.para_ready = false;
+}
+
+static size_t count_chars(const char *p, size_t n)
+{
+    size_t conts = 0;
+    for (size_t i = 0; i < n;) {
+        size_t end = n - i > 255 ? i + 255 : n;
+        unsigned char k = 0;
+        for (; i < end; i++)
+            k += (p[i] & 0xC0) == 0x80;
+        conts += k;
+    }
+    return n - conts;
+}
+
+/* ---- words ---- */
+
+/* Length of the white space at p, 0 when it is something else. */
+static inline size_t space_at(const char *p, size_t n)
+{
+    unsigned char c = (unsigned char)*p;
+    if (c < 0x80)
+        return ascii[c] & C_SPACE;
+    if (c != 0xC2 && (c < 0xE1 || c > 0xE3)) /* no white space begins so */
+        return 0;
+    size_t len;
+    return kj_uni_py_space(kj_utf8_next(p, n, &len)) ? len : 0;
+}
+
+static bool all_space(const char *p, size_t n)
+{
+    for (size_t i = 0, len; i < n; i += len)
+        if (!(len = space_at(p + i, n - i)))
+            return false;
+    return true;
+}
+
+static void words_grow(struct kj_words *w)
+{
+    size_t cap = w->cap ? 2 * w->cap : 4096;
+    w->chars = kj_xrealloc(w->chars, cap * sizeof *w->chars);
+    w->bytes = kj_xrealloc(w->bytes, cap * sizeof *w->bytes);
+    w->cat = kj_xrealloc(w->cat, cap * sizeof *w->cat);
+    w->spc = kj_xrealloc(w->spc, cap * sizeof *w->spc);
+    w->cap = cap;
+}
+
+static void words_add(const struct kj_facts *f, struct kj_words *w, const char *p,
+                      size_t n)
+{
+    uint64_t h = 0;
+    size_t conts = 0;
+    unsigned seen = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        h = h * B + c + 1;
+        if (c < 0x80) {
+            seen |= ascii[c];
+        } else if (c < 0xC0) {
+            conts++;
+        } else if (c == 0xEB || c == 0xEC) { /* U+B000..CFFF: Hangul */
+            seen |= C_ALPHA | C_SOLID;
+        } else if ((seen & (C_ALPHA | C_SOLID)) != (C_ALPHA | C_SOLID)) {
+            size_t len;
+            uint32_t u = kj_utf8_next(p + i, n - i, &len);
+            seen |= kj_uni_alpha(u) ? C_ALPHA : 0;
+            seen |= kj_char_punct(u) ? 0 : C_SOLID;
+        }
+    }
+    size_t i = w->n, chars = n - conts;
+    if (i + 2 > w->cap)
+        words_grow(w);
+    uint64_t pw = power(f, n);
+    w->chars[i + 1] = w->chars[i] + (uint32_t)chars;
+    w->bytes[i + 1] = w->bytes[i] + (uint32_t)n;
+    w->cat[i + 1] = w->cat[i] * pw + h;
+    w->spc[i + 1] = (w->spc[i] * pw + h) * B + ' ' + 1;
+    w->n++;
+    w->n_alpha += (seen & C_ALPHA) != 0;
+    if (seen & C_SOLID) {
+        w->n_solid++;
+        w->solid_chars += chars;
+    }
+}
+
+static void words_space(struct kj_facts *f, struct kj_words *w)
+{
+    const char *p = f->p;
+    size_t n = f->n, i = 0, len;
+    while (i < n && w->n <= KJ_FACTS_MAX) {
+        while (i < n && (len = space_at(p + i, n - i)))
+            i += len;
+        size_t from = i;
+        /* Any byte may be asked: none but a first byte can look like space. */
+        while (i < n && !space_at(p + i, n - i))
+            i++;
+        if (i > from)
+            words_add(f, w, p + from, i - from);
+    }
+}
+
+static void words_uax29(struct kj_facts *f, struct kj_words *w)
+{
+    const char *p = f->p;
+    size_t n = f->n, i = 0;
+    while (i < n && w->n <= KJ_FACTS_MAX) {
+        size_t end = kj_uni_word_next(p, n, i);
+        if (!space_at(p + i, n - i) || !all_space(p + i, end - i))
+            words_add(f, w, p + i, end - i);
+        i = end;
+    }
+}
+
+const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit)
+{
+    struct kj_words *w = &f->words[unit];
+    if (w->ready)
+        return w;
+    if (!w->cap)
+        words_grow(w);
+    w->n = w->n_solid = w->solid_chars = w->n_alpha = 0;
+    w->chars[0] = w->bytes[0] = 0;
+    w->cat[0] = w->spc[0] = 0;
+    if (unit == KJ_WORDS_SPACE)
+        words_space(f, w);
+    else
+        words_uax29(f, w);
+    if (w->n > KJ_FACTS_MAX)
+        f->over = true;
+    w->ready = true;
+    return w;
+}
+
+uint64_t kj_facts_word_hash(struct kj_facts *f, const struct kj_words *w, size_t i)
+{
+    return w->cat[i + 1] - w->cat[i] * power(f, w->bytes[i + 1] - w->bytes[i]);
+}
+
+/* ---- n-grams ---- */
+
+uint64_t kj_facts_top(struct kj_facts *f, enum kj_word_unit unit, unsigned n)
+{
+    struct kj_words *w = (struct kj_words *)kj_facts_words(f, unit);
+    if (w->have_top[n])
+        return w->top[n];
+    uint64_t value = 0;
+    if (w->n >= n && !f->over) {
+        size_t grams = w->n - n + 1;
+        unsigned bits = bits_for(grams);
+        size_t size = (size_t)1 << bits, mask = size - 1;
+        if (size > f->grams_cap) {
+            f->grams = kj_xrealloc(f->grams, size * sizeof *f->grams);
+            f->grams_cap = size;
+        }
+        struct kj_gram *t = f->grams;
+        memset(t, 0, size * sizeof *t);
+        uint32_t best = 0, first = 0;
+        for (size_t i = 0; i < grams; i++) {
+            uint64_t key =
+                w->spc[i + n] - w->spc[i] * power(f, w->bytes[i + n] - w->bytes[i] + n);
+            size_t k = key * 0x9FB21C651E98DF25u >> (64 - bits);
+            while (t[k].count && t[k].key != key)
+                k = (k + 1) & mask;
+            if (!t[k].count) {
+                t[k].key = key;
+                t[k].first = (uint32_t)i;
+            }
+            uint32_t c = ++t[k].count;
+            /* Of equally frequent ones the first: every n-gram passes through
+             * the final count once, and is then compared with the others. */
+            if (c > best || (c == best && t[k].first < first)) {
+                best = c;
+                first = t[k].first;
+            }
+        }
+        value = (uint64_t)(w->chars[first + n] - w->chars[first] + n - 1) * best;
+    }
+    w->have_top[n] = true;
+    return w->top[n] = value;
+}
+
+uint64_t kj_facts_dup(struct kj_facts *f, enum kj_word_unit unit, unsigned n)
+{
+    struct kj_words *w = (struct kj_words *)kj_facts_words(f, unit);
+    if (w->have_dup[n])
+        return w->dup[n];
+    uint64_t value = 0;
+    if (w->n >= n && !f->over) {
+        unsigned bits = keys_reset(f, w->n - n + 1);
+        for (size_t i = 0; i + n <= w->n;) {
+            uint64_t key =
+                w->cat[i + n] - w->cat[i] * power(f, w->bytes[i + n] - w->bytes[i]);
+            if (keys_add(f->keys, bits, key)) {
+                value += w->chars[i + n] - w->chars[i];
+                i += n;
+            } else {
+                i++;
+            }
+        }
+    }
+    w->have_dup[n] = true;
+    return w->dup[n] = value;
+}
+
+/* ---- lines ---- */
+
+/* The last code point of [p,n), n >= 1. */
+static uint32_t last_char(const char *p, size_t n, size_t *len)
+{
+    size_t i = n - 1;
+    while (i > 0 && n - i < 4 && ((unsigned char)p[i] & 0xC0) == 0x80)
+        i--;
+    uint32_t c = kj_utf8_next(p + i, n - i, len);
+    if (*len != n - i) { /* malformed: the last byte alone */
+        *len = 1;
+        return KJ_UTF8_BAD;
+    }
+    return c;
+}
+
+static uint64_t line_key(const char *p, size_t n)
+{
+    return kj_hash64(p, n, 0);
+}
+
+static void line_add(struct kj_lines *l, const char *p, size_t n, bool repeat)
+{
+    size_t chars = count_chars(p, n), len;
+    if (repeat) {
+        l->dup_pieces++;
+        l->dup_piece_chars += chars;
+    }
+    if (all_space(p, n))
+        return;
+    l->full++;
+    l->full_short += chars <= l->short_line;
+    l->full_punct += kj_char_terminal(last_char(p, n, &len));
+    if (repeat)
+        l->dup_full_chars += chars;
+}
+
+const struct kj_lines *kj_facts_lines(struct kj_facts *f, size_t short_line)
+{
+    struct kj_lines *l = &f->lines;
+    if (l->ready && l->short_line == short_line)
+        return l;
+    l->short_line = short_line;
+    l->pieces = l->dup_pieces = l->dup_piece_chars = 0;
+    l->full = l->full_punct = l->full_short = l->dup_full_chars = 0;
+    if (f->newlines >= KJ_FACTS_MAX) {
+        f->over = true;
+        return l;
+    }
+    const char *p = f->p;
+    size_t n = f->n;
+    unsigned bits = keys_reset(f, f->newlines + 1);
+    for (size_t i = 0; i < n;) {
+        const char *e = memchr(p + i, '\n', n - i);
+        size_t end = e ? (size_t)(e - p) : n;
+        if (end > i) {
+            l->pieces++;
+            line_add(l, p + i, end - i,
+                     keys_add(f->keys, bits, line_key(p + i, end - i)));
+        }
+        i = end + 1;
+    }
+    /* An empty piece stands before newlines at the start and behind those at
+     * the end; an empty text is one. The second of two repeats the first. */
+    size_t empty = n == 0 ? 1 : (size_t)(p[0] == '\n') + (p[n - 1] == '\n');
+    l->pieces += empty;
+    l->dup_pieces += empty == 2;
+    l->ready = true;
+    return l;
+}
+
+static void py_line(struct kj_lines *l, const char *p, size_t n)
+{
+    size_t len;
+    l->py++;
+    while (n && (len = space_at(p, n))) {
+        p += len;
+        n -= len;
+    }
+    if (!n)
+        return;
+    l->py_bullet += *p == '-' || (n >= 3 && memcmp(p, "\xE2\x80\xA2", 3) == 0);
+    while (n && kj_uni_py_space(last_char(p, n, &len)))
+        n -= len;
+    l->py_ellipsis += (n >= 3 && memcmp(p + n - 3, "...", 3) == 0) ||
+                      (n >= 3 && memcmp(p + n - 3, "\xE2\x80\xA6", 3) == 0);
+}
+
+/* Length of the line break at p, 0 when it is something else. */
+static size_t py_break(const char *p, size_t n)
+{
+    unsigned char c = (unsigned char)*p;
+    if (c == '\r')
+        return n > 1 && p[1] == '\n' ? 2 : 1;
+    if ((c >= 0x0A && c <= 0x0C) || (c >= 0x1C && c <= 0x1E))
+        return 1;
+    if (n >= 2 && memcmp(p, "\xC2\x85", 2) == 0)
+        return 2;
+    if (n >= 3 &&
+        (memcmp(p, "\xE2\x80\xA8", 3) == 0 || memcmp(p, "\xE2\x80\xA9", 3) == 0))
+        return 3;
+    return 0;
+}
+
+const struct kj_lines *kj_facts_py_lines(struct kj_facts *f)
+{
+    struct kj_lines *l = &f->lines;
+    if (l->py_ready)
+        return l;
+    l->py = l->py_bullet = l->py_ellipsis = 0;
+    const char *p = f->p;
+    size_t n = f->n;
+    for (size_t i = 0, len = 0; i < n;) {
+        size_t end = i;
+        if (f->odd_breaks) {
+            while (end < n && !(len = py_break(p + end, n - end)))
+                end++;
+        } else {
+            const char *e = memchr(p + i, '\n', n - i);
+            end = e ? (size_t)(e - p) : n;
+            len = 1;
+        }
+        py_line(l, p + i, end - i);
+        i = end + len;
+    }
+    l->py_ready = true;
+    return l;
+}
+
+const struct kj_lines *kj_facts_paras(struct kj_facts *f)
+{
+    struct kj_lines *l = &f->lines;
+    if (l->para_ready)
+        return l;
+    l->paras = l->dup_paras = l->dup_para_chars = 0;
+    if (f->newlines >= KJ_FACTS_MAX) {
+        f->over = true;
+        return l;
+    }
+    const char *p = f->p;
+    size_t n = f->n, len;
+    while (n && (len = space_at(p, n))) {
+        p += len;
+        n -= len;
+    }
+    while (n && kj_uni_py_space(last_char(p, n, &len)))
+        n -= len;
+    unsigned bits = keys_reset(f, f->newlines / 2 + 1);
+    for (size_t i = 0; i <= n;) {
+        const char *e = i < n ? memmem(p + i, n - i, "\n\n", 2) : NULL;
+        size_t end = e ? (size_t)(e - p) : n;
+        l->paras++;
+        if (keys_add(f->keys, bits, line_key(p + i, end - i))) {
+            l->dup_paras++;
+            l->dup_para_chars += count_chars(p + i, end - i);
+        }
+        if (!e)
+            break;
+        for (i = end; p[i] == '\n'; i++) /* the text ends otherwise */
+            ;
+    }
+    l->para_ready = true;
+    return l;
+}

@@ -1,0 +1,113 @@
+/* facts.h - what rules measure of one text, each thing found at most once.
+ *
+ * A worker owns one struct kj_facts and points it at one text after another.
+ * Words, lines, paragraphs and n-gram counts are computed when a rule first
+ * asks. Everything is linear in the text. Lengths are in code points unless
+ * they say bytes; white space is Python's (str.isspace), because the rules
+ * were published as Python.
+ *
+ * Definitions follow datatrove (huggingface/datatrove, 2026-08), whose code
+ * is the de-facto reference of these rules:
+ *
+ *   words       the segments of a text, in one of two units: UAX #29 segments
+ *               that are not all white space (punctuation counts as words, as
+ *               in its tokenizers), or runs without white space
+ *   solid words words with a character outside the punctuation set
+ *   lines       three kinds, as three filters split differently: "pieces" by
+ *               runs of \n (re.split(r'\n+')), "full" = pieces that are not
+ *               blank, and "python" by str.splitlines()
+ *   paragraphs  text.strip() split by two or more \n
+ *   repeats     elements equal to an earlier one; the first is no repeat
+ *   top n-gram  length of the most frequent n words joined by spaces (of
+ *               equals the first) times its count
+ *   dup n-grams total length of n words, joined without spaces, equal to an
+ *               earlier such run; after a hit the scan goes on behind it
+ *
+ * N-grams, lines and paragraphs are compared by 64-bit hashes.
+ */
+#ifndef KJ_FILTER_FACTS_H
+#define KJ_FILTER_FACTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kj_doc;
+
+/* A text with more words or lines than this is not measured (facts.over):
+ * it bounds the scratch of a worker to about 150 MB. Published recipes stop
+ * at 100,000 words. */
+#define KJ_FACTS_MAX (1u << 21)
+
+enum kj_word_unit { KJ_WORDS_UAX29, KJ_WORDS_SPACE, KJ_WORD_UNITS };
+
+struct kj_words {
+    bool ready;
+    size_t n;
+    size_t n_solid, solid_chars;
+    size_t n_alpha; /* words with a letter */
+    /* Prefix sums over words, n + 1 entries each. */
+    uint32_t *chars; /* code points of the words so far */
+    uint32_t *bytes; /* bytes of the words so far */
+    uint64_t *cat;   /* hash of the words so far, concatenated */
+    uint64_t *spc;   /* the same with a space behind each word */
+    size_t cap;
+    bool have_top[11], have_dup[11];
+    uint64_t top[11], dup[11]; /* by n: 2..4 and 5..10 */
+};
+
+struct kj_lines {
+    bool ready;
+    size_t pieces, dup_pieces, dup_piece_chars;
+    size_t full, full_punct, full_short, dup_full_chars;
+    size_t short_line; /* for which full_short was counted */
+    bool py_ready;
+    size_t py, py_bullet, py_ellipsis;
+    bool para_ready;
+    size_t paras, dup_paras, dup_para_chars;
+};
+
+struct kj_facts {
+    const struct kj_doc *doc;
+    const char *p;
+    size_t n;
+    size_t chars, newlines, hashes, ellipses;
+    bool odd_breaks; /* may hold line breaks other than \n */
+    bool over;       /* a limit was hit: nothing measured is meant to be used */
+    struct kj_words words[KJ_WORD_UNITS];
+    struct kj_lines lines;
+    /* scratch: open-addressed tables */
+    uint64_t *keys;
+    size_t keys_cap;
+    struct kj_gram *grams;
+    size_t grams_cap;
+    uint64_t *powers;
+};
+
+void kj_facts_init(struct kj_facts *f);
+void kj_facts_release(struct kj_facts *f);
+
+/* Turn to a document's text (borrowed until the next call). Counts
+ * characters, newlines, '#', and ellipses ("..." without overlap, and U+2026). */
+void kj_facts_set(struct kj_facts *f, const struct kj_doc *d);
+
+const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit);
+/* Code points of the top n-gram times its count; 0 when there is none. */
+uint64_t kj_facts_top(struct kj_facts *f, enum kj_word_unit unit, unsigned n);
+/* Code points in repeated n-grams. */
+uint64_t kj_facts_dup(struct kj_facts *f, enum kj_word_unit unit, unsigned n);
+const struct kj_lines *kj_facts_lines(struct kj_facts *f, size_t short_line);
+const struct kj_lines *kj_facts_py_lines(struct kj_facts *f);
+const struct kj_lines *kj_facts_paras(struct kj_facts *f);
+
+/* The polynomial hash that `cat` is made of, of one word; and of word i. */
+uint64_t kj_facts_hash(const char *p, size_t n);
+uint64_t kj_facts_word_hash(struct kj_facts *f, const struct kj_words *w, size_t i);
+
+/* The two character sets. Terminal: Sentence_Terminal of Unicode 15 and five
+ * Khmer signs, as in datatrove. Punctuation: those, ASCII punctuation,
+ * control characters without tab and newline, and 30 more. */
+bool kj_char_terminal(uint32_t c);
+bool kj_char_punct(uint32_t c);
+
+#endif

@@ -1,0 +1,73 @@
+/* filter.h - rules on one document: what they are, and the stage that runs them.
+ *
+ * A rule measures one number of a document and compares it with a threshold
+ * from a recipe (recipes/NAME.yaml). Rules are rows of one table: adding one is
+ * a function and a row in filter/rules.c. All rules of the recipe that apply
+ * to a document are measured, and every value goes into the document's
+ * signals, whether it stays or not; the first rule in recipe order that fails
+ * is the reason why it goes.
+ *
+ * Recipes. A mapping of
+ *
+ *   about:     what it is, for people
+ *   include:   recipes whose rules come first: a name or a list
+ *   words:     uax29 | whitespace - what counts as a word (default uax29)
+ *   stop_words: [the, be, ...]   for gopher.stop_words
+ *   short_line: 30               for fineweb.short_lines, in characters
+ *   rules:     in order, each one of
+ *                - gopher.min_words: 50         threshold, as NUMBER or N%
+ *                - lang.keep: [ko, en]          a list, where the rule takes one
+ *                - pii.email: mask              or count
+ *                - gopher.min_words: off        takes it out
+ *                - {when: {language: ko}, rules: [...]}       a group, which may
+ *                - {unless: {language: [ko, ja]}, rules: ...} have its own words,
+ *                                               stop_words and short_line
+ *                - include: NAME                rules of another recipe, here
+ *
+ * Conditions compare language, language_script, source or dump. Where a rule
+ * stands more than once, the last one whose conditions hold for a document
+ * counts (so an include is overridden by naming the rule again); one that has
+ * the same conditions as an earlier one takes over its place. Settings given
+ * beside an include win over those in the included file.
+ *
+ * A name is looked up as a path, then as NAME.yaml beside the including file,
+ * in the folder of --recipes-dir, in that of KIJIL_RECIPES, in ./recipes, and
+ * in the recipes of the program (../../recipes and ../share/kijil/recipes from
+ * where it lies).
+ */
+#ifndef KJ_FILTER_H
+#define KJ_FILTER_H
+
+#include <stddef.h>
+
+#include "base/stage.h"
+
+struct kj_facts;
+struct kj_filter_item;
+
+enum kj_filter_kind {
+    KJ_FILTER_COUNT = 1, /* whole number >= 0 */
+    KJ_FILTER_NUMBER,    /* >= 0 */
+    KJ_FILTER_SHARE,     /* 0..1 */
+    KJ_FILTER_LIST,      /* words; the value is 1 when the document's is one */
+    KJ_FILTER_MASK       /* mask | count: rewrites the text, drops nothing */
+};
+
+struct kj_filter_rule {
+    const char *name;
+    const char *op; /* what is dropped: "<" or ">" */
+    enum kj_filter_kind kind;
+    unsigned arg; /* for measure: the n of n-grams */
+    const char *unit;
+    const char *about; /* the definition, in one line */
+    double (*measure)(struct kj_facts *f, const struct kj_filter_item *it);
+};
+
+/* All rules, ended by a zero row; and the row of a name, or NULL. */
+extern const struct kj_filter_rule kj_filter_rules[];
+const struct kj_filter_rule *kj_filter_rule_find(const char *name);
+
+extern const struct kj_opt kj_filter_opts[];
+extern const struct kj_stage kj_stage_filter;
+
+#endif

@@ -1,0 +1,335 @@
+/* stage.c - the filter stage: measures every rule, drops by the first failing. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/yaml.h"
+#include "filter/facts.h"
+#include "filter/filter.h"
+#include "filter/pii.h"
+#include "filter/recipe.h"
+
+struct cfg {
+    struct kj_strs recipe, set;
+    const char *recipes_dir;
+    bool mark, list;
+    /* completed by open */
+    struct kj_filter_recipe *inline_rules; /* from a run recipe; NULL: none */
+    struct kj_filter_recipe *compiled;
+    struct kj_rule *rules;
+    char **abouts; /* those of conditional rules */
+    size_t n_rules;
+};
+
+struct state {
+    struct kj_facts facts;
+    bool *on;                            /* scopes that hold for the document */
+    const struct kj_filter_item **items; /* rules that apply to it, in order */
+};
+
+#define F(x) offsetof(struct cfg, x)
+const struct kj_opt kj_filter_opts[] = {
+    {"recipe", 'r', KJ_OPT_LIST, F(recipe), "RECIPE",
+     "recipes whose rules run, one after the other: names or files", 0, 0, 0},
+    {"set", 0, KJ_OPT_LIST, F(set), "RULE=VALUE",
+     "another threshold, or off, for a rule; it is added where no recipe has it", 0, 0,
+     0},
+    {"mark", 0, KJ_OPT_FLAG, F(mark), 0,
+     "keep every document, and put the verdict into its field \"filter\"", 0, 0, 0},
+    {"recipes_dir", 0, KJ_OPT_STR, F(recipes_dir), "DIR",
+     "where recipes are looked for first (also KIJIL_RECIPES)", 0, 0, 0},
+    {"list", 0, KJ_OPT_FLAG, F(list), 0,
+     "print every rule with its definition, and stop", 0, 0, 0},
+    {0},
+};
+#undef F
+
+/* Texts with more words or lines than facts.h allows. */
+static const char RULE_OVER[] = "filter.max_words";
+
+static struct kj_filter_recipe *new_recipe(const char *dir)
+{
+    struct kj_filter_recipe *r = kj_xmalloc(sizeof *r);
+    kj_filter_recipe_init(r, dir);
+    return r;
+}
+
+/* Words of --set: a comma splits them, so a word without '=' goes on with the
+ * value of the one before (lang.keep=ko,en). */
+static int apply_sets(struct kj_filter_recipe *r, const struct kj_strs *set,
+                      struct kj_err *err)
+{
+    int rc = KJ_OK;
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 16);
+    for (size_t i = 0; i < set->n && rc == KJ_OK;) {
+        kj_buf_reset(&b);
+        rc = kj_buf_addz(&b, set->v[i++]);
+        for (; rc == KJ_OK && i < set->n && !strchr(set->v[i], '='); i++)
+            rc = kj_buf_printf(&b, ",%s", set->v[i]);
+        rc = rc ? kj_err_set(err, KJ_USAGE, "--set: too long")
+                : kj_filter_recipe_set(r, kj_buf_z(&b), err);
+    }
+    kj_buf_release(&b);
+    return rc;
+}
+
+/* The rules as the ledger and the report want them. */
+static void list_rules(struct cfg *c)
+{
+    const struct kj_filter_recipe *r = c->compiled;
+    c->rules = kj_xcalloc(r->n + 1, sizeof *c->rules);
+    c->abouts = kj_xcalloc(r->n + 1, sizeof *c->abouts);
+    for (size_t i = 0; i < r->n; i++) {
+        const struct kj_filter_item *it = &r->items[i];
+        if (it->off)
+            continue;
+        const char *about = it->rule->about, *text = it->scope->text;
+        if (text[0]) {
+            size_t n = strlen(about) + strlen(text) + 16;
+            char *z = c->abouts[c->n_rules] = kj_xmalloc(n);
+            snprintf(z, n, "%s (where %s)", about, text);
+            about = z;
+        }
+        c->rules[c->n_rules++] = (struct kj_rule){
+            .name = it->rule->name,
+            .op = it->rule->op,
+            .threshold = it->rule->kind == KJ_FILTER_MASK ? NAN : it->threshold,
+            .unit = it->rule->unit,
+            .about = about,
+        };
+    }
+}
+
+static int filter_open(void *cfg, struct kj_err *err)
+{
+    struct cfg *c = cfg;
+    if (c->list)
+        return kj_err_set(err, KJ_USAGE, "list is for the command line only");
+    if (!c->recipe.n && !c->set.n && !c->inline_rules)
+        return kj_err_set(err, KJ_USAGE, "no rules: give a recipe (-r gopher)");
+    struct kj_filter_recipe *r = c->compiled = new_recipe(c->recipes_dir);
+    int rc = KJ_OK;
+    for (size_t i = 0; i < c->recipe.n && rc == KJ_OK; i++)
+        rc = kj_filter_recipe_add(r, c->recipe.v[i], err);
+    if (rc == KJ_OK && c->inline_rules)
+        rc = kj_filter_recipe_append(r, c->inline_rules, err);
+    if (rc == KJ_OK)
+        rc = apply_sets(r, &c->set, err);
+    if (rc == KJ_OK && !r->n)
+        rc = kj_err_set(err, KJ_USAGE, "the recipe has no rules");
+    if (rc == KJ_OK)
+        list_rules(c);
+    return rc;
+}
+
+static void filter_close(void *cfg)
+{
+    struct cfg *c = cfg;
+    if (c->compiled)
+        kj_filter_recipe_release(c->compiled);
+    if (c->inline_rules)
+        kj_filter_recipe_release(c->inline_rules);
+    for (size_t i = 0; i < c->n_rules; i++)
+        free(c->abouts[i]);
+    free(c->abouts);
+    free(c->rules);
+    free(c->compiled);
+    free(c->inline_rules);
+    c->compiled = c->inline_rules = NULL;
+    c->rules = NULL;
+    c->abouts = NULL;
+    c->n_rules = 0;
+}
+
+/* In a run recipe the rules may also stand in the step itself. */
+static int filter_yaml(void *cfg, const struct kj_ynode *map, struct kj_err *err)
+{
+    static const char *const ours[] = {"about", "include",    "words", "stop_words",
+                                       "rules", "short_line", NULL};
+    struct cfg *c = cfg;
+    int rc = kj_opt_yaml(kj_filter_opts, cfg, map, ours, err);
+    bool any = false;
+    for (size_t i = 0; ours[i]; i++)
+        any |= kj_ynode_get(map, ours[i]) != NULL;
+    if (rc || !any)
+        return rc;
+    struct kj_ynode part = *map; /* the map without the keys that are options */
+    part.items = kj_xcalloc(map->n, sizeof *part.items);
+    part.n = 0;
+    for (size_t i = 0; i < map->n; i++)
+        for (size_t k = 0; ours[k]; k++)
+            if (strcmp(map->items[i]->key, ours[k]) == 0)
+                part.items[part.n++] = map->items[i];
+    c->inline_rules = new_recipe(c->recipes_dir);
+    rc = kj_filter_recipe_add_node(c->inline_rules, &part, err);
+    free(part.items);
+    return rc;
+}
+
+static size_t filter_rules(const void *cfg, const struct kj_rule **out)
+{
+    const struct cfg *c = cfg;
+    *out = c->rules;
+    return c->n_rules;
+}
+
+static int filter_begin(const void *cfg, void *state, struct kj_err *err)
+{
+    const struct cfg *c = cfg;
+    struct state *s = state;
+    (void)err;
+    kj_facts_init(&s->facts);
+    s->on = kj_xcalloc(c->compiled->n_scopes + 1, sizeof *s->on);
+    s->items = kj_xcalloc(c->compiled->n + 1, sizeof *s->items);
+    return KJ_OK;
+}
+
+static void filter_end(const void *cfg, void *state)
+{
+    struct state *s = state;
+    (void)cfg;
+    kj_facts_release(&s->facts);
+    free(s->on);
+    free(s->items);
+}
+
+/* The rules that apply to d, in recipe order: of one that stands more than
+ * once, the last whose conditions hold. */
+static size_t select_items(const struct kj_filter_recipe *r, struct state *s,
+                           const struct kj_doc *d)
+{
+    uint64_t taken = 0; /* by row; the table has fewer than 64 */
+    size_t n = 0;
+    kj_filter_recipe_scopes(r, d, s->on);
+    for (size_t i = r->n; i-- > 0;) {
+        const struct kj_filter_item *it = &r->items[i];
+        uint64_t row = 1ull << (it->rule - kj_filter_rules);
+        if (taken & row || !s->on[it->scope->number])
+            continue;
+        taken |= row;
+        if (!it->off)
+            s->items[n++] = it;
+    }
+    for (size_t i = 0; i < n / 2; i++) {
+        const struct kj_filter_item *t = s->items[i];
+        s->items[i] = s->items[n - 1 - i];
+        s->items[n - 1 - i] = t;
+    }
+    return n;
+}
+
+static bool fails(const struct kj_filter_item *it, double v)
+{
+    return it->rule->op[0] == '<' ? v < it->threshold : v > it->threshold;
+}
+
+static int mask(const struct kj_filter_item *it, struct kj_doc *d, struct kj_arena *a)
+{
+    size_t count;
+    struct kj_str text = d->text;
+    enum kj_pii_kind kind =
+        strcmp(it->rule->name, "pii.email") == 0 ? KJ_PII_EMAIL : KJ_PII_IPV4;
+    bool rewrite = it->threshold == KJ_MASK_REWRITE;
+    if (kj_pii_mask(kind, d->text.p, d->text.n, &count, rewrite ? a : NULL, &text))
+        return KJ_BAD_RECORD;
+    d->text = text;
+    kj_doc_signal(d, a, it->rule->name, (double)count);
+    return KJ_OK;
+}
+
+struct verdict {
+    const char *rule;
+    double value, threshold;
+};
+
+static int put_mark(struct kj_doc *d, struct kj_arena *a, const struct verdict *v,
+                    const struct kj_buf *failed)
+{
+    struct kj_buf b;
+    int rc;
+    kj_buf_init(&b, 1 << 16);
+    if (!v->rule) {
+        rc = kj_buf_addz(&b, "{\"keep\":true}");
+    } else {
+        rc = kj_buf_printf(&b, "{\"keep\":false,\"rule\":\"%s\",\"value\":", v->rule);
+        rc = rc ? rc : kj_json_put_real(&b, v->value);
+        rc = rc ? rc : kj_buf_addz(&b, ",\"threshold\":");
+        rc = rc ? rc : kj_json_put_real(&b, v->threshold);
+        rc = rc ? rc
+                : kj_buf_printf(&b, ",\"failed\":[%.*s]}", (int)failed->n, failed->p);
+    }
+    char *json = rc ? NULL : kj_arena_dup(a, b.p, b.n);
+    if (json)
+        kj_doc_set(d, a, "filter", (struct kj_str){json, b.n});
+    kj_buf_release(&b);
+    return json ? KJ_OK : KJ_BAD_RECORD;
+}
+
+static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
+                      struct kj_arena *a)
+{
+    struct verdict first = {NULL, NAN, NAN};
+    size_t n = select_items(c->compiled, s, d);
+    struct kj_buf failed;
+    int rc = KJ_OK;
+    kj_buf_init(&failed, 1 << 14);
+    kj_facts_set(&s->facts, d);
+    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+        const struct kj_filter_item *it = s->items[i];
+        if (it->rule->kind == KJ_FILTER_MASK)
+            continue;
+        double v = it->rule->measure(&s->facts, it);
+        if (s->facts.over) {
+            first = (struct verdict){RULE_OVER, (double)KJ_FACTS_MAX + 1, KJ_FACTS_MAX};
+            break;
+        }
+        kj_doc_signal(d, a, it->rule->name, v);
+        if (!fails(it, v))
+            continue;
+        if (!first.rule)
+            first = (struct verdict){it->rule->name, v, it->threshold};
+        if (c->mark)
+            rc =
+                kj_buf_printf(&failed, "%s\"%s\"", failed.n ? "," : "", it->rule->name);
+    }
+    /* Behind the measures: what is masked must not change what is measured. */
+    for (size_t i = 0; i < n && rc == KJ_OK; i++)
+        if (s->items[i]->rule->kind == KJ_FILTER_MASK)
+            rc = mask(s->items[i], d, a);
+    if (rc == KJ_OK && c->mark)
+        rc = put_mark(d, a, &first, &failed);
+    else if (rc == KJ_OK && first.rule)
+        kj_doc_drop(d, first.rule, first.value, first.threshold);
+    kj_buf_release(&failed);
+    return rc;
+}
+
+static int filter_run(const void *cfg, void *state, struct kj_batch *b,
+                      struct kj_err *err)
+{
+    (void)err;
+    for (size_t i = 0; i < b->n; i++) {
+        struct kj_doc *d = &b->docs[i];
+        if (kj_doc_kept(d) && filter_doc(cfg, state, d, &b->arena) != KJ_OK)
+            kj_doc_damage(d, "filter.memory", "the batch's memory is used up");
+    }
+    return KJ_OK;
+}
+
+const struct kj_stage kj_stage_filter = {
+    .name = "filter",
+    .about = "drop or mark documents by the rules of a recipe; mask addresses",
+    .opts = kj_filter_opts,
+    .cfg_size = sizeof(struct cfg),
+    .state_size = sizeof(struct state),
+    .open = filter_open,
+    .begin = filter_begin,
+    .run = filter_run,
+    .end = filter_end,
+    .close = filter_close,
+    .rules = filter_rules,
+    .yaml = filter_yaml,
+};
