@@ -107,10 +107,12 @@ fuzz-link-%: $(B)/tests/fuzz/fuzz_%.o $(LIBS)
 	$(LINK) -fsanitize=fuzzer -o $(O)/fuzz_$* $< -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
 format:                                    ## clang-format in place
 	clang-format -i $(SRC) $(HDR) $(TOP) $(wildcard tests/*/*.[ch] tests/unit/*/*.[ch])
+man: $(B)/kijil                            ## man pages into man/
+	$(B)/kijil completion man man
 clean:                                     ## remove build/
 	rm -rf $(O) kijil
 help:                                      ## this list
 	@awk -F':.*## ' '/^[a-z%-][a-z% -]*:.*## /{printf "  %-22s %s\n",$$1,$$2}' $(firstword $(MAKEFILE_LIST))
-.PHONY: all tests check check-unit check-asan check-tsan hdr-check format clean help FORCE
+.PHONY: all tests man check check-unit check-asan check-tsan hdr-check format clean help FORCE
 .SECONDARY:
 -include $(LIBOBJ:.o=.d) $(CMDOBJ:.o=.d) $(UNIT:=.d) $(wildcard $(B)/tests/*/*.d)
