@@ -36,6 +36,10 @@ struct kj_common {
     int64_t memory, seed, limit;
     bool dry_run, force, resume, quiet, verbose;
     int progress; /* 0 auto, 1 plain, 2 json, 3 never */
+
+    char command_line[1024]; /* as it was typed, cut when long */
+    const char **inputs;     /* for the ledger: set by the command; none is "-" */
+    size_t n_inputs;
 };
 extern const struct kj_opt kj_common_opts[];
 

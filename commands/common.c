@@ -128,6 +128,11 @@ int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *c
     bool help = false;
     int rc = KJ_OK;
     memset(common, 0, sizeof *common);
+    size_t at =
+        (size_t)snprintf(common->command_line, sizeof common->command_line, "kijil");
+    for (int i = 0; i < argc && at < sizeof common->command_line; i++)
+        at += (size_t)snprintf(common->command_line + at,
+                               sizeof common->command_line - at, " %s", argv[i]);
     for (size_t i = 0; cmd->opts && cmd->opts[i] && i + 1 < 8 && rc == KJ_OK; i++) {
         sets[i] = (struct kj_optset){
             cmd->opts[i], cmd->opts[i] == kj_common_opts ? (void *)common : cfgs[i]};

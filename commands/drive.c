@@ -6,6 +6,7 @@
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/output.h"
+#include "manifests/ledger.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -159,11 +160,51 @@ static int survey(const struct kj_common *c, const struct kj_stage *stage, void 
 
 struct drive {
     struct kj_output *out, *rejects;
+    struct kj_ledger *ledger;
     struct kj_watch watches[4];
     struct kj_progress progress;
     struct kj_step step;
     struct kj_flow flow;
 };
+
+static int open_ledger(struct drive *d, const struct kj_cmd *cmd,
+                       const struct kj_common *c, struct kj_err *err)
+{
+    if (!c->ledger)
+        return KJ_OK;
+    struct kj_ledger_info info = {.name = cmd->name,
+                                  .version = KJ_VERSION,
+                                  .command = c->command_line,
+                                  .shard = c->shard};
+    int rc = kj_ledger_open(&d->ledger, c->ledger, KJ_LEDGER_WRITE, err);
+    if (rc == KJ_OK)
+        rc = kj_ledger_begin(d->ledger, &info, NULL, err);
+    for (size_t i = 0; i < c->n_inputs && rc == KJ_OK; i++)
+        rc = kj_ledger_input(d->ledger, c->inputs[i], err);
+    if (c->n_inputs == 0 && rc == KJ_OK)
+        rc = kj_ledger_input(d->ledger, "-", err);
+    return rc;
+}
+
+/* The books of this command; the first error stays. */
+static int close_ledger(struct drive *d, const struct kj_common *c, bool wrote, int rc,
+                        struct kj_err *err)
+{
+    if (!d->ledger)
+        return rc;
+    if (rc == KJ_OK && wrote)
+        rc = kj_ledger_output(d->ledger, c->output ? c->output : "-", err);
+    struct kj_err late = KJ_ERR_INIT;
+    int r2 =
+        kj_ledger_end(d->ledger, &d->flow, rc ? 1 : kj_cmd_status(&d->flow), &late);
+    int r3 = kj_ledger_close(d->ledger, &late);
+    d->ledger = NULL;
+    if (rc == KJ_OK && (r2 || r3)) {
+        *err = late;
+        rc = r2 ? r2 : r3;
+    }
+    return rc;
+}
 
 static int drive_run(struct drive *d, const struct kj_cmd *cmd,
                      const struct kj_common *c, const struct kj_stage *stage, void *cfg,
@@ -176,6 +217,8 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
         rc = kj_output_open(&d->out, c->output, err);
     if (rc == KJ_OK && c->rejects)
         rc = kj_output_open(&d->rejects, c->rejects, err);
+    if (rc == KJ_OK)
+        rc = open_ledger(d, cmd, c, err);
     if (rc)
         return rc;
     d->step = (struct kj_step){.stage = stage, .cfg = cfg};
@@ -185,6 +228,8 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
     f->watches = d->watches;
     if (d->rejects)
         f->watches[f->n_watches++] = kj_jsonl_rejects(d->rejects);
+    if (d->ledger)
+        f->watches[f->n_watches++] = kj_ledger_watch(d->ledger);
     if (kj_progress_wanted(c))
         f->watches[f->n_watches++] = kj_progress_watch(&d->progress, cmd->name, c);
     f->threads = (unsigned)c->jobs;
@@ -208,7 +253,7 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     if (d.flow.source.close)
         d.flow.source.close(d.flow.source.self);
     /* An interrupt leaves no file under its final name: it would look whole. */
-    bool whole = rc == KJ_OK && !atomic_load(&kj_interrupted);
+    bool whole = rc == KJ_OK && !atomic_load(&kj_interrupted), wrote = d.out != NULL;
     if (whole && d.out)
         rc = kj_output_commit(d.out, &err);
     else
@@ -217,6 +262,7 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
         rc = kj_output_commit(d.rejects, &err);
     else
         kj_output_abort(d.rejects);
+    rc = close_ledger(&d, c, wrote && whole, rc, &err);
     int status = rc ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
     if (rc == KJ_OK)
         kj_cmd_summary(cmd, c, &d.flow);
@@ -246,6 +292,8 @@ int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv)
         status = kj_cmd_dry_run(cmd, &common, stage, cfg);
     if (status < 0 && kj_files_open(&files, &pos, stage->survey != NULL, &err))
         status = kj_cmd_fail(cmd, &err);
+    common.inputs = pos.v;
+    common.n_inputs = pos.n;
     if (status < 0)
         status = kj_cmd_drive(cmd, &common, stage, cfg,
                               (struct kj_corpus_inputs){kj_files_source, &files}, NULL);

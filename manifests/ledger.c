@@ -450,6 +450,18 @@ int kj_ledger_parts(struct kj_ledger *l, const char *phase,
     return rc;
 }
 
+int kj_ledger_docs_in(struct kj_ledger *l, const char *phase, uint64_t *docs,
+                      struct kj_err *err)
+{
+    int64_t n = 0;
+    int rc = kj_db_int(l, &n, err,
+                       "SELECT docs_in FROM stages WHERE run = ? AND phase = ?"
+                       " AND ordinal = 0",
+                       "is", l->run, phase);
+    *docs = (uint64_t)n;
+    return rc;
+}
+
 int kj_ledger_forget(struct kj_ledger *l, const char *phase, struct kj_err *err)
 {
     static const char *const sql[] = {

@@ -123,6 +123,10 @@ int kj_ledger_parts(struct kj_ledger *l, const char *phase,
                     int (*each)(void *ctx, const struct kj_ledger_part *p), void *ctx,
                     struct kj_err *err);
 
+/* Documents that the committed parts of a phase of this run took in. */
+int kj_ledger_docs_in(struct kj_ledger *l, const char *phase, uint64_t *docs,
+                      struct kj_err *err);
+
 /* Forget a phase of this run: all of its rows. For a phase that is done over. */
 int kj_ledger_forget(struct kj_ledger *l, const char *phase, struct kj_err *err);
 
