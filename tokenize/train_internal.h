@@ -1,0 +1,54 @@
+/* train_internal.h - what the files of the trainer share. */
+#ifndef KJ_TOKENIZE_TRAIN_INTERNAL_H
+#define KJ_TOKENIZE_TRAIN_INTERNAL_H
+
+#include "tokenize/tok_internal.h"
+#include "tokenize/train.h"
+
+/* Distinct words with their counts. */
+struct tok_word {
+    uint64_t off, count;
+    uint32_t len, hash;
+};
+struct tok_words {
+    char *blob;
+    size_t blob_n, blob_cap;
+    struct tok_word *v;
+    size_t n, cap;
+    uint32_t *table; /* index + 1 */
+    size_t mask;
+    size_t limit; /* bytes; 0: none */
+    uint64_t total, forgotten;
+};
+void tok_words_add(struct tok_words *w, const char *p, uint32_t n, uint64_t hash,
+                   uint64_t count);
+void tok_words_release(struct tok_words *w);
+
+/* The vocabulary that grows. */
+struct tok_made {
+    struct kj_str content; /* bytes; of a special token its text */
+    bool special;
+};
+struct tok_vocab {
+    struct kj_arena arena;
+    struct tok_made *v;
+    size_t n, cap;
+    uint32_t *table; /* by bytes: id + 1; tokens outside the alphabet are not in */
+    size_t mask;
+    struct tok_rule {
+        uint32_t a, b;
+    } * merges;
+    size_t n_merges, cap_merges;
+};
+void tok_vocab_init(struct tok_vocab *v, const struct kj_strs *special);
+void tok_vocab_release(struct tok_vocab *v);
+
+/* Merge until the vocabulary is full or no pair is frequent enough. Uses up
+ * the words. */
+int tok_train_merges(struct tok_vocab *v, struct tok_words *w, uint64_t vocab_size,
+                     uint64_t min_frequency, const atomic_bool *stop,
+                     struct kj_err *err);
+
+int tok_train_json(const struct tok_vocab *v, const char *pattern, struct kj_buf *out);
+
+#endif

@@ -1,0 +1,358 @@
+/* train_words.c - counting words, and the whole of a training run. */
+#include "tokenize/train_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/output.h"
+
+#define OFF(f) offsetof(struct kj_tok_train, f)
+const struct kj_opt kj_tok_train_opts[] = {
+    {"vocab_size", 0, KJ_OPT_INT, OFF(vocab_size), "N",
+     "tokens in all, special tokens and the 256 bytes included", "32000", 256,
+     KJ_TOK_ID_MAX},
+    {"min_frequency", 0, KJ_OPT_INT, OFF(min_frequency), "N",
+     "least count of a pair that is merged", "2", 0, 0x1p53},
+    {"pattern", 0, KJ_OPT_STR, OFF(pattern), "P",
+     "how text is cut into words: llama3, qwen2, gpt2, or a regular expression",
+     "llama3", 0, 0},
+    {"special", 0, KJ_OPT_LIST, OFF(special), "TOKEN",
+     "special tokens, from id 0 on (default: <|begin_of_text|>,<|end_of_text|>)", NULL,
+     0, 0},
+    {0},
+};
+#undef OFF
+
+/* ---- the table of all words ---- */
+
+static size_t words_bytes(const struct tok_words *w)
+{
+    return w->blob_n + w->n * sizeof *w->v + (w->mask + 1) * sizeof *w->table;
+}
+
+static void table_rebuild(struct tok_words *w)
+{
+    size_t size = 1 << 14;
+    while (size < 2 * (w->n + 1))
+        size *= 2;
+    free(w->table);
+    w->table = kj_xcalloc(size, sizeof *w->table);
+    w->mask = size - 1;
+    for (size_t i = 0; i < w->n; i++) {
+        size_t k = w->v[i].hash & w->mask;
+        while (w->table[k])
+            k = (k + 1) & w->mask;
+        w->table[k] = (uint32_t)i + 1;
+    }
+}
+
+/* Forget the rarest words until half the limit is free. */
+static void words_prune(struct tok_words *w)
+{
+    for (uint64_t least = 1; words_bytes(w) > w->limit / 2 && w->n; least *= 2) {
+        size_t n = 0, blob = 0;
+        for (size_t i = 0; i < w->n; i++) {
+            struct tok_word x = w->v[i];
+            if (x.count <= least) {
+                w->forgotten++;
+                continue;
+            }
+            memmove(w->blob + blob, w->blob + x.off, x.len);
+            x.off = blob;
+            blob += x.len;
+            w->v[n++] = x;
+        }
+        w->n = n;
+        w->blob_n = blob;
+        table_rebuild(w);
+    }
+}
+
+void tok_words_add(struct tok_words *w, const char *p, uint32_t n, uint64_t hash,
+                   uint64_t count)
+{
+    if (2 * (w->n + 1) > w->mask)
+        table_rebuild(w);
+    w->total += count;
+    size_t k = (uint32_t)hash & w->mask;
+    for (; w->table[k]; k = (k + 1) & w->mask) {
+        struct tok_word *x = &w->v[w->table[k] - 1];
+        if (x->hash == (uint32_t)hash && x->len == n &&
+            memcmp(w->blob + x->off, p, n) == 0) {
+            x->count += count;
+            return;
+        }
+    }
+    if (w->n == w->cap) {
+        w->cap = w->cap ? 2 * w->cap : 1 << 14;
+        w->v = kj_xrealloc(w->v, w->cap * sizeof *w->v);
+    }
+    while (w->blob_n + n > w->blob_cap) {
+        w->blob_cap = w->blob_cap ? 2 * w->blob_cap : 1 << 18;
+        w->blob = kj_xrealloc(w->blob, w->blob_cap);
+    }
+    memcpy(w->blob + w->blob_n, p, n);
+    w->v[w->n] = (struct tok_word){w->blob_n, count, n, (uint32_t)hash};
+    w->blob_n += n;
+    w->table[k] = (uint32_t)++w->n;
+    if (w->limit && words_bytes(w) > w->limit)
+        words_prune(w);
+}
+
+void tok_words_release(struct tok_words *w)
+{
+    free(w->blob);
+    free(w->v);
+    free(w->table);
+    w->blob = NULL;
+    w->v = NULL;
+    w->table = NULL;
+    w->n = w->cap = w->blob_n = w->blob_cap = w->mask = 0;
+}
+
+/* ---- counting a batch, in a worker ---- */
+
+struct local_word {
+    const char *p;
+    uint64_t hash;
+    uint32_t n, count;
+};
+/* Words of a batch in order of first sight; lives in its arena. */
+struct local {
+    struct kj_arena *arena;
+    struct local_word *v;
+    size_t n, cap;
+    uint32_t *table;
+};
+struct count_cfg {
+    const struct tok_pre *pre;
+};
+struct count_state {
+    struct tok_pre_state pre;
+};
+
+static int local_grow(struct local *l, struct kj_err *err)
+{
+    size_t cap = l->cap ? 2 * l->cap : 4096;
+    struct local_word *v = kj_arena_alloc(l->arena, cap * sizeof *v);
+    uint32_t *table = kj_arena_zalloc(l->arena, 2 * cap * sizeof *table);
+    if (!v || !table)
+        return kj_err_set(err, KJ_FATAL, "too many different words in a batch");
+    if (l->n)
+        memcpy(v, l->v, l->n * sizeof *v);
+    for (size_t i = 0; i < l->n; i++) {
+        size_t k = v[i].hash & (2 * cap - 1);
+        while (table[k])
+            k = (k + 1) & (2 * cap - 1);
+        table[k] = (uint32_t)i + 1;
+    }
+    l->v = v;
+    l->table = table;
+    l->cap = cap;
+    return KJ_OK;
+}
+
+static int local_word(void *ctx, const char *p, size_t n, struct kj_err *err)
+{
+    struct local *l = ctx;
+    uint64_t hash = tok_hash(p, n);
+    if (n > KJ_TOK_WORD_MAX)
+        return kj_err_set(err, KJ_BAD_RECORD, "a word of %zu bytes", n);
+    if (l->n == l->cap) {
+        int rc = local_grow(l, err);
+        if (rc != KJ_OK)
+            return rc;
+    }
+    size_t k = hash & (2 * l->cap - 1);
+    for (; l->table[k]; k = (k + 1) & (2 * l->cap - 1)) {
+        struct local_word *x = &l->v[l->table[k] - 1];
+        if (x->hash == hash && x->n == n && memcmp(x->p, p, n) == 0) {
+            x->count++;
+            return KJ_OK;
+        }
+    }
+    l->v[l->n] = (struct local_word){p, hash, (uint32_t)n, 1};
+    l->table[k] = (uint32_t)++l->n;
+    return KJ_OK;
+}
+
+static int count_begin(const void *cfg, void *state, struct kj_err *err)
+{
+    (void)err;
+    tok_pre_state_init(&((struct count_state *)state)->pre,
+                       ((const struct count_cfg *)cfg)->pre);
+    return KJ_OK;
+}
+
+static void count_end(const void *cfg, void *state)
+{
+    (void)cfg;
+    tok_pre_state_release(&((struct count_state *)state)->pre);
+}
+
+static int count_run(const void *cfg, void *state, struct kj_batch *b,
+                     struct kj_err *err)
+{
+    (void)cfg;
+    struct count_state *s = state;
+    struct local *l = kj_arena_zalloc(&b->arena, sizeof *l);
+    if (!l)
+        return kj_err_set(err, KJ_FATAL, "batch too large");
+    l->arena = &b->arena;
+    b->aux = l;
+    for (size_t i = 0; i < b->n; i++) {
+        struct kj_doc *d = &b->docs[i];
+        struct kj_err own = KJ_ERR_INIT;
+        if (!kj_doc_kept(d))
+            continue;
+        int rc = tok_pre_run(&s->pre, d->text.p, d->text.n, local_word, l, &own);
+        if (rc == KJ_BAD_RECORD) {
+            kj_doc_damage(d, "tokenize.word",
+                          "a word too long, or the pattern gave up");
+        } else if (rc != KJ_OK) {
+            if (err)
+                *err = own;
+            return rc;
+        }
+    }
+    return KJ_OK;
+}
+
+static const struct kj_stage count_stage = {
+    .name = "words",
+    .about = "count words",
+    .cfg_size = sizeof(struct count_cfg),
+    .state_size = sizeof(struct count_state),
+    .begin = count_begin,
+    .run = count_run,
+    .end = count_end,
+};
+
+static int gather(void *self, struct kj_batch *b, struct kj_err *err)
+{
+    (void)err;
+    const struct local *l = b->aux;
+    for (size_t i = 0; l && i < l->n; i++)
+        tok_words_add(self, l->v[i].p, l->v[i].n, l->v[i].hash, l->v[i].count);
+    return KJ_OK;
+}
+
+/* ---- the run ---- */
+
+static const char *const default_special[] = {"<|begin_of_text|>", "<|end_of_text|>"};
+
+static int settings(const struct kj_tok_train *c, struct tok_pre *pre,
+                    struct kj_strs *special, const char **pattern, struct kj_err *err)
+{
+    static const char *const names[] = {"llama3", "qwen2", "gpt2"};
+    static const enum tok_scan scans[] = {TOK_SCAN_LLAMA3, TOK_SCAN_QWEN2,
+                                          TOK_SCAN_GPT2};
+    const char *p = c->pattern ? c->pattern : "llama3";
+    *pattern = p;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(p, names[i]) == 0)
+            *pattern = tok_scan_pattern(scans[i]);
+    *special = c->special;
+    if (!special->n)
+        *special = (struct kj_strs){(const char **)default_special, 2};
+    for (size_t i = 0; i < special->n; i++) {
+        if (!special->v[i][0])
+            return kj_err_set(err, KJ_USAGE, "an empty special token");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(special->v[i], special->v[k]) == 0)
+                return kj_err_set(err, KJ_USAGE, "special token %s is given twice",
+                                  special->v[i]);
+    }
+    if ((uint64_t)c->vocab_size < 256 + special->n)
+        return kj_err_set(err, KJ_USAGE,
+                          "vocab_size %jd is below 256 bytes and %zu special tokens",
+                          (intmax_t)c->vocab_size, special->n);
+    memset(pre, 0, sizeof *pre);
+    pre->n_steps = 1;
+    if (tok_pattern_compile(&pre->steps[0], *pattern, strlen(*pattern), "pattern",
+                            err)) {
+        pre->n_steps = 0;
+        if (err)
+            err->rc = KJ_USAGE;
+        return KJ_USAGE;
+    }
+    return KJ_OK;
+}
+
+static int count_words(const struct kj_tok_train *c, const struct tok_pre *pre,
+                       const struct kj_source *src, struct tok_words *w,
+                       struct kj_tok_train_result *r, struct kj_err *err)
+{
+    struct count_cfg cfg = {pre};
+    struct kj_step step = {.stage = &count_stage, .cfg = &cfg};
+    struct kj_flow f = {.source = *src,
+                        .steps = &step,
+                        .n_steps = 1,
+                        .sink = {.self = w, .write = gather},
+                        .threads = c->threads ? c->threads : 1,
+                        .shard = c->shard,
+                        .shards = c->shards ? c->shards : 1,
+                        .limit = c->limit,
+                        .stop = c->stop};
+    w->limit = c->memory > 0 ? (size_t)c->memory / 4 : 0;
+    int rc = kj_flow_run(&f, err);
+    r->documents = f.docs_kept;
+    r->bytes = f.bytes_kept;
+    r->damaged = f.damaged;
+    r->words = w->total;
+    r->distinct = w->n;
+    r->forgotten = w->forgotten;
+    f.source.close = NULL; /* closed by the caller */
+    kj_flow_release(&f);
+    if (rc == KJ_OK && c->stop && atomic_load(c->stop))
+        rc = kj_err_set(err, KJ_FAIL, "interrupted");
+    return rc;
+}
+
+int kj_tok_train_source(const struct kj_tok_train *c, const struct kj_source *src,
+                        struct kj_buf *out, struct kj_tok_train_result *r,
+                        struct kj_err *err)
+{
+    struct tok_pre pre;
+    struct kj_strs special;
+    const char *pattern;
+    struct tok_words w = {0};
+    struct tok_vocab v;
+    struct kj_tok_train_result own = {0};
+    tok_scan_init();
+    int rc = settings(c, &pre, &special, &pattern, err);
+    if (rc == KJ_OK) {
+        rc = count_words(c, &pre, src, &w, &own, err);
+        tok_pre_release(&pre);
+    }
+    if (src->close)
+        src->close(src->self);
+    if (rc == KJ_OK) {
+        tok_vocab_init(&v, &special);
+        rc = tok_train_merges(&v, &w, (uint64_t)c->vocab_size,
+                              (uint64_t)c->min_frequency, c->stop, err);
+        own.vocab_size = v.n;
+        own.merges = v.n_merges;
+        if (rc == KJ_OK && tok_train_json(&v, pattern, out) != KJ_OK)
+            rc = kj_err_set(err, KJ_FAIL, "tokenizer.json too large");
+        tok_vocab_release(&v);
+    }
+    tok_words_release(&w);
+    if (r)
+        *r = own;
+    return rc;
+}
+
+int kj_tok_train_file(const struct kj_tok_train *c, const struct kj_source *src,
+                      const char *path, struct kj_tok_train_result *r,
+                      struct kj_err *err)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, KJ_TOK_FILE_MAX);
+    int rc = kj_tok_train_source(c, src, &b, r, err);
+    if (rc == KJ_OK)
+        rc = kj_output_file(path, b.p, b.n, err);
+    kj_buf_release(&b);
+    return rc;
+}
