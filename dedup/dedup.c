@@ -51,7 +51,7 @@ struct dedup {
 };
 
 #define OFF(f) offsetof(struct dedup, f)
-static const struct kj_opt opts[] = {
+const struct kj_opt kj_dedup_opts[] = {
     {"method", 0, KJ_OPT_ENUM, OFF(method), "minhash|exact", "how copies are found",
      "minhash", 0, 0},
     {"threshold", 0, KJ_OPT_REAL, OFF(threshold), "S",
@@ -463,7 +463,7 @@ static int dedup_run(const void *cfg, void *state, struct kj_batch *b,
 const struct kj_stage kj_stage_dedup = {
     .name = "dedup",
     .about = "take out exact and near copies of documents",
-    .opts = opts,
+    .opts = kj_dedup_opts,
     .cfg_size = sizeof(struct dedup),
     .state_size = 1,
     .open = dedup_open,

@@ -33,7 +33,9 @@
 #ifndef KJ_DEDUP_DEDUP_H
 #define KJ_DEDUP_DEDUP_H
 
+struct kj_opt;
 struct kj_stage;
+extern const struct kj_opt kj_dedup_opts[]; /* the stage's table */
 extern const struct kj_stage kj_stage_dedup;
 
 #endif

@@ -1,0 +1,63 @@
+/* cmd_dedup.c - kijil dedup: the stage as a filter, with the method as its
+ * first word. */
+#include "commands/commands.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/stage.h"
+#include "dedup/dedup.h"
+
+/* "dedup exact FILE..." is "dedup --method=exact FILE...". */
+static int run_dedup(const struct kj_cmd *cmd, int argc, char **argv)
+{
+    static const struct {
+        const char *word, *option;
+    } methods[] = {{"exact", "--method=exact"}, {"minhash", "--method=minhash"}};
+    char **words = kj_xcalloc((size_t)argc + 1, sizeof *words);
+    char *option = NULL;
+    for (int i = 0; i < argc; i++)
+        words[i] = argv[i];
+    for (size_t i = 0; i < 2 && argc > 1; i++)
+        if (strcmp(argv[1], methods[i].word) == 0)
+            words[1] = option = kj_xstrdup(methods[i].option);
+    int status = kj_cmd_stage(cmd, argc, words);
+    free(option);
+    free(words);
+    return status;
+}
+
+const struct kj_cmd kj_cmd_dedup = {
+    .name = "dedup",
+    .synopsis = "[minhash|exact] [FILE...]",
+    .about = "take out exact and near copies of documents",
+    .details =
+        "Reads documents as JSONL and writes those that are no copy of another. The "
+        "method is the first word; without one it is minhash. Standard input is kept "
+        "in a temporary file, because the documents are read up to three times.\n"
+        "\n"
+        "minhash: near copies. Candidates are found by MinHash signatures (bands x "
+        "rows permutations of hashed n-grams), and each one is verified: a document "
+        "goes only if the true Jaccard similarity of its n-grams to those of its "
+        "keeper reaches the threshold. Chains are not followed: being similar to a "
+        "document that was dropped is no reason to be dropped.\n"
+        "\n"
+        "exact: equal texts, equal normal forms (--normalize), or equal URLs "
+        "(--key url).\n"
+        "\n"
+        "Documents in a cluster of two or more get cluster{id, size, keeper, "
+        "similarity}; those dropped go to --rejects with the same. Which copy stays "
+        "is decided by --keep, then by id; the result depends neither on the order "
+        "of the input nor on --jobs or --shard. A folder or file named like a method "
+        "is written ./exact.",
+    .examples =
+        "kijil dedup docs.jsonl.zst -o unique.jsonl.zst --rejects copies.jsonl  # "
+        "both\n"
+        "kijil dedup --bands 26 --rows 11 --keep newest a.jsonl b.jsonl  # as Dolma 3\n"
+        "kijil dedup exact --normalize < docs.jsonl  # but for case and punctuation\n"
+        "kijil dedup exact --key url --keep best=edu_score docs.jsonl  # one per page",
+    .opts = (const struct kj_opt *const[]){kj_dedup_opts, kj_common_opts, NULL},
+    .run = run_dedup,
+    .stage = &kj_stage_dedup,
+};

@@ -1,0 +1,119 @@
+#!/bin/bash
+# kijil dedup: copies, clusters and their reasons; the same bytes in every
+# order that could matter.
+. "$(dirname "$0")/lib.sh"
+
+# A corpus with known copies: texts of 60 random words; every third document is
+# a copy of an earlier one with a few words changed; some are exact copies.
+awk 'BEGIN {
+    srand(5)
+    for (i = 0; i < 600; i++) {
+        if (i % 3 == 2) {
+            n = split(text[int(rand() * i)], w, " ")
+            edits = int(rand() * 4)
+            for (e = 0; e < edits; e++) w[1 + int(rand() * n)] = "e" int(rand() * 9e6)
+        } else {
+            n = 40 + int(rand() * 60)
+            for (k = 1; k <= n; k++) w[k] = "w" int(rand() * 5000)
+        }
+        t = ""
+        for (k = 1; k <= n; k++) t = t (k > 1 ? " " : "") w[k]
+        text[i] = t
+        printf "{\"id\":\"d%04d\",\"text\":\"%s\",\"source\":\"s%d\"}\n", i, t, i % 4
+    }
+}' >in.jsonl
+
+# ---- minhash ----
+rc "minhash" 0 "$KIJIL" dedup -q -j1 in.jsonl -o out.jsonl --rejects rej.jsonl
+is "in = kept + dropped" $(($(wc -l <out.jsonl) + $(wc -l <rej.jsonl))) 600
+is "some were dropped" $(($(wc -l <rej.jsonl) > 100)) 1
+has "a kept document names its cluster" out.jsonl '"cluster":\{"id":"[0-9a-f]{16}","size":[2-9]'
+is "each dropped one has its reason" \
+    "$(grep -c '"drop":{"stage":"dedup","rule":"dedup.minhash","value":[01]' rej.jsonl)" \
+    "$(wc -l <rej.jsonl)"
+is "none below the threshold" "$(grep -cE '"similarity":0\.[0-7]' rej.jsonl)" 0
+# every keeper that a dropped document names was kept
+grep -o '"keeper":"[^"]*"' rej.jsonl | sort -u | cut -d'"' -f4 >keepers
+grep -o '^{"id":"[^"]*"' out.jsonl | cut -d'"' -f4 | sort >kept
+is "keepers are kept" "$(sort keepers | comm -23 - kept | wc -l)" 0
+
+rc "again" 0 "$KIJIL" dedup -q out.jsonl -o out2.jsonl
+same "a second run changes nothing" out.jsonl out2.jsonl
+for j in 2 4; do
+    rc "-j$j" 0 "$KIJIL" dedup -q -j$j in.jsonl -o outj.jsonl --rejects rejj.jsonl
+    same "-j$j gives the same bytes" out.jsonl outj.jsonl
+    same "-j$j gives the same rejects" rej.jsonl rejj.jsonl
+done
+rc "standard input" 0 bash -c "cat in.jsonl | '$KIJIL' dedup minhash -q >outp.jsonl"
+same "a pipe gives the same bytes" out.jsonl outp.jsonl
+for i in 0 1 2; do
+    rc "shard $i" 0 "$KIJIL" dedup -q --shard $i/3 in.jsonl -o shard$i.jsonl
+done
+sort shard?.jsonl >shards
+sort out.jsonl >whole
+same "shards together are the whole" shards whole
+is "shards share the work" "$(($(wc -l <shard0.jsonl) > 50))" 1
+sort -R --random-source=<(yes) in.jsonl >mixed.jsonl
+rc "another order" 0 "$KIJIL" dedup -q mixed.jsonl -o outm.jsonl
+sort outm.jsonl >outm
+same "the input's order does not matter" outm whole
+split -n l/3 in.jsonl part.
+rc "several files" 0 "$KIJIL" dedup -q part.ac part.aa part.ab -o outs.jsonl
+sort outs.jsonl >outs
+same "nor does its cut into files" outs whole
+
+# ---- chains: A~B, B~C, A!~C; the longest is first ----
+w() { seq -f 'w%g' "$1" "$2" | tr '\n' ' '; }
+{
+    printf '{"id":"A","text":"%slast word here"}\n' "$(w 1 100)"
+    printf '{"id":"B","text":"%s"}\n' "$(w 9 108)"
+    printf '{"id":"C","text":"%s"}\n' "$(w 17 114)"
+} >chain.jsonl
+rc "chain" 0 "$KIJIL" dedup exact -q chain.jsonl -o o
+is "exact keeps all" "$(wc -l <o)" 3
+rc "chain, ngram 1" 0 "$KIJIL" dedup -q --bands 50 --rows 4 --ngram 1 --threshold 0.8 chain.jsonl -o o --rejects r
+is "words with numbers are one word: all alike" "$(wc -l <o)" 1
+sed -E 's/w([0-9])([0-9]?)([0-9]?)/w\1x\2y\3/g; s/0/z/g;s/1/a/g;s/2/b/g;s/3/c/g;s/4/d/g;s/5/e/g;s/6/f/g;s/7/g/g;s/8/h/g;s/9/i/g' chain.jsonl >chain2.jsonl
+rc "chain of words" 0 "$KIJIL" dedup -q --bands 50 --rows 4 --ngram 1 chain2.jsonl -o o --rejects r
+is "B goes, its friend C stays" "$(cut -c1-9 o | tr -d '\n')" '{"id":"A"{"id":"C"'
+has "B's keeper is A" r '"keeper":"A"'
+
+# ---- exact against sort -u ----
+awk 'BEGIN { srand(3); for (i = 0; i < 5000; i++)
+    printf "{\"id\":\"%d\",\"text\":\"line %d\"}\n", i, int(rand() * 2000) }' >lines.jsonl
+rc "exact" 0 "$KIJIL" dedup exact -q lines.jsonl -o o
+grep -o '"text":"[^"]*"' o | sort >got
+grep -o '"text":"[^"]*"' lines.jsonl | sort -u >want
+same "exact is sort -u" got want
+printf '%s\n' '{"id":"1","text":"A b."}' '{"id":"2","text":"a  B"}' '{"id":"3","text":"a c"}' >n.jsonl
+rc "exact --normalize" 0 "$KIJIL" dedup exact --normalize -q n.jsonl -o o
+is "the longer of equal ones and the other" "$(grep -o '"id":"[0-9]"' o | tr -d '\n')" \
+    '"id":"1""id":"3"'
+printf '%s\n' '{"id":"1","text":"x","url":"http://www.a.org/p/","s":1}' \
+    '{"id":"2","text":"y","url":"https://a.org/p#q","s":3}' '{"id":"3","text":"z"}' >u.jsonl
+rc "exact --key url --keep best" 0 "$KIJIL" dedup exact --key url --keep best=s -q u.jsonl -o o
+is "the better page of one URL" "$(grep -o '"id":"[0-9]"' o | tr -d '\n')" '"id":"2""id":"3"'
+
+# ---- refusals, damage ----
+rc "no memory" 1 "$KIJIL" dedup --memory 100K in.jsonl -o never.jsonl
+has "says what to do" err 'memory'
+is "leaves no output" "$(ls never.jsonl* 2>/dev/null)" ""
+rc "bad policy" 2 "$KIJIL" dedup --keep oldest in.jsonl
+has "names the policies" err 'longest, first, newest'
+rc "bad number" 2 "$KIJIL" dedup --bands 0 in.jsonl
+rc "no file" 1 "$KIJIL" dedup missing.jsonl
+has "names the file" err 'missing.jsonl'
+{ head -n 50 in.jsonl; echo '{"id": broken'; tail -n +51 in.jsonl; } >bad.jsonl
+rc "a damaged line" 3 "$KIJIL" dedup -q bad.jsonl -o o
+same "costs only itself" o out.jsonl
+rc "empty input" 0 "$KIJIL" dedup -q /dev/null -o o
+is "gives empty output" "$(wc -c <o)" 0
+
+# ---- real texts, where they are ----
+if [[ -e $SHARED/text/en.jsonl.zst ]]; then
+    rc "real English" 0 "$KIJIL" dedup -q "$SHARED/text/en.jsonl.zst" -o o --rejects r
+    is "pairs at .8 within what the curve allows" $(($(wc -l <r) >= 9 && $(wc -l <r) <= 14)) 1
+else
+    skip "real texts are not here"
+fi
+done_testing
