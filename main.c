@@ -15,6 +15,7 @@
 const struct kj_cmd *const kj_commands[] = {
     GROUP("Curation"),
     &kj_cmd_filter,
+    &kj_cmd_dedup,
 
     GROUP("Looking"),
 

@@ -52,7 +52,7 @@ const struct kj_cmd kj_cmd_dedup = {
         "of the input nor on --jobs or --shard. A folder or file named like a method "
         "is written ./exact.",
     .examples =
-        "kijil dedup docs.jsonl.zst -o unique.jsonl.zst --rejects copies.jsonl  # "
+        "kijil dedup d.jsonl.zst -o unique.jsonl.zst --rejects copies.jsonl  # "
         "both\n"
         "kijil dedup --bands 26 --rows 11 --keep newest a.jsonl b.jsonl  # as Dolma 3\n"
         "kijil dedup exact --normalize < docs.jsonl  # but for case and punctuation\n"

@@ -25,6 +25,7 @@ extern const struct kj_cmd *const kj_commands[];
 
 extern const struct kj_cmd kj_cmd_filter;
 extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
+extern const struct kj_cmd kj_cmd_dedup;
 
 /* Options that every command takes. */
 struct kj_common {

@@ -34,16 +34,16 @@ struct dedup {
     /* options */
     int method, unit, key;
     bool normalize;
-    int64_t bands, rows, ngram, seed, max_compare;
+    int64_t bands, rows, ngram, max_compare;
     double threshold;
     const char *keep;
     /* from open() */
     int policy;
     const char *field; /* of policy best */
     struct kj_rule rule;
-    struct kj_minhash mh;
     /* from survey() */
     bool surveyed;
+    struct kj_minhash mh;
     struct kj_budget budget;
     uint32_t *checks; /* by document; 0: not in play */
     size_t n_checks, cap_checks;
@@ -64,8 +64,6 @@ const struct kj_opt kj_dedup_opts[] = {
      "auto", 0, 0},
     {"ngram", 0, KJ_OPT_INT, OFF(ngram), "N",
      "minhash: units in a shingle; 0: 8 syllables, 5 of the others", "0", 0, 100},
-    {"perm_seed", 0, KJ_OPT_INT, OFF(seed), "N",
-     "minhash: seed of the permutations (numpy's RandomState)", "1", 0, 4294967295.0},
     {"max_compare", 0, KJ_OPT_INT, OFF(max_compare), "N",
      "minhash: most kept documents to compare with in one bucket", "256", 1, 1e9},
     {"key", 0, KJ_OPT_ENUM, OFF(key), "text|url", "exact: what must be equal", "text",
@@ -101,8 +99,6 @@ static int dedup_open(void *cfg, struct kj_err *err)
         c->rule =
             (struct kj_rule){"dedup.minhash", ">=", c->threshold, "Jaccard similarity",
                              "shares that much of its n-grams with a kept copy"};
-        kj_minhash_init(&c->mh, (unsigned)c->bands, (unsigned)c->rows,
-                        (uint32_t)c->seed);
     } else if (c->key == KEY_URL) {
         c->rule = (struct kj_rule){"dedup.url", "", NAN, "", "a kept copy has its URL"};
     } else {
@@ -117,6 +113,7 @@ static void forget(struct dedup *c)
     if (!c->surveyed)
         return;
     kj_clusters_release(&c->clusters);
+    kj_minhash_release(&c->mh);
     kj_budget_free(&c->budget, c->checks, c->cap_checks, sizeof *c->checks);
     c->checks = NULL;
     c->n_checks = c->cap_checks = 0;
@@ -125,9 +122,7 @@ static void forget(struct dedup *c)
 
 static void dedup_close(void *cfg)
 {
-    struct dedup *c = cfg;
-    forget(c);
-    kj_minhash_release(&c->mh);
+    forget(cfg);
 }
 
 static size_t dedup_rules(const void *cfg, const struct kj_rule **out)
@@ -378,6 +373,8 @@ static int dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
     struct survey s = {.c = c};
     forget(c);
     c->surveyed = true;
+    kj_minhash_init(&c->mh, (unsigned)c->bands, (unsigned)c->rows,
+                    (uint32_t)corpus->seed);
     c->budget = (struct kj_budget){.max = corpus->memory, .doing = "keeping keys"};
     kj_clusters_init(&c->clusters, c->threshold, (uint32_t)c->max_compare, &c->budget);
     kj_lsh_init(&s.lsh, c->method == METHOD_EXACT ? 1 : (unsigned)c->bands, &c->budget);

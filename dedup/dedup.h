@@ -27,13 +27,15 @@
  * The survey reads the corpus twice: for keys, and, if there are candidates,
  * for their sets. Memory: 8 bytes per document and band (1 for exact), 4 per
  * document to notice input that changes in between, and the candidates' sets;
- * passing kj_corpus.memory is KJ_FATAL. Results do not depend on threads,
+ * passing kj_corpus.memory is KJ_FATAL. The permutations are those of
+ * kj_corpus.seed; 1 gives datatrove's. Results do not depend on threads,
  * shards, or the order of documents.
  */
 #ifndef KJ_DEDUP_DEDUP_H
 #define KJ_DEDUP_DEDUP_H
 
-struct kj_opt;
+#include "base/opt.h"
+
 struct kj_stage;
 extern const struct kj_opt kj_dedup_opts[]; /* the stage's table */
 extern const struct kj_stage kj_stage_dedup;

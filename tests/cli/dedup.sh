@@ -5,16 +5,20 @@
 
 # A corpus with known copies: texts of 60 random words; every third document is
 # a copy of an earlier one with a few words changed; some are exact copies.
-awk 'BEGIN {
+awk 'function word(k,  s) {
+    for (s = "w"; k > 0; k = int(k / 20)) s = s substr("abcdefghijklmnopqrst", 1 + k % 20, 1)
+    return s
+}
+BEGIN {
     srand(5)
     for (i = 0; i < 600; i++) {
         if (i % 3 == 2) {
             n = split(text[int(rand() * i)], w, " ")
             edits = int(rand() * 4)
-            for (e = 0; e < edits; e++) w[1 + int(rand() * n)] = "e" int(rand() * 9e6)
+            for (e = 0; e < edits; e++) w[1 + int(rand() * n)] = "e" word(int(rand() * 9e6))
         } else {
             n = 40 + int(rand() * 60)
-            for (k = 1; k <= n; k++) w[k] = "w" int(rand() * 5000)
+            for (k = 1; k <= n; k++) w[k] = word(int(rand() * 5000))
         }
         t = ""
         for (k = 1; k <= n; k++) t = t (k > 1 ? " " : "") w[k]
@@ -65,16 +69,13 @@ same "nor does its cut into files" outs whole
 # ---- chains: A~B, B~C, A!~C; the longest is first ----
 w() { seq -f 'w%g' "$1" "$2" | tr '\n' ' '; }
 {
-    printf '{"id":"A","text":"%slast word here"}\n' "$(w 1 100)"
+    printf '{"id":"A","text":"%s%0200d"}\n' "$(w 1 100)" 0
     printf '{"id":"B","text":"%s"}\n' "$(w 9 108)"
     printf '{"id":"C","text":"%s"}\n' "$(w 17 114)"
-} >chain.jsonl
+} | tr 0123456789 abcdefghij >chain.jsonl
 rc "chain" 0 "$KIJIL" dedup exact -q chain.jsonl -o o
 is "exact keeps all" "$(wc -l <o)" 3
-rc "chain, ngram 1" 0 "$KIJIL" dedup -q --bands 50 --rows 4 --ngram 1 --threshold 0.8 chain.jsonl -o o --rejects r
-is "words with numbers are one word: all alike" "$(wc -l <o)" 1
-sed -E 's/w([0-9])([0-9]?)([0-9]?)/w\1x\2y\3/g; s/0/z/g;s/1/a/g;s/2/b/g;s/3/c/g;s/4/d/g;s/5/e/g;s/6/f/g;s/7/g/g;s/8/h/g;s/9/i/g' chain.jsonl >chain2.jsonl
-rc "chain of words" 0 "$KIJIL" dedup -q --bands 50 --rows 4 --ngram 1 chain2.jsonl -o o --rejects r
+rc "chain of words" 0 "$KIJIL" dedup -q --bands 50 --rows 4 --ngram 1 chain.jsonl -o o --rejects r
 is "B goes, its friend C stays" "$(cut -c1-9 o | tr -d '\n')" '{"id":"A"{"id":"C"'
 has "B's keeper is A" r '"keeper":"A"'
 
@@ -95,7 +96,7 @@ rc "exact --key url --keep best" 0 "$KIJIL" dedup exact --key url --keep best=s 
 is "the better page of one URL" "$(grep -o '"id":"[0-9]"' o | tr -d '\n')" '"id":"2""id":"3"'
 
 # ---- refusals, damage ----
-rc "no memory" 1 "$KIJIL" dedup --memory 100K in.jsonl -o never.jsonl
+rc "no memory" 1 "$KIJIL" dedup --memory 1M --bands 450 --rows 20 in.jsonl -o never.jsonl
 has "says what to do" err 'memory'
 is "leaves no output" "$(ls never.jsonl* 2>/dev/null)" ""
 rc "bad policy" 2 "$KIJIL" dedup --keep oldest in.jsonl

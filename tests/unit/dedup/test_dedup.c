@@ -107,7 +107,7 @@ static int run(const char *const *o, struct mem_corpus *m, unsigned threads,
     if (!rc)
         rc = st->open(cfg, err);
     struct kj_corpus c = {
-        .self = m, .threads = threads, .memory = memory, .pass = pass};
+        .self = m, .threads = threads, .memory = memory, .seed = 1, .pass = pass};
     if (!rc) {
         rc = st->survey(cfg, &c, err);
         struct kj_batch b;
