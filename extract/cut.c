@@ -1,0 +1,156 @@
+/* cut.c - the scan before the parser: what is never text goes.
+ *
+ * Elements whose content is no markup for the reader (script, style, svg,
+ * template, noscript, iframe) are found by their start and end tags alone, as
+ * the HTML standard's tokenizer does for raw text. An element without an end
+ * reaches to the end of the page, except for the ones that are markup inside
+ * (svg, template, noscript): browsers read on there. NUL bytes go as well;
+ * libxml2 would stop at them.
+ */
+#include <string.h>
+
+#include "extract/tree.h"
+
+struct raw {
+    const char *name;
+    size_t n;
+    bool to_end; /* without an end tag, the rest of the page is its content */
+};
+
+static const struct raw raws[] = {
+    {"script", 6, true}, {"style", 5, true},     {"svg", 3, false},
+    {"template", 8, false}, {"noscript", 8, false}, {"iframe", 6, false},
+};
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+static bool name_at(const char *p, const char *end, const char *name, size_t n)
+{
+    if ((size_t)(end - p) <= n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (lower(p[i]) != name[i])
+            return false;
+    char c = p[n];
+    return c == ' ' || c == '>' || c == '/' || c == '\t' || c == '\n' || c == '\r' ||
+           c == '\f';
+}
+
+static const struct raw *raw_at(const char *p, const char *end)
+{
+    if ((lower(*p) != 's' && lower(*p) != 't' && lower(*p) != 'n' && lower(*p) != 'i'))
+        return NULL;
+    for (size_t i = 0; i < sizeof raws / sizeof *raws; i++)
+        if (name_at(p, end, raws[i].name, raws[i].n))
+            return &raws[i];
+    return NULL;
+}
+
+/* End of the tag that starts before p: behind its '>', quotes respected. */
+static const char *tag_end(const char *p, const char *end)
+{
+    char quote = 0;
+    for (; p < end; p++) {
+        if (quote) {
+            if (*p == quote)
+                quote = 0;
+        } else if (*p == '>') {
+            return p + 1;
+        } else if ((*p == '"' || *p == '\'') && p[-1] == '=') {
+            quote = *p;
+        }
+    }
+    return end;
+}
+
+/* Behind </name ...>, or NULL. *inner is where the end tag starts. */
+static const char *close_tag(const char *p, const char *end, const struct raw *r,
+                             const char **inner)
+{
+    while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
+        if (end - p > 2 && p[1] == '/' && name_at(p + 2, end, r->name, r->n)) {
+            *inner = p;
+            const char *gt = memchr(p, '>', (size_t)(end - p));
+            return gt ? gt + 1 : end;
+        }
+        p++;
+    }
+    return NULL;
+}
+
+static const char *comment_end(const char *p, const char *end)
+{
+    /* p is behind "<!--". "<!-->" and "<!--->" are empty comments. */
+    if (p < end && *p == '>')
+        return p + 1;
+    if (end - p >= 2 && p[0] == '-' && p[1] == '>')
+        return p + 2;
+    for (const char *q = p; q < end && (q = memchr(q, '-', (size_t)(end - q))); q++) {
+        if (end - q >= 3 && q[1] == '-' && q[2] == '>')
+            return q + 3;
+        if (end - q >= 4 && q[1] == '-' && q[2] == '!' && q[3] == '>')
+            return q + 4;
+    }
+    return NULL;
+}
+
+static bool is_ld(const char *p, const char *end)
+{
+    static const char want[] = "ld+json";
+    for (; end - p >= 7; p++)
+        if (memcmp(p, want, 7) == 0)
+            return true;
+    return false;
+}
+
+static int add(struct kj_buf *out, const char *p, size_t n)
+{
+    while (n > 0) {
+        const char *nul = memchr(p, 0, n);
+        size_t k = nul ? (size_t)(nul - p) : n;
+        if (kj_buf_add(out, p, k) < 0)
+            return -1;
+        p += k;
+        n -= k;
+        while (n > 0 && *p == 0)
+            p++, n--;
+    }
+    return 0;
+}
+
+int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld)
+{
+    const char *end = p + n, *from = p;
+    while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
+        const char *stop = NULL;
+        if (end - p >= 4 && memcmp(p, "<!--", 4) == 0) {
+            stop = comment_end(p + 4, end);
+            if (!stop) /* a comment that never ends: only its mark goes */
+                stop = p + 4;
+        } else if (end - p > 2) {
+            const struct raw *r = raw_at(p + 1, end);
+            if (r) {
+                const char *body = tag_end(p + 1, end), *inner = end;
+                stop = close_tag(body, end, r, &inner);
+                if (!stop && r->to_end)
+                    stop = end;
+                if (stop && ld && r->n == 6 && lower(p[1]) == 's' && is_ld(p, body)) {
+                    kj_buf_add(ld, body, (size_t)(inner - body));
+                    kj_buf_addc(ld, '\n');
+                }
+            }
+        }
+        if (!stop) {
+            p++;
+            continue;
+        }
+        if (add(out, from, (size_t)(p - from)) < 0)
+            return -1;
+        /* Words on both sides of what is cut stay as they were. */
+        p = from = stop;
+    }
+    return add(out, from, (size_t)(end - from));
+}

@@ -1,0 +1,77 @@
+/* tree.h - an HTML page as a flat tree in document order.
+ *
+ * The parser (libxml2's, through its SAX events) stands behind this one
+ * function, so that it can be replaced. Nodes lie in one array in document
+ * order: the subtree of node i is i .. end-1, and no recursion is needed to
+ * walk it. Only attributes that somebody reads are kept.
+ *
+ * Scripts, styles, SVG, templates and comments are cut out by a plain scan
+ * before parsing: they are half of the bytes of real pages.
+ *
+ * Caps (bytes, nodes, depth, text) end in KJ_BAD_RECORD with a rule.
+ * Thread-safety: one object per thread.
+ */
+#ifndef KJ_EXTRACT_TREE_H
+#define KJ_EXTRACT_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "extract/tags.h"
+
+struct kj_err;
+
+struct kj_html_limits {
+    size_t bytes; /* of the page, decoded */
+    size_t nodes;
+    size_t depth; /* deeper elements are dissolved in their parent, text kept */
+    size_t depth_stop; /* where the page is given up */
+};
+#define KJ_HTML_LIMITS                                                                   \
+    {                                                                                    \
+        (size_t)16 << 20, 1000000, 256, 4096                                             \
+    }
+
+/* Attributes that are kept; absent ones are {NULL,0}. */
+struct kj_attrs {
+    struct kj_str cls, id, role, href, lang, itemprop, itemtype, style, rel, type, alt,
+        name, content, property, datetime, src;
+    bool hidden;
+};
+
+struct kj_node {
+    uint32_t parent; /* 0 for the root, which is node 0 */
+    uint32_t end;    /* behind the last node of the subtree */
+    uint8_t tag;     /* enum kj_tag */
+    uint8_t flags;   /* for whoever works on the tree */
+    uint16_t depth;
+    union {
+        struct kj_str text;          /* KJ_TAG_TEXT */
+        const struct kj_attrs *attr; /* elements; NULL: none of interest */
+    };
+};
+
+struct kj_tree {
+    struct kj_node *nodes;
+    size_t n, cap;
+    struct kj_arena arena; /* text and attributes; reset by every parse */
+    struct kj_buf cut;     /* the page without scripts */
+    struct kj_buf ld;      /* JSON-LD scripts of the page, one a line */
+    const char *rule;      /* which cap was hit, else NULL */
+};
+
+void kj_tree_init(struct kj_tree *t);
+void kj_tree_release(struct kj_tree *t);
+
+/* Parse a page of valid UTF-8. Views in the tree live until the next parse.
+ * KJ_OK, or KJ_BAD_RECORD when a cap was hit (t->rule says which:
+ * "extract.html_bytes", "extract.html_nodes", "extract.html_depth"). */
+int kj_tree_parse(struct kj_tree *t, const char *p, size_t n,
+                  const struct kj_html_limits *lim, struct kj_err *err);
+
+/* The plain scan alone: append p without what is cut. */
+int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld);
+
+#endif

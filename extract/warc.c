@@ -1,0 +1,665 @@
+/* warc.c - framing of records.
+ *
+ * The walk. At a position that is not a version line, bytes are passed over up
+ * to the next one. A header ends at the first empty line. Then:
+ *
+ *   Content-Length is a number, and behind that many bytes comes an empty
+ *   line, or the next version line, or the end: the block is whole.
+ *   The file ends before that: the block is cut; it ends at the next version
+ *   line that is in it, else at the end.
+ *   Neither: if a version line stands inside the block, the length was too
+ *   large and the block ends there; else it was too small, and what follows is
+ *   passed over as garbage.
+ *   No number: the block goes up to the next version line.
+ *
+ * Only a window of the file is ever in memory, so "the next version line" is
+ * looked for within KJ_WARC_BLOCK_MAX.
+ */
+#include "extract/warc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/input.h"
+#include "extract/arc.h"
+#include "extract/window.h"
+
+#define TAIL 64 /* bytes that decide what follows a block */
+#define MAX_FAULTS 16
+#define MAX_FIELDS 1024
+
+static const char garbage[] = "extract.warc_garbage";
+
+struct fault {
+    const char *rule;
+    int64_t offset;
+    char msg[160];
+};
+
+struct kj_warc {
+    struct kj_window win;
+    int format; /* enum kj_warc_format, -1 not yet known */
+    bool first;
+    struct kj_buf head; /* the current header, unfolded */
+    struct kj_warc_field *fields;
+    size_t n_fields;
+    struct fault faults[MAX_FAULTS]; /* to be told before the record */
+    size_t n_faults, told;
+    const char *rule;
+    int64_t rule_offset;
+    size_t consumed; /* bytes of the record last given, with its line ends */
+    struct kj_warc_rec rec;
+    bool have; /* rec waits behind the faults */
+};
+
+struct kj_warc *kj_warc_new(struct kj_input *in)
+{
+    struct kj_warc *w = kj_xcalloc(1, sizeof *w);
+    kj_window_init(&w->win, in,
+                   KJ_WARC_BLOCK_MAX + KJ_WARC_HEAD_MAX + KJ_INPUT_MEMBER_MAX +
+                       (8u << 20));
+    kj_buf_init(&w->head, KJ_WARC_HEAD_MAX + 64);
+    w->fields = kj_xcalloc(MAX_FIELDS, sizeof *w->fields);
+    w->format = -1;
+    w->first = true;
+    return w;
+}
+
+void kj_warc_free(struct kj_warc *w)
+{
+    if (!w)
+        return;
+    kj_window_release(&w->win);
+    kj_buf_release(&w->head);
+    free(w->fields);
+    free(w);
+}
+
+static void fault(struct kj_warc *w, const char *rule, int64_t offset, const char *fmt,
+                  ...) __attribute__((format(printf, 4, 5)));
+
+static void fault(struct kj_warc *w, const char *rule, int64_t offset, const char *fmt,
+                  ...)
+{
+    if (w->n_faults == MAX_FAULTS)
+        return; /* one record cannot have more to say that matters */
+    struct fault *f = &w->faults[w->n_faults++];
+    f->rule = rule;
+    f->offset = offset;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(f->msg, sizeof f->msg, fmt, ap);
+    va_end(ap);
+}
+
+/* A longer window: KJ_OK, KJ_EOF or KJ_FAIL; damage is noted and passed. */
+static int more(struct kj_warc *w, struct kj_err *err)
+{
+    struct kj_err e = KJ_ERR_INIT;
+    int rc = kj_window_fill(&w->win, &e);
+    if (rc == KJ_BAD_RECORD) {
+        fault(w, "extract.warc_member", e.pos, "%s", e.msg);
+        return KJ_OK;
+    }
+    if (rc < 0 && err && err->rc == KJ_OK)
+        *err = e;
+    return rc;
+}
+
+/* At least n bytes in the window, if the file has them. */
+static int want(struct kj_warc *w, size_t n, struct kj_err *err)
+{
+    while (w->win.n < n) {
+        int rc = more(w, err);
+        if (rc == KJ_EOF)
+            break;
+        if (rc < 0)
+            return rc;
+    }
+    return KJ_OK;
+}
+
+/* Length of a version line at p: WARC/d.d, blanks, CRs, LF; 0 if none. */
+static size_t version_line(const char *p, size_t n)
+{
+    static const char name[] = "WARC/";
+    size_t i = 0;
+    for (; i < 5; i++)
+        if (i >= n || (p[i] & ~(i < 4 ? 0x20 : 0)) != name[i])
+            return 0;
+    size_t a = i;
+    while (i < n && p[i] >= '0' && p[i] <= '9')
+        i++;
+    if (i == a || i >= n || p[i] != '.')
+        return 0;
+    a = ++i;
+    while (i < n && p[i] >= '0' && p[i] <= '9')
+        i++;
+    if (i == a)
+        return 0;
+    while (i < n && (p[i] == ' ' || p[i] == '\t'))
+        i++;
+    while (i < n && p[i] == '\r')
+        i++;
+    return i < n && p[i] == '\n' ? i + 1 : 0;
+}
+
+/* Offset of the first version line in p[from..n), or n. */
+static size_t version_find(const char *p, size_t from, size_t n)
+{
+    for (size_t i = from; i + 8 < n; i++) {
+        const char *slash = memchr(p + i, '/', n - i);
+        if (!slash)
+            break;
+        size_t at = (size_t)(slash - p);
+        if (at >= from + 4 && version_line(p + at - 4, n - at + 4))
+            return at - 4;
+        i = at;
+    }
+    return n;
+}
+
+/* Length of \r*\n\r*\n at p, or 0. */
+static size_t blank_line(const char *p, size_t n)
+{
+    size_t i = 0;
+    for (int k = 0; k < 2; k++) {
+        while (i < n && p[i] == '\r')
+            i++;
+        if (i >= n || p[i] != '\n')
+            return 0;
+        i++;
+    }
+    return i;
+}
+
+/* End of the header that starts at p (behind the empty line), or 0. */
+static size_t head_end(const char *p, size_t from, size_t n)
+{
+    for (size_t i = from; i < n;) {
+        const char *nl = memchr(p + i, '\n', n - i);
+        if (!nl)
+            return 0;
+        size_t j = (size_t)(nl - p) + 1;
+        while (j < n && p[j] == '\r')
+            j++;
+        if (j < n && p[j] == '\n')
+            return j + 1;
+        i = (size_t)(nl - p) + 1;
+    }
+    return 0;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static struct kj_str trim(const char *p, size_t n)
+{
+    while (n && is_blank(p[0]))
+        p++, n--;
+    while (n && is_blank(p[n - 1]))
+        n--;
+    return (struct kj_str){p, n};
+}
+
+/* Split header lines into fields, joining folded lines in w->head. */
+static void parse_fields(struct kj_warc *w, const char *p, size_t n)
+{
+    kj_buf_reset(&w->head);
+    kj_buf_reserve(&w->head, n + 1); /* so that views stay */
+    w->n_fields = 0;
+    while (n > 0) {
+        const char *nl = memchr(p, '\n', n);
+        size_t len = nl ? (size_t)(nl - p) : n;
+        size_t step = nl ? len + 1 : n;
+        struct kj_str line = trim(p, len);
+        struct kj_warc_field *last = w->n_fields ? &w->fields[w->n_fields - 1] : NULL;
+        if (len && (p[0] == ' ' || p[0] == '\t') && last) {
+            kj_buf_addc(&w->head, ' ');
+            kj_buf_add(&w->head, line.p, line.n);
+            if (last->value.n)
+                last->value.n += line.n + 1;
+            else
+                last->value = trim(w->head.p + w->head.n - line.n, line.n);
+        } else {
+            const char *colon = memchr(p, ':', len);
+            if (colon && w->n_fields < MAX_FIELDS) {
+                struct kj_str k = trim(p, (size_t)(colon - p));
+                struct kj_str v = trim(colon + 1, len - (size_t)(colon + 1 - p));
+                struct kj_warc_field *f = &w->fields[w->n_fields++];
+                kj_buf_add(&w->head, k.p, k.n);
+                f->name = (struct kj_str){w->head.p + w->head.n - k.n, k.n};
+                kj_buf_add(&w->head, v.p, v.n);
+                f->value = (struct kj_str){w->head.p + w->head.n - v.n, v.n};
+            }
+        }
+        p += step;
+        n -= step;
+    }
+}
+
+static bool same_name(struct kj_str a, const char *z)
+{
+    size_t i = 0;
+    for (; i < a.n && z[i]; i++) {
+        char c = a.p[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c + 32);
+        if (c != z[i])
+            return false;
+    }
+    return i == a.n && !z[i];
+}
+
+struct kj_str kj_warc_get(const struct kj_warc_rec *rec, const char *name)
+{
+    for (size_t i = 0; i < rec->n_fields; i++)
+        if (same_name(rec->fields[i].name, name))
+            return rec->fields[i].value;
+    return (struct kj_str){NULL, 0};
+}
+
+static void fill_rec(struct kj_warc *w)
+{
+    struct kj_warc_rec *r = &w->rec;
+    r->fields = w->fields;
+    r->n_fields = w->n_fields;
+    struct kj_str t = kj_warc_get(r, "warc-type");
+    if (t.n) {
+        size_t n = t.n < sizeof r->type - 1 ? t.n : sizeof r->type - 1;
+        for (size_t i = 0; i < n; i++)
+            r->type[i] = (char)(t.p[i] >= 'A' && t.p[i] <= 'Z' ? t.p[i] + 32 : t.p[i]);
+        r->type[n] = 0;
+    } else {
+        strcpy(r->type, t.p ? "(empty)" : "(none)");
+    }
+    r->id = kj_warc_get(r, "warc-record-id");
+    r->uri = kj_warc_get(r, "warc-target-uri");
+    if (r->uri.n > 2 && r->uri.p[0] == '<' && r->uri.p[r->uri.n - 1] == '>')
+        r->uri = (struct kj_str){r->uri.p + 1, r->uri.n - 2}; /* wget writes them */
+    r->date = kj_warc_get(r, "warc-date");
+    r->digest = kj_warc_get(r, "warc-payload-digest");
+    r->content_type = kj_warc_get(r, "content-type");
+}
+
+/* Content-Length: 1 a number, 0 absent or none. Huge ones saturate. */
+static int content_length(struct kj_str s, uint64_t *out)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return 0;
+        v = v > INT64_MAX / 10 ? INT64_MAX : v * 10 + (uint64_t)(s.p[i] - '0');
+    }
+    *out = v > INT64_MAX ? INT64_MAX : v;
+    return s.n > 0;
+}
+
+/* Pass over line ends; they may reach into the next chunk. */
+static int skip_newlines(struct kj_warc *w, struct kj_err *err)
+{
+    for (;;) {
+        size_t i = 0;
+        while (i < w->win.n && (w->win.p[i] == '\r' || w->win.p[i] == '\n'))
+            i++;
+        kj_window_skip(&w->win, i);
+        if (w->win.n > 0)
+            return KJ_OK;
+        int rc = more(w, err);
+        if (rc != KJ_OK)
+            return rc;
+    }
+}
+
+/* Pass over bytes up to the next version line; they are garbage unless blank. */
+static int resync(struct kj_warc *w, struct kj_err *err)
+{
+    int64_t start = kj_window_offset(&w->win, 0);
+    uint64_t lost = 0;
+    bool blank = true;
+    int rc = KJ_OK;
+    for (;;) {
+        size_t at = version_find(w->win.p, 0, w->win.n);
+        size_t go = at;
+        if (at == w->win.n && !w->win.eof) /* one may straddle the end */
+            go = w->win.n > TAIL ? w->win.n - TAIL : 0;
+        for (size_t i = 0; blank && i < go; i++)
+            blank = is_blank(w->win.p[i]) || w->win.p[i] == '\n';
+        lost += go;
+        kj_window_skip(&w->win, go);
+        if (at < w->win.n + go)
+            break;
+        if ((rc = more(w, err)) != KJ_OK && w->win.n == 0)
+            break;
+        if (rc < 0)
+            return rc;
+    }
+    if (!blank) {
+        if (w->first && rc == KJ_EOF)
+            fault(w, "extract.warc_none", start, "no WARC or ARC record in it");
+        else
+            fault(w, garbage, start, "%llu bytes outside any record",
+                  (unsigned long long)lost);
+    }
+    return rc == KJ_EOF && w->win.n == 0 ? KJ_EOF : KJ_OK;
+}
+
+/* Pass over n bytes of a record that is too large to be held. */
+static int skip_large(struct kj_warc *w, uint64_t n, struct kj_err *err)
+{
+    while (n > 0) {
+        if (w->win.n == 0) {
+            int rc = more(w, err);
+            if (rc != KJ_OK)
+                return rc;
+            continue;
+        }
+        size_t k = w->win.n < n ? w->win.n : (size_t)n;
+        kj_window_skip(&w->win, k);
+        n -= k;
+    }
+    return KJ_OK;
+}
+
+/* What follows at `at`: is the block that ends there believable? */
+static bool good_tail(const struct kj_window *v, size_t at)
+{
+    const char *p = v->p + at;
+    size_t n = v->n - at;
+    if (n == 0 || blank_line(p, n) || version_line(p, n))
+        return true;
+    size_t i = 0;
+    while (i < n && p[i] == '\r')
+        i++;
+    if (i >= n || p[i] != '\n')
+        return i == n && v->eof;
+    while (i < n && (is_blank(p[i]) || p[i] == '\n'))
+        i++;
+    return i == n ? v->eof : version_line(p + i, n - i) > 0;
+}
+
+/* End of the block that starts at `h` and should hold `len` bytes. */
+static int block_end(struct kj_warc *w, size_t h, uint64_t len, int64_t at, size_t *end,
+                     struct kj_err *err)
+{
+    int rc = want(w, h + (size_t)len, err);
+    if (rc < 0)
+        return rc;
+    if (w->win.n < h + len) {
+        *end = version_find(w->win.p, h, w->win.n);
+        fault(w, "extract.warc_cut", at, "record cut short: %zu of %llu bytes",
+              w->win.n - h, (unsigned long long)len);
+        w->rec.cut = true;
+        return KJ_OK;
+    }
+    *end = h + (size_t)len;
+    /* Ask for more only when what is here does not decide: a gzip member that
+     * holds its record whole is then never copied. */
+    if (good_tail(&w->win, *end) && w->win.n > *end)
+        return KJ_OK;
+    const struct kj_seg *s = kj_window_seg(&w->win, *end);
+    if (w->win.n == *end && s && s->last && !w->win.plain)
+        return KJ_OK;
+    if ((rc = want(w, *end + TAIL, err)) < 0)
+        return rc;
+    if (good_tail(&w->win, *end))
+        return KJ_OK;
+    size_t next = version_find(w->win.p, h, *end);
+    if (next < *end) {
+        fault(w, "extract.warc_length", at,
+              "Content-Length runs past the next version line");
+        *end = next;
+    } else {
+        fault(w, "extract.warc_length", at,
+              "Content-Length too small, or garbage behind the block");
+    }
+    return KJ_OK;
+}
+
+/* The block of a record without a usable Content-Length. */
+static int block_open(struct kj_warc *w, size_t h, struct kj_str text, int64_t at,
+                      size_t *end, struct kj_err *err)
+{
+    fault(w, "extract.warc_length", at, "%s", text.n ? "Content-Length is no number"
+                                                     : "no Content-Length");
+    size_t from = h;
+    for (;;) {
+        size_t next = version_find(w->win.p, from, w->win.n);
+        if (next < w->win.n || w->win.eof || w->win.n > h + KJ_WARC_BLOCK_MAX) {
+            *end = next;
+            return KJ_OK;
+        }
+        from = w->win.n > h + TAIL ? w->win.n - TAIL : h;
+        int rc = more(w, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* Line ends behind the record at window byte `end`; sets what was consumed,
+ * and the stored length where that is known. */
+static int finish(struct kj_warc *w, size_t end, struct kj_err *err)
+{
+    struct kj_window *v = &w->win;
+    for (;;) {
+        while (end < v->n && (v->p[end] == '\r' || v->p[end] == '\n'))
+            end++;
+        const struct kj_seg *s = kj_window_seg(v, end);
+        if (end < v->n || v->eof || (s && s->last && !v->plain))
+            break;
+        int rc = more(w, err);
+        if (rc < 0)
+            return rc;
+    }
+    w->consumed = end;
+    w->rec.offset = kj_window_offset(v, 0);
+    w->rec.length = -1;
+    int64_t a = kj_window_start(v, 0), b = kj_window_start(v, end);
+    if (v->plain)
+        w->rec.length = (int64_t)end;
+    else if (a >= 0 && b > a)
+        w->rec.length = b - a;
+    return KJ_OK;
+}
+
+/* One WARC record at the front of the window: KJ_OK, KJ_EOF, KJ_DROP (none
+ * here, go on), KJ_FAIL. */
+static int read_warc(struct kj_warc *w, struct kj_err *err)
+{
+    struct kj_window *v = &w->win;
+    int rc = skip_newlines(w, err);
+    if (rc != KJ_OK || (rc = want(w, TAIL, err)) < 0)
+        return rc;
+    size_t line = version_line(v->p, v->n);
+    if (!line) {
+        rc = resync(w, err);
+        return rc == KJ_OK ? KJ_DROP : rc;
+    }
+    w->first = false;
+    int64_t at = kj_window_offset(v, 0);
+    size_t h, from = line - 1;
+    while (!(h = head_end(v->p, from, v->n)) && !v->eof && v->n < KJ_WARC_HEAD_MAX) {
+        from = v->n > line + 2 ? v->n - 2 : line - 1;
+        while (from > line - 1 && v->p[from] == '\r')
+            from--;
+        if ((rc = more(w, err)) < 0)
+            return rc;
+    }
+    if (!h || h > KJ_WARC_HEAD_MAX) {
+        fault(w, "extract.warc_head", at, "header without an end");
+        if (v->n > KJ_WARC_HEAD_MAX) {
+            kj_window_skip(v, line);
+            return KJ_DROP;
+        }
+        h = v->n;
+    }
+    memset(&w->rec, 0, sizeof w->rec);
+    parse_fields(w, v->p + line, h - line);
+    fill_rec(w);
+    struct kj_str text = kj_warc_get(&w->rec, "content-length");
+    uint64_t len = 0;
+    size_t end = h;
+    if (!content_length(text, &len)) {
+        rc = block_open(w, h, text, at, &end, err);
+    } else {
+        if (len > KJ_WARC_BLOCK_MAX) {
+            if ((rc = want(w, h + KJ_WARC_BLOCK_MAX + 1, err)) < 0)
+                return rc;
+            if (!v->eof || v->n > h + KJ_WARC_BLOCK_MAX) {
+                fault(w, "extract.warc_large", at, "block of %llu bytes",
+                      (unsigned long long)len);
+                kj_window_skip(v, h);
+                rc = skip_large(w, len, err);
+                return rc < 0 ? rc : KJ_DROP;
+            }
+            len = KJ_WARC_BLOCK_MAX; /* more than there is: cut short */
+        }
+        rc = block_end(w, h, len, at, &end, err);
+    }
+    if (rc < 0 || (rc = finish(w, end, err)) < 0)
+        return rc;
+    w->rec.version = trim(v->p, line - 1);
+    w->rec.block = (struct kj_str){v->p + h, end - h};
+    return KJ_OK;
+}
+
+/* One ARC record; the same results. */
+static int read_arc(struct kj_warc *w, struct kj_err *err)
+{
+    struct kj_window *v = &w->win;
+    int rc = skip_newlines(w, err);
+    if (rc != KJ_OK || (rc = want(w, KJ_ARC_LINE_MAX, err)) < 0)
+        return rc;
+    struct kj_arc_line a;
+    int64_t at = kj_window_offset(v, 0);
+    if (!kj_arc_parse(v->p, v->n, &a)) {
+        /* Pass over this line, and over all that follow it up to a good one. */
+        const char *nl = memchr(v->p, '\n', v->n);
+        size_t go = nl ? (size_t)(nl - v->p) + 1 : v->n;
+        if (!w->n_faults || strcmp(w->faults[w->n_faults - 1].rule, garbage) != 0)
+            fault(w, garbage, at, "bytes outside any record");
+        kj_window_skip(v, go);
+        return KJ_DROP;
+    }
+    w->first = false;
+    memset(&w->rec, 0, sizeof w->rec);
+    uint64_t len = a.length > 0 ? (uint64_t)a.length : 0;
+    if (a.length < 0)
+        fault(w, "extract.warc_length", at, "negative length");
+    if (len > KJ_WARC_BLOCK_MAX) {
+        fault(w, "extract.warc_large", at, "block of %llu bytes",
+              (unsigned long long)len);
+        kj_window_skip(v, a.size);
+        rc = skip_large(w, len, err);
+        return rc < 0 ? rc : KJ_DROP;
+    }
+    if ((rc = want(w, a.size + (size_t)len, err)) < 0)
+        return rc;
+    if (v->n < a.size + len) {
+        fault(w, "extract.warc_cut", at, "record cut short: %zu of %llu bytes",
+              v->n - a.size, (unsigned long long)len);
+        len = v->n - a.size;
+        w->rec.cut = true;
+    }
+    if ((rc = finish(w, a.size + (size_t)len, err)) < 0)
+        return rc;
+    kj_arc_parse(v->p, v->n, &a); /* the window may have moved */
+    kj_buf_reset(&w->head);
+    kj_buf_reserve(&w->head, a.uri.n + 32);
+    kj_buf_add(&w->head, a.uri.p, a.uri.n);
+    w->rec.uri = (struct kj_str){w->head.p, a.uri.n};
+    kj_buf_add(&w->head, a.iso, strlen(a.iso));
+    w->rec.date = (struct kj_str){w->head.p + a.uri.n, strlen(a.iso)};
+    strcpy(w->rec.type, a.filedesc ? "filedesc" : "arc");
+    w->rec.version = KJ_STR("ARC");
+    w->rec.block = (struct kj_str){v->p + a.size, (size_t)len};
+    return KJ_OK;
+}
+
+int kj_warc_format(struct kj_warc *w, struct kj_str *head, struct kj_err *err)
+{
+    if (w->format < 0) {
+        int rc = want(w, 4096, err);
+        if (rc < 0)
+            return rc;
+        const char *p = w->win.p;
+        size_t n = w->win.n < 4096 ? w->win.n : 4096;
+        struct kj_arc_line a;
+        size_t i = 0;
+        while (i < n && (is_blank(p[i]) || p[i] == '\n'))
+            i++;
+        bool warc = version_find(p, 0, n) < n;
+        w->format = !warc && kj_arc_parse(p + i, w->win.n - i, &a) ? KJ_WARC_ARC
+                    : warc                                         ? KJ_WARC_WARC
+                                                                   : KJ_WARC_NONE;
+    }
+    if (head)
+        *head = (struct kj_str){w->win.p, w->win.n};
+    return w->format;
+}
+
+int kj_warc_next(struct kj_warc *w, struct kj_warc_rec *rec, struct kj_err *err)
+{
+    int rc = KJ_DROP;
+    if (!w->have && w->told == w->n_faults) {
+        w->told = w->n_faults = 0;
+        if (w->format < 0 && (rc = kj_warc_format(w, NULL, err)) < 0)
+            return rc;
+        kj_window_skip(&w->win, w->consumed);
+        w->consumed = 0;
+        do
+            rc = w->format == KJ_WARC_ARC ? read_arc(w, err) : read_warc(w, err);
+        while (rc == KJ_DROP && w->n_faults < MAX_FAULTS / 2);
+        if (rc < 0)
+            return rc;
+        w->have = rc == KJ_OK;
+    }
+    if (w->told < w->n_faults) {
+        const struct fault *f = &w->faults[w->told++];
+        w->rule = f->rule;
+        w->rule_offset = f->offset;
+        kj_err_set(err, KJ_BAD_RECORD, "%s", f->msg);
+        kj_err_where(err, kj_warc_name(w), f->offset);
+        return KJ_BAD_RECORD;
+    }
+    if (!w->have)
+        return KJ_EOF;
+    w->have = false;
+    *rec = w->rec;
+    return KJ_OK;
+}
+
+const char *kj_warc_rule(const struct kj_warc *w)
+{
+    return w->rule;
+}
+
+int64_t kj_warc_fault_offset(const struct kj_warc *w)
+{
+    return w->rule_offset;
+}
+
+int64_t kj_warc_restart(const struct kj_warc *w)
+{
+    return kj_window_start(&w->win, w->consumed);
+}
+
+int64_t kj_warc_consumed(const struct kj_warc *w)
+{
+    return kj_input_consumed(w->win.in);
+}
+
+int64_t kj_warc_size(const struct kj_warc *w)
+{
+    return kj_input_size(w->win.in);
+}
+
+const char *kj_warc_name(const struct kj_warc *w)
+{
+    return kj_input_name(w->win.in);
+}
