@@ -603,6 +603,17 @@ int kj_warc_format(struct kj_warc *w, struct kj_str *head, struct kj_err *err)
     return w->format;
 }
 
+int kj_warc_whole(struct kj_warc *w, struct kj_str *all, struct kj_err *err)
+{
+    int rc = want(w, KJ_WARC_BLOCK_MAX + 1, err);
+    if (rc < 0)
+        return rc;
+    if (w->win.n > KJ_WARC_BLOCK_MAX)
+        return kj_err_set(err, KJ_BAD_RECORD, "more than %zu bytes", KJ_WARC_BLOCK_MAX);
+    *all = (struct kj_str){w->win.p, w->win.n};
+    return KJ_OK;
+}
+
 int kj_warc_next(struct kj_warc *w, struct kj_warc_rec *rec, struct kj_err *err)
 {
     int rc = KJ_DROP;

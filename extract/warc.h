@@ -67,6 +67,11 @@ void kj_warc_free(struct kj_warc *w);
  * until the next call). Negative when it cannot be read. */
 int kj_warc_format(struct kj_warc *w, struct kj_str *head, struct kj_err *err);
 
+/* The whole file as it stands, for one that holds no records; before the first
+ * kj_warc_next. Valid until the next call. KJ_BAD_RECORD when it is larger than
+ * KJ_WARC_BLOCK_MAX. */
+int kj_warc_whole(struct kj_warc *w, struct kj_str *all, struct kj_err *err);
+
 /* The next record, valid until the next call: KJ_OK, KJ_EOF, KJ_BAD_RECORD
  * (damage, *err says what and where; call again), KJ_FAIL. */
 int kj_warc_next(struct kj_warc *w, struct kj_warc_rec *rec, struct kj_err *err);

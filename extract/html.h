@@ -1,0 +1,40 @@
+/* html.h - an HTML page in, its main text and metadata out.
+ *
+ * The page is valid UTF-8 (charset.h). What is text and what is menu is told
+ * by content.c; render.c writes it as plain text (a line per paragraph,
+ * heading, list item, table row) or as Markdown.
+ *
+ * Thread-safety: one object per thread.
+ */
+#ifndef KJ_EXTRACT_HTML_H
+#define KJ_EXTRACT_HTML_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/mem.h"
+
+struct kj_err;
+struct kj_html;
+
+struct kj_html *kj_html_new(void);
+void kj_html_free(struct kj_html *h);
+
+/* What the page says of itself; views that live until the next page. White
+ * space in them is as it stood. Absent: {NULL,0}. */
+struct kj_html_page {
+    struct kj_str title;     /* <title>, else og:title, else the first <h1> */
+    struct kj_str lang;      /* <html lang> */
+    struct kj_str canonical; /* <link rel=canonical>, else og:url */
+    struct kj_str description, author, date, site;
+    double share;            /* share of the visible text that was kept */
+    const char *rule;        /* with KJ_BAD_RECORD: which cap was hit */
+};
+
+/* Append the main text to out. whole: all visible text, menus included. KJ_OK
+ * (also when there is no text), or KJ_BAD_RECORD when a cap was hit. */
+int kj_html_extract(struct kj_html *h, const char *p, size_t n, bool markdown,
+                    bool whole, struct kj_buf *out, struct kj_html_page *page,
+                    struct kj_err *err);
+
+#endif
