@@ -2,11 +2,13 @@
 #include "base/stage.h"
 
 #include "dedup/dedup.h"
+#include "extract/stage.h"
 #include "filter/filter.h"
 
 #include <string.h>
 
 const struct kj_stage *const kj_stages[] = {
+    &kj_stage_extract,
     &kj_stage_filter,
     &kj_stage_dedup,
     NULL,
