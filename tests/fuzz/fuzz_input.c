@@ -1,5 +1,6 @@
 /* fuzz_input.c - any bytes as a file and as a pipe: reading ends, chunks lie
- * where they say, and the two ways agree on what a whole file holds. */
+ * where they say, and the two ways agree on what a whole file holds (but for
+ * zip, which is read by its directory where that can be reached). */
 #define _GNU_SOURCE /* memfd_create */
 #include <stdint.h>
 #include <stdio.h>
@@ -44,6 +45,8 @@ static int digest(const char *path, struct kj_sha1 *sum, size_t n)
         if (total > (64u << 20)) /* a bomb: long enough */
             break;
     }
+    if (strcmp(kj_input_kind(in), "zip") == 0)
+        damage++;
     kj_input_close(in);
     return damage;
 }
