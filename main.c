@@ -14,11 +14,13 @@
 /* Rows stand in the order in which data flows. */
 const struct kj_cmd *const kj_commands[] = {
     GROUP("Curation"),
+    &kj_cmd_pack,
     &kj_cmd_extract,
     &kj_cmd_filter,
     &kj_cmd_dedup,
 
     GROUP("Looking"),
+    &kj_cmd_cat,
 
     GROUP("Models"),
 

@@ -35,7 +35,8 @@ static void print_counts(const struct kj_archive_counts *c)
     fprintf(stderr, "%llu records:", (unsigned long long)c->records);
     uint64_t rest = c->records;
     for (size_t i = 0; i < c->n; i++) {
-        fprintf(stderr, " %s %llu", c->types[i].type, (unsigned long long)c->types[i].n);
+        fprintf(stderr, " %s %llu", c->types[i].type,
+                (unsigned long long)c->types[i].n);
         rest -= c->types[i].n;
     }
     if (rest)
@@ -74,18 +75,23 @@ const struct kj_cmd kj_cmd_extract = {
     .synopsis = "[FILE...]",
     .about = "archives to documents (JSONL)",
     .details =
-        "Reads WARC 0.17 to 1.1, WET and ARC archives, plain or compressed (gzip, zstd, "
-        "bzip2, xz, lz4, inside zip and tar), and bare HTML files. Each response, resource "
-        "and conversion record becomes one document: its body is decoded (chunks, gzip, "
+        "Reads WARC 0.17 to 1.1, WET and ARC archives, plain or compressed (gzip, "
+        "zstd, "
+        "bzip2, xz, lz4, inside zip and tar), and bare HTML files. Each response, "
+        "resource "
+        "and conversion record becomes one document: its body is decoded (chunks, "
+        "gzip, "
         "deflate, br, zstd), its charset found by byte order mark, HTTP header, meta "
         "element and detection, and the main text taken out of the page.\n\n"
-        "Damaged records are counted with file and offset and cost only themselves; the "
+        "Damaged records are counted with file and offset and cost only themselves; "
+        "the "
         "exit status is then 3, and --rejects keeps them.",
     .examples =
         "kijil extract crawl/*.warc.gz -o docs.jsonl.zst  # a crawl to documents\n"
-        "kijil extract --format markdown page.html        # one page, with its structure",
-    .opts = (const struct kj_opt *const[]){source_opts, kj_extract_opts,
-                                            kj_common_opts, NULL},
+        "kijil extract --format markdown page.html        # one page, with its "
+        "structure",
+    .opts = (const struct kj_opt *const[]){source_opts, kj_extract_opts, kj_common_opts,
+                                           NULL},
     .run = run,
     .stage = &kj_stage_extract,
 };

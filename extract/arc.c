@@ -37,7 +37,8 @@ static bool scheme(const char *p, size_t n)
 static void iso_date(struct kj_str d, char out[24])
 {
     static const char form[] = "0000-01-01T00:00:00Z";
-    static const unsigned char at[14] = {0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18};
+    static const unsigned char at[14] = {0, 1,  2,  3,  5,  6,  8,
+                                         9, 11, 12, 14, 15, 17, 18};
     out[0] = 0;
     if (!digits(d, 8, 14))
         return;

@@ -15,9 +15,9 @@ struct archive {
     enum kj_archive_kind kind;
     struct kj_archive_counts *counts;
     struct kj_warc *warc;
-    int64_t seek; /* offset to start the next file at */
+    int64_t seek;       /* offset to start the next file at */
     struct kj_str name; /* base name of the open file */
-    int64_t was;  /* stored bytes of it that were counted */
+    int64_t was;        /* stored bytes of it that were counted */
     /* progress: sizes of all files, and what was read of them */
     int64_t total;
     _Atomic int64_t done;
@@ -81,8 +81,8 @@ static struct kj_str keep(struct kj_batch *b, struct kj_str s)
 }
 
 /* Identity of a record without one: what it is and what is in it. */
-static struct kj_str content_id(struct kj_batch *b, struct kj_str url, struct kj_str date,
-                                struct kj_str block)
+static struct kj_str content_id(struct kj_batch *b, struct kj_str url,
+                                struct kj_str date, struct kj_str block)
 {
     struct kj_hash128 h = kj_hash128(block.p, block.n);
     char hex[33];
@@ -126,8 +126,8 @@ static int kind_of(const struct archive *a, const struct kj_warc_rec *r)
     return strcmp(r->type, "resource") == 0 ? KJ_REC_RESOURCE : -1;
 }
 
-static int add_record(struct archive *a, struct kj_batch *b, const struct kj_warc_rec *r,
-                      struct kj_err *err)
+static int add_record(struct archive *a, struct kj_batch *b,
+                      const struct kj_warc_rec *r, struct kj_err *err)
 {
     count(a, r->type);
     int kind = kind_of(a, r);
@@ -200,8 +200,8 @@ static int step(struct archive *a, struct kj_batch *b, struct kj_err *err)
     if (rc == KJ_OK)
         return add_record(a, b, &r, err);
     if (rc == KJ_BAD_RECORD)
-        return add_fault(a, b, kj_warc_rule(a->warc), kj_warc_fault_offset(a->warc), e.msg,
-                         err);
+        return add_fault(a, b, kj_warc_rule(a->warc), kj_warc_fault_offset(a->warc),
+                         e.msg, err);
     if (rc == KJ_FAIL) { /* this file is done; the others may be fine */
         rc = add_fault(a, b, "extract.file", kj_warc_consumed(a->warc), e.msg, err);
         return rc < 0 ? rc : KJ_EOF;
@@ -232,8 +232,9 @@ static int archive_read(void *self, struct kj_batch *b, struct kj_err *err)
             if (rc < 0)
                 return rc;
             if (a->kind == KJ_ARCHIVE_HTML ||
-                (a->kind == KJ_ARCHIVE_AUTO && (rc = kj_warc_format(a->warc, &head, err)) ==
-                     KJ_WARC_NONE && looks_like_html(head))) {
+                (a->kind == KJ_ARCHIVE_AUTO &&
+                 (rc = kj_warc_format(a->warc, &head, err)) == KJ_WARC_NONE &&
+                 looks_like_html(head))) {
                 rc = add_page(a, b, err);
                 any = true;
                 if (rc < 0)

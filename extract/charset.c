@@ -32,7 +32,7 @@
 #include "extract/labels.h"
 
 #define MAX_CONVERTERS 48
-#define SAMPLE_BYTES (64u << 10)
+#define SAMPLE_BYTES   (64u << 10)
 
 struct kj_charset {
     iconv_t cd[MAX_CONVERTERS]; /* by index in kj_encodings; NULL: not yet */
@@ -172,8 +172,9 @@ static int convert_1252(const char *p, size_t n, struct kj_buf *out, struct kj_e
     return KJ_OK;
 }
 
-static int convert_iconv(iconv_t cd, const struct kj_encoding *e, const char *p, size_t n,
-                         struct kj_buf *out, uint64_t *replaced, struct kj_err *err)
+static int convert_iconv(iconv_t cd, const struct kj_encoding *e, const char *p,
+                         size_t n, struct kj_buf *out, uint64_t *replaced,
+                         struct kj_err *err)
 {
     char *in = (char *)(uintptr_t)p;
     size_t left = n;
@@ -236,10 +237,10 @@ int kj_charset_convert(struct kj_charset *c, const char *name, const char *p, si
 /* ---- detection ---- */
 
 struct shape {
-    size_t high;        /* bytes >= 0x80 */
-    size_t seq2, seq3;  /* UTF-8 sequences of two, and of more bytes */
-    size_t first;       /* offset of the first high byte */
-    bool utf8;          /* valid throughout */
+    size_t high;       /* bytes >= 0x80 */
+    size_t seq2, seq3; /* UTF-8 sequences of two, and of more bytes */
+    size_t first;      /* offset of the first high byte */
+    bool utf8;         /* valid throughout */
     bool escapes, zeros;
 };
 
@@ -317,7 +318,8 @@ static void count_hangul(const char *p, size_t n, struct hangul *h)
 
 /* How Korean the bytes read in one encoding: share of common syllables, 0 when
  * there is too little or too much else. */
-static double korean_share(struct kj_charset *c, const char *name, const char *p, size_t n)
+static double korean_share(struct kj_charset *c, const char *name, const char *p,
+                           size_t n)
 {
     struct hangul h;
     uint64_t bad = 0;
@@ -536,11 +538,13 @@ int kj_charset_decode(struct kj_charset *c, const char *p, size_t n,
     }
     if (!s.high && !s.zeros && strcmp(r->detected, "ASCII") == 0) {
         r->text = (struct kj_str){p, n};
-        r->used = k && strncmp(cand[0].e->name, "UTF-16", 6) ? cand[0].e->name : "UTF-8";
+        r->used =
+            k && strncmp(cand[0].e->name, "UTF-16", 6) ? cand[0].e->name : "UTF-8";
         r->by = k ? cand[0].by : "fallback";
         return KJ_OK;
     }
-    if (strncmp(r->detected, "UTF-16", 6) == 0 || strncmp(r->detected, "ISO-2022", 8) == 0) {
+    if (strncmp(r->detected, "UTF-16", 6) == 0 ||
+        strncmp(r->detected, "ISO-2022", 8) == 0) {
         cand[0] = (struct candidate){by_name(r->detected), "detected"};
         return choose(c, cand, 1, false, p, n, out, r, err);
     }

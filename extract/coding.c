@@ -76,7 +76,8 @@ static enum kj_coding_result brotli(struct kj_str in, struct kj_buf *out)
             break;
         }
         uint8_t *to = (uint8_t *)out->p + out->n;
-        BrotliDecoderResult rc = BrotliDecoderDecompressStream(s, &n, &p, &left, &to, NULL);
+        BrotliDecoderResult rc =
+            BrotliDecoderDecompressStream(s, &n, &p, &left, &to, NULL);
         out->n += k - left;
         if (rc == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT)
             continue;
@@ -119,8 +120,8 @@ static enum kj_coding_result zstd(struct kj_str in, struct kj_buf *out)
 static bool looks_like_text(struct kj_str in)
 {
     size_t n = in.n < 256 ? in.n : 256, i = 0;
-    while (i < n && (in.p[i] == ' ' || in.p[i] == '\n' || in.p[i] == '\r' ||
-                     in.p[i] == '\t'))
+    while (i < n &&
+           (in.p[i] == ' ' || in.p[i] == '\n' || in.p[i] == '\r' || in.p[i] == '\t'))
         i++;
     if (i == n || in.p[i] != '<')
         return false;

@@ -110,9 +110,9 @@ static bool style_hides(struct kj_str s)
     for (size_t i = 0; i + 12 <= s.n; i++) {
         if (s.p[i] != 'd' && s.p[i] != 'v')
             continue;
-        size_t k = strncmp(s.p + i, "display", 7) == 0         ? 7
+        size_t k = strncmp(s.p + i, "display", 7) == 0                        ? 7
                    : s.n - i >= 17 && strncmp(s.p + i, "visibility", 10) == 0 ? 10
-                                                                             : 0;
+                                                                              : 0;
         if (!k)
             continue;
         i += k;
@@ -184,10 +184,9 @@ static void drop_hidden(struct kj_content *c, struct kj_tree *t)
 /* Is this element, by its kind, role or names, not the page's text? */
 static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_t i)
 {
-    static const char *const roles[] = {"navigation",  "banner",  "contentinfo", "search",
-                                        "menu",        "menubar", "toolbar",     "dialog",
-                                        "alertdialog", "tablist", "complementary",
-                                        NULL};
+    static const char *const roles[] = {
+        "navigation", "banner", "contentinfo", "search",  "menu",          "menubar",
+        "toolbar",    "dialog", "alertdialog", "tablist", "complementary", NULL};
     const struct kj_node *x = &t->nodes[i];
     unsigned h = c->hint[i];
     switch (x->tag) {
@@ -199,7 +198,8 @@ static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_
     case KJ_TAG_footer:
         return true;
     case KJ_TAG_header:
-        return !within(t, i, KJ_TAG_article, KJ_TAG_main) && !holds(t, i, KJ_TAG_h1, KJ_TAG_h1);
+        return !within(t, i, KJ_TAG_article, KJ_TAG_main) &&
+               !holds(t, i, KJ_TAG_h1, KJ_TAG_h1);
     case KJ_TAG_body:
     case KJ_TAG_html:
     case KJ_TAG_main:
@@ -245,9 +245,9 @@ static void drop_chrome(struct kj_content *c, struct kj_tree *t)
 
 /* ---- 2: the root ---- */
 
-static uint32_t best_of(const struct kj_content *c, const struct kj_tree *t, uint32_t scope,
-                        bool (*is)(const struct kj_content *, const struct kj_node *,
-                                   size_t))
+static uint32_t
+best_of(const struct kj_content *c, const struct kj_tree *t, uint32_t scope,
+        bool (*is)(const struct kj_content *, const struct kj_node *, size_t))
 {
     uint32_t best = 0, best_w = 0;
     for (size_t i = scope; i < t->nodes[scope].end; i++) {

@@ -18,7 +18,7 @@ struct raw {
 };
 
 static const struct raw raws[] = {
-    {"script", 6, true}, {"style", 5, true},     {"svg", 3, false},
+    {"script", 6, true},    {"style", 5, true},     {"svg", 3, false},
     {"template", 8, false}, {"noscript", 8, false}, {"iframe", 6, false},
 };
 

@@ -13,8 +13,8 @@ enum kj_hints {
     KJ_HINT_BODY = 1 << 4,    /* names that only the text itself bears */
     KJ_HINT_HEADER = 1 << 5,
     KJ_HINT_FOOTER = 1 << 6,
-    KJ_HINT_FORUM = 1 << 7,   /* posts, answers, threads, questions */
-    KJ_HINT_META = 1 << 8     /* bylines, tags, dates, captions of credits */
+    KJ_HINT_FORUM = 1 << 7, /* posts, answers, threads, questions */
+    KJ_HINT_META = 1 << 8   /* bylines, tags, dates, captions of credits */
 };
 
 /* Hints of one element's class, id, role and itemprop. */

@@ -67,7 +67,9 @@ static void read_meta(const struct kj_attrs *a, struct kj_html_page *page,
         {"pubdate", &page->date},
         {"dc.date", &page->date},
     };
-    struct kj_str name = a->property.n ? a->property : a->name.n ? a->name : a->itemprop;
+    struct kj_str name = a->property.n ? a->property
+                         : a->name.n   ? a->name
+                                       : a->itemprop;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (kj_str_is(name, rows[i].name))
             set(rows[i].to, a->content);

@@ -27,8 +27,8 @@ struct kj_html_page {
     struct kj_str lang;      /* <html lang> */
     struct kj_str canonical; /* <link rel=canonical>, else og:url */
     struct kj_str description, author, date, site;
-    double share;            /* share of the visible text that was kept */
-    const char *rule;        /* with KJ_BAD_RECORD: which cap was hit */
+    double share;     /* share of the visible text that was kept */
+    const char *rule; /* with KJ_BAD_RECORD: which cap was hit */
 };
 
 /* Append the main text to out. whole: all visible text, menus included. KJ_OK

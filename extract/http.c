@@ -131,7 +131,7 @@ static size_t size_line(const char *p, size_t n, uint64_t *size)
         i++;
     size_t d = i;
     for (; i < n; i++) {
-        int x = p[i] >= '0' && p[i] <= '9'               ? p[i] - '0'
+        int x = p[i] >= '0' && p[i] <= '9'                 ? p[i] - '0'
                 : lower(p[i]) >= 'a' && lower(p[i]) <= 'f' ? lower(p[i]) - 'a' + 10
                                                            : -1;
         if (x < 0)
@@ -269,7 +269,8 @@ struct kj_str kj_http_body(const struct kj_http *h, struct kj_buf *a, struct kj_
     while (n > 0)
         body = undo(body, list[--n], body.p == a->p && a->n ? b : a, flags);
     /* gzip that no header announces: its magic is never the start of text. */
-    for (int k = 0; k < 2 && body.n > 18 && memcmp(body.p, "\x1f\x8b\x08", 3) == 0; k++) {
+    for (int k = 0; k < 2 && body.n > 18 && memcmp(body.p, "\x1f\x8b\x08", 3) == 0;
+         k++) {
         struct kj_str was = body;
         body = undo(body, KJ_CODING_GZIP, body.p == a->p && a->n ? b : a, flags);
         if (body.p == was.p)

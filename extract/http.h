@@ -26,18 +26,18 @@ struct kj_err;
 struct kj_http {
     int status; /* 0: the block is no HTTP message; all of it is body */
     struct kj_str names[KJ_HTTP_FIELDS], values[KJ_HTTP_FIELDS];
-    size_t n_fields;   /* further fields are not kept */
+    size_t n_fields;    /* further fields are not kept */
     struct kj_str body; /* as stored */
 };
 
 /* What became of the body. */
 enum kj_http_flags {
-    KJ_HTTP_CHUNKED = 1 << 0,     /* chunks were joined */
-    KJ_HTTP_BAD_CHUNKS = 1 << 1,  /* their framing broke off */
-    KJ_HTTP_CODED = 1 << 2,       /* a content coding was undone */
-    KJ_HTTP_STALE = 1 << 3,       /* headers name a coding that is not there */
-    KJ_HTTP_CUT = 1 << 4,         /* compressed data broke off; its start is kept */
-    KJ_HTTP_TOO_LARGE = 1 << 5    /* cut at KJ_HTTP_BODY_MAX */
+    KJ_HTTP_CHUNKED = 1 << 0,    /* chunks were joined */
+    KJ_HTTP_BAD_CHUNKS = 1 << 1, /* their framing broke off */
+    KJ_HTTP_CODED = 1 << 2,      /* a content coding was undone */
+    KJ_HTTP_STALE = 1 << 3,      /* headers name a coding that is not there */
+    KJ_HTTP_CUT = 1 << 4,        /* compressed data broke off; its start is kept */
+    KJ_HTTP_TOO_LARGE = 1 << 5   /* cut at KJ_HTTP_BODY_MAX */
 };
 
 /* Views into p. Never fails. */

@@ -27,16 +27,16 @@ struct render {
     bool md;
     struct open stack[MAX_OPEN];
     size_t depth;
-    size_t line;   /* offset in out at which the current line's text starts */
-    bool fresh;    /* nothing on the line yet */
-    bool space;    /* white space is due before the next word */
-    bool pre;      /* inside pre */
+    size_t line;    /* offset in out at which the current line's text starts */
+    bool fresh;     /* nothing on the line yet */
+    bool space;     /* white space is due before the next word */
+    bool pre;       /* inside pre */
     unsigned cells; /* cells begun in the row */
     unsigned lists, quotes;
-    bool item;     /* a list item has begun and has no text yet */
-    int heading;   /* 1..6 inside one */
+    bool item;   /* a list item has begun and has no text yet */
+    int heading; /* 1..6 inside one */
     bool row;
-    bool blank;    /* Markdown: a blank line is due */
+    bool blank; /* Markdown: a blank line is due */
     bool failed;
 };
 
@@ -93,15 +93,16 @@ static void begin_line(struct render *r)
 /* Characters that are never text: controls, zero-width marks, soft hyphen. */
 static bool is_void(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x200B || c == 0x200E ||
-           c == 0x200F || c == 0x2060 || c == 0xFEFF || (c >= 0x202A && c <= 0x202E);
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x200B ||
+           c == 0x200E || c == 0x200F || c == 0x2060 || c == 0xFEFF ||
+           (c >= 0x202A && c <= 0x202E);
 }
 
 static bool is_white(uint32_t c)
 {
-    return c == ' ' || (c >= 9 && c <= 13) || c == 0xA0 || (c >= 0x2000 && c <= 0x200A) ||
-           c == 0x202F || c == 0x205F || c == 0x3000 || c == 0x85 || c == 0x2028 ||
-           c == 0x2029;
+    return c == ' ' || (c >= 9 && c <= 13) || c == 0xA0 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x202F || c == 0x205F || c == 0x3000 ||
+           c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 
 static void put_char(struct render *r, const char *p, size_t n)
@@ -235,7 +236,8 @@ static struct open *push(struct render *r, uint32_t i)
 {
     while (r->depth == MAX_OPEN) /* deeper nesting has no more meaning */
         close_top(r);
-    r->stack[r->depth] = (struct open){.end = r->t->nodes[i].end, .tag = r->t->nodes[i].tag};
+    r->stack[r->depth] =
+        (struct open){.end = r->t->nodes[i].end, .tag = r->t->nodes[i].tag};
     return &r->stack[r->depth++];
 }
 

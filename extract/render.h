@@ -8,6 +8,7 @@
  * heading, list item and table row; white space as a browser shows it; code
  * as it stands. Markdown adds its marks and blank lines. KJ_OK, or
  * KJ_BAD_RECORD at out's cap. */
-int kj_render(const struct kj_tree *t, uint32_t root, bool markdown, struct kj_buf *out);
+int kj_render(const struct kj_tree *t, uint32_t root, bool markdown,
+              struct kj_buf *out);
 
 #endif

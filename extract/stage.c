@@ -29,8 +29,8 @@ struct state {
 #define F(x) offsetof(struct cfg, x)
 const struct kj_opt kj_extract_opts[] = {
     {"format", 0, KJ_OPT_ENUM, F(format), "text|markdown",
-     "text: a line per paragraph; markdown: with headings, lists, code, tables", "text", 0,
-     0},
+     "text: a line per paragraph; markdown: with headings, lists, code, tables", "text",
+     0, 0},
     {"min_chars", 0, KJ_OPT_INT, F(min_chars), "N",
      "drop documents with fewer characters of text", "1", 0, 0x1p31},
     {"whole_page", 0, KJ_OPT_FLAG, F(whole_page), 0,
@@ -277,7 +277,8 @@ static int extract_one(const struct cfg *c, struct state *s, struct kj_batch *b,
     return decode_text(c, s, b, d, body, charset, what, err);
 }
 
-static int stage_run(const void *cfg, void *state, struct kj_batch *b, struct kj_err *err)
+static int stage_run(const void *cfg, void *state, struct kj_batch *b,
+                     struct kj_err *err)
 {
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && rc == KJ_OK; i++) {

@@ -15,14 +15,14 @@
 #include "base/err.h"
 
 #define ARENA_CAP ((size_t)192 << 20)
-#define ATTR_MAX 65536 /* a longer value is of no use and is left out */
+#define ATTR_MAX  65536 /* a longer value is of no use and is left out */
 
 struct build {
     struct kj_tree *t;
     const struct kj_html_limits *lim;
-    uint32_t open;  /* the node being filled */
+    uint32_t open;   /* the node being filled */
     size_t text_cap; /* bytes allocated for the last text node */
-    size_t depth;   /* as the parser counts, dissolved ones included */
+    size_t depth;    /* as the parser counts, dissolved ones included */
     htmlParserCtxtPtr ctx;
     bool stopped;
 };

@@ -26,12 +26,12 @@ struct kj_err;
 struct kj_html_limits {
     size_t bytes; /* of the page, decoded */
     size_t nodes;
-    size_t depth; /* deeper elements are dissolved in their parent, text kept */
+    size_t depth;      /* deeper elements are dissolved in their parent, text kept */
     size_t depth_stop; /* where the page is given up */
 };
-#define KJ_HTML_LIMITS                                                                   \
-    {                                                                                    \
-        (size_t)16 << 20, 1000000, 256, 4096                                             \
+#define KJ_HTML_LIMITS                                                                 \
+    {                                                                                  \
+        (size_t)16 << 20, 1000000, 256, 4096                                           \
     }
 
 /* Attributes that are kept; absent ones are {NULL,0}. */

@@ -27,7 +27,7 @@
 #include "extract/arc.h"
 #include "extract/window.h"
 
-#define TAIL 64 /* bytes that decide what follows a block */
+#define TAIL       64 /* bytes that decide what follows a block */
 #define MAX_FAULTS 16
 #define MAX_FIELDS 1024
 
@@ -425,8 +425,8 @@ static int block_end(struct kj_warc *w, size_t h, uint64_t len, int64_t at, size
 static int block_open(struct kj_warc *w, size_t h, struct kj_str text, int64_t at,
                       size_t *end, struct kj_err *err)
 {
-    fault(w, "extract.warc_length", at, "%s", text.n ? "Content-Length is no number"
-                                                     : "no Content-Length");
+    fault(w, "extract.warc_length", at, "%s",
+          text.n ? "Content-Length is no number" : "no Content-Length");
     size_t from = h;
     for (;;) {
         size_t next = version_find(w->win.p, from, w->win.n);

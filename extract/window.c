@@ -142,9 +142,9 @@ static void enter(struct kj_window *w, const struct kj_chunk *c)
     }
     if (w->entry_mode || c->n == 0)
         return;
-    w->entry_mode = !entry_wanted(w->entry)                            ? 1
+    w->entry_mode = !entry_wanted(w->entry)                        ? 1
                     : c->n > 1 && memcmp(c->p, "\x1f\x8b", 2) == 0 ? 3
-                                                                       : 2;
+                                                                   : 2;
     if (w->entry_mode == 3 && !w->z)
         w->z = kj_xcalloc(1, sizeof *w->z);
 }

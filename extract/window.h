@@ -33,10 +33,10 @@ struct kj_seg {
 struct kj_window {
     const char *p; /* the window: p[0..n), KJ_BUF_PAD readable bytes behind */
     size_t n;
-    int64_t pos;   /* position of p[0] in the decoded stream */
-    bool eof;      /* nothing follows */
-    bool plain;    /* the input is not compressed: every byte is addressable */
-    bool entries;  /* the bytes come from files inside a zip or tar */
+    int64_t pos;  /* position of p[0] in the decoded stream */
+    bool eof;     /* nothing follows */
+    bool plain;   /* the input is not compressed: every byte is addressable */
+    bool entries; /* the bytes come from files inside a zip or tar */
 
     struct kj_input *in;
     struct kj_buf buf;
@@ -44,8 +44,8 @@ struct kj_window {
     bool owned; /* p points into buf */
     struct kj_seg *segs;
     size_t n_segs, cap_segs;
-    char entry[256];   /* name of the entry being read */
-    int entry_mode;    /* 0 not decided, 1 skip, 2 as it is, 3 gunzip */
+    char entry[256];      /* name of the entry being read */
+    int entry_mode;       /* 0 not decided, 1 skip, 2 as it is, 3 gunzip */
     struct z_stream_s *z; /* for entry_mode 3 */
     bool z_live;
 };
