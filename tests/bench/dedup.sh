@@ -33,11 +33,11 @@ for method in exact minhash; do
     for j in 1 2; do
         for f in "$@"; do
             bytes=$(zstd -dcqf "$f" | wc -c)
-            start=$(date +%s%N)
-            "$B/kijil" dedup "$method" -q -j$j "$f" -o "$tmp/out"
-            took=$((($(date +%s%N) - start) / 1000))
-            printf 'kijil dedup %-8s -j%d %6d MB/s  %s\n' "$method" $j \
-                $((bytes / took)) "$(basename "$f")"
+            TIMEFORMAT='%U %S'
+            took=$({ time "$B/kijil" dedup "$method" -q -j$j "$f" -o "$tmp/out"; } 2>&1)
+            awk -v m="$method" -v j=$j -v b="$bytes" -v f="$(basename "$f")" \
+                '{ printf "kijil dedup %-8s -j%d %7.1f MB/s of CPU time  %s\n",
+                          m, j, b / 1e6 / ($1 + $2), f }' <<<"$took"
         done
     done
 done
