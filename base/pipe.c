@@ -155,9 +155,11 @@ static int run_serial(const struct kj_pipe *p, struct kj_err *err)
 {
     for (;;) {
         int rc = stopped(p) ? KJ_EOF : p->read(p->ctx, p->slots[0], err);
-        if (rc == KJ_OK)
+        if (rc == KJ_EOF)
+            return KJ_OK;
+        if (rc >= 0) /* as in the ring: a worker's normal event stops nothing */
             rc = p->work(p->ctx, 0, p->slots[0], err);
-        if (rc == KJ_OK)
+        if (rc >= 0)
             rc = p->write(p->ctx, p->slots[0], err);
         if (rc)
             return rc == KJ_EOF ? KJ_OK : rc;

@@ -26,7 +26,7 @@ struct kj_pipe {
     void *ctx;
     /* Fill the slot: KJ_OK, KJ_EOF (slot unused), or negative. One thread. */
     int (*read)(void *ctx, void *slot, struct kj_err *err);
-    /* Work on it; `worker` < threads. Concurrent. */
+    /* Work on it; `worker` < threads. Concurrent. Only a negative code stops. */
     int (*work)(void *ctx, unsigned worker, void *slot, struct kj_err *err);
     /* Take the result, in order. KJ_EOF: enough, stop without error. */
     int (*write)(void *ctx, void *slot, struct kj_err *err);
