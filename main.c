@@ -18,6 +18,8 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_extract,
     &kj_cmd_filter,
     &kj_cmd_dedup,
+    &kj_cmd_tokenizer,
+    &kj_cmd_tokenize,
 
     GROUP("Looking"),
     &kj_cmd_cat,

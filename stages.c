@@ -4,6 +4,7 @@
 #include "dedup/dedup.h"
 #include "extract/stage.h"
 #include "filter/filter.h"
+#include "tokenize/shards.h"
 
 #include <string.h>
 
@@ -11,6 +12,7 @@ const struct kj_stage *const kj_stages[] = {
     &kj_stage_extract,
     &kj_stage_filter,
     &kj_stage_dedup,
+    &kj_stage_tokenize,
     NULL,
 };
 

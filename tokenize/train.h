@@ -57,10 +57,11 @@ int kj_tok_train_file(const struct kj_tok_train *c, const struct kj_source *src,
                       const char *path, struct kj_tok_train_result *r,
                       struct kj_err *err);
 
-/* A source over plain text: every line, its line end included, is a document.
+/* A source over plain text: every line, its line end included if `ends`, is a
+ * document; with ends this is how the reference's trainer reads files.
  * Lines that are not UTF-8 are damaged documents, rule "input.invalid_utf8".
  * The list is borrowed; "-" and an empty list are standard input. */
 int kj_tok_text_source(struct kj_source *out, const char *const *files, size_t n,
-                       struct kj_err *err);
+                       bool ends, struct kj_err *err);
 
 #endif

@@ -18,20 +18,26 @@
 struct text_source {
     const char *const *files;
     size_t n, at;
+    bool ends; /* keep line ends */
     struct kj_input *in;
     struct kj_chunk chunk; /* what was read, used up to `used` */
     size_t used;
     struct kj_buf rest; /* the line that a chunk broke off */
 };
 
-static int add_line(struct kj_batch *b, const char *p, size_t n)
+static int add_line(const struct text_source *s, struct kj_batch *b, const char *p,
+                    size_t n)
 {
     char *copy = kj_arena_dup(&b->arena, p, n);
     if (!copy)
         return KJ_BAD_RECORD;
     struct kj_doc *d = kj_batch_add(b);
-    d->text = (struct kj_str){copy, n};
     b->bytes_in += n;
+    if (!s->ends && n && p[n - 1] == '\n')
+        n--;
+    if (!s->ends && n && p[n - 1] == '\r')
+        n--;
+    d->text = (struct kj_str){copy, n};
     return KJ_OK;
 }
 
@@ -47,12 +53,12 @@ static int add_lines(struct text_source *s, struct kj_batch *b, struct kj_err *e
         size_t n = e ? (size_t)(e - p) + 1 : left;
         s->used += n;
         if (e && !s->rest.n) {
-            rc = add_line(b, p, n);
+            rc = add_line(s, b, p, n);
             continue;
         }
         rc = kj_buf_add(&s->rest, p, n);
         if (e && rc == KJ_OK) {
-            rc = add_line(b, s->rest.p, s->rest.n);
+            rc = add_line(s, b, s->rest.p, s->rest.n);
             kj_buf_reset(&s->rest);
         }
     }
@@ -83,7 +89,7 @@ static int text_step(struct text_source *s, struct kj_batch *b, struct kj_err *e
         return KJ_OK;
     }
     if (rc == KJ_EOF) {
-        if (s->rest.n && add_line(b, s->rest.p, s->rest.n) != KJ_OK)
+        if (s->rest.n && add_line(s, b, s->rest.p, s->rest.n) != KJ_OK)
             return kj_err_set(err, KJ_FAIL, "batch too large");
         kj_buf_reset(&s->rest);
         kj_input_close(s->in);
@@ -132,12 +138,13 @@ static void text_close(void *self)
 }
 
 int kj_tok_text_source(struct kj_source *out, const char *const *files, size_t n,
-                       struct kj_err *err)
+                       bool ends, struct kj_err *err)
 {
     static const char *const standard[] = {"-"};
     struct text_source *s = kj_xcalloc(1, sizeof *s);
     s->files = n ? files : standard;
     s->n = n ? n : 1;
+    s->ends = ends;
     kj_buf_init(&s->rest, KJ_DOC_LINE_MAX);
     int rc = kj_input_open(&s->in, s->files[s->at++], err);
     if (rc != KJ_OK) {

@@ -1,0 +1,101 @@
+/* cmd_tokenize.c - `kijil tokenize`: documents to token shards. */
+#include "commands/commands.h"
+#include "tokenize/shards.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int write_shards(const struct kj_cmd *cmd, const struct kj_common *c,
+                        struct kj_tokenize *cfg, const struct kj_shard_opts *opts,
+                        struct kj_files *files)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_shard_writer *w;
+    struct kj_shard_totals t = {0};
+    if (kj_shard_writer_open(&w, cfg, opts, c->output, "kijil " KJ_VERSION, c->force,
+                             &err))
+        return kj_cmd_fail(cmd, &err);
+    struct kj_sink sink = kj_shard_writer_sink(w);
+    int status = kj_cmd_drive(cmd, c, &kj_stage_tokenize, cfg,
+                              (struct kj_corpus_inputs){kj_files_source, files}, &sink);
+    if (status != 0 && status != 3) {
+        kj_shard_writer_abort(w);
+        return status;
+    }
+    if (kj_shard_writer_commit(w, &t, &err))
+        return kj_cmd_fail(cmd, &err);
+    if (!c->quiet)
+        fprintf(stderr,
+                "%llu tokens of %llu documents in %llu shards: %s/manifest.jsonl\n",
+                (unsigned long long)t.tokens, (unsigned long long)t.documents,
+                (unsigned long long)t.shards, c->output);
+    return status;
+}
+
+static int dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
+                   const struct kj_tokenize *cfg, const struct kj_shard_opts *opts)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 20);
+    kj_opt_dump(kj_shard_opts_table, opts, &b);
+    fwrite(b.p, 1, b.n, stdout);
+    kj_buf_release(&b);
+    return kj_cmd_dry_run(cmd, c, &kj_stage_tokenize, cfg);
+}
+
+static int run(const struct kj_cmd *cmd, int argc, char **argv)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_tokenize cfg = {0};
+    struct kj_shard_opts opts = {0};
+    struct kj_common common;
+    struct kj_strs pos = {0};
+    struct kj_files files = {0};
+    void *const cfgs[] = {&cfg, &opts, NULL};
+    int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
+    if (status < 0 && !common.output && !common.dry_run) {
+        kj_err_set(&err, KJ_USAGE, "-o DIR is needed");
+        status = kj_cmd_fail(cmd, &err);
+    }
+    if (status < 0 && kj_stage_tokenize.open(&cfg, &err))
+        status = kj_cmd_fail(cmd, &err);
+    if (status < 0 && common.dry_run)
+        status = dry_run(cmd, &common, &cfg, &opts);
+    if (status < 0 && kj_files_open(&files, &pos, false, &err))
+        status = kj_cmd_fail(cmd, &err);
+    common.inputs = pos.v;
+    common.n_inputs = pos.n;
+    if (status < 0)
+        status = write_shards(cmd, &common, &cfg, &opts, &files);
+    kj_files_release(&files);
+    kj_stage_tokenize.close(&cfg);
+    kj_strs_release(&pos);
+    return status;
+}
+
+const struct kj_cmd kj_cmd_tokenize = {
+    .name = "tokenize",
+    .synopsis = "-t tokenizer.json -o DIR [FILE...]",
+    .about = "documents to token shards with manifest and document index",
+    .details =
+        "Encodes the text of JSONL documents, ends each with the end-of-text token, "
+        "and "
+        "writes Megatron shards: shard-00000.bin and .idx onwards, docs.jsonl.zst with "
+        "one line per document, and manifest.jsonl last, so that a folder with a "
+        "manifest is whole. Tokens are uint16 when the vocabulary is below 65500, else "
+        "int32. A document is never cut between shards.\n\n"
+        "Special tokens written in text become their ids, as Hugging Face does it; "
+        "--no-special encodes them as plain text, which is safer for text from the "
+        "web.",
+    .examples =
+        "kijil tokenize -t tokenizer.json -o shards/ docs.jsonl.zst  # one folder\n"
+        "kijil dedup docs.jsonl | kijil tokenize -t tokenizer.json -o shards/  # a "
+        "pipe\n"
+        "kijil check shards/  # verifies every hash, count and token\n",
+    .opts = (const struct kj_opt *const[]){kj_tokenize_opts, kj_shard_opts_table,
+                                           kj_common_opts, NULL},
+    .run = run,
+    .stage = &kj_stage_tokenize,
+};

@@ -1,0 +1,81 @@
+/* shards.h - documents to token shards: the stage that encodes, and the sink
+ * that writes Megatron .bin/.idx with manifest and document index.
+ *
+ * kj_stage_tokenize gives each kept document its ids (struct kj_tok_doc in
+ * doc->aux, in the batch's arena, for the sink behind it) and token_count,
+ * without EOS. Documents without text are dropped (tokenize.empty); what
+ * cannot be encoded is damage (tokenize.word).
+ *
+ * The writer takes kept documents in order, appends EOS to each, and begins a
+ * new shard before the document that would pass shard_tokens; a document is
+ * never cut, so a shard may hold one document that is longer. The bytes depend
+ * on documents, tokenizer and shard_tokens alone. Layout: docs/formats/shards.md.
+ * The reader is base/shards.h.
+ */
+#ifndef KJ_TOKENIZE_SHARDS_H
+#define KJ_TOKENIZE_SHARDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/flow.h"
+#include "base/stage.h"
+#include "tokenize/tokenizer.h"
+
+/* doc->aux behind the stage. */
+struct kj_tok_doc {
+    const uint32_t *ids;
+    size_t n;
+};
+
+/* Configuration of the stage. */
+struct kj_tokenize {
+    const char *tokenizer; /* path of tokenizer.json */
+    const char *eos;       /* content of the end-of-text token; NULL: by name */
+    bool no_special;       /* special tokens written in text are plain text */
+    /* set by callers, not by options: */
+    bool use_template; /* add the post-processor's special tokens */
+    bool keep_empty;   /* documents without text are kept, with no ids */
+    /* set by open: */
+    struct kj_tok *tok;
+    uint32_t eos_id;
+};
+extern const struct kj_opt kj_tokenize_opts[];
+extern const struct kj_stage kj_stage_tokenize;
+
+/* Options of the writer. */
+struct kj_shard_opts {
+    int64_t shard_tokens; /* most tokens in a shard, EOS included */
+    int format;           /* only megatron */
+};
+extern const struct kj_opt kj_shard_opts_table[];
+
+/* What was written. */
+struct kj_shard_totals {
+    uint64_t shards, documents, tokens;
+};
+
+struct kj_shard_writer;
+
+/* Begin a set in the folder dir, which is made if it is not there, for the
+ * documents that the open stage c encodes. KJ_USAGE when the folder holds a
+ * manifest and force is not set. Shards without a manifest are what a killed
+ * run left, and are removed. tool is "kijil 0.1.0". c and the strings are
+ * borrowed until commit or abort. */
+int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize *c,
+                         const struct kj_shard_opts *o, const char *dir,
+                         const char *tool, bool force, struct kj_err *err);
+/* The sink of a flow whose last stage is kj_stage_tokenize. */
+struct kj_sink kj_shard_writer_sink(struct kj_shard_writer *w);
+/* One document, outside of a flow. */
+int kj_shard_writer_add(struct kj_shard_writer *w, const struct kj_doc *d,
+                        const uint32_t *ids, size_t n, struct kj_err *err);
+/* Finish the last shard and the document index, then write the manifest: its
+ * presence says that the set is whole. Frees w in every case; on failure
+ * nothing of it stays behind. KJ_FAIL also when there was no document. */
+int kj_shard_writer_commit(struct kj_shard_writer *w, struct kj_shard_totals *t,
+                           struct kj_err *err);
+/* Remove what was written; frees w. NULL is fine. */
+void kj_shard_writer_abort(struct kj_shard_writer *w);
+
+#endif
