@@ -1,0 +1,107 @@
+#!/bin/bash
+# `kijil filter`: pipeline, options, recipes and their faults, -j1 = -j4.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# Documents: 3 x 200 in turn, long enough to survive gopher, too short, repeated.
+good='The history of the village begins with the river, and most of its houses still stand near the water that gave it work. People have told this story to each of their children for many years, because it explains why the mill was built where it is and not on the hill above.'
+for i in {1..200}; do
+    printf '{"id":"good-%d","text":"%s %d","language":"en","language_score":0.9}\n' "$i" "$good" "$i"
+    printf '{"id":"short-%d","text":"only a few words %d","language":"en","language_score":0.9}\n' "$i" "$i"
+    printf '{"id":"dup-%d","text":"%s\\n\\n%s\\n\\n%s","language":"en","language_score":0.9}\n' "$i" "$good" "$good" "$good"
+done >in.jsonl
+
+rc 'gopher' 0 "$KIJIL" filter -r gopher in.jsonl -o out.jsonl --rejects rej.jsonl
+is 'kept' "$(wc -l <out.jsonl)" 200
+hasnt 'kept are good' out.jsonl '"id":"(short|dup)'
+is 'rejected' "$(wc -l <rej.jsonl)" 400
+has 'reason' rej.jsonl '"id":"short-1".*"drop":\{.*"rule":"gopher.min_words".*"value":5,"threshold":50'
+has 'first rule in order' rej.jsonl '"id":"dup-1".*"rule":"gopher.dup_paras"'
+has 'signals of kept' out.jsonl '"signals":\{"gopher.dup_paras":0,'
+has 'signals of dropped: later rules too' rej.jsonl '"id":"short-1".*"gopher.stop_words":0'
+has 'summary' "$T/err" '600 documents in, 200 kept'
+
+"$KIJIL" filter -q -r gopher <in.jsonl >pipe.jsonl
+same 'from standard input' out.jsonl pipe.jsonl
+"$KIJIL" filter -q -j1 -r fineweb,pii in.jsonl -o j1.jsonl --rejects r1.jsonl
+"$KIJIL" filter -q -j4 -r fineweb,pii in.jsonl -o j4.jsonl --rejects r4.jsonl
+same '-j1 = -j4' j1.jsonl j4.jsonl
+same '-j1 = -j4, rejects' r1.jsonl r4.jsonl
+
+# --set: another threshold, off, a rule that the recipe has not, a list
+"$KIJIL" filter -q -r gopher --set gopher.min_words=5,gopher.dup_paras=off \
+    --set gopher.stop_words=off,fineweb.line_punct=0.5 in.jsonl --rejects rej.jsonl >set.jsonl
+hasnt '--set threshold' rej.jsonl '"rule":"gopher.min_words"'
+hasnt '--set off' rej.jsonl 'gopher.dup_paras'
+has '--set a new rule' rej.jsonl '"id":"short-1".*"rule":"(gopher[^"]*|fineweb.line_punct)"'
+"$KIJIL" filter -q --set lang.keep=ko,fr in.jsonl >set.jsonl
+is '--set list' "$(wc -l <set.jsonl)" 0
+"$KIJIL" filter -q --set lang.keep=ko,en in.jsonl >set.jsonl
+is '--set list with en' "$(wc -l <set.jsonl)" 600
+
+# --mark keeps all and says what would have been
+rc '--mark' 0 "$KIJIL" filter -r gopher --mark in.jsonl -o mark.jsonl
+is '--mark keeps' "$(wc -l <mark.jsonl)" 600
+is '--mark kept' "$(grep -c '"filter":{"keep":true}' mark.jsonl)" 200
+has '--mark verdict' mark.jsonl \
+    '"id":"short-1".*"filter":\{"keep":false,"rule":"gopher.min_words","value":5,"threshold":50,"failed":\["gopher.min_words",.*"gopher.stop_words"\]\}'
+
+rc '--list' 0 "$KIJIL" filter --list
+has '--list rules' "$T/out" '^gopher.min_words +whole number +< +words with'
+has '--list masks' "$T/out" '^pii.ipv4 '
+is '--list is complete' "$(grep -cE '^(lang|gopher|fineweb|pii)\.' "$T/out")" 31
+
+# Masks
+printf '{"id":"a","text":"write to a.b@c.org or d@e.org from 8.8.8.8, not 10.0.0.1"}\n' >pii.jsonl
+"$KIJIL" filter -q -r pii pii.jsonl >masked.jsonl
+has 'masks' masked.jsonl 'write to email@example.com or firstname.lastname@example.org from 22.214.171.124, not 10.0.0.1'
+has 'counts' masked.jsonl '"pii.email":2,"pii.ipv4":1'
+"$KIJIL" filter -q --set pii.email=count pii.jsonl >counted.jsonl
+has 'count only' counted.jsonl 'a.b@c.org.*"pii.email":2'
+
+# Groups: two languages in one pass
+cat >two.yaml <<'YAML'
+rules:
+  - gopher.min_words: 50
+  - when: {language: ko}
+    words: whitespace
+    rules:
+      - gopher.min_words: 2
+YAML
+printf '{"id":"k","text":"두 낱말","language":"ko"}\n{"id":"e","text":"two words","language":"en"}\n' >two.jsonl
+"$KIJIL" filter -q -r ./two.yaml two.jsonl >two.out
+has 'group: ko by its own threshold' two.out '"id":"k"'
+hasnt 'group: en by the common one' two.out '"id":"e"'
+
+# Where recipes are found, and what is refused
+mkdir recipes elsewhere
+printf 'rules:\n  - gopher.min_words: 1\n' >recipes/mine.yaml
+printf 'include: mine\n' >elsewhere/far.yaml
+rc './recipes' 0 "$KIJIL" filter -q -r mine in.jsonl
+rc '--recipes-dir' 0 "$KIJIL" filter -q -r far --recipes-dir elsewhere in.jsonl
+rc 'KIJIL_RECIPES' 0 env KIJIL_RECIPES=elsewhere "$KIJIL" filter -q -r far in.jsonl
+rc 'not found' 2 "$KIJIL" filter -r nowhere in.jsonl
+has 'not found: says so' "$T/err" "no recipe 'nowhere'"
+printf 'about: x\nrules:\n  - gopher.min_wrods: 1\n' >bad.yaml
+rc 'unknown rule' 2 "$KIJIL" filter -r ./bad.yaml in.jsonl
+has 'unknown rule: file and line' "$T/err" 'bad.yaml:3: .*gopher.min_wrods'
+is 'refused before reading' "$(wc -c <"$T/out")" 0
+printf 'rules:\n  - fineweb.short_lines: 30\n' >bad.yaml
+rc 'wrong unit' 2 "$KIJIL" filter -r ./bad.yaml in.jsonl
+has 'wrong unit: file and line' "$T/err" 'bad.yaml:2: fineweb.short_lines is a share'
+printf 'include: ./b.yaml\n' >a.yaml
+printf 'about: x\ninclude: ./a.yaml\n' >b.yaml
+rc 'include loop' 2 "$KIJIL" filter -r ./a.yaml in.jsonl
+has 'include loop: file and line' "$T/err" 'b.yaml:2: .*includes itself'
+rc 'no recipe' 2 "$KIJIL" filter in.jsonl
+rc 'bad --set' 2 "$KIJIL" filter -r gopher --set gopher.min_words in.jsonl
+for r in "$TOP"/recipes/{gopher,fineweb,fineweb-ko-eojeol,pii}.yaml; do
+    rc "recipe $r" 0 "$KIJIL" filter -q -r "$r" in.jsonl
+done
+
+# A damaged line costs itself only
+{ head -n 3 in.jsonl; echo '{"id":'; tail -n 3 in.jsonl; } >damaged.jsonl
+rc 'damaged line' 3 "$KIJIL" filter -r gopher damaged.jsonl -o d.jsonl
+is 'damaged line: the rest' "$(wc -l <d.jsonl)" 2
+
+done_testing
