@@ -15,7 +15,7 @@ rc 'gopher' 0 "$KIJIL" filter -r gopher in.jsonl -o out.jsonl --rejects rej.json
 is 'kept' "$(wc -l <out.jsonl)" 200
 hasnt 'kept are good' out.jsonl '"id":"(short|dup)'
 is 'rejected' "$(wc -l <rej.jsonl)" 400
-has 'reason' rej.jsonl '"id":"short-1".*"drop":\{.*"rule":"gopher.min_words".*"value":5,"threshold":50'
+has 'reason' rej.jsonl '"id":"short-1".*"drop":\{.*"rule":"gopher.top_2gram","value":0.33+,"threshold":0.2'
 has 'first rule in order' rej.jsonl '"id":"dup-1".*"rule":"gopher.dup_paras"'
 has 'signals of kept' out.jsonl '"signals":\{"gopher.dup_paras":0,'
 has 'signals of dropped: later rules too' rej.jsonl '"id":"short-1".*"gopher.stop_words":0'
@@ -44,7 +44,7 @@ rc '--mark' 0 "$KIJIL" filter -r gopher --mark in.jsonl -o mark.jsonl
 is '--mark keeps' "$(wc -l <mark.jsonl)" 600
 is '--mark kept' "$(grep -c '"filter":{"keep":true}' mark.jsonl)" 200
 has '--mark verdict' mark.jsonl \
-    '"id":"short-1".*"filter":\{"keep":false,"rule":"gopher.min_words","value":5,"threshold":50,"failed":\["gopher.min_words",.*"gopher.stop_words"\]\}'
+    '"id":"short-1".*"filter":\{"keep":false,"rule":"gopher.top_2gram","value":0.33+,"threshold":0.2,"failed":\["gopher.top_2gram",.*"gopher.min_words",.*"gopher.stop_words"\]\}'
 
 rc '--list' 0 "$KIJIL" filter --list
 has '--list rules' "$T/out" '^gopher.min_words +whole number +< +words with'
