@@ -18,7 +18,7 @@
 #include "dedup/lsh.h"
 #include "dedup/shingle.h"
 
-enum { NONE = UINT32_MAX };
+#define NONE UINT32_MAX
 
 struct kj_member {
     uint32_t doc, set, keeper, unchecked;
