@@ -7,7 +7,8 @@
  *   3. punctuation (categories P*), the ASCII symbols, and control characters
  *      become a space
  *   4. white space is squeezed to one space, and stripped at both ends
- *   5. NFD, and nonspacing marks (Mn) are dropped
+ *   5. NFD, and nonspacing marks (Mn) are dropped (a mark between two spaces
+ *      leaves one space)
  * NFD takes Hangul syllables apart into jamo, which are letters and stay; with
  * KJ_NORMAL_COMPOSED the marks go in the same way, but syllables are put
  * together, so that a character is a syllable however it was encoded.
