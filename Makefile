@@ -105,6 +105,12 @@ fuzz-%:                                    ## libFuzzer binary for one target (c
 	    OPT.debug='-g -O1 -fsanitize=fuzzer-no-link,address,undefined -DKJ_DEBUG' fuzz-link-$*
 fuzz-link-%: $(B)/tests/fuzz/fuzz_%.o $(LIBS)
 	$(LINK) -fsanitize=fuzzer -o $(O)/fuzz_$* $< -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
+lint: hdr-check                            ## format, rules, cppcheck, clang-tidy, shellcheck
+	@scripts/lint
+bench: $(B)/kijil $(BENCH)                 ## MB/s of each stage beside its peers
+	@B=$(B) tests/bench/run
+print-defs:
+	@echo '$(STD) $(PKGCFLAGS)'
 format:                                    ## clang-format in place
 	clang-format -i $(SRC) $(HDR) $(TOP) $(wildcard tests/*/*.[ch] tests/unit/*/*.[ch])
 man: $(B)/kijil                            ## man pages into man/
@@ -113,6 +119,7 @@ clean:                                     ## remove build/
 	rm -rf $(O) kijil
 help:                                      ## this list
 	@awk -F':.*## ' '/^[a-z%-][a-z% -]*:.*## /{printf "  %-22s %s\n",$$1,$$2}' $(firstword $(MAKEFILE_LIST))
-.PHONY: all tests man check check-unit check-asan check-tsan hdr-check format clean help FORCE
+.PHONY: all tests man check check-unit check-asan check-tsan hdr-check lint bench \
+        print-defs format clean help FORCE
 .SECONDARY:
 -include $(LIBOBJ:.o=.d) $(CMDOBJ:.o=.d) $(UNIT:=.d) $(wildcard $(B)/tests/*/*.d)

@@ -32,22 +32,23 @@ struct kj_buf;
 
 struct kj_input;
 
-/* A run of decoded bytes; n may be 0 only when last. Valid until the next call on the same input, with
- * KJ_BUF_PAD readable bytes behind p[n-1]. */
+/* A run of decoded bytes; n may be 0 only when last. Valid until the next call
+ * on the same input, with KJ_BUF_PAD readable bytes behind p[n-1]. */
 struct kj_chunk {
     const char *p;
     size_t n;
     int64_t member;    /* offset of its member in the stored file; for plain
-                        files the offset of p itself */
+                          files the offset of p itself */
     int64_t at;        /* offset of p in the member's decoded bytes (plain: 0) */
-    bool last;         /* the member ends behind this chunk */
-    int64_t stored;    /* with last: stored length of the member (plain: n) */
+    bool last;         /* the member ends behind this chunk; never set for plain */
+    int64_t stored;    /* with last: stored length of the member, -1 for an entry
+                          of a tar or zip; plain: n; else -1 */
     const char *entry; /* name inside a tar or zip, else NULL */
 };
 
 /* Open path; "-" is standard input. Nothing is decoded yet. KJ_FAIL when it
  * cannot be opened. */
-int kj_input_open(struct kj_input **in, const char *path, struct kj_err *err);
+int kj_input_open(struct kj_input **out, const char *path, struct kj_err *err);
 void kj_input_close(struct kj_input *in);
 
 /* "plain", "gzip", "zstd", "bzip2", "xz", "lz4", "tar", "zip"; known once the

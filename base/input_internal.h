@@ -86,9 +86,9 @@ void kj_unpack_chunk(struct kj_unpack *u, struct kj_chunk *c, size_t n, bool las
 
 struct kj_gz;
 struct kj_gz *kj_gz_new(struct kj_raw *raw);
-void kj_gz_free(struct kj_gz *z);
-void kj_gz_restart(struct kj_gz *z);
-int kj_gz_chunk(struct kj_gz *z, struct kj_chunk *c, struct kj_err *err);
+void kj_gz_free(struct kj_gz *g);
+void kj_gz_restart(struct kj_gz *g);
+int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err);
 bool kj_gz_magic(const char *p, size_t n);
 /* Decode the first bytes of a stream, at most `room`; how many came. */
 size_t kj_gz_peek(const char *p, size_t n, char *out, size_t room);
@@ -104,8 +104,8 @@ size_t kj_zst_peek(const char *p, size_t n, char *out, size_t room);
 struct kj_arc;
 /* `fallback` is its kind while no entry says better. */
 struct kj_arc *kj_arc_new(struct kj_raw *raw, const char *fallback);
-void kj_arc_free(struct kj_arc *a);
-int kj_arc_chunk(struct kj_arc *a, struct kj_chunk *c, struct kj_err *err);
-const char *kj_arc_kind(const struct kj_arc *a);
+void kj_arc_free(struct kj_arc *c);
+int kj_arc_chunk(struct kj_arc *c, struct kj_chunk *k, struct kj_err *err);
+const char *kj_arc_kind(const struct kj_arc *c);
 
 #endif

@@ -247,7 +247,7 @@ static int unknown(const struct kj_optset *sets, const char *word, size_t n,
                           (int)n, word);
     char dashed[64];
     size_t i = 0;
-    for (; near[i] && i < sizeof dashed - 1; i++)
+    for (; i < sizeof dashed - 1 && near[i]; i++)
         dashed[i] = near[i] == '_' ? '-' : near[i];
     dashed[i] = 0;
     return kj_err_set(err, KJ_USAGE, "there is no option --%.*s; did you mean --%s?",

@@ -5,6 +5,7 @@
 set -u
 KIJIL=${KIJIL:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build/release/kijil}
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck disable=SC2034
 SHARED=$TOP/../shared/data
 T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
