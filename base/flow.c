@@ -307,7 +307,7 @@ struct pass {
     void *ctx;
     int (*work)(void *, unsigned, struct kj_batch *, struct kj_err *);
     int (*collect)(void *, struct kj_batch *, struct kj_err *);
-    uint64_t next_batch, next_doc;
+    uint64_t next_batch, next_doc, limit;
 };
 
 static int pass_read(void *ctx, void *slot, struct kj_err *err)
@@ -315,9 +315,13 @@ static int pass_read(void *ctx, void *slot, struct kj_err *err)
     struct pass *p = ctx;
     struct kj_batch *b = slot;
     kj_batch_reset(b);
+    if (p->limit && p->next_doc >= p->limit)
+        return KJ_EOF;
     int rc = p->source.read(p->source.self, b, err);
     if (rc)
         return rc;
+    if (p->limit && b->n > p->limit - p->next_doc)
+        b->n = (size_t)(p->limit - p->next_doc);
     b->serial = p->next_batch++;
     for (size_t i = 0; i < b->n; i++)
         b->docs[i].serial = p->next_doc++;
@@ -347,7 +351,8 @@ int kj_corpus_pass(struct kj_corpus *c, void *ctx,
                    struct kj_err *err)
 {
     struct kj_corpus_inputs *in = c->self;
-    struct pass p = {.ctx = ctx, .work = work, .collect = collect};
+    struct pass p = {
+        .ctx = ctx, .work = work, .collect = collect, .limit = (uint64_t)c->limit};
     int rc = in->reopen(in->self, &p.source, err);
     if (rc)
         return rc;

@@ -53,6 +53,7 @@ struct kj_corpus {
                             struct kj_err *err),
                 int (*collect)(void *ctx, struct kj_batch *b, struct kj_err *err),
                 struct kj_err *err);
+    int64_t limit; /* documents in a pass, as in the run that follows; 0: all */
 };
 
 struct kj_stage {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- files that can be read again ---- */
@@ -133,6 +134,13 @@ int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
     return fflush(stdout) ? 1 : 0;
 }
 
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static int survey(const struct kj_common *c, const struct kj_stage *stage, void *cfg,
                   struct kj_corpus_inputs *inputs, struct kj_err *err)
 {
@@ -149,7 +157,7 @@ static int survey(const struct kj_common *c, const struct kj_stage *stage, void 
         return KJ_FATAL;
     }
     struct kj_corpus corpus = {inputs, (unsigned)c->jobs, c->memory, (uint64_t)c->seed,
-                               path,   kj_corpus_pass};
+                               path,   kj_corpus_pass,    c->limit};
     int rc = stage->survey(cfg, &corpus, err);
     rmdir(path);
     free(path);
@@ -247,7 +255,11 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     struct kj_err err = KJ_ERR_INIT;
     struct drive d = {0};
     kj_cmd_signals();
+    double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
     int rc = survey(c, stage, cfg, &inputs, &err);
+    /* the run adds its own time to that of the survey */
+    d.flow.wall = seconds(CLOCK_MONOTONIC) - wall;
+    d.flow.cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     if (rc == KJ_OK)
         rc = drive_run(&d, cmd, c, stage, cfg, inputs, sink, &err);
     if (d.flow.source.close)

@@ -57,6 +57,9 @@ sort shard?.jsonl >shards
 sort out.jsonl >whole
 same "shards together are the whole" shards whole
 is "shards share the work" "$(($(wc -l <shard0.jsonl) > 50))" 1
+rc "limit" 0 "$KIJIL" dedup -q --limit 200 in.jsonl -o outl.jsonl
+head -n 200 in.jsonl | "$KIJIL" dedup -q >outh.jsonl
+same "--limit is the input's head" outl.jsonl outh.jsonl
 sort -R --random-source=<(yes) in.jsonl >mixed.jsonl
 rc "another order" 0 "$KIJIL" dedup -q mixed.jsonl -o outm.jsonl
 sort outm.jsonl >outm

@@ -487,6 +487,10 @@ static void test_passes(void)
         CHECK_INT(open, 0);
         kj_err_reset(&err);
         CHECK_INT(c.pass(&c, &s, NULL, NULL, &err), KJ_OK);
+        c.limit = 100; /* in the middle of a batch */
+        s = (struct survey){.fail_at = -1, .ordered = true};
+        CHECK_INT(c.pass(&c, &s, survey_work, survey_collect, &err), KJ_OK);
+        CHECK_INT(s.docs, 100);
         c.self = &(struct kj_corpus_inputs){refuse, NULL};
         CHECK_INT(c.pass(&c, &s, NULL, NULL, &err), KJ_FAIL);
     }
