@@ -5,50 +5,30 @@
 #include <string.h>
 
 #include "extract/coding.h"
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static struct kj_str trim(const char *p, size_t n)
-{
-    while (n && is_blank(p[0]))
-        p++, n--;
-    while (n && is_blank(p[n - 1]))
-        n--;
-    return (struct kj_str){p, n};
-}
+#include "extract/lex.h"
 
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
-static bool same(struct kj_str a, const char *z)
-{
-    size_t i = 0;
-    for (; i < a.n && z[i]; i++)
-        if (lower(a.p[i]) != z[i])
-            return false;
-    return i == a.n && !z[i];
-}
-
-/* "HTTP/1.1 200 OK": the status, or 0. */
+/* "HTTP/1.1 200 OK": the status, or 0. Broken names ("HTTPX/1.1") are taken, as
+ * long as a version follows. */
 static int status_line(const char *p, size_t n)
 {
-    size_t i = 5;
-    if (n < 8 || !same((struct kj_str){p, 5}, "http/"))
+    size_t i = 4;
+    bool version = false;
+    if (n < 8 || !kj_lex_same((struct kj_str){p, 4}, "http"))
         return 0;
-    while (i < n && p[i] != ' ' && p[i] != '\t' && p[i] != '\n')
-        i++;
+    for (; i < n && p[i] != ' ' && p[i] != '\t' && p[i] != '\n'; i++)
+        version |= p[i] == '/' && i + 1 < n && p[i + 1] >= '0' && p[i + 1] <= '9';
     while (i < n && (p[i] == ' ' || p[i] == '\t'))
         i++;
     int v = 0;
     size_t d = i;
     while (i < n && i < d + 3 && p[i] >= '0' && p[i] <= '9')
         v = v * 10 + (p[i++] - '0');
-    return i == d + 3 ? v : 0;
+    return version && i == d + 3 ? v : 0;
 }
 
 void kj_http_parse(const char *p, size_t n, struct kj_http *out)
@@ -64,7 +44,7 @@ void kj_http_parse(const char *p, size_t n, struct kj_http *out)
     while (p < end) {
         nl = memchr(p, '\n', (size_t)(end - p));
         const char *stop = nl ? nl : end;
-        struct kj_str line = trim(p, (size_t)(stop - p));
+        struct kj_str line = kj_lex_trim(p, (size_t)(stop - p));
         if (line.n == 0 && nl) {
             p = nl + 1;
             break;
@@ -77,8 +57,8 @@ void kj_http_parse(const char *p, size_t n, struct kj_http *out)
             v->n = (size_t)(line.p + line.n - v->p);
         } else if (colon && k < KJ_HTTP_FIELDS) {
             size_t at = (size_t)(colon - line.p);
-            out->names[k] = trim(line.p, at);
-            out->values[k] = trim(colon + 1, line.n - at - 1);
+            out->names[k] = kj_lex_trim(line.p, at);
+            out->values[k] = kj_lex_trim(colon + 1, line.n - at - 1);
             out->n_fields++;
         }
         p = nl ? nl + 1 : end;
@@ -89,7 +69,7 @@ void kj_http_parse(const char *p, size_t n, struct kj_http *out)
 struct kj_str kj_http_get(const struct kj_http *h, const char *name)
 {
     for (size_t i = 0; i < h->n_fields; i++)
-        if (same(h->names[i], name))
+        if (kj_lex_same(h->names[i], name))
             return h->values[i];
     return (struct kj_str){NULL, 0};
 }
@@ -99,21 +79,23 @@ void kj_http_type(struct kj_str value, struct kj_str *type, struct kj_str *chars
     const char *semi = value.n ? memchr(value.p, ';', value.n) : NULL;
     size_t n = semi ? (size_t)(semi - value.p) : value.n;
     const char *comma = n ? memchr(value.p, ',', n) : NULL; /* two headers joined */
-    *type = trim(value.p, comma ? (size_t)(comma - value.p) : n);
+    *type = kj_lex_trim(value.p, comma ? (size_t)(comma - value.p) : n);
     *charset = (struct kj_str){NULL, 0};
     for (size_t i = n; i + 8 < value.n; i++) {
-        if (!same((struct kj_str){value.p + i, 7}, "charset"))
+        if (!kj_lex_same((struct kj_str){value.p + i, 7}, "charset"))
             continue;
         size_t j = i + 7;
-        while (j < value.n && is_blank(value.p[j]))
+        while (j < value.n && kj_lex_is_blank(value.p[j]))
             j++;
         if (j >= value.n || value.p[j] != '=')
             continue;
         j++;
-        while (j < value.n && (is_blank(value.p[j]) || strchr("\"'", value.p[j])))
+        while (j < value.n &&
+               (kj_lex_is_blank(value.p[j]) || strchr("\"'", value.p[j])))
             j++;
         size_t e = j;
-        while (e < value.n && !is_blank(value.p[e]) && !strchr("\"';,", value.p[e]))
+        while (e < value.n && !kj_lex_is_blank(value.p[e]) &&
+               !strchr("\"';,", value.p[e]))
             e++;
         *charset = (struct kj_str){value.p + j, e - j};
         return;
@@ -198,13 +180,13 @@ static bool dechunk(struct kj_str in, struct kj_buf *out, unsigned *flags)
 
 static enum kj_coding coding_of(struct kj_str s)
 {
-    if (same(s, "gzip") || same(s, "x-gzip"))
+    if (kj_lex_same(s, "gzip") || kj_lex_same(s, "x-gzip"))
         return KJ_CODING_GZIP;
-    if (same(s, "deflate"))
+    if (kj_lex_same(s, "deflate"))
         return KJ_CODING_DEFLATE;
-    if (same(s, "br"))
+    if (kj_lex_same(s, "br"))
         return KJ_CODING_BR;
-    if (same(s, "zstd"))
+    if (kj_lex_same(s, "zstd"))
         return KJ_CODING_ZSTD;
     return KJ_CODING_NONE;
 }
@@ -237,10 +219,10 @@ struct kj_str kj_http_body(const struct kj_http *h, struct kj_buf *a, struct kj_
     struct kj_str body = h->body;
     *flags = 0;
     for (size_t i = 0; i < h->n_fields; i++) {
-        if (!same(h->names[i], "transfer-encoding"))
+        if (!kj_lex_same(h->names[i], "transfer-encoding"))
             continue;
         struct kj_str v = h->values[i];
-        if (v.n < 7 || !same((struct kj_str){v.p + v.n - 7, 7}, "chunked"))
+        if (v.n < 7 || !kj_lex_same((struct kj_str){v.p + v.n - 7, 7}, "chunked"))
             continue;
         if (dechunk(body, a, flags))
             body = (struct kj_str){a->p, a->n};
@@ -253,13 +235,13 @@ struct kj_str kj_http_body(const struct kj_http *h, struct kj_buf *a, struct kj_
     enum kj_coding list[8];
     size_t n = 0;
     for (size_t i = 0; i < h->n_fields; i++) {
-        if (!same(h->names[i], "content-encoding"))
+        if (!kj_lex_same(h->names[i], "content-encoding"))
             continue;
         struct kj_str v = h->values[i];
         while (v.n) {
             const char *comma = memchr(v.p, ',', v.n);
             size_t k = comma ? (size_t)(comma - v.p) : v.n;
-            enum kj_coding c = coding_of(trim(v.p, k));
+            enum kj_coding c = coding_of(kj_lex_trim(v.p, k));
             if (c != KJ_CODING_NONE && n < 8)
                 list[n++] = c;
             v.p += k + (comma != NULL);

@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/input.h"
 #include "extract/arc.h"
+#include "extract/lex.h"
 #include "extract/window.h"
 
 #define TAIL       64 /* bytes that decide what follows a block */
@@ -122,91 +123,6 @@ static int want(struct kj_warc *w, size_t n, struct kj_err *err)
     return KJ_OK;
 }
 
-/* Length of a version line at p: WARC/d.d, blanks, CRs, LF; 0 if none. */
-static size_t version_line(const char *p, size_t n)
-{
-    static const char name[] = "WARC/";
-    size_t i = 0;
-    for (; i < 5; i++)
-        if (i >= n || (p[i] & ~(i < 4 ? 0x20 : 0)) != name[i])
-            return 0;
-    size_t a = i;
-    while (i < n && p[i] >= '0' && p[i] <= '9')
-        i++;
-    if (i == a || i >= n || p[i] != '.')
-        return 0;
-    a = ++i;
-    while (i < n && p[i] >= '0' && p[i] <= '9')
-        i++;
-    if (i == a)
-        return 0;
-    while (i < n && (p[i] == ' ' || p[i] == '\t'))
-        i++;
-    while (i < n && p[i] == '\r')
-        i++;
-    return i < n && p[i] == '\n' ? i + 1 : 0;
-}
-
-/* Offset of the first version line in p[from..n), or n. */
-static size_t version_find(const char *p, size_t from, size_t n)
-{
-    for (size_t i = from; i + 8 < n; i++) {
-        const char *slash = memchr(p + i, '/', n - i);
-        if (!slash)
-            break;
-        size_t at = (size_t)(slash - p);
-        if (at >= from + 4 && version_line(p + at - 4, n - at + 4))
-            return at - 4;
-        i = at;
-    }
-    return n;
-}
-
-/* Length of \r*\n\r*\n at p, or 0. */
-static size_t blank_line(const char *p, size_t n)
-{
-    size_t i = 0;
-    for (int k = 0; k < 2; k++) {
-        while (i < n && p[i] == '\r')
-            i++;
-        if (i >= n || p[i] != '\n')
-            return 0;
-        i++;
-    }
-    return i;
-}
-
-/* End of the header that starts at p (behind the empty line), or 0. */
-static size_t head_end(const char *p, size_t from, size_t n)
-{
-    for (size_t i = from; i < n;) {
-        const char *nl = memchr(p + i, '\n', n - i);
-        if (!nl)
-            return 0;
-        size_t j = (size_t)(nl - p) + 1;
-        while (j < n && p[j] == '\r')
-            j++;
-        if (j < n && p[j] == '\n')
-            return j + 1;
-        i = (size_t)(nl - p) + 1;
-    }
-    return 0;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static struct kj_str trim(const char *p, size_t n)
-{
-    while (n && is_blank(p[0]))
-        p++, n--;
-    while (n && is_blank(p[n - 1]))
-        n--;
-    return (struct kj_str){p, n};
-}
-
 /* Split header lines into fields, joining folded lines in w->head. */
 static void parse_fields(struct kj_warc *w, const char *p, size_t n)
 {
@@ -217,7 +133,7 @@ static void parse_fields(struct kj_warc *w, const char *p, size_t n)
         const char *nl = memchr(p, '\n', n);
         size_t len = nl ? (size_t)(nl - p) : n;
         size_t step = nl ? len + 1 : n;
-        struct kj_str line = trim(p, len);
+        struct kj_str line = kj_lex_trim(p, len);
         struct kj_warc_field *last = w->n_fields ? &w->fields[w->n_fields - 1] : NULL;
         if (len && (p[0] == ' ' || p[0] == '\t') && last) {
             kj_buf_addc(&w->head, ' ');
@@ -225,12 +141,12 @@ static void parse_fields(struct kj_warc *w, const char *p, size_t n)
             if (last->value.n)
                 last->value.n += line.n + 1;
             else
-                last->value = trim(w->head.p + w->head.n - line.n, line.n);
+                last->value = kj_lex_trim(w->head.p + w->head.n - line.n, line.n);
         } else {
             const char *colon = memchr(p, ':', len);
             if (colon && w->n_fields < MAX_FIELDS) {
-                struct kj_str k = trim(p, (size_t)(colon - p));
-                struct kj_str v = trim(colon + 1, len - (size_t)(colon + 1 - p));
+                struct kj_str k = kj_lex_trim(p, (size_t)(colon - p));
+                struct kj_str v = kj_lex_trim(colon + 1, len - (size_t)(colon + 1 - p));
                 struct kj_warc_field *f = &w->fields[w->n_fields++];
                 kj_buf_add(&w->head, k.p, k.n);
                 f->name = (struct kj_str){w->head.p + w->head.n - k.n, k.n};
@@ -243,23 +159,10 @@ static void parse_fields(struct kj_warc *w, const char *p, size_t n)
     }
 }
 
-static bool same_name(struct kj_str a, const char *z)
-{
-    size_t i = 0;
-    for (; i < a.n && z[i]; i++) {
-        char c = a.p[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c + 32);
-        if (c != z[i])
-            return false;
-    }
-    return i == a.n && !z[i];
-}
-
 struct kj_str kj_warc_get(const struct kj_warc_rec *rec, const char *name)
 {
     for (size_t i = 0; i < rec->n_fields; i++)
-        if (same_name(rec->fields[i].name, name))
+        if (kj_lex_same(rec->fields[i].name, name))
             return rec->fields[i].value;
     return (struct kj_str){NULL, 0};
 }
@@ -287,19 +190,6 @@ static void fill_rec(struct kj_warc *w)
     r->content_type = kj_warc_get(r, "content-type");
 }
 
-/* Content-Length: 1 a number, 0 absent or none. Huge ones saturate. */
-static int content_length(struct kj_str s, uint64_t *out)
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return 0;
-        v = v > INT64_MAX / 10 ? INT64_MAX : v * 10 + (uint64_t)(s.p[i] - '0');
-    }
-    *out = v > INT64_MAX ? INT64_MAX : v;
-    return s.n > 0;
-}
-
 /* Pass over line ends; they may reach into the next chunk. */
 static int skip_newlines(struct kj_warc *w, struct kj_err *err)
 {
@@ -324,12 +214,12 @@ static int resync(struct kj_warc *w, struct kj_err *err)
     bool blank = true;
     int rc = KJ_OK;
     for (;;) {
-        size_t at = version_find(w->win.p, 0, w->win.n);
+        size_t at = kj_lex_find(w->win.p, 0, w->win.n);
         size_t go = at;
         if (at == w->win.n && !w->win.eof) /* one may straddle the end */
             go = w->win.n > TAIL ? w->win.n - TAIL : 0;
         for (size_t i = 0; blank && i < go; i++)
-            blank = is_blank(w->win.p[i]) || w->win.p[i] == '\n';
+            blank = kj_lex_is_blank(w->win.p[i]) || w->win.p[i] == '\n';
         lost += go;
         kj_window_skip(&w->win, go);
         if (at < w->win.n + go)
@@ -371,16 +261,16 @@ static bool good_tail(const struct kj_window *v, size_t at)
 {
     const char *p = v->p + at;
     size_t n = v->n - at;
-    if (n == 0 || blank_line(p, n) || version_line(p, n))
+    if (n == 0 || kj_lex_blank_line(p, n) || kj_lex_version(p, n))
         return true;
     size_t i = 0;
     while (i < n && p[i] == '\r')
         i++;
     if (i >= n || p[i] != '\n')
         return i == n && v->eof;
-    while (i < n && (is_blank(p[i]) || p[i] == '\n'))
+    while (i < n && (kj_lex_is_blank(p[i]) || p[i] == '\n'))
         i++;
-    return i == n ? v->eof : version_line(p + i, n - i) > 0;
+    return i == n ? v->eof : kj_lex_version(p + i, n - i) > 0;
 }
 
 /* End of the block that starts at `h` and should hold `len` bytes. */
@@ -391,7 +281,7 @@ static int block_end(struct kj_warc *w, size_t h, uint64_t len, int64_t at, size
     if (rc < 0)
         return rc;
     if (w->win.n < h + len) {
-        *end = version_find(w->win.p, h, w->win.n);
+        *end = kj_lex_find(w->win.p, h, w->win.n);
         fault(w, "extract.warc_cut", at, "record cut short: %zu of %llu bytes",
               w->win.n - h, (unsigned long long)len);
         w->rec.cut = true;
@@ -409,7 +299,9 @@ static int block_end(struct kj_warc *w, size_t h, uint64_t len, int64_t at, size
         return rc;
     if (good_tail(&w->win, *end))
         return KJ_OK;
-    size_t next = version_find(w->win.p, h, *end);
+    /* The line may begin inside the block and end behind it. */
+    size_t seen = w->win.n < *end + TAIL ? w->win.n : *end + TAIL;
+    size_t next = kj_lex_find(w->win.p, h, seen);
     if (next < *end) {
         fault(w, "extract.warc_length", at,
               "Content-Length runs past the next version line");
@@ -429,7 +321,7 @@ static int block_open(struct kj_warc *w, size_t h, struct kj_str text, int64_t a
           text.n ? "Content-Length is no number" : "no Content-Length");
     size_t from = h;
     for (;;) {
-        size_t next = version_find(w->win.p, from, w->win.n);
+        size_t next = kj_lex_find(w->win.p, from, w->win.n);
         if (next < w->win.n || w->win.eof || w->win.n > h + KJ_WARC_BLOCK_MAX) {
             *end = next;
             return KJ_OK;
@@ -475,7 +367,7 @@ static int read_warc(struct kj_warc *w, struct kj_err *err)
     int rc = skip_newlines(w, err);
     if (rc != KJ_OK || (rc = want(w, TAIL, err)) < 0)
         return rc;
-    size_t line = version_line(v->p, v->n);
+    size_t line = kj_lex_version(v->p, v->n);
     if (!line) {
         rc = resync(w, err);
         return rc == KJ_OK ? KJ_DROP : rc;
@@ -483,7 +375,8 @@ static int read_warc(struct kj_warc *w, struct kj_err *err)
     w->first = false;
     int64_t at = kj_window_offset(v, 0);
     size_t h, from = line - 1;
-    while (!(h = head_end(v->p, from, v->n)) && !v->eof && v->n < KJ_WARC_HEAD_MAX) {
+    while (!(h = kj_lex_head_end(v->p, from, v->n)) && !v->eof &&
+           v->n < KJ_WARC_HEAD_MAX) {
         from = v->n > line + 2 ? v->n - 2 : line - 1;
         while (from > line - 1 && v->p[from] == '\r')
             from--;
@@ -504,7 +397,7 @@ static int read_warc(struct kj_warc *w, struct kj_err *err)
     struct kj_str text = kj_warc_get(&w->rec, "content-length");
     uint64_t len = 0;
     size_t end = h;
-    if (!content_length(text, &len)) {
+    if (!kj_lex_number(text, &len)) {
         rc = block_open(w, h, text, at, &end, err);
     } else {
         if (len > KJ_WARC_BLOCK_MAX) {
@@ -523,7 +416,7 @@ static int read_warc(struct kj_warc *w, struct kj_err *err)
     }
     if (rc < 0 || (rc = finish(w, end, err)) < 0)
         return rc;
-    w->rec.version = trim(v->p, line - 1);
+    w->rec.version = kj_lex_trim(v->p, line - 1);
     w->rec.block = (struct kj_str){v->p + h, end - h};
     return KJ_OK;
 }
@@ -581,6 +474,13 @@ static int read_arc(struct kj_warc *w, struct kj_err *err)
     return KJ_OK;
 }
 
+/* A file that means to be ARC, even if its first line is not as it should be. */
+static bool is_arc(const char *p, size_t n)
+{
+    struct kj_arc_line a;
+    return (n > 9 && memcmp(p, "filedesc:", 9) == 0) || kj_arc_parse(p, n, &a);
+}
+
 int kj_warc_format(struct kj_warc *w, struct kj_str *head, struct kj_err *err)
 {
     if (w->format < 0) {
@@ -589,14 +489,13 @@ int kj_warc_format(struct kj_warc *w, struct kj_str *head, struct kj_err *err)
             return rc;
         const char *p = w->win.p;
         size_t n = w->win.n < 4096 ? w->win.n : 4096;
-        struct kj_arc_line a;
         size_t i = 0;
-        while (i < n && (is_blank(p[i]) || p[i] == '\n'))
+        while (i < n && (kj_lex_is_blank(p[i]) || p[i] == '\n'))
             i++;
-        bool warc = version_find(p, 0, n) < n;
-        w->format = !warc && kj_arc_parse(p + i, w->win.n - i, &a) ? KJ_WARC_ARC
-                    : warc                                         ? KJ_WARC_WARC
-                                                                   : KJ_WARC_NONE;
+        bool warc = kj_lex_find(p, 0, n) < n;
+        w->format = !warc && is_arc(p + i, w->win.n - i) ? KJ_WARC_ARC
+                    : warc                               ? KJ_WARC_WARC
+                                                         : KJ_WARC_NONE;
     }
     if (head)
         *head = (struct kj_str){w->win.p, w->win.n};

@@ -1,0 +1,345 @@
+/* Choosing and undoing encodings. Korean pages are made here by iconv in every
+ * encoding, with right, wrong and no declarations, from 10 to 4,000 characters
+ * long. */
+#include "extract/charset.h"
+
+#include <iconv.h>
+#include <stdlib.h>
+
+#include "../test.h"
+#include "base/err.h"
+#include "base/utf8.h"
+
+static struct kj_charset *cs;
+static struct kj_buf out;
+
+/* Own sentences of several registers; "똠방각하 펲시콜라 뷁" are syllables that
+ * CP949 has and KS X 1001 has not. */
+static const char *const korean[] = {
+    "오늘 아침에 시장에서 사과와 배를 샀는데 값이 지난주보다 조금 올랐다고 한다. ",
+    "정부는 내년 예산안을 국회에 제출하면서 교육과 보건 분야의 지출을 늘리겠다고 "
+    "밝혔다. ",
+    "컴퓨터가 느려졌을 때에는 먼저 필요 없는 프로그램을 지우고 다시 켜 보는 것이 "
+    "좋습니다. ",
+    "ㅋㅋㅋ 진짜 웃기다 어제 본 영화 완전 재밌었음 또 보러 갈래요? ",
+    "이 함수는 두 개의 인수를 받아 그 합을 돌려주며, 오류가 나면 음수를 돌려준다. ",
+    "선수들은 후반전에 두 골을 넣어 역전승을 거두었고 감독은 기쁨의 눈물을 흘렸다. ",
+    "할머니는 겨울마다 김장을 하시며 이웃들과 나누어 먹는 것을 가장 큰 기쁨으로 "
+    "여기셨다. ",
+    "문의 사항은 홈페이지 게시판이나 전화로 연락해 주시면 친절하게 안내해 "
+    "드리겠습니다. ",
+};
+#define N_KOREAN (sizeof korean / sizeof *korean)
+
+/* `chars` characters beginning with sentence i. */
+static size_t make_text(size_t i, size_t chars, char *to, size_t cap)
+{
+    size_t n = 0, count = 0;
+    for (;; i++) {
+        const char *s = korean[i % N_KOREAN];
+        for (size_t k = 0, len = strlen(s); k < len;) {
+            size_t w;
+            kj_utf8_next(s + k, len - k, &w);
+            if (count == chars || n + w > cap)
+                return n;
+            memcpy(to + n, s + k, w);
+            n += w;
+            k += w;
+            count++;
+        }
+    }
+}
+
+static size_t encode(const char *name, const char *p, size_t n, char *to, size_t cap)
+{
+    iconv_t cd = iconv_open(name, "UTF-8");
+    char *in = (char *)(uintptr_t)p, *o = to;
+    size_t left = n, room = cap;
+    if (cd == (iconv_t)-1)
+        return 0;
+    while (left > 0 && iconv(cd, &in, &left, &o, &room) == (size_t)-1 && left > 0) {
+        in++; /* not in this table */
+        left--;
+        while (left > 0 && (*in & 0xC0) == 0x80)
+            in++, left--;
+    }
+    iconv(cd, NULL, NULL, &o, &room);
+    iconv_close(cd);
+    return cap - room;
+}
+
+static void test_labels(void)
+{
+    static const char *const t[][2] = {
+        {"euc-kr", "EUC-KR"},
+        {"KS_C_5601-1987", "EUC-KR"},
+        {" korean ", "EUC-KR"},
+        {"windows-949", "EUC-KR"},
+        {"iso-8859-1", "windows-1252"},
+        {"US-ASCII", "windows-1252"},
+        {"latin1", "windows-1252"},
+        {"gb2312", "GBK"},
+        {"shift_jis", "Shift_JIS"},
+        {"x-sjis", "Shift_JIS"},
+        {"utf8", "UTF-8"},
+        {"\"UTF-8\"", "UTF-8"},
+        {"iso-8859-9", "windows-1254"},
+        {"tis-620", "windows-874"},
+        {"big5-hkscs", "Big5"},
+        {"iso-2022-kr", "ISO-2022-KR"},
+        {"no-such", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        const char *got = kj_charset_label(kj_str_z(t[i][0]));
+        if (!CHECK((got == NULL) == (t[i][1] == NULL)) || !got)
+            continue;
+        CHECK_STR(got, strlen(got), t[i][1]);
+    }
+}
+
+static void test_prescan(void)
+{
+    static const char *const t[][2] = {
+        {"<meta charset=euc-kr>", "euc-kr"},
+        {"<META CHARSET='EUC-KR' >", "EUC-KR"},
+        {"<meta http-equiv=Content-Type content='text/html; charset=ks_c_5601-1987'>",
+         "ks_c_5601-1987"},
+        {"<meta content=\"text/html;charset=utf-8\" http-equiv=\"content-type\"/>",
+         "utf-8"},
+        {"<meta content='text/html;charset=utf-8'>", ""},
+        {"<!-- <meta charset=big5> --><meta charset=utf-8>", "utf-8"},
+        {"<a title='<meta charset=big5>'><meta charset=utf-8>", "utf-8"},
+        {"<?xml version='1.0' encoding=\"EUC-JP\"?><html>", "EUC-JP"},
+        {"<meta name=x><meta charset=nonsense><meta charset=gbk>", "gbk"},
+        {"<meta charset", ""},
+        {"<", ""},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        struct kj_str s = kj_charset_prescan(t[i][0], strlen(t[i][0]));
+        CHECK_STR(s.p, s.n, t[i][1]);
+    }
+}
+
+static void expect(const char *p, size_t n, const char *http, const char *used,
+                   const char *want, uint64_t replaced)
+{
+    struct kj_charset_result r;
+    struct kj_err err = KJ_ERR_INIT;
+    kj_buf_reset(&out);
+    CHECK_INT(kj_charset_decode(cs, p, n, kj_str_z(http), true, &out, &r, &err), KJ_OK);
+    CHECK_STR(r.used, strlen(r.used), used);
+    CHECK_STR(r.text.p, r.text.n, want);
+    CHECK_INT(r.replaced, replaced);
+    CHECK_INT(kj_utf8_valid(r.text.p, r.text.n), r.text.n);
+}
+#define EXPECT(p, http, used, want, bad) expect(p, sizeof(p) - 1, http, used, want, bad)
+
+static void test_order(void)
+{
+    EXPECT("plain", NULL, "UTF-8", "plain", 0);
+    EXPECT("plain", "euc-kr", "EUC-KR", "plain", 0);
+    EXPECT("\xEF\xBB\xBFx", "euc-kr", "UTF-8", "x", 0);
+    EXPECT("\xFF\xFEx\0", "utf-8", "UTF-16LE", "x", 0);
+    EXPECT("\xFE\xFF\0x", NULL, "UTF-16BE", "x", 0);
+    /* HTTP before meta, when both decode */
+    EXPECT("<meta charset=utf-8>caf\xE9", "iso-8859-1", "windows-1252",
+           "<meta charset=utf-8>caf\xC3\xA9", 0);
+    /* a declaration that fails gives way */
+    EXPECT("<meta charset=utf-8>caf\xE9 na\xEFve", NULL, "windows-1252",
+           "<meta charset=utf-8>caf\xC3\xA9 na\xC3\xAFve", 0);
+    EXPECT("<meta charset=utf-16>caf\xC3\xA9", NULL, "UTF-8",
+           "<meta charset=utf-16>caf\xC3\xA9", 0);
+    EXPECT("it\x92s 5\x80", "iso-8859-1", "windows-1252",
+           "it\xE2\x80\x99s 5\xE2\x82\xAC", 0);
+    EXPECT("\x81", "windows-1252", "windows-1252", "\xC2\x81", 0);
+}
+
+static void test_malformed(void)
+{
+    char page[400];
+    size_t n = make_text(0, 100, page, 300);
+    /* one broken sequence in a page of UTF-8 is replaced, not a reason to doubt */
+    memcpy(page + n, "\xED\x95", 2);
+    struct kj_charset_result r;
+    kj_buf_reset(&out);
+    CHECK_INT(
+        kj_charset_decode(cs, page, n + 2, kj_str_z("utf-8"), true, &out, &r, NULL), 0);
+    CHECK_STR(r.used, strlen(r.used), "UTF-8");
+    CHECK_INT(r.replaced, 1);
+    CHECK_MEM(r.text.p + n, r.text.n - n, "\xEF\xBF\xBD", 3);
+    /* a lead byte without its trail, in CP949 */
+    char coded[400];
+    size_t m = encode("UHC", page, n, coded, sizeof coded);
+    memcpy(coded + m, "\xB0 x", 3);
+    kj_buf_reset(&out);
+    CHECK_INT(
+        kj_charset_decode(cs, coded, m + 3, kj_str_z("euc-kr"), true, &out, &r, NULL),
+        0);
+    CHECK_STR(r.used, strlen(r.used), "EUC-KR");
+    CHECK_INT(r.replaced, 1);
+    CHECK_MEM(r.text.p, n, page, n);
+    CHECK_STR(r.text.p + n, r.text.n - n, "\xEF\xBF\xBD x");
+    /* the cap */
+    struct kj_buf small;
+    kj_buf_init(&small, 100);
+    CHECK_INT(
+        kj_charset_decode(cs, coded, m, kj_str_z("euc-kr"), true, &small, &r, NULL),
+        KJ_BAD_RECORD);
+    kj_buf_release(&small);
+}
+
+/* ---- pages ---- */
+
+static const char markup_head[] =
+    "<!DOCTYPE html><html><head><title>page</title><link rel=stylesheet href=/s.css>%s"
+    "</head><body><div class=\"menu\"><a href=/>home</a> <a "
+    "href=/list>list</a></div><p>";
+static const char markup_tail[] =
+    "</p><div id=foot>Copyright 2004 by somebody</div></body></html>";
+
+/* A page in the named encoding; meta: what it declares, or NULL. */
+static size_t make_page(const char *name, const char *meta, const char *text, size_t n,
+                        bool markup, char *to, size_t cap)
+{
+    static char utf8[40000];
+    char decl[80] = "";
+    size_t k = 0;
+    if (meta)
+        snprintf(decl, sizeof decl, "<meta charset=\"%s\">", meta);
+    if (markup)
+        k = (size_t)snprintf(utf8, sizeof utf8, markup_head, decl);
+    memcpy(utf8 + k, text, n);
+    k += n;
+    if (markup) {
+        memcpy(utf8 + k, markup_tail, sizeof markup_tail - 1);
+        k += sizeof markup_tail - 1;
+    }
+    return encode(name, utf8, k, to, cap);
+}
+
+static bool decoded_right(const char *name, const char *http, const char *meta,
+                          bool markup, size_t i, size_t chars)
+{
+    static char text[20000], page[80000], want[80000];
+    struct kj_charset_result r;
+    size_t n = make_text(i, chars, text, sizeof text);
+    size_t m = make_page(name, meta, text, n, markup, page, sizeof page);
+    size_t w = make_page("UTF-8", meta, text, n, markup, want, sizeof want);
+    kj_buf_reset(&out);
+    if (kj_charset_decode(cs, page, m, kj_str_z(http), markup, &out, &r, NULL) < 0)
+        return false;
+    return r.text.n == w && memcmp(r.text.p, want, w) == 0;
+}
+
+static void test_korean(void)
+{
+    static const struct {
+        const char *coded, *http, *meta, *what;
+        bool markup;
+        int tolerated; /* per cent of the short texts (10 and 20) that may fail */
+    } t[] = {
+        {"UHC", NULL, NULL, "CP949, nothing declared", true, 15},
+        {"UHC", NULL, NULL, "CP949, bare text", false, 15},
+        {"UHC", NULL, "euc-kr", "CP949, meta euc-kr", true, 0},
+        {"UHC", "EUC-KR", NULL, "CP949, HTTP euc-kr", true, 0},
+        {"UHC", NULL, "utf-8", "CP949, meta utf-8", true, 15},
+        {"UHC", "iso-8859-1", NULL, "CP949, HTTP iso-8859-1", true, 15},
+        {"UHC", "gb2312", NULL, "CP949, HTTP gb2312", true, 15},
+        {"UHC", "utf-8", "ks_c_5601-1987", "CP949, HTTP utf-8, meta ks_c_5601", true,
+         0},
+        {"UTF-8", NULL, NULL, "UTF-8, nothing declared", true, 0},
+        {"UTF-8", NULL, "euc-kr", "UTF-8, meta euc-kr", true, 0},
+        {"UTF-8", "iso-8859-1", NULL, "UTF-8, HTTP iso-8859-1", true, 0},
+        {"JOHAB", NULL, NULL, "Johab, nothing declared", true, 30},
+        {"JOHAB", NULL, "johab", "Johab, declared", true, 0},
+        {"ISO-2022-KR", NULL, NULL, "ISO-2022-KR, nothing declared", true, 0},
+        {"ISO-2022-KR", NULL, "iso-2022-kr", "ISO-2022-KR, declared", true, 0},
+        {"UTF-16LE", NULL, NULL, "UTF-16LE without a mark", true, 0},
+        {"UTF-16BE", NULL, "utf-16", "UTF-16BE without a mark, declared", true, 0},
+    };
+    static const size_t lengths[] = {10, 20, 50, 150, 400, 4000};
+    for (size_t k = 0; k < sizeof t / sizeof *t; k++) {
+        int bad_short = 0, bad_long = 0, n_short = 0;
+        for (size_t l = 0; l < 6; l++) {
+            for (size_t i = 0; i < N_KOREAN; i++) {
+                bool ok = decoded_right(t[k].coded, t[k].http, t[k].meta, t[k].markup,
+                                        i, lengths[l]);
+                n_short += lengths[l] < 50;
+                bad_short += !ok && lengths[l] < 50;
+                bad_long += !ok && lengths[l] >= 50;
+            }
+        }
+        if (!CHECK_INT(bad_long, 0))
+            printf("     %s\n", t[k].what);
+        if (!CHECK(bad_short * 100 <= t[k].tolerated * n_short))
+            printf("     %s: %d of %d short texts\n", t[k].what, bad_short, n_short);
+    }
+    static const char rare[] = "똠방각하 펲시콜라 뷁 아햏햏 쓩";
+    char coded[200];
+    size_t n = encode("UHC", rare, sizeof rare - 1, coded, sizeof coded);
+    expect(coded, n, "euc-kr", "EUC-KR", rare, 0);
+}
+
+static void test_others(void)
+{
+    static const struct {
+        const char *coded, *label, *text;
+    } t[] = {
+        {"CP932", "shift_jis", "東京の天気は晴れです。①②㈱"},
+        {"EUC-JP", "euc-jp", "東京の天気は晴れです。"},
+        {"ISO-2022-JP", "iso-2022-jp", "東京の天気は晴れです。"},
+        {"GB18030", "gb2312", "今天天气很好，我们去公园。镕"},
+        {"BIG5", "big5", "今天天氣很好，我們去公園。"},
+        {"CP1251", "windows-1251", "Сегодня хорошая погода, и мы идём в парк."},
+        {"KOI8-R", "koi8-r", "Сегодня хорошая погода, и мы идем в парк."},
+        {"CP1253", "windows-1253", "Σήμερα ο καιρός είναι καλός."},
+        {"CP1254", "iso-8859-9", "Bugün hava çok güzel, şimdi parka gidiyoruz."},
+        {"CP1256", "windows-1256", "الطقس جميل اليوم"},
+        {"CP874", "tis-620", "วันนี้อากาศดีมาก"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        char coded[400];
+        size_t n =
+            encode(t[i].coded, t[i].text, strlen(t[i].text), coded, sizeof coded);
+        const char *name = kj_charset_label(kj_str_z(t[i].label));
+        expect(coded, n, t[i].label, name, t[i].text, 0);
+    }
+    /* detection, where there is enough of it */
+    static const struct {
+        const char *coded, *text;
+    } d[] = {
+        {"CP932",
+         "東京の天気は晴れです。明日は雨が降るでしょう。傘を持って行ってください。"},
+        {"EUC-JP",
+         "東京の天気は晴れです。明日は雨が降るでしょう。傘を持って行ってください。"},
+        {"GB18030",
+         "今天天气很好，我们去公园散步。明天会下雨，请带雨伞。这是一个测试。"},
+        {"CP1251", "Сегодня хорошая погода, и мы идём в парк. Завтра будет дождь."},
+    };
+    for (size_t i = 0; i < sizeof d / sizeof *d; i++) {
+        char coded[400];
+        size_t n =
+            encode(d[i].coded, d[i].text, strlen(d[i].text), coded, sizeof coded);
+        struct kj_charset_result r;
+        kj_buf_reset(&out);
+        kj_charset_decode(cs, coded, n, (struct kj_str){NULL, 0}, false, &out, &r,
+                          NULL);
+        CHECK_STR(r.text.p, r.text.n, d[i].text);
+    }
+}
+
+int main(void)
+{
+    cs = kj_charset_new();
+    kj_buf_init(&out, 1 << 20);
+    test_labels();
+    test_prescan();
+    test_order();
+    test_malformed();
+    test_korean();
+    test_others();
+    kj_charset_free(cs);
+    kj_buf_release(&out);
+    return test_end();
+}
