@@ -121,27 +121,54 @@ static int add(struct kj_buf *out, const char *p, size_t n)
     return 0;
 }
 
+/* What was looked for in vain up to the end of the page will not be found from
+ * a later place either; without this, a page of openings would be searched
+ * again and again. */
+struct cut {
+    const char *end;
+    struct kj_buf *ld;
+    bool no_comment_end, no_tag_end;
+    bool no_close[sizeof raws / sizeof *raws];
+};
+
+/* Where the raw element at p ends, or NULL if it is to be left alone. */
+static const char *raw_end(struct cut *c, const char *p, const struct raw *r)
+{
+    size_t k = (size_t)(r - raws);
+    if (c->no_close[k])
+        return r->to_end ? c->end : NULL;
+    const char *body =
+        c->no_tag_end ? memchr(p, '>', (size_t)(c->end - p)) : tag_end(p + 1, c->end);
+    if (!body || body == c->end) {
+        c->no_tag_end = true;
+        body = p;
+    }
+    const char *inner = c->end, *stop = close_tag(body, c->end, r, &inner);
+    c->no_close[k] = !stop;
+    if (!stop && r->to_end)
+        stop = c->end;
+    if (stop && c->ld && k == 0 && is_ld(p, body)) {
+        kj_buf_add(c->ld, body, (size_t)(inner - body));
+        kj_buf_addc(c->ld, '\n');
+    }
+    return stop;
+}
+
 int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld)
 {
     const char *end = p + n, *from = p;
+    struct cut c = {.end = end, .ld = ld};
     while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
         const char *stop = NULL;
         if (end - p >= 4 && memcmp(p, "<!--", 4) == 0) {
-            stop = comment_end(p + 4, end);
-            if (!stop) /* a comment that never ends: only its mark goes */
+            stop = c.no_comment_end ? NULL : comment_end(p + 4, end);
+            if (!stop) { /* a comment that never ends: only its mark goes */
+                c.no_comment_end = true;
                 stop = p + 4;
+            }
         } else if (end - p > 2) {
             const struct raw *r = raw_at(p + 1, end);
-            if (r) {
-                const char *body = tag_end(p + 1, end), *inner = end;
-                stop = close_tag(body, end, r, &inner);
-                if (!stop && r->to_end)
-                    stop = end;
-                if (stop && ld && r->n == 6 && lower(p[1]) == 's' && is_ld(p, body)) {
-                    kj_buf_add(ld, body, (size_t)(inner - body));
-                    kj_buf_addc(ld, '\n');
-                }
-            }
+            stop = r ? raw_end(&c, p, r) : NULL;
         }
         if (!stop) {
             p++;
@@ -149,7 +176,6 @@ int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld)
         }
         if (add(out, from, (size_t)(p - from)) < 0)
             return -1;
-        /* Words on both sides of what is cut stay as they were. */
         p = from = stop;
     }
     return add(out, from, (size_t)(end - from));

@@ -17,7 +17,7 @@
 struct open {
     uint32_t end;
     uint8_t tag;
-    uint32_t number; /* ol: items so far */
+    uint32_t number; /* ol: items so far; table: rows */
     bool row;        /* tr: written as one line */
 };
 
@@ -180,6 +180,21 @@ static bool plain_row(const struct kj_tree *t, uint32_t i)
     return cells > 1 && text < 2000;
 }
 
+/* Markdown wants a line of dashes under a table's first row. */
+static void rule_row(struct render *r)
+{
+    for (size_t k = r->depth; k-- > 0;) {
+        if (r->stack[k].tag != KJ_TAG_table)
+            continue;
+        if (r->stack[k].number++ == 0) {
+            for (unsigned i = 0; i < r->cells; i++)
+                put(r, i ? " --- |" : "| --- |", i ? 6 : 7);
+            put(r, "\n", 1);
+        }
+        return;
+    }
+}
+
 static void close_top(struct render *r)
 {
     struct open o = r->stack[--r->depth];
@@ -215,6 +230,8 @@ static void close_top(struct render *r)
             r->row = false;
         }
         end_line(r);
+        if (o.row && r->md)
+            rule_row(r);
         break;
     case KJ_TAG_code:
     case KJ_TAG_kbd:

@@ -1,0 +1,233 @@
+/* Pages to text: what is kept, how it is written, and what hostile pages do. */
+#include "extract/html.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "../test.h"
+#include "base/err.h"
+#include "base/utf8.h"
+#include "extract/tree.h"
+
+static struct kj_html *html;
+static struct kj_buf out;
+static struct kj_html_page page;
+
+static int run(const char *p, size_t n, bool md, bool whole)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    kj_buf_reset(&out);
+    return kj_html_extract(html, p, n, md, whole, &out, &page, &err);
+}
+
+#define TEXT(in, want)                                                                 \
+    do {                                                                               \
+        CHECK_INT(run(in, sizeof(in) - 1, false, true), KJ_OK);                        \
+        CHECK_STR(out.p, out.n, want);                                                 \
+    } while (0)
+#define MARKDOWN(in, want)                                                             \
+    do {                                                                               \
+        CHECK_INT(run(in, sizeof(in) - 1, true, true), KJ_OK);                         \
+        CHECK_STR(out.p, out.n, want);                                                 \
+    } while (0)
+
+static void test_text(void)
+{
+    TEXT("<p>a  b\n\tc</p><p>d</p>", "a b c\nd");
+    TEXT("<p>one<br>two<br/>three", "one\ntwo\nthree");
+    TEXT("<div>a<span>b</span><b> c</b></div>text", "ab c\ntext");
+    TEXT("<p>&lt;&amp;&#44256;&nbsp;x&shy;y&#8203;z", "<&\xEA\xB3\xA0 xyz");
+    TEXT("<ul><li>a</li><li><p>b</p></li></ul><ol><li>x<li>y</ol>",
+         "- a\n- b\n1. x\n2. y");
+    TEXT("<table><tr><th>n<th>m<tr><td>1<td>2</table>", "n | m\n1 | 2");
+    TEXT("<pre>  a\n    b\n</pre><p>c", "  a\n    b\nc");
+    TEXT("<p>a<script>x('<p>')</script>b<style>p{}</style><!-- c "
+         "--><noscript>d</noscript>",
+         "ab");
+    TEXT("<p>a<svg><title>t</title><text>u</text></svg><template>v</template>b", "ab");
+    TEXT("<select><option>x</select><button>y</button><textarea>z</textarea>a", "a");
+    TEXT("", "");
+    TEXT("<", "<");
+    TEXT("no markup at all", "no markup at all");
+    TEXT("<p>a<!-- never closed <p>b", "a never closed\nb");
+}
+
+static void test_markdown(void)
+{
+    MARKDOWN("<h1>T</h1><p>a</p><p>b</p><h3>U</h3>c", "# T\n\na\n\nb\n\n### U\n\nc");
+    MARKDOWN("<p>x</p><ul><li>a<ul><li>b</ul><li>c</ul><p>y",
+             "x\n\n- a\n  - b\n- c\n\ny");
+    MARKDOWN("<ol><li>a<li>b</ol>", "1. a\n2. b");
+    MARKDOWN("<p>x</p><pre><code>if (a)\n    b;</code></pre><p>y",
+             "x\n\n```\nif (a)\n    b;\n```\n\ny");
+    MARKDOWN("<p>use <code>kj_x</code> here", "use `kj_x` here");
+    MARKDOWN("<blockquote><p>a</p><p>b</p></blockquote>c", "> a\n\n> b\n\nc");
+    MARKDOWN("<table><tr><th>n<th>m<tr><td>1<td>2</table>",
+             "| n | m |\n| --- | --- |\n| 1 | 2 |");
+}
+
+/* A page of the usual shape, in two languages. */
+#define MENU                                                                           \
+    "<header><div class=logo>Site</div></header><nav><ul><li><a href=/>Home</a>"       \
+    "<li><a href=/x>News</a></ul></nav><div class=gnb><a href=/a>MENUA</a></div>"
+#define FOOT                                                                           \
+    "<div class='sidebar'><h3>SIDE</h3><a href=/1>one link</a><a "                     \
+    "href=/2>two</a></div>"                                                            \
+    "<div class=comments><p>a COMMENT by someone that goes on a little</p></div>"      \
+    "<footer>Copyright FOOT</footer>"
+#define BODY                                                                           \
+    "<h1>Head line</h1><p>A first paragraph of text, with commas, that is long "       \
+    "enough "                                                                          \
+    "to be text and nothing else.</p><p>A second paragraph follows it, and it too is " \
+    "long enough, as paragraphs of articles are.</p>"
+#define KOREAN                                                                                                  \
+    "<h1>제목입니다</h1><p>첫째 문단은 본문으로 볼 수 있을 만큼 충분히 길게 쓴 "      \
+    "글입니다. "                                                                                            \
+    "쉼표도 있고, 마침표도 있습니다.</p><p>둘째 문단도 마찬가지로 길게 이어지며, " \
+    "글쓴이의 "                                                                                             \
+    "생각을 차근차근 설명합니다.</p>"
+
+static void check_main(const char *p)
+{
+    static const char *const never[] = {"News", "MENUA",   "SIDE",
+                                        "FOOT", "COMMENT", "one link"};
+    CHECK_INT(run(p, strlen(p), false, false), KJ_OK);
+    kj_buf_z(&out);
+    for (size_t i = 0; i < 6; i++)
+        if (!CHECK(strstr(out.p, never[i]) == NULL))
+            printf("     %s in [%s]\n", never[i], out.p);
+}
+
+static void test_main_text(void)
+{
+    check_main("<html><body>" MENU "<div id=wrap><div>" BODY "</div></div>" FOOT);
+    CHECK(strstr(out.p, "Head line\nA first paragraph") != NULL);
+    CHECK(strstr(out.p, "articles are.") != NULL);
+    check_main("<html><body>" MENU "<main><article>" BODY "</article></main>" FOOT);
+    CHECK(strstr(out.p, "A first paragraph") != NULL);
+    check_main("<html><body>" MENU "<div id=content>" KOREAN "</div>" FOOT);
+    CHECK(strstr(out.p, "제목입니다\n첫째 문단은") != NULL);
+    CHECK(strstr(out.p, "설명합니다.") != NULL);
+    /* layout tables of old pages */
+    check_main(
+        "<html><body><table><tr><td class=lnb><a href=/>MENUA</a> <a href=/n>News</a>"
+        "</td><td>" KOREAN "</td></tr></table>");
+    CHECK(strstr(out.p, "둘째 문단도") != NULL);
+}
+
+static void test_metadata(void)
+{
+    static const char p[] =
+        "<html lang=ko><head><title>A &amp; B</title><link rel=canonical "
+        "href=http://x/y>"
+        "<meta name=description content='d e'><meta property=og:site_name content=S>"
+        "<meta name=author content=W><meta property=article:published_time "
+        "content=2020-01-02></head><body>" BODY;
+    CHECK_INT(run(p, sizeof p - 1, false, false), KJ_OK);
+    CHECK_STR(page.title.p, page.title.n, "A & B");
+    CHECK_STR(page.lang.p, page.lang.n, "ko");
+    CHECK_STR(page.canonical.p, page.canonical.n, "http://x/y");
+    CHECK_STR(page.description.p, page.description.n, "d e");
+    CHECK_STR(page.site.p, page.site.n, "S");
+    CHECK_STR(page.author.p, page.author.n, "W");
+    CHECK_STR(page.date.p, page.date.n, "2020-01-02");
+    CHECK(page.share > 0.99);
+}
+
+/* n times the piece, between head and tail. */
+static char *repeat(const char *head, const char *piece, size_t times, const char *tail,
+                    size_t *n)
+{
+    size_t h = strlen(head), k = strlen(piece), t = strlen(tail);
+    char *p = malloc(h + k * times + t + 1);
+    memcpy(p, head, h);
+    for (size_t i = 0; i < times; i++)
+        memcpy(p + h + i * k, piece, k);
+    memcpy(p + h + k * times, tail, t + 1);
+    *n = h + k * times + t;
+    return p;
+}
+
+static void hostile(const char *head, const char *piece, size_t times, const char *tail,
+                    int rc, const char *rule)
+{
+    size_t n;
+    char *p = repeat(head, piece, times, tail, &n);
+    if (!CHECK_INT(run(p, n, false, false), rc))
+        printf("     %zu times %s: %s\n", times, piece, page.rule ? page.rule : "");
+    if (getenv("VERBOSE"))
+        printf("%.2f s %s\n", (double)clock() / CLOCKS_PER_SEC, piece);
+    if (rule && CHECK(page.rule != NULL))
+        CHECK_STR(page.rule, strlen(page.rule), rule);
+    CHECK_INT(kj_utf8_valid(out.p, out.n), out.n);
+    free(p);
+}
+
+static void test_hostile(void)
+{
+    hostile("", "<div>", 1000000, "x", KJ_BAD_RECORD, "extract.html_depth");
+    hostile("", "<b>", 100000, "x", KJ_BAD_RECORD, "extract.html_depth");
+    hostile("", "<p>x", 2000000, "", KJ_BAD_RECORD, "extract.html_nodes");
+    hostile("<p>", "x", 17u << 20, "", KJ_BAD_RECORD, "extract.html_bytes");
+    hostile("<p title='", "x", 4u << 20, "'>text", KJ_OK, NULL);
+    hostile("<p ", "a=b ", 200000, ">text", KJ_OK, NULL);
+    hostile("<p>", "&amp;", 1000000, "", KJ_OK, NULL);
+    hostile("<p>", "&#0;&#xD800;&#x110000;", 1000, "", KJ_OK, NULL);
+    hostile("<table>", "<td colspan=2147483647 rowspan=2147483647>x", 1000, "", KJ_OK,
+            NULL);
+    hostile("", "</p></div></table>", 100000, "x", KJ_OK, NULL);
+    hostile("", "<!--", 100000, "x", KJ_OK, NULL);
+    hostile("", "<svg><template>", 10000, "x", KJ_BAD_RECORD, "extract.html_depth");
+    hostile("", "<svg a='", 500000, "x", KJ_OK, NULL);
+    hostile("", "<script", 500000, "x", KJ_OK, NULL);
+    hostile("", "<iframe>", 500000, "</iframe>", KJ_OK, NULL);
+    hostile("", "<a <b <c ", 100000, "x", KJ_OK, NULL);
+    /* nested, but within bounds: text is not lost */
+    size_t n;
+    char *p = repeat("", "<div>", 1000, "deep text of some length", &n);
+    CHECK_INT(run(p, n, false, false), KJ_OK);
+    CHECK_STR(out.p, out.n, "deep text of some length");
+    free(p);
+    static const char nul[] = "<p>a\0b<\0/p>c";
+    CHECK_INT(run(nul, sizeof nul - 1, false, true), KJ_OK);
+    CHECK_STR(out.p, out.n, "ab\nc");
+}
+
+static void test_cut(void)
+{
+    static const struct {
+        const char *in, *out;
+    } t[] = {
+        {"a<script>x</script>b", "ab"},
+        {"a<SCRIPT src='>'>x</Script >b", "ab"},
+        {"a<script>x", "a"},
+        {"a<scripty>x", "a<scripty>x"},
+        {"a<!---->b<!-->c<!--x-->d", "abcd"},
+        {"a<!--x", "ax"},
+        {"a<svg>x", "a<svg>x"},
+        {"a<style", "a<style"},
+    };
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 16);
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        kj_buf_reset(&b);
+        CHECK_INT(kj_html_cut(t[i].in, strlen(t[i].in), &b, NULL), 0);
+        CHECK_STR(b.p, b.n, t[i].out);
+    }
+    kj_buf_release(&b);
+}
+
+int main(void)
+{
+    html = kj_html_new();
+    kj_buf_init(&out, (size_t)64 << 20);
+    test_text();
+    test_markdown();
+    test_main_text();
+    test_metadata();
+    test_cut();
+    test_hostile();
+    kj_html_free(html);
+    kj_buf_release(&out);
+    return test_end();
+}
