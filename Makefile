@@ -78,7 +78,7 @@ $(B)/%.o: %.cc $(B)/cflags
 $(B)/%.o: %.S $(B)/cflags
 	@mkdir -p $(@D)
 	$(CC) $(DEFS) -MMD -MP -c -o $@ $<
-$(B)/manifests/schema.o: manifests/schema.sql   # .incbin
+$(B)/manifests/embedded.o: manifests/schema.sql manifests/report.css # .incbin
 $(REPLAY): $(B)/tests/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(LIBS) $(B)/ldflags
 	$(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
 $(BENCH): $(B)/%: $(B)/%.o $(LIBS) $(B)/ldflags
