@@ -23,6 +23,7 @@ const struct kj_cmd *const kj_commands[] = {
 
     GROUP("Looking"),
     &kj_cmd_cat,
+    &kj_cmd_report,
 
     GROUP("Models"),
 

@@ -137,7 +137,8 @@ int kj_ledger_end(struct kj_ledger *l, const struct kj_flow *f, int status,
 
 /* Take a training curve from DIR/metrics.jsonl of `kijil train`
  * ({"step":..,"loss":..,"lr":..,"tokens":..,"tokens_per_s":..} lines). Steps
- * already there are replaced. */
+ * already there are replaced. On a ledger open for reading it is seen by this
+ * object only, in place of the curves in the file. */
 int kj_ledger_metrics_import(struct kj_ledger *l, const char *series, const char *path,
                              struct kj_err *err);
 

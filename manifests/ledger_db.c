@@ -119,7 +119,7 @@ int kj_db_begin(struct kj_ledger *l, struct kj_err *err)
 {
     if (l->in_txn)
         return KJ_OK;
-    int rc = kj_db_exec(l, "BEGIN IMMEDIATE", err);
+    int rc = kj_db_exec(l, l->write ? "BEGIN IMMEDIATE" : "BEGIN", err);
     l->in_txn = rc == KJ_OK;
     return rc;
 }
@@ -268,11 +268,7 @@ static int open_write(struct kj_ledger *l, struct kj_err *err)
                         err);
     if (rc == KJ_OK)
         rc = make_schema(l, err);
-    if (rc == KJ_OK)
-        rc = prepare_hot(l, err);
-    if (rc == KJ_OK && !(l->json = kj_json_new()))
-        rc = kj_err_set(err, KJ_FATAL, "no memory for a JSON parser");
-    return rc;
+    return rc == KJ_OK ? prepare_hot(l, err) : rc;
 }
 
 int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
@@ -283,6 +279,7 @@ int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
     l->path = kj_xstrdup(path);
     l->phase = kj_xstrdup("");
     l->write = mode == KJ_LEDGER_WRITE;
+    l->json = kj_json_new();
     int flags =
         l->write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
     int rc = KJ_OK;

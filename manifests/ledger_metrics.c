@@ -37,7 +37,16 @@ int kj_ledger_metrics_import(struct kj_ledger *l, const char *series, const char
         kj_err_where(err, path, -1);
         return rc;
     }
-    int rc = kj_db_begin(l, err);
+    int rc = KJ_OK;
+    if (!l->write) /* hides the table of the file from this connection */
+        rc = kj_db_exec(
+            l,
+            "CREATE TEMP TABLE IF NOT EXISTS metrics (series TEXT, step"
+            " INTEGER, loss REAL, lr REAL, tokens INTEGER, tokens_per_s REAL,"
+            " PRIMARY KEY (series, step))",
+            err);
+    if (rc == KJ_OK)
+        rc = kj_db_begin(l, err);
     while (rc == KJ_OK && (n = getline(&line, &size, f)) > 0) {
         bool whole = line[n - 1] == '\n';
         number++;

@@ -363,11 +363,10 @@ static void rules(struct kj_rep *r)
         bool plain = kj_rep_num(st, 4) == 0 && !sqlite3_column_int(st, 7);
         if (cards == 0 && !plain)
             Z("<h2>Rules and their cuts</h2><p class=\"note\">The values that each rule"
-              " measured, on all documents that it saw. The tinted side is dropped; "
-              "orange"
-              " columns are documents which this rule was the first to drop.</p>"
-              "<div class=\"legend\"><span><i></i>stays, or fell to another rule</span>"
-              "<span><i class=\"f\"></i>dropped by this rule</span></div>"
+              " measured, on all documents that it saw. The tinted side is dropped.</p>"
+              "<div class=\"legend\"><span><i></i>within the cut</span>"
+              "<span><i class=\"f\"></i>dropped by this rule first</span><span><i"
+              " class=\"o\"></i>beyond the cut, dropped by an earlier rule</span></div>"
               "<div class=\"cards\">\n");
         if (plain && !tail) {
             if (cards)

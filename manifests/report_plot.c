@@ -125,21 +125,43 @@ static void rebin(const struct kj_hist *h, const struct axis *a, struct kj_bin *
 #define HW 320.0
 #define HH 96.0
 
+enum { KEPT, DROPPED, OTHER }; /* OTHER: beyond the cut, but fell to another rule */
+
+/* Columns of one kind; beyond the cut are those inside out[0]..out[1]. */
 static void put_columns(struct kj_buf *b, const struct kj_bin *bins, size_t n,
-                        double scale, bool dropped)
+                        double scale, int kind, const double out[2])
 {
+    static const char *const class[] = {"k", "d", "o"};
     double w = HW / (double)n, gap = n > 30 ? 0.4 : 1;
-    kj_buf_printf(b, "<path class=\"%s\" d=\"", dropped ? "d" : "k");
+    kj_buf_printf(b, "<path class=\"%s\" d=\"", class[kind]);
     for (size_t i = 0; i < n; i++) {
-        double base = dropped ? 0 : bins[i].dropped;
-        double v = dropped ? bins[i].dropped : bins[i].docs - bins[i].dropped;
+        double mid = (double)i + 0.5;
+        bool beyond = mid > out[0] && mid < out[1];
+        double base = kind == DROPPED ? 0 : bins[i].dropped;
+        double v = kind == DROPPED ? bins[i].dropped : bins[i].docs - bins[i].dropped;
         double y0 = fmin(base * scale, HH), y1 = fmin((base + v) * scale, HH);
-        if (v <= 0 || y1 <= y0)
+        if (v <= 0 || y1 <= y0 || (kind != DROPPED && beyond != (kind == OTHER)))
             continue;
         kj_buf_printf(b, "M%.1f %.1fh%.1fv%.2fh%.1fz", (double)i * w + gap / 2, HH - y0,
                       w - gap, -fmax(y1 - y0, 0.6), -(w - gap));
     }
     kj_buf_addz(b, "\"/>");
+}
+
+/* The cut: a line with its name over the columns. */
+static void put_cut(struct kj_buf *b, const struct kj_hist *h, double x)
+{
+    kj_buf_printf(b,
+                  "<path class=\"cut\" d=\"M%.1f -3V%.0f\"/><text class=\"cut\""
+                  " x=\"%.1f\" y=\"-5\" text-anchor=\"%s\">",
+                  x, HH, x,
+                  x < 30        ? "start"
+                  : x > HW - 30 ? "end"
+                                : "middle");
+    kj_put_html(b, h->op);
+    kj_buf_addc(b, ' ');
+    kj_put_value(b, h->threshold);
+    kj_buf_addz(b, "</text>");
 }
 
 /* One column that dwarfs the rest is cut off, with its number beside it. */
@@ -204,35 +226,24 @@ void kj_plot_hist(struct kj_buf *b, const struct kj_hist *h)
         HW + 4, HH + 30);
     kj_put_html(b, h->label);
     kj_buf_addz(b, "</title>");
-    if (!isnan(h->threshold)) {
-        bool below = h->op && h->op[0] == '<';
-        double cut = h->threshold;
+    bool has_cut = !isnan(h->threshold) && h->op && *h->op;
+    double out[2] = {-1, -1}, cut = 0;
+    if (has_cut) {
         /* In whole numbers, "> 20" and "<= 20" part 20 from 21. */
-        if (a.whole && h->op && (strcmp(h->op, ">") == 0 || strcmp(h->op, "<=") == 0))
-            cut += 1;
-        double x = fmax(0, fmin(HW, place(&a, cut) * w));
-        kj_buf_printf(
-            b,
-            "<rect class=\"out\" x=\"%.1f\" y=\"0\" width=\"%.1f\" height=\"%.0f\"/>",
-            below ? 0 : x, below ? x : HW - x, HH);
-        put_columns(b, bins, a.n, scale, true);
-        put_columns(b, bins, a.n, scale, false);
-        kj_buf_printf(
-            b,
-            "<path class=\"cut\" d=\"M%.1f -3V%.0f\"/><text class=\"cut\" x=\"%.1f\""
-            " y=\"-5\" text-anchor=\"%s\">",
-            x, HH, x,
-            x < 30        ? "start"
-            : x > HW - 30 ? "end"
-                          : "middle");
-        kj_put_html(b, h->op ? h->op : "");
-        kj_buf_addc(b, ' ');
-        kj_put_value(b, h->threshold);
-        kj_buf_addz(b, "</text>");
-    } else {
-        put_columns(b, bins, a.n, scale, true);
-        put_columns(b, bins, a.n, scale, false);
+        bool above = strcmp(h->op, ">") == 0 || strcmp(h->op, "<=") == 0;
+        cut = place(&a, h->threshold + (a.whole && above ? 1 : 0));
+        cut = fmax(0, fmin((double)a.n, cut));
+        out[0] = h->op[0] == '<' ? 0 : cut;
+        out[1] = h->op[0] == '<' ? cut : (double)a.n;
+        kj_buf_printf(b,
+                      "<rect class=\"out\" x=\"%.1f\" y=\"0\" width=\"%.1f\""
+                      " height=\"%.0f\"/>",
+                      out[0] * w, (out[1] - out[0]) * w, HH);
     }
+    for (int kind = KEPT; kind <= OTHER; kind++)
+        put_columns(b, bins, a.n, scale, kind, out);
+    if (has_cut)
+        put_cut(b, h, cut * w);
     if (tall < a.n) {
         double x = ((double)tall + 0.5) * w;
         bool right = x < HW / 2;
@@ -322,8 +333,10 @@ static void put_line(struct kj_buf *b, const struct kj_point *p, size_t n,
 void kj_plot_curve(struct kj_buf *b, const struct kj_point *all, size_t total,
                    const char *label, const char *x_label)
 {
-    struct kj_point p[CURVE_POINTS], s[CURVE_POINTS];
+    struct kj_point p[CURVE_POINTS] = {{0, 0}}, s[CURVE_POINTS];
     size_t n = thin(all, total, p);
+    if (!n)
+        return;
     double box[4] = {p[0].x, p[n - 1].x, INFINITY, -INFINITY};
     if (!(box[1] > box[0]))
         box[1] = box[0] + 1;
