@@ -22,8 +22,9 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_tokenize,
 
     GROUP("Looking"),
-    &kj_cmd_cat,
     &kj_cmd_report,
+    &kj_cmd_check,
+    &kj_cmd_cat,
 
     GROUP("Models"),
 

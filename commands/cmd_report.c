@@ -60,7 +60,7 @@ static int report(const char *db, const struct report_cfg *cfg, struct kj_err *e
 
 static int run_report(const struct kj_cmd *cmd, int argc, char **argv)
 {
-    struct report_cfg cfg;
+    struct report_cfg cfg = {0};
     struct kj_common common;
     struct kj_strs pos = {0};
     struct kj_err err = KJ_ERR_INIT;

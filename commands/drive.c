@@ -183,7 +183,8 @@ static int open_ledger(struct drive *d, const struct kj_cmd *cmd,
     struct kj_ledger_info info = {.name = cmd->name,
                                   .version = KJ_VERSION,
                                   .command = c->command_line,
-                                  .shard = c->shard};
+                                  .shard = c->shard,
+                                  .partial = c->shard_n > 1 || c->limit > 0};
     int rc = kj_ledger_open(&d->ledger, c->ledger, KJ_LEDGER_WRITE, err);
     if (rc == KJ_OK)
         rc = kj_ledger_begin(d->ledger, &info, NULL, err);

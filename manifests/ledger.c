@@ -10,6 +10,7 @@
  */
 #include "manifests/ledger.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -131,8 +132,13 @@ int kj_ledger_input(struct kj_ledger *l, const char *path, struct kj_err *err)
 
 int kj_ledger_output(struct kj_ledger *l, const char *path, struct kj_err *err)
 {
-    char hash[40] = "", now[32];
+    char hash[40] = "", now[32], manifest[4096];
     int64_t bytes, pipe;
+    struct stat st;
+    if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        snprintf(manifest, sizeof manifest, "%s/manifest.jsonl", path);
+        path = manifest;
+    }
     probe(path, 1, &bytes, &pipe);
     if (strcmp(path, "-") != 0) {
         int rc = kj_hash_file(path, hash, &bytes, err);
@@ -223,6 +229,7 @@ static int watch_begin(void *self, const struct kj_flow *f, struct kj_err *err)
     l->open_flow = true;
     l->known_first = false;
     l->own_sum = 0;
+    l->spent = (struct kj_spent){0};
     /* Its own transaction, also with parts: registering is idempotent. */
     int rc = kj_db_begin(l, err);
     if (rc == KJ_OK)
@@ -324,6 +331,22 @@ static struct kj_done source_counts(const struct kj_ledger *l, const struct kj_f
     return d;
 }
 
+/* Adds what the flow read and how long it took since the last time. Bytes
+ * count once, in the run's first phase: later ones read what it wrote. */
+static int add_run(struct kj_ledger *l, const struct kj_flow *f, struct kj_err *err)
+{
+    struct kj_spent now = {f->bytes_in, f->text_in, f->wall, f->cpu};
+    struct kj_spent was = l->spent;
+    l->spent = now;
+    return kj_db_do(l, err,
+                    "UPDATE runs SET wall = coalesce(wall, 0) + ?1, cpu = coalesce(cpu,"
+                    " 0) + ?2, bytes_in = coalesce(bytes_in, 0) + ?3 * first, text_in ="
+                    " coalesce(text_in, 0) + ?4 * first FROM (SELECT min(stage) = ?5 AS"
+                    " first FROM stages WHERE run = ?6) WHERE run = ?6",
+                    "dduuii", now.wall - was.wall, now.cpu - was.cpu,
+                    now.bytes - was.bytes, now.text - was.text, l->stage0, l->run);
+}
+
 static int flush_flow(struct kj_ledger *l, const struct kj_flow *f, struct kj_err *err)
 {
     struct kj_done now = source_counts(l, f);
@@ -350,6 +373,8 @@ static int flush_flow(struct kj_ledger *l, const struct kj_flow *f, struct kj_er
     }
     if (rc == KJ_OK)
         rc = kj_ledger_flush(l, err);
+    if (rc == KJ_OK)
+        rc = add_run(l, f, err);
     l->last.docs = l->done[l->n_steps].kept - docs;
     l->last.bytes = l->done[l->n_steps].bytes_kept - bytes;
     l->last_sum = l->done[l->n_steps].sum_kept - sum;
@@ -535,11 +560,7 @@ int kj_ledger_end(struct kj_ledger *l, const struct kj_flow *f, int status,
             " stage DESC LIMIT 1) WHERE run = ?3",
             "ssi", now, word, l->run);
     if (rc == KJ_OK && f)
-        rc = kj_db_do(l, err,
-                      "UPDATE runs SET bytes_in = coalesce(bytes_in, 0) + ?, text_in ="
-                      " coalesce(text_in, 0) + ?, wall = coalesce(wall, 0) + ?, cpu ="
-                      " coalesce(cpu, 0) + ? WHERE run = ?",
-                      "uuddi", f->bytes_in, f->text_in, f->wall, f->cpu, l->run);
+        rc = add_run(l, f, err);
     if (rc == KJ_OK)
         rc = link_runs(l, err);
     if (rc) {

@@ -92,8 +92,8 @@ struct kj_watch kj_ledger_watch(struct kj_ledger *l);
  * of one pipe are linked by it). */
 int kj_ledger_input(struct kj_ledger *l, const char *path, struct kj_err *err);
 
-/* A file written, under its final name: hashed here. Counts are those of the
- * last flow. Not for parts. */
+/* A file written, under its final name: hashed here; of a folder, its
+ * manifest.jsonl. Counts are those of the last flow. Not for parts. */
 int kj_ledger_output(struct kj_ledger *l, const char *path, struct kj_err *err);
 
 /* A part of a phase. */
@@ -127,7 +127,9 @@ int kj_ledger_parts(struct kj_ledger *l, const char *phase,
 int kj_ledger_docs_in(struct kj_ledger *l, const char *phase, uint64_t *docs,
                       struct kj_err *err);
 
-/* Forget a phase of this run: all of its rows. For a phase that is done over. */
+/* Forget a phase of this run, which is to be done over: its decisions, reasons,
+ * outputs and counters. Documents, signals, histograms and samples stay: it is
+ * meant for phases that measure nothing, such as writing shards. */
 int kj_ledger_forget(struct kj_ledger *l, const char *phase, struct kj_err *err);
 
 /* End of the run; f (may be NULL) gives bytes read and times. status is the

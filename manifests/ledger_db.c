@@ -263,8 +263,7 @@ static int open_write(struct kj_ledger *l, struct kj_err *err)
         rc = kj_db_exec(l,
                         "PRAGMA synchronous = NORMAL;"
                         "PRAGMA wal_autocheckpoint = 4096;"
-                        "PRAGMA cache_size = -32768;"
-                        "PRAGMA temp_store = MEMORY",
+                        "PRAGMA cache_size = -32768",
                         err);
     if (rc == KJ_OK)
         rc = make_schema(l, err);
@@ -295,6 +294,9 @@ int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
         sqlite3_busy_handler(l->db, busy, NULL);
         rc = check_kind(l, err);
     }
+    /* At once: changing it later would drop temporary tables. */
+    if (rc == KJ_OK)
+        rc = kj_db_exec(l, "PRAGMA temp_store = MEMORY", err);
     if (rc == KJ_OK && l->write)
         rc = open_write(l, err);
     if (rc) {

@@ -54,6 +54,11 @@ struct kj_rule_slot {
 struct kj_count {
     uint64_t docs, bytes;
 };
+/* What a flow has read, and how long it took. */
+struct kj_spent {
+    uint64_t bytes, text;
+    double wall, cpu;
+};
 /* Counters of a step that are already in the file. */
 struct kj_done {
     uint64_t in, kept, bytes_in, bytes_kept, sum_in, sum_kept;
@@ -98,8 +103,9 @@ struct kj_ledger {
     size_t n_steps;
     struct kj_done *done; /* [0] the input, [1..n_steps] the steps */
     uint64_t own_sum;
-    bool known_first;     /* the last document was in the file already */
-    struct kj_count last; /* documents and bytes that the last flow kept */
+    struct kj_spent spent; /* what is in the file already */
+    bool known_first;      /* the last document was in the file already */
+    struct kj_count last;  /* documents and bytes that the last flow kept */
     uint64_t last_sum;
 };
 

@@ -109,10 +109,8 @@ int kj_rep_open(struct kj_rep *r, struct kj_ledger *l, struct kj_buf *out,
 {
     struct kj_err e = KJ_ERR_INIT;
     *r = (struct kj_rep){.l = l, .out = out, .err = err};
-    r->rc = kj_db_exec(l, "PRAGMA temp_store = MEMORY", err);
     kj_rep_close(r);
-    if (r->rc == KJ_OK)
-        r->rc = kj_db_exec(l, tables, err);
+    r->rc = kj_db_exec(l, tables, err);
     if (r->rc == KJ_OK && !kj_rep_int(r, "SELECT count(*) FROM scope"))
         r->rc = kj_err_set(err, KJ_FAIL, "%s: no run is recorded here", l->path);
     if (r->rc == KJ_OK) {

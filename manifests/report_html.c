@@ -162,6 +162,9 @@ static void waterfall(struct kj_rep *r)
 {
     double most = kj_rep_real(r, "SELECT max(docs_in) FROM steps");
     double bytes = kj_rep_real(r, "SELECT max(bytes_in) FROM steps");
+    /* Tokens are counted at the end; earlier stages go by bytes per token. */
+    double rate = kj_rep_real(r, "SELECT sum(tokens_kept) / sum(bytes_kept * 1.0) FROM"
+                                 " shares WHERE tokens_kept > 0");
     char last[256] = "";
     Z("<h2>Where documents went</h2><p class=\"note\">What each stage left, and, "
       "hatched,"
@@ -169,7 +172,8 @@ static void waterfall(struct kj_rep *r)
       "<div class=\"box\"><table class=\"fall\"><tr><th>stage</th><th>documents</th>"
       "<th class=\"n\">left</th><th class=\"n\">dropped</th><th class=\"n\">of "
       "stage</th>"
-      "<th>text</th><th class=\"n\"></th></tr>\n");
+      "<th>text</th><th class=\"n\"></th>");
+    Z(rate > 0 ? "<th class=\"n\">≈ tokens</th></tr>\n" : "</tr>\n");
     sqlite3_stmt *st = kj_rep_query(
         r, "SELECT name, docs_in, docs_kept, bytes_in, bytes_kept, command, phase FROM"
            " steps ORDER BY rowid");
@@ -180,7 +184,7 @@ static void waterfall(struct kj_rep *r)
         snprintf(group, sizeof group, "%.100s%s%.100s", kj_rep_text(st, 5),
                  *kj_rep_text(st, 6) ? " · " : "", kj_rep_text(st, 6));
         if (strcmp(group, last) != 0) {
-            Z("<tr class=\"run\"><td colspan=\"7\">");
+            Z("<tr class=\"run\"><td colspan=\"8\">");
             kj_put_html(r->out, group);
             Z("</td></tr>\n");
             snprintf(last, sizeof last, "%s", group);
@@ -198,6 +202,8 @@ static void waterfall(struct kj_rep *r)
                 fmax(0, b_in - b_kept) / fmax(bytes, 1));
         Z("</td>");
         cell_bytes(r, b_kept);
+        if (rate > 0)
+            cell(r, (int64_t)(b_kept * rate));
         Z("</tr>\n");
     }
     Z("</table></div>\n");
