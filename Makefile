@@ -32,6 +32,8 @@ B       := $(O)/$(CONFIG)
 CFLAGS.kern_base   = $(if $(filter release,$(CONFIG)),-O3) -ffp-contract=fast
 CFLAGS.kern_avx2   = $(CFLAGS.kern_base)
 CFLAGS.kern_avx512 = $(CFLAGS.kern_base)
+# Loops over floats that want vectors.
+CFLAGS.ft_train = -O3
 
 # The rooms. A module may use base; classify and trainer also use nn; only
 # commands/ may use all (scripts/checksrc proves it).

@@ -19,6 +19,9 @@
 #define FT_MAGIC   793712314
 #define FT_VERSION 12
 #define FT_EOS     "</s>"
+/* Threads in training read and write the same weights on purpose. */
+#define FT_RACY    __attribute__((no_sanitize("thread")))
+
 #define FT_KSUB    256 /* centroids of a sub-quantiser: 8 bits */
 
 /* Numbers in the file are little-endian and not aligned. */
@@ -158,25 +161,51 @@ bool ft_text_word(const char *p, size_t n, size_t *at, const char **w, size_t *w
 /* ---- ft_predict.c ---- */
 float ft_log(float x);
 float ft_sigmoid(float x);
+void ft_softmax(float *v, size_t n);
 void ft_tree_build(const int64_t *counts, int32_t n, struct ft_node *tree);
 int ft_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, struct kj_err *err);
 
-/* ---- ft_save.c ---- */
-struct ft_entry {
-    const char *p;
-    size_t n;
-    int64_t count;
+/* ---- ft_vocab.c ---- */
+struct ft_vocab {
+    struct ft_dict dict;
+    char *pool;
+    uint64_t *offs;
+    int64_t *counts; /* of words, then of labels */
+    int64_t n_tokens;
 };
+int ft_vocab_build(struct ft_vocab *v, const struct kj_ft_train *o, const char *p, size_t n,
+                   struct kj_err *err);
+void ft_vocab_release(struct ft_vocab *v);
+
+/* ---- ft_save.c ---- */
 struct ft_file {
     struct kj_ft_args args;
-    const struct ft_entry *entries; /* words, then labels */
-    int32_t n_words, n_labels;
+    const struct ft_dict *dict; /* for the names */
+    const int64_t *counts;      /* of words, then of labels */
+    int32_t n_words;            /* to be written */
+    const int32_t *words;       /* their numbers in dict; NULL: all */
     int64_t n_tokens;
-    int64_t n_pruned; /* -1: not pruned */
-    const int32_t *pruned; /* n_pruned buckets, in the order of their rows */
+    int64_t n_pruned;           /* -1: not pruned */
+    const int32_t *pruned;      /* n_pruned buckets, in the order of their rows */
     struct ft_mat in, out;
     bool qout;
 };
 int ft_save(const struct ft_file *f, struct kj_buf *out, struct kj_err *err);
+
+/* ---- ft_train.c ---- */
+/* Weights and text of one training run, new or continued. */
+struct ft_job {
+    const struct kj_ft_train *o;
+    struct ft_dict *dict;
+    const int64_t *label_counts;
+    int64_t n_tokens;
+    float *in, *out;
+    int64_t in_rows;
+    const char *text;
+    size_t text_n;
+    int loss;
+    int32_t dim;
+};
+int ft_descend(struct ft_job *j, struct kj_ft_train_stats *stats, struct kj_err *err);
 
 #endif

@@ -29,7 +29,7 @@ float ft_log(float x)
 
 /* ---- hidden ---- */
 
-static void add_dense(float *h, const unsigned char *row, size_t n)
+FT_RACY static void add_dense(float *h, const unsigned char *row, size_t n)
 {
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
@@ -53,7 +53,7 @@ static void fetch(const unsigned char *p, size_t n)
     __builtin_prefetch(p + n - 1);
 }
 
-static void sum_dense(const struct ft_mat *a, const struct kj_ft_scratch *s, float *h)
+FT_RACY static void sum_dense(const struct ft_mat *a, const struct kj_ft_scratch *s, float *h)
 {
     size_t cols = (size_t)a->cols, bytes = cols * 4;
     for (size_t k = 0; k < s->n_rows; k++) {
@@ -173,7 +173,7 @@ static void scores(const struct kj_ft *m, struct kj_ft_scratch *s)
     }
 }
 
-static void softmax(float *v, size_t n)
+void ft_softmax(float *v, size_t n)
 {
     float max = v[0], z = 0;
     for (size_t i = 0; i < n; i++)
@@ -325,7 +325,7 @@ int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p,
     } else {
         scores(m, s);
         if (m->args.loss == KJ_FT_SOFTMAX)
-            softmax(s->output, (size_t)m->dict.n_labels);
+            ft_softmax(s->output, (size_t)m->dict.n_labels);
         else
             for (int32_t i = 0; i < m->dict.n_labels; i++)
                 s->output[i] = ft_sigmoid(s->output[i]);
