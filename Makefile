@@ -34,6 +34,7 @@ CFLAGS.kern_avx2   = $(CFLAGS.kern_base)
 CFLAGS.kern_avx512 = $(CFLAGS.kern_base)
 # Loops over floats that want vectors.
 CFLAGS.ft_train = -O3
+CFLAGS.ft_quant = -O3
 
 # The rooms. A module may use base; classify and trainer also use nn; only
 # commands/ may use all (scripts/checksrc proves it).
@@ -98,6 +99,9 @@ check-unit: $(UNIT) $(REPLAY)              ## unit tests and corpus replay only
 	@B=$(B) tests/run unit
 check-asan check-tsan:                     ## the same under sanitizers
 	$(MAKE) CONFIG=$(@:check-%=%) check
+$(B)/classify/lid_data.o: classify/lid.ftz
+lid-model:                                 ## train the built-in language model again
+	scripts/make_lid_model $(B)/kijil classify/lid.ftz
 hdr-check: $(HDR:%=$(B)/%.ok)              ## every header compiles alone
 $(B)/%.h.ok: %.h $(B)/cflags
 	@mkdir -p $(@D)
@@ -121,7 +125,7 @@ clean:                                     ## remove build/
 	rm -rf $(O) kijil
 help:                                      ## this list
 	@awk -F':.*## ' '/^[a-z%-][a-z% -]*:.*## /{printf "  %-22s %s\n",$$1,$$2}' $(firstword $(MAKEFILE_LIST))
-.PHONY: all tests man check check-unit check-asan check-tsan hdr-check lint bench \
+.PHONY: all lid-model tests man check check-unit check-asan check-tsan hdr-check lint bench \
         print-defs format clean help FORCE
 .SECONDARY:
 -include $(LIBOBJ:.o=.d) $(CMDOBJ:.o=.d) $(UNIT:=.d) $(wildcard $(B)/tests/*/*.d)

@@ -16,10 +16,13 @@ const struct kj_cmd *const kj_commands[] = {
     GROUP("Curation"),
     &kj_cmd_pack,
     &kj_cmd_extract,
+    &kj_cmd_lid,
     &kj_cmd_filter,
     &kj_cmd_dedup,
+    &kj_cmd_classify,
     &kj_cmd_tokenizer,
     &kj_cmd_tokenize,
+    &kj_cmd_model,
 
     GROUP("Looking"),
     &kj_cmd_report,

@@ -1,6 +1,7 @@
 /* stages.c - the table of stages: what can stand in a pipeline. */
 #include "base/stage.h"
 
+#include "classify/stages.h"
 #include "dedup/dedup.h"
 #include "extract/stage.h"
 #include "filter/filter.h"
@@ -10,8 +11,10 @@
 
 const struct kj_stage *const kj_stages[] = {
     &kj_stage_extract,
+    &kj_stage_lid,
     &kj_stage_filter,
     &kj_stage_dedup,
+    &kj_stage_classify,
     &kj_stage_tokenize,
     NULL,
 };

@@ -87,10 +87,13 @@ struct kj_ft_hit {
  * *n_hits is 0 for a text without known features. *used, if not NULL, is set
  * to the bytes consumed. KJ_BAD_RECORD: over max_rows. KJ_FAIL: the model gave
  * a number that is not finite. */
-int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p, size_t n,
-                  bool eol, int32_t k, float threshold, struct kj_ft_hit *hits,
-                  int32_t *n_hits, size_t *used, struct kj_err *err);
+int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p,
+                  size_t n, bool eol, int32_t k, float threshold,
+                  struct kj_ft_hit *hits, int32_t *n_hits, size_t *used,
+                  struct kj_err *err);
 
+/* Did the line last predicted from hold anything that the model knows? */
+bool kj_ft_known(const struct kj_ft_scratch *s);
 /* The true labels of the line last predicted from (known ones only): for
  * testing. Valid until the next call on s. */
 size_t kj_ft_true_labels(const struct kj_ft_scratch *s, const int32_t **labels);
@@ -115,7 +118,7 @@ void kj_ft_train_defaults(struct kj_ft_train *o);
 struct kj_ft_train_stats {
     int64_t tokens; /* of the text, labels and line ends included */
     int32_t words, labels;
-    double loss;    /* mean over all examples of all epochs */
+    double loss; /* mean over all examples of all epochs */
     int64_t examples;
 };
 
@@ -124,8 +127,9 @@ struct kj_ft_train_stats {
  * of text and options alone, and that of `fasttext supervised -thread 1` up to
  * the order of words of equal frequency. More threads update shared weights
  * without locks (Hogwild), so results differ a little from run to run. */
-int kj_ft_train(const struct kj_ft_train *o, const char *p, size_t n, struct kj_buf *out,
-                struct kj_ft_train_stats *stats, struct kj_err *err);
+int kj_ft_train(const struct kj_ft_train *o, const char *p, size_t n,
+                struct kj_buf *out, struct kj_ft_train_stats *stats,
+                struct kj_err *err);
 
 struct kj_ft_quantize {
     int64_t cutoff; /* words and n-grams to keep; 0: all */

@@ -20,9 +20,9 @@
 #define FT_VERSION 12
 #define FT_EOS     "</s>"
 /* Threads in training read and write the same weights on purpose. */
-#define FT_RACY    __attribute__((no_sanitize("thread")))
+#define FT_RACY __attribute__((no_sanitize("thread")))
 
-#define FT_KSUB    256 /* centroids of a sub-quantiser: 8 bits */
+#define FT_KSUB 256 /* centroids of a sub-quantiser: 8 bits */
 
 /* Numbers in the file are little-endian and not aligned. */
 static inline int32_t ft_i32(const void *p)
@@ -98,7 +98,7 @@ struct ft_dict {
     const char *prefix;   /* of labels; unknown words that begin so are skipped */
     size_t prefix_n;
     /* pruning: bucket -> row behind the words */
-    int64_t n_pruned;     /* -1: not pruned */
+    int64_t n_pruned;      /* -1: not pruned */
     struct ft_slot *prune; /* hash is the bucket */
     uint32_t prune_mask;
     uint32_t *prune_bits; /* one bit a bucket, or NULL */
@@ -130,29 +130,33 @@ struct kj_ft_scratch {
         const char *p;
         size_t n;
         uint32_t hash;
-    } *toks;
+    } * toks;
     float *hidden, *output;
     struct ft_best {
         float score; /* log p */
         int32_t label;
-    } *heap;
+    } * heap;
     struct ft_walk {
         int32_t node;
         float score;
-    } *stack;
+    } * stack;
     int32_t heap_cap;
 };
 
 /* ---- ft_text.c ---- */
 /* Fill s->rows and s->labels from one line. *tokens counts words, labels and
  * the end of line. */
-int ft_text_line(const struct ft_dict *d, struct kj_ft_scratch *s, const char *p, size_t n,
-                 bool eol, size_t *used, int64_t *tokens, struct kj_err *err);
+int ft_text_line(const struct ft_dict *d, struct kj_ft_scratch *s, const char *p,
+                 size_t n, bool eol, size_t *used, int64_t *tokens, struct kj_err *err);
 static inline const char *ft_dict_word(const struct ft_dict *d, int32_t id, size_t *n)
 {
     *n = (size_t)(d->offs[id + 1] - d->offs[id] - d->gap - 1);
     return d->text + d->offs[id];
 }
+/* Build the tables for look-ups; each returns its size in bytes. to == NULL:
+ * row i belongs to from[i]. */
+size_t ft_dict_index(struct ft_dict *d, int32_t size);
+size_t ft_dict_prune(struct ft_dict *d, const int32_t *from, const int32_t *to);
 int32_t ft_dict_find(const struct ft_dict *d, const char *p, size_t n, uint32_t h);
 /* One word of fastText's reader: advances *at; false at the end. An end of
  * line is the word FT_EOS. */
@@ -173,8 +177,8 @@ struct ft_vocab {
     int64_t *counts; /* of words, then of labels */
     int64_t n_tokens;
 };
-int ft_vocab_build(struct ft_vocab *v, const struct kj_ft_train *o, const char *p, size_t n,
-                   struct kj_err *err);
+int ft_vocab_build(struct ft_vocab *v, const struct kj_ft_train *o, const char *p,
+                   size_t n, struct kj_err *err);
 void ft_vocab_release(struct ft_vocab *v);
 
 /* ---- ft_save.c ---- */
@@ -182,11 +186,9 @@ struct ft_file {
     struct kj_ft_args args;
     const struct ft_dict *dict; /* for the names */
     const int64_t *counts;      /* of words, then of labels */
-    int32_t n_words;            /* to be written */
-    const int32_t *words;       /* their numbers in dict; NULL: all */
     int64_t n_tokens;
-    int64_t n_pruned;           /* -1: not pruned */
-    const int32_t *pruned;      /* n_pruned buckets, in the order of their rows */
+    int64_t n_pruned;      /* -1: not pruned */
+    const int32_t *pruned; /* n_pruned buckets, in the order of their rows */
     struct ft_mat in, out;
     bool qout;
 };

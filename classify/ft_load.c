@@ -30,11 +30,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ENTRY_MIN  10 /* NUL, count, type */
-#define DIM_MAX    65536
-#define NGRAM_MAX  1024
-#define CHECK_MAX  ((size_t)256 << 20) /* dense input scanned at once up to this */
-#define COUNT_MAX  ((int64_t)1000000000000000) /* the tree's "infinite" count */
+#define ENTRY_MIN 10 /* NUL, count, type */
+#define DIM_MAX   65536
+#define NGRAM_MAX 1024
+#define CHECK_MAX ((size_t)256 << 20) /* dense input scanned at once up to this */
+#define COUNT_MAX ((int64_t)1000000000000000) /* the tree's "infinite" count */
 
 struct reader {
     const char *p;
@@ -90,9 +90,9 @@ static int load_args(struct kj_ft *m, struct reader *r)
         return KJ_FAIL;
     }
     struct kj_ft_args *a = &m->args;
-    int32_t *const f[12] = {&a->dim,  &a->ws,    &a->epoch,  &a->min_count,
-                            &a->neg,  &a->word_ngrams, &a->loss, &a->model,
-                            &a->bucket, &a->minn, &a->maxn, &a->lr_update_rate};
+    int32_t *const f[12] = {&a->dim,    &a->ws,          &a->epoch, &a->min_count,
+                            &a->neg,    &a->word_ngrams, &a->loss,  &a->model,
+                            &a->bucket, &a->minn,        &a->maxn,  &a->lr_update_rate};
     for (int i = 0; i < 12; i++)
         *f[i] = ft_i32(p + 8 + i * 4);
     memcpy(&a->t, p + 56, 8);
@@ -143,69 +143,32 @@ static int load_entries(struct kj_ft *m, struct reader *r, int32_t size)
     return KJ_OK;
 }
 
-static uint32_t table_size(uint64_t n)
-{
-    uint32_t t = 8;
-    while ((uint64_t)t * 3 < n * 4)
-        t *= 2;
-    return t;
-}
-
-/* The last of equal words wins, as in fastText. */
-static void index_words(struct kj_ft *m, int32_t size)
-{
-    struct ft_dict *d = &m->dict;
-    uint32_t t = table_size((uint64_t)size);
-    d->slots = own(m, t, sizeof *d->slots);
-    d->slot_mask = t - 1;
-    for (uint32_t i = 0; i < t; i++)
-        d->slots[i].id = -1;
-    for (int32_t i = 0; i < size; i++) {
-        size_t n;
-        const char *w = ft_dict_word(d, i, &n);
-        uint32_t h = ft_hash(w, n), k = ft_spread(h) & d->slot_mask;
-        for (; d->slots[k].id >= 0; k = (k + 1) & d->slot_mask) {
-            size_t n2;
-            const char *w2 = ft_dict_word(d, d->slots[k].id, &n2);
-            if (d->slots[k].hash == h && n == n2 && memcmp(w, w2, n) == 0)
-                break;
-        }
-        d->slots[k].hash = h;
-        d->slots[k].id = i;
-    }
-}
-
-/* Pairs (bucket, row): a table, and one bit a bucket in front of it, since
- * most n-grams of a pruned model are not kept. */
+/* Pairs (bucket, row) of the n-grams that were kept. */
 static int load_pruning(struct kj_ft *m, struct reader *r)
 {
     struct ft_dict *d = &m->dict;
     if (d->n_pruned <= 0)
         return KJ_OK;
-    size_t at = r->at;
-    const char *p = take(r, (size_t)d->n_pruned * 8);
+    size_t at = r->at, n = (size_t)d->n_pruned;
+    const char *p = take(r, n * 8);
     if (!p)
         return bad(r, r->n, "the file ends inside the table of kept n-grams");
-    uint32_t t = table_size((uint64_t)d->n_pruned);
-    d->prune = own(m, t, sizeof *d->prune);
-    d->prune_mask = t - 1;
-    for (uint32_t i = 0; i < t; i++)
-        d->prune[i].id = -1;
-    if ((size_t)d->bucket / 8 <= r->n)
-        d->prune_bits = own(m, (size_t)d->bucket / 32 + 1, sizeof *d->prune_bits);
-    for (int64_t i = 0; i < d->n_pruned; i++) {
-        int32_t from = ft_i32(p + i * 8), to = ft_i32(p + i * 8 + 4);
-        if (from < 0 || from >= d->bucket || to < 0 || to >= d->n_pruned)
-            return bad(r, at + (size_t)i * 8, "a kept n-gram is out of range");
-        uint32_t k = ft_spread((uint32_t)from) & d->prune_mask;
-        while (d->prune[k].id >= 0 && d->prune[k].hash != (uint32_t)from)
-            k = (k + 1) & d->prune_mask;
-        d->prune[k].hash = (uint32_t)from;
-        d->prune[k].id = to;
-        if (d->prune_bits)
-            d->prune_bits[from / 32] |= 1u << (from % 32);
+    int32_t *from = kj_xcalloc(n, sizeof *from), *to = kj_xcalloc(n, sizeof *to);
+    bool fine = true;
+    for (size_t i = 0; i < n && fine; i++) {
+        from[i] = ft_i32(p + i * 8);
+        to[i] = ft_i32(p + i * 8 + 4);
+        fine = from[i] >= 0 && from[i] < d->bucket && to[i] >= 0 && to[i] < d->n_pruned;
+        at += fine ? 8 : 0;
     }
-    return KJ_OK;
+    if (fine) {
+        if ((size_t)d->bucket / 8 <= r->n)
+            d->prune_bits = own(m, (size_t)d->bucket / 32 + 1, sizeof *d->prune_bits);
+        m->memory += ft_dict_prune(d, from, to);
+    }
+    free(from);
+    free(to);
+    return fine ? KJ_OK : bad(r, at, "a kept n-gram is out of range");
 }
 
 static int load_dict(struct kj_ft *m, struct reader *r)
@@ -238,7 +201,7 @@ static int load_dict(struct kj_ft *m, struct reader *r)
         return bad(r, at + 20, "the table of kept n-grams is larger than the file");
     if (load_entries(m, r, size) != KJ_OK || load_pruning(m, r) != KJ_OK)
         return KJ_FAIL;
-    index_words(m, size);
+    m->memory += ft_dict_index(d, size);
     return KJ_OK;
 }
 

@@ -53,7 +53,8 @@ static void fetch(const unsigned char *p, size_t n)
     __builtin_prefetch(p + n - 1);
 }
 
-FT_RACY static void sum_dense(const struct ft_mat *a, const struct kj_ft_scratch *s, float *h)
+FT_RACY static void sum_dense(const struct ft_mat *a, const struct kj_ft_scratch *s,
+                              float *h)
 {
     size_t cols = (size_t)a->cols, bytes = cols * 4;
     for (size_t k = 0; k < s->n_rows; k++) {
@@ -306,9 +307,10 @@ static int32_t best_of_tree(const struct kj_ft *m, struct kj_ft_scratch *s, int3
     return n;
 }
 
-int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p, size_t n,
-                  bool eol, int32_t k, float threshold, struct kj_ft_hit *hits,
-                  int32_t *n_hits, size_t *used, struct kj_err *err)
+int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p,
+                  size_t n, bool eol, int32_t k, float threshold,
+                  struct kj_ft_hit *hits, int32_t *n_hits, size_t *used,
+                  struct kj_err *err)
 {
     int64_t tokens;
     int32_t found;
@@ -336,7 +338,8 @@ int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p,
     for (int32_t i = 0; i < found; i++) {
         hits[i] = (struct kj_ft_hit){s->heap[i].label, expf(s->heap[i].score)};
         if (!isfinite(hits[i].prob))
-            return kj_err_set(err, KJ_FAIL, "the model gives scores that are not finite");
+            return kj_err_set(err, KJ_FAIL,
+                              "the model gives scores that are not finite");
     }
     *n_hits = found;
     return KJ_OK;
@@ -346,4 +349,9 @@ size_t kj_ft_true_labels(const struct kj_ft_scratch *s, const int32_t **labels)
 {
     *labels = s->labels;
     return s->n_labels;
+}
+
+bool kj_ft_known(const struct kj_ft_scratch *s)
+{
+    return s->n_rows > 0;
 }

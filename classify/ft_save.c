@@ -18,9 +18,10 @@ static int put_i64(struct kj_buf *b, int64_t v)
 
 static int put_args(struct kj_buf *b, const struct kj_ft_args *a)
 {
-    const int32_t f[14] = {FT_MAGIC,       FT_VERSION, a->dim,  a->ws,   a->epoch,
-                           a->min_count,   a->neg,     a->word_ngrams,   a->loss,
-                           a->model,       a->bucket,  a->minn, a->maxn, a->lr_update_rate};
+    const int32_t f[14] = {FT_MAGIC, FT_VERSION,       a->dim,    a->ws,
+                           a->epoch, a->min_count,     a->neg,    a->word_ngrams,
+                           a->loss,  a->model,         a->bucket, a->minn,
+                           a->maxn,  a->lr_update_rate};
     return put(b, f, sizeof f) || put(b, &a->t, sizeof a->t);
 }
 
@@ -47,17 +48,14 @@ static int put_mat(struct kj_buf *b, const struct ft_mat *a)
 int ft_save(const struct ft_file *f, struct kj_buf *out, struct kj_err *err)
 {
     const struct ft_dict *d = f->dict;
-    int rc = put_args(out, &f->args) || put_i32(out, f->n_words + d->n_labels) ||
-             put_i32(out, f->n_words) || put_i32(out, d->n_labels) ||
+    int rc = put_args(out, &f->args) || put_i32(out, d->n_words + d->n_labels) ||
+             put_i32(out, d->n_words) || put_i32(out, d->n_labels) ||
              put_i64(out, f->n_tokens) || put_i64(out, f->n_pruned);
-    for (int32_t i = 0; !rc && i < f->n_words + d->n_labels; i++) {
-        int32_t id = i >= f->n_words ? i - f->n_words + d->n_words
-                     : f->words      ? f->words[i]
-                                     : i;
+    for (int32_t id = 0; !rc && id < d->n_words + d->n_labels; id++) {
         size_t n;
         const char *w = ft_dict_word(d, id, &n);
         rc = put(out, w, n + 1) || put_i64(out, f->counts[id]) ||
-             kj_buf_addc(out, i >= f->n_words);
+             kj_buf_addc(out, id >= d->n_words);
     }
     for (int64_t i = 0; !rc && i < f->n_pruned; i++)
         rc = put_i32(out, f->pruned[i]) || put_i32(out, (int32_t)i);

@@ -20,7 +20,7 @@
 #define MULTIPLIER 116049371u
 
 static const bool separator[256] = {
-    [' '] = true, ['\n'] = true, ['\r'] = true, ['\t'] = true,
+    [' '] = true,  ['\n'] = true, ['\r'] = true, ['\t'] = true,
     ['\v'] = true, ['\f'] = true, [0] = true,
 };
 
@@ -121,6 +121,58 @@ static bool add_chars(const struct ft_dict *d, struct kj_ft_scratch *s, const ch
         }
     }
     return true;
+}
+
+static uint32_t table_size(uint64_t n)
+{
+    uint32_t t = 8;
+    while ((uint64_t)t * 3 < n * 4)
+        t *= 2;
+    return t;
+}
+
+static struct ft_slot *table(uint64_t n, uint32_t *mask)
+{
+    uint32_t t = table_size(n);
+    struct ft_slot *s = kj_xcalloc(t, sizeof *s);
+    *mask = t - 1;
+    for (uint32_t i = 0; i < t; i++)
+        s[i].id = -1;
+    return s;
+}
+
+/* The last of equal words wins, as in fastText. */
+size_t ft_dict_index(struct ft_dict *d, int32_t size)
+{
+    d->slots = table((uint64_t)size, &d->slot_mask);
+    for (int32_t i = 0; i < size; i++) {
+        size_t n, n2;
+        const char *w = ft_dict_word(d, i, &n), *w2;
+        uint32_t h = ft_hash(w, n), k = ft_spread(h) & d->slot_mask;
+        for (; d->slots[k].id >= 0; k = (k + 1) & d->slot_mask) {
+            w2 = ft_dict_word(d, d->slots[k].id, &n2);
+            if (d->slots[k].hash == h && n == n2 && memcmp(w, w2, n) == 0)
+                break;
+        }
+        d->slots[k] = (struct ft_slot){h, i};
+    }
+    return ((size_t)d->slot_mask + 1) * sizeof *d->slots;
+}
+
+/* A table, and if the caller gave room one bit a bucket in front of it, since
+ * most n-grams of a pruned model are not kept. */
+size_t ft_dict_prune(struct ft_dict *d, const int32_t *from, const int32_t *to)
+{
+    d->prune = table((uint64_t)d->n_pruned, &d->prune_mask);
+    for (int64_t i = 0; i < d->n_pruned; i++) {
+        uint32_t b = (uint32_t)from[i], k = ft_spread(b) & d->prune_mask;
+        while (d->prune[k].id >= 0 && d->prune[k].hash != b)
+            k = (k + 1) & d->prune_mask;
+        d->prune[k] = (struct ft_slot){b, to ? to[i] : (int32_t)i};
+        if (d->prune_bits)
+            d->prune_bits[b / 32] |= 1u << (b % 32);
+    }
+    return ((size_t)d->prune_mask + 1) * sizeof *d->prune;
 }
 
 int32_t ft_dict_find(const struct ft_dict *d, const char *p, size_t n, uint32_t h)
@@ -240,8 +292,8 @@ static int32_t candidate(const struct ft_dict *d, uint32_t h)
     return d->slots[k].id;
 }
 
-int ft_text_line(const struct ft_dict *d, struct kj_ft_scratch *s, const char *p, size_t n,
-                 bool eol, size_t *used, int64_t *tokens, struct kj_err *err)
+int ft_text_line(const struct ft_dict *d, struct kj_ft_scratch *s, const char *p,
+                 size_t n, bool eol, size_t *used, int64_t *tokens, struct kj_err *err)
 {
     size_t at = 0;
     bool end = false, fits = true;

@@ -67,13 +67,13 @@ static double rand_unit(uint32_t *s)
 
 struct shared {
     struct ft_job *job;
-    struct kj_ft model;       /* a view, for the parts that prediction has too */
+    struct kj_ft model; /* a view, for the parts that prediction has too */
     atomic_llong tokens;
     atomic_bool stop;
-    double *negatives;        /* running ends of the labels' shares */
+    double *negatives; /* running ends of the labels' shares */
     uint64_t n_negatives;
     struct ft_node *tree;
-    int32_t *parent;          /* hs: parent of each node; -1 root */
+    int32_t *parent; /* hs: parent of each node; -1 root */
     bool *right;
 };
 
@@ -89,7 +89,8 @@ struct worker {
     struct kj_err err;
 };
 
-FT_RACY static void add_scaled(float *restrict x, const float *restrict y, float a, size_t n)
+FT_RACY static void add_scaled(float *restrict x, const float *restrict y, float a,
+                               size_t n)
 {
     for (size_t i = 0; i < n; i++)
         x[i] += a * y[i];
@@ -172,8 +173,8 @@ static double learn_one(struct worker *w, int32_t target, float lr)
         return learn_softmax(w, target, lr);
     if (j->loss == KJ_FT_HS) {
         for (int32_t node = target; sh->parent[node] >= 0; node = sh->parent[node])
-            loss += learn_binary(w, sh->parent[node] - j->dict->n_labels, sh->right[node],
-                                 lr);
+            loss += learn_binary(w, sh->parent[node] - j->dict->n_labels,
+                                 sh->right[node], lr);
         return loss;
     }
     loss = learn_binary(w, target, true, lr);
@@ -340,10 +341,19 @@ int ft_descend(struct ft_job *j, struct kj_ft_train_stats *stats, struct kj_err 
 
 void kj_ft_train_defaults(struct kj_ft_train *o)
 {
-    *o = (struct kj_ft_train){.lr = 0.1, .t = 1e-4, .dim = 100, .ws = 5, .epoch = 5,
-                              .min_count = 1, .neg = 5, .word_ngrams = 1,
-                              .bucket = 2000000, .lr_update_rate = 100, .threads = 1,
-                              .loss = KJ_FT_SOFTMAX, .label_prefix = "__label__",
+    *o = (struct kj_ft_train){.lr = 0.1,
+                              .t = 1e-4,
+                              .dim = 100,
+                              .ws = 5,
+                              .epoch = 5,
+                              .min_count = 1,
+                              .neg = 5,
+                              .word_ngrams = 1,
+                              .bucket = 2000000,
+                              .lr_update_rate = 100,
+                              .threads = 1,
+                              .loss = KJ_FT_SOFTMAX,
+                              .label_prefix = "__label__",
                               .memory = (int64_t)16 << 30};
 }
 
@@ -368,8 +378,8 @@ static void random_start(const struct kj_ft_train *o, float *in, int64_t rows)
         in[i] = (float)(rand_unit(&s) * (a + a) - a);
 }
 
-int kj_ft_train(const struct kj_ft_train *opt, const char *p, size_t n, struct kj_buf *out,
-                struct kj_ft_train_stats *stats, struct kj_err *err)
+int kj_ft_train(const struct kj_ft_train *opt, const char *p, size_t n,
+                struct kj_buf *out, struct kj_ft_train_stats *stats, struct kj_err *err)
 {
     struct kj_ft_train o = *opt;
     struct ft_vocab v;
@@ -383,8 +393,13 @@ int kj_ft_train(const struct kj_ft_train *opt, const char *p, size_t n, struct k
         ft_vocab_release(&v);
         return rc;
     }
-    struct ft_job j = {.o = &o, .dict = &v.dict, .n_tokens = v.n_tokens, .text = p,
-                       .text_n = n, .loss = o.loss, .dim = (int32_t)o.dim,
+    struct ft_job j = {.o = &o,
+                       .dict = &v.dict,
+                       .n_tokens = v.n_tokens,
+                       .text = p,
+                       .text_n = n,
+                       .loss = o.loss,
+                       .dim = (int32_t)o.dim,
                        .in_rows = v.dict.n_words + o.bucket,
                        .label_counts = v.counts + v.dict.n_words};
     stats->tokens = v.n_tokens;
@@ -392,24 +407,35 @@ int kj_ft_train(const struct kj_ft_train *opt, const char *p, size_t n, struct k
     stats->labels = v.dict.n_labels;
     if ((double)(j.in_rows + v.dict.n_labels) * (double)o.dim * 4 > (double)o.memory) {
         ft_vocab_release(&v);
-        return kj_err_set(err, KJ_FAIL,
-                          "the weights need more than --memory: a smaller --bucket, --dim?");
+        return kj_err_set(
+            err, KJ_FAIL,
+            "the weights need more than --memory: a smaller --bucket, --dim?");
     }
     j.in = kj_xcalloc((size_t)j.in_rows, (size_t)o.dim * sizeof *j.in);
     j.out = kj_xcalloc((size_t)v.dict.n_labels, (size_t)o.dim * sizeof *j.out);
     random_start(&o, j.in, j.in_rows);
     rc = ft_descend(&j, stats, err);
     struct ft_file f = {
-        .args = {.dim = (int32_t)o.dim, .ws = (int32_t)o.ws, .epoch = (int32_t)o.epoch,
-                 .min_count = (int32_t)o.min_count, .neg = (int32_t)o.neg,
-                 .word_ngrams = (int32_t)o.word_ngrams, .loss = o.loss, .model = 3,
-                 .bucket = (int32_t)o.bucket, .minn = (int32_t)o.minn,
-                 .maxn = (int32_t)o.maxn, .lr_update_rate = (int32_t)o.lr_update_rate,
+        .args = {.dim = (int32_t)o.dim,
+                 .ws = (int32_t)o.ws,
+                 .epoch = (int32_t)o.epoch,
+                 .min_count = (int32_t)o.min_count,
+                 .neg = (int32_t)o.neg,
+                 .word_ngrams = (int32_t)o.word_ngrams,
+                 .loss = o.loss,
+                 .model = 3,
+                 .bucket = (int32_t)o.bucket,
+                 .minn = (int32_t)o.minn,
+                 .maxn = (int32_t)o.maxn,
+                 .lr_update_rate = (int32_t)o.lr_update_rate,
                  .t = o.t},
-        .dict = &v.dict, .counts = v.counts, .n_words = v.dict.n_words,
-        .n_tokens = v.n_tokens, .n_pruned = -1,
+        .dict = &v.dict,
+        .counts = v.counts,
+        .n_tokens = v.n_tokens,
+        .n_pruned = -1,
         .in = {.rows = j.in_rows, .cols = o.dim, .data = (unsigned char *)j.in},
-        .out = {.rows = v.dict.n_labels, .cols = o.dim, .data = (unsigned char *)j.out}};
+        .out = {
+            .rows = v.dict.n_labels, .cols = o.dim, .data = (unsigned char *)j.out}};
     if (rc == KJ_OK)
         rc = ft_save(&f, out, err);
     free(j.in);

@@ -63,7 +63,8 @@ static void count_word(struct counter *c, const char *p, size_t n, uint32_t h)
         c->cap = c->cap ? c->cap * 2 : 4096;
         c->w = kj_xrealloc(c->w, c->cap * sizeof *c->w);
     }
-    c->w[c->n] = (struct word){.p = p, .n = n, .count = 1, .hash = h, .order = c->seen++};
+    c->w[c->n] =
+        (struct word){.p = p, .n = n, .count = 1, .hash = h, .order = c->seen++};
     c->w[c->n].label = n >= c->prefix_n && memcmp(p, c->prefix, c->prefix_n) == 0;
     c->slots[k] = (int32_t)c->n++;
     if (c->n * 4 > (size_t)c->mask * 3)
@@ -112,22 +113,11 @@ static void finish(struct ft_vocab *v, struct counter *c)
     v->dict.text = v->pool;
     v->dict.offs = v->offs;
     v->dict.n_pruned = -1;
-    v->dict.slot_mask = 7;
-    while (v->dict.slot_mask * (uint64_t)3 < c->n * (uint64_t)4)
-        v->dict.slot_mask = v->dict.slot_mask * 2 + 1;
-    v->dict.slots = kj_xmalloc(((size_t)v->dict.slot_mask + 1) * sizeof *v->dict.slots);
-    for (size_t i = 0; i <= v->dict.slot_mask; i++)
-        v->dict.slots[i] = (struct ft_slot){0, -1};
-    for (size_t i = 0; i < c->n; i++) {
-        uint32_t k = ft_spread(c->w[i].hash) & v->dict.slot_mask;
-        while (v->dict.slots[k].id >= 0)
-            k = (k + 1) & v->dict.slot_mask;
-        v->dict.slots[k] = (struct ft_slot){c->w[i].hash, (int32_t)i};
-    }
+    ft_dict_index(&v->dict, (int32_t)c->n);
 }
 
-int ft_vocab_build(struct ft_vocab *v, const struct kj_ft_train *o, const char *p, size_t n,
-                   struct kj_err *err)
+int ft_vocab_build(struct ft_vocab *v, const struct kj_ft_train *o, const char *p,
+                   size_t n, struct kj_err *err)
 {
     struct counter c = {.prefix = o->label_prefix, .prefix_n = strlen(o->label_prefix)};
     const char *w;
@@ -154,7 +144,8 @@ int ft_vocab_build(struct ft_vocab *v, const struct kj_ft_train *o, const char *
     free(c.w);
     free(c.slots);
     if (v->dict.n_words == 0)
-        return kj_err_set(err, KJ_FAIL, "no word occurs %lld times: a smaller --min-count?",
+        return kj_err_set(err, KJ_FAIL,
+                          "no word occurs %lld times: a smaller --min-count?",
                           (long long)o->min_count);
     if (v->dict.n_labels == 0)
         return kj_err_set(err, KJ_FAIL, "no label: no word begins with \"%s\"",

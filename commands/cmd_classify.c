@@ -1,0 +1,43 @@
+/* cmd_classify.c - kijil classify: a score for each document, and a cut. */
+#include "classify/stages.h"
+#include "commands/commands.h"
+
+#include <string.h>
+
+/* Only --keep-top needs the corpus twice. Without it the stage goes without its
+ * survey, so that a pipe streams and is not copied to a file first. */
+static int run_classify(const struct kj_cmd *cmd, int argc, char **argv)
+{
+    struct kj_stage once = *cmd->stage;
+    struct kj_cmd streaming = *cmd;
+    once.survey = NULL;
+    streaming.stage = &once;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strncmp(argv[i], "--keep", 6) == 0)
+            return kj_cmd_stage(cmd, argc, argv);
+    return kj_cmd_stage(&streaming, argc, argv);
+}
+
+const struct kj_cmd kj_cmd_classify = {
+    .name = "classify",
+    .synopsis = "-m MODEL --as NAME [--label L] [--min S | --keep-top P%] [FILE...]",
+    .about = "score documents with a fastText classifier; cut by the score",
+    .details =
+        "Adds the probability of one label as the field NAME. The text is given to the "
+        "model as one line, as the published filters do. With two labels the score is "
+        "that of the label when it wins, and one minus the other's probability when "
+        "it does not (DCLM's rule); with more labels it is the label's own. A text in "
+        "which the model knows nothing scores 0.\n\n"
+        "--min drops documents below S. --keep-top keeps the best P percent, exactly: "
+        "of n documents ceil(P * n). Of equal scores those stay whose id has the "
+        "smaller hash, so the choice does not depend on order, threads or shards. It "
+        "reads the input twice; standard input is kept in a temporary file.\n\n"
+        "The rule is classify.NAME.",
+    .examples = "kijil classify -m dclm.bin --as dclm_score --label hq --min 0.018112 "
+                "in.jsonl\n"
+                "kijil classify -m edu.bin --as edu_score --label edu --keep-top 10% "
+                "in.jsonl\n",
+    .opts = (const struct kj_opt *const[]){kj_classify_opts, kj_common_opts, NULL},
+    .run = run_classify,
+    .stage = &kj_stage_classify,
+};
