@@ -487,6 +487,17 @@ int kj_ledger_docs_in(struct kj_ledger *l, const char *phase, uint64_t *docs,
     return rc;
 }
 
+int kj_ledger_damaged(struct kj_ledger *l, uint64_t *docs, struct kj_err *err)
+{
+    int64_t n = 0;
+    int rc = kj_db_int(l, &n, err,
+                       "SELECT SUM(docs) FROM reasons JOIN stages USING (stage)"
+                       " WHERE run = ? AND damaged",
+                       "i", l->run);
+    *docs = (uint64_t)n;
+    return rc;
+}
+
 int kj_ledger_forget(struct kj_ledger *l, const char *phase, struct kj_err *err)
 {
     static const char *const sql[] = {

@@ -127,6 +127,9 @@ int kj_ledger_parts(struct kj_ledger *l, const char *phase,
 int kj_ledger_docs_in(struct kj_ledger *l, const char *phase, uint64_t *docs,
                       struct kj_err *err);
 
+/* Documents of this run that were damaged, over all processes that worked on it. */
+int kj_ledger_damaged(struct kj_ledger *l, uint64_t *docs, struct kj_err *err);
+
 /* Forget a phase of this run, which is to be done over: its decisions, reasons,
  * outputs and counters. Documents, signals, histograms and samples stay: it is
  * meant for phases that measure nothing, such as writing shards. */
