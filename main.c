@@ -23,6 +23,7 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_tokenizer,
     &kj_cmd_tokenize,
     &kj_cmd_model,
+    &kj_cmd_run,
 
     GROUP("Looking"),
     &kj_cmd_report,

@@ -26,7 +26,7 @@
 #include "extract/stage.h"
 #include "manifests/ledger.h"
 #include "manifests/report.h"
-#include "tokenize/stage.h"
+#include "tokenize/shards.h"
 #include "tokenize/train.h"
 
 #include <glob.h>
@@ -465,8 +465,10 @@ static int run_tokenize(struct run *r, struct kj_recipe_step *s, struct kj_err *
         rc = kj_ledger_forget(r->ledger, s->name, err);
     if (rc == KJ_OK)
         rc = kj_ledger_phase(r->ledger, s->name, true, err);
-    if (rc == KJ_OK)
-        rc = kj_shard_writer_open(&w, cfg, r->out, err);
+    if (rc == KJ_OK) /* a manifest that is there is of a killed run: the ledger
+                        had not taken it yet */
+        rc = kj_shard_writer_open(&w, cfg, s->more, r->out, "kijil " KJ_VERSION, true,
+                                  err);
     if (rc == KJ_OK)
         rc = reopen_parts(&r->docs, &src, err);
     struct kj_step step = {.stage = s->stage, .cfg = cfg};
@@ -482,13 +484,13 @@ static int run_tokenize(struct run *r, struct kj_recipe_step *s, struct kj_err *
     if (kj_progress_wanted(&r->c))
         watches[f.n_watches++] = kj_progress_watch(&progress, s->name, &r->c);
     if (rc == KJ_OK) {
-        f.sink = kj_shard_sink(w);
+        f.sink = kj_shard_writer_sink(w);
         rc = kj_flow_run(&f, err);
     }
     if (rc == KJ_OK && atomic_load(&kj_interrupted))
         rc = KJ_EOF;
     if (rc == KJ_OK) {
-        rc = kj_shard_writer_commit(w, err);
+        rc = kj_shard_writer_commit(w, NULL, err);
         w = NULL;
     }
     struct kj_ledger_part part = {.part = 0, .path = "manifest.jsonl"};

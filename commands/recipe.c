@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "commands/commands.h"
-#include "tokenize/stage.h"
+#include "tokenize/shards.h"
 #include "tokenize/train.h"
 
 #include <stdlib.h>
@@ -20,7 +20,23 @@ static int step_options(struct kj_recipe_step *s, const struct kj_ynode *n,
                             s->name);
     if (s->stage && s->stage->yaml)
         return s->stage->yaml(s->cfg, n, err);
-    return kj_opt_yaml(s->opts, s->cfg, n, NULL, err);
+    if (!s->more_opts)
+        return kj_opt_yaml(s->opts, s->cfg, n, NULL, err);
+    /* Two tables: a key of the second is left out of the first pass, and only
+     * such keys are in the second. */
+    const char *second[16] = {NULL}, *first[16] = {NULL};
+    size_t a = 0, b = 0;
+    for (size_t i = 0; i < n->n; i++) {
+        bool theirs = false;
+        for (const struct kj_opt *o = s->more_opts; o->name; o++)
+            theirs |= strcmp(o->name, n->items[i]->key) == 0;
+        if (theirs && b < 15)
+            second[b++] = n->items[i]->key;
+        else if (!theirs && a < 15)
+            first[a++] = n->items[i]->key;
+    }
+    int rc = kj_opt_yaml(s->opts, s->cfg, n, second, err);
+    return rc ? rc : kj_opt_yaml(s->more_opts, s->more, n, first, err);
 }
 
 static int add_step(struct kj_recipe *r, const struct kj_ynode *at, const char *name,
@@ -39,9 +55,15 @@ static int add_step(struct kj_recipe *r, const struct kj_ynode *at, const char *
         s->opts = s->stage->opts;
         size = s->stage->cfg_size;
     }
+    if (s->stage == &kj_stage_tokenize) {
+        s->more_opts = kj_shard_opts_table;
+        s->more = kj_xcalloc(1, sizeof(struct kj_shard_opts));
+    }
     r->n++;
     s->cfg = kj_xcalloc(1, size);
     int rc = s->opts ? kj_opt_defaults(s->opts, s->cfg, err) : KJ_OK;
+    if (rc == KJ_OK && s->more_opts)
+        rc = kj_opt_defaults(s->more_opts, s->more, err);
     if (rc == KJ_OK)
         rc = step_options(s, options, err);
     if (rc)
@@ -119,6 +141,8 @@ void kj_recipe_dump(const struct kj_recipe *r, struct kj_buf *out)
         kj_buf_printf(out, "step: %s\n", r->steps[i].name);
         if (r->steps[i].opts)
             kj_opt_dump(r->steps[i].opts, r->steps[i].cfg, out);
+        if (r->steps[i].more_opts)
+            kj_opt_dump(r->steps[i].more_opts, r->steps[i].more, out);
         const struct kj_stage *st = r->steps[i].stage;
         const struct kj_rule *rules;
         size_t n = st && st->rules ? st->rules(r->steps[i].cfg, &rules) : 0;
@@ -136,6 +160,9 @@ void kj_recipe_release(struct kj_recipe *r)
             s->stage->close(s->cfg);
         if (s->opts)
             kj_opt_release(s->opts, s->cfg);
+        if (s->more_opts)
+            kj_opt_release(s->more_opts, s->more);
+        free(s->more);
         free(s->cfg);
     }
     free(r->steps);

@@ -25,6 +25,8 @@ struct kj_recipe_step {
     const struct kj_stage *stage; /* NULL for `tokenizer` */
     void *cfg;                    /* owned; of the stage or of the corpus step */
     const struct kj_opt *opts;    /* its table */
+    void *more;                   /* tokenize: the writer's options; owned */
+    const struct kj_opt *more_opts;
     const struct kj_ynode *node;
     bool opened;
 };
