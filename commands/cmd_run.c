@@ -310,9 +310,10 @@ static int archive_parts(struct run *r, struct phase *ph, struct done *d,
     struct kj_pos at = d->next ? d->end : (struct kj_pos){0, 0};
     if (at.file >= r->files.n)
         return KJ_OK; /* all parts were done */
-    ph->first_doc = kj_ledger_docs_in(r->ledger, ph->name);
-    int rc =
-        kj_archive_source(&p->inner, r->files.v, r->files.n, at.file, at.offset, err);
+    int rc = kj_ledger_docs_in(r->ledger, ph->name, &ph->first_doc, err);
+    if (rc == KJ_OK)
+        rc = kj_archive_source(&p->inner, r->files.v, r->files.n, KJ_ARCHIVE_AUTO, at,
+                               &r->records, err);
     if (rc)
         return rc;
     struct kj_source s = {p, portion_read, portion_decode, portion_progress, NULL};
