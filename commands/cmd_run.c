@@ -29,10 +29,12 @@
 #include "tokenize/shards.h"
 #include "tokenize/train.h"
 
+#include <fcntl.h>
 #include <glob.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -384,6 +386,19 @@ static void say_phase(struct run *r, const struct phase *ph)
     fprintf(stderr, "\n");
 }
 
+/* What a killed process was writing. Safe because the folder is locked. */
+static void sweep(const char *dir)
+{
+    char *pattern = path_in(dir, "*.tmp-*");
+    glob_t g;
+    if (glob(pattern, 0, NULL, &g) == 0) {
+        for (size_t i = 0; i < g.gl_pathc; i++)
+            unlink(g.gl_pathv[i]);
+        globfree(&g);
+    }
+    free(pattern);
+}
+
 static int run_phase(struct run *r, size_t first, size_t last, struct kj_err *err)
 {
     struct phase ph = {.first = first, .last = last};
@@ -400,6 +415,7 @@ static int run_phase(struct run *r, size_t first, size_t last, struct kj_err *er
     memset(&r->docs, 0, sizeof r->docs);
     struct done d = {.r = r, .ph = &ph, .from = &from};
     int rc = kj_output_mkdirs(ph.dir, err);
+    sweep(ph.dir);
     if (rc == KJ_OK)
         rc = kj_ledger_phase(r->ledger, ph.name, true, err);
     if (rc == KJ_OK)
@@ -659,6 +675,19 @@ static int open_books(struct run *r, const char *config, struct kj_err *err)
     return rc;
 }
 
+/* Two processes on one folder would undo each other's work. The lock is
+ * released with the process, however it ends. */
+static int lock_folder(struct run *r, struct kj_err *err)
+{
+    int fd = open(r->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return kj_err_errno(err, KJ_FAIL, "cannot open the folder %s", r->out);
+    if (flock(fd, LOCK_EX | LOCK_NB))
+        return kj_err_set(err, KJ_FAIL, "another process is at work in %s", r->out);
+    sweep(r->out);
+    return KJ_OK;
+}
+
 static int run_all(struct run *r, struct kj_err *err)
 {
     struct kj_buf config;
@@ -674,7 +703,11 @@ static int run_all(struct run *r, struct kj_err *err)
     for (size_t i = 0; i < r->files.n; i++)
         kj_buf_printf(&config, "input: %s\n", r->files.v[i]);
     kj_hash128_hex(kj_hash128(config.p, config.n), hex);
-    int rc = folder_state(r, hex, &complete, err);
+    int rc = kj_output_mkdirs(r->out, err);
+    if (rc == KJ_OK)
+        rc = lock_folder(r, err);
+    if (rc == KJ_OK)
+        rc = folder_state(r, hex, &complete, err);
     if (rc == KJ_OK && complete) {
         if (!r->c.quiet)
             fprintf(stderr,
@@ -685,8 +718,6 @@ static int run_all(struct run *r, struct kj_err *err)
     }
     if (rc == KJ_OK && r->c.force)
         clear_folder(r);
-    if (rc == KJ_OK)
-        rc = kj_output_mkdirs(r->out, err);
     if (rc == KJ_OK)
         rc = mark_folder(r, hex, false, err);
     if (rc == KJ_OK)

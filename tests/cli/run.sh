@@ -7,8 +7,8 @@
 . "$(dirname "$0")/lib.sh"
 
 mkdir site1 site2
-awk -v dir=site1 -v n=120 -v seed=1 -f "$TOP/tests/cli/pages.awk"
-awk -v dir=site2 -v n=90 -v seed=2 -f "$TOP/tests/cli/pages.awk"
+awk -v dir=site1 -v n=1400 -v seed=1 -f "$TOP/tests/cli/pages.awk"
+awk -v dir=site2 -v n=1000 -v seed=2 -f "$TOP/tests/cli/pages.awk"
 for s in site1 site2; do
     rc "pack $s" 0 "$KIJIL" pack $s -o $s.warc.gz --base-url "https://$s.example/" -q
 done
@@ -27,9 +27,9 @@ steps:
   - filter: {recipe: [rules.yaml]}
   - dedup: {method: minhash, threshold: 0.8}
   - tokenizer: {vocab_size: 600}
-  - tokenize: {shard_tokens: 20000}
+  - tokenize: {shard_tokens: 200000}
 END
-run() { "$KIJIL" run recipe.yaml -i 'site*.warc.gz' --part-size 8K -q "$@"; }
+run() { "$KIJIL" run recipe.yaml -i 'site*.warc.gz' --part-size 100K -q "$@"; }
 # What a run leaves, without what may differ (times in the ledger, the report).
 prints() {
     (cd "$1" && find . -type f ! -name 'run.db*' ! -name 'report.html' -print0 |
@@ -53,9 +53,9 @@ same "-j1 and -j4" want got
     "$KIJIL" filter -q -r rules.yaml | "$KIJIL" dedup minhash -q --threshold 0.8 >docs.jsonl
 zstd -dcq out1/2-dedup/part-*.jsonl.zst >run.jsonl
 same "pipeline and run: documents" docs.jsonl run.jsonl
-rc "tokenizer train" 0 "$KIJIL" tokenizer train -q --vocab-size 600 -o tokenizer.json docs.jsonl
+rc "tokenizer train" 0 "$KIJIL" tokenizer train -q --jsonl --vocab-size 600 -o tokenizer.json docs.jsonl
 same "pipeline and run: tokenizer" tokenizer.json out1/tokenizer.json
-rc "tokenize" 0 "$KIJIL" tokenize -q -t tokenizer.json --shard-tokens 20000 -o shards docs.jsonl
+rc "tokenize" 0 "$KIJIL" tokenize -q -t tokenizer.json --shard-tokens 200000 -o shards docs.jsonl
 for f in shards/*; do
     same "pipeline and run: $(basename "$f")" "$f" "out1/$(basename "$f")"
 done
@@ -64,7 +64,7 @@ done
 RANDOM=7
 kills=0
 for _ in $(seq 40); do
-    run -o outk -j2 2>/dev/null &
+    "$KIJIL" run recipe.yaml -i 'site*.warc.gz' --part-size 100K -q -o outk -j2 2>/dev/null &
     pid=$!
     sleep "0.$(printf '%02d' $((RANDOM % 30 + kills)))"
     if kill -KILL $pid 2>/dev/null; then kills=$((kills + 1)); fi
