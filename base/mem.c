@@ -47,12 +47,12 @@ void *kj_xcalloc(size_t count, size_t size)
     return p;
 }
 
-void *kj_xrealloc(void *old, size_t n)
+void *kj_xrealloc(void *p, size_t n)
 {
-    void *p = realloc(old, n ? n : 1);
-    if (!p)
+    void *q = realloc(p, n ? n : 1);
+    if (!q)
         oom();
-    return p;
+    return q;
 }
 
 char *kj_xstrndup(const char *p, size_t n)

@@ -31,11 +31,11 @@ enum kj_idx_dtype { KJ_IDX_INT32 = 4, KJ_IDX_UINT16 = 8 };
 
 /* A view of validated index bytes. The arrays are not aligned. */
 struct kj_idx {
-    int dtype;                /* enum kj_idx_dtype */
-    unsigned width;           /* bytes per token: 2 or 4 */
-    uint64_t sequences;       /* S */
-    uint64_t documents;       /* stored document indices - 1 */
-    uint64_t tokens;          /* sum of the lengths */
+    int dtype;                     /* enum kj_idx_dtype */
+    unsigned width;                /* bytes per token: 2 or 4 */
+    uint64_t sequences;            /* S */
+    uint64_t documents;            /* stored document indices - 1 */
+    uint64_t tokens;               /* sum of the lengths */
     const unsigned char *lengths;  /* i32[S] */
     const unsigned char *pointers; /* i64[S], byte positions in the .bin */
     const unsigned char *bounds;   /* i64[documents + 1], sequence numbers */
@@ -63,7 +63,7 @@ struct kj_shard {
     const char *hash, *index_hash; /* "xxh128:HEX" of the whole files */
     const char *docs_hash;         /* of this shard's lines in docs.jsonl */
     uint64_t bytes, index_bytes, tokens, documents;
-    const char *tokenizer;         /* name of the file */
+    const char *tokenizer; /* name of the file */
     const char *tokenizer_hash;
     uint32_t eos, vocab_size;
     const char *first_id, *last_id; /* document ids */

@@ -32,6 +32,7 @@ if bash -c 'type complete' >/dev/null 2>&1; then
     "$KIJIL" completion bash >c.bash
     # shellcheck disable=SC2016
     is "bash completes options" "$(bash -c '. ./c.bash
-        COMP_WORDS=(kijil filter --rejec) COMP_CWORD=2; _kijil; echo "${COMPREPLY[*]}"')" "--rejects"
+        COMP_WORDS=(kijil filter --rejec) COMP_CWORD=2; _kijil
+        echo "${COMPREPLY[*]}"')" "--rejects"
 fi
 done_testing

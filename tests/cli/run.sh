@@ -53,7 +53,8 @@ same "-j1 and -j4" want got
     "$KIJIL" filter -q -r rules.yaml | "$KIJIL" dedup minhash -q --threshold 0.8 >docs.jsonl
 zstd -dcq out1/2-dedup/part-*.jsonl.zst >run.jsonl
 same "pipeline and run: documents" docs.jsonl run.jsonl
-rc "tokenizer train" 0 "$KIJIL" tokenizer train -q --jsonl --vocab-size 600 -o tokenizer.json docs.jsonl
+rc "tokenizer train" 0 "$KIJIL" tokenizer train -q --jsonl --vocab-size 600 \
+    -o tokenizer.json docs.jsonl
 same "pipeline and run: tokenizer" tokenizer.json out1/tokenizer.json
 rc "tokenize" 0 "$KIJIL" tokenize -q -t tokenizer.json --shard-tokens 200000 -o shards docs.jsonl
 for f in shards/*; do

@@ -25,11 +25,11 @@ static inline int test_check(int ok, const char *file, int line, const char *wha
 }
 
 /* All return whether they held. */
-#define CHECK(x) test_check(!!(x), __FILE__, __LINE__, #x)
-#define CHECK_INT(a, b) test_int((int64_t)(a), (int64_t)(b), __FILE__, __LINE__, #a)
+#define CHECK(x)              test_check(!!(x), __FILE__, __LINE__, #x)
+#define CHECK_INT(a, b)       test_int((int64_t)(a), (int64_t)(b), __FILE__, __LINE__, #a)
 #define CHECK_NEAR(a, b, tol) test_near((a), (b), (tol), __FILE__, __LINE__, #a)
 #define CHECK_MEM(p, n, q, m) test_mem((p), (n), (q), (m), __FILE__, __LINE__, #p)
-#define CHECK_STR(p, n, z) test_mem((p), (n), (z), strlen(z), __FILE__, __LINE__, #p)
+#define CHECK_STR(p, n, z)    test_mem((p), (n), (z), strlen(z), __FILE__, __LINE__, #p)
 /* For tests that need a file which may not be there. */
 #define SKIP(why) (test_skipped++, printf("skip %s: %s\n", __func__, (why)))
 
