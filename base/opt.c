@@ -114,6 +114,17 @@ static int set_enum(const struct kj_opt *o, int *field, const char *value,
 
 /* Comma-separated words; the pieces live as long as the program, as the words
  * of a command line and the keys of a recipe do. */
+/* A piece of a comma-separated word. Lists borrow their strings, so pieces live
+ * as long as the program; the table keeps them reachable. Options are parsed
+ * on one thread. */
+static const char *piece(const char *p, size_t n)
+{
+    static struct kj_strs pieces;
+    char *z = kj_xstrndup(p, n);
+    kj_strs_add(&pieces, z);
+    return z;
+}
+
 static void set_list(struct kj_strs *s, const char *value)
 {
     while (*value) {
@@ -121,7 +132,7 @@ static void set_list(struct kj_strs *s, const char *value)
         if (n && !value[n])
             kj_strs_add(s, value);
         else if (n)
-            kj_strs_add(s, kj_xstrndup(value, n));
+            kj_strs_add(s, piece(value, n));
         value += n + (value[n] == ',');
     }
 }
