@@ -125,7 +125,7 @@ struct kj_ops {
 
     /* RMSNorm of a sum (Zhang and Sennrich 2019): s = x + delta, r =
      * (mean s^2 + eps)^-1/2, y = w * s * r. delta may be none; then s is not
-     * written. r (one value a row) is kept for the backward pass, which gives
+     * written. s may be x. r (one value a row) is kept for the backward pass, which gives
      * dx (+)= the gradient by s, and dw += the gradient by w. */
     void (*norm)(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
                  struct kj_mat r, struct kj_mat x, struct kj_mat delta, struct kj_mat w,

@@ -1,0 +1,323 @@
+/* checkpoint.c - saving and restoring the whole state of training. */
+#include "trainer/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/output.h"
+#include "trainer/safetensors.h"
+
+#define FORMAT      "kijil-checkpoint"
+#define VERSION     1
+#define MANIFEST    "checkpoint.json"
+#define JSON_MAX    ((size_t)1 << 20)
+#define COPY_FLOATS ((size_t)1 << 18)
+
+static char *step_dir(const char *dir, int64_t step, const char *tail, const char *file)
+{
+    size_t n = strlen(dir) + 64 + (file ? strlen(file) : 0);
+    char *p = kj_xmalloc(n);
+    snprintf(p, n, "%s/step-%08" PRId64 "%s%s%s", dir, step, tail, file ? "/" : "",
+             file ? file : "");
+    return p;
+}
+
+/* ---- moments: tensors "m.NAME" and "v.NAME" ---- */
+
+struct moments {
+    struct kj_llama *m;
+    struct kj_tensor *t[2];
+};
+
+static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
+                struct kj_err *err)
+{
+    struct moments *s = ctx;
+    const struct kj_param *p = &s->m->params[i / 2];
+    s->m->b->ops->read(s->m->b, s->t[i % 2], p->at + at, out, n);
+    return s->m->b->ops->sync(s->m->b, err);
+}
+
+static char *moment_name(const struct kj_param *p, size_t which)
+{
+    size_t n = strlen(p->name) + 3;
+    char *name = kj_xmalloc(n);
+    snprintf(name, n, "%c.%s", which ? 'v' : 'm', p->name);
+    return name;
+}
+
+static int save_moments(struct moments *s, const char *path, struct kj_err *err)
+{
+    size_t n = 2 * s->m->n_params;
+    struct kj_st_out *t = kj_xcalloc(n, sizeof *t);
+    char **names = kj_xcalloc(n, sizeof *names);
+    for (size_t i = 0; i < n; i++) {
+        const struct kj_param *p = &s->m->params[i / 2];
+        t[i].name = names[i] = moment_name(p, i % 2);
+        t[i].rank = p->vector ? 1 : 2;
+        t[i].shape[0] = p->vector ? p->cols : p->rows;
+        t[i].shape[1] = p->cols;
+    }
+    int rc = kj_st_write(path, t, n, KJ_ST_F32, fill, s, err);
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+    free(t);
+    return rc;
+}
+
+static int load_moments(struct moments *s, const char *path, struct kj_err *err)
+{
+    struct kj_st *st;
+    int rc = kj_st_open(&st, path, err);
+    if (rc)
+        return rc;
+    float *x = kj_xmalloc(COPY_FLOATS * sizeof *x);
+    for (size_t i = 0; i < 2 * s->m->n_params && rc == KJ_OK; i++) {
+        const struct kj_param *p = &s->m->params[i / 2];
+        char *name = moment_name(p, i % 2);
+        const struct kj_st_tensor *t = kj_st_find(st, name);
+        size_t n = p->rows * p->cols;
+        if (!t || t->elements != n)
+            rc = kj_err_set(err, KJ_FAIL, "%s: %s is missing or misshapen", path, name);
+        for (size_t at = 0; at < n && rc == KJ_OK; at += COPY_FLOATS) {
+            size_t k = n - at < COPY_FLOATS ? n - at : COPY_FLOATS;
+            rc = kj_st_floats(t, at, x, k, err);
+            s->m->b->ops->write(s->m->b, s->t[i % 2], p->at + at, x, k);
+        }
+        free(name);
+    }
+    free(x);
+    kj_st_close(st);
+    return rc ? rc : s->m->b->ops->sync(s->m->b, err);
+}
+
+/* ---- the manifest ---- */
+
+static int put_files(struct kj_buf *b, const char *dir, struct kj_err *err)
+{
+    static const char *const names[] = {"model.safetensors", "optimizer.safetensors",
+                                        "config.json", "tokenizer.json"};
+    int rc = KJ_OK;
+    bool first = true;
+    for (size_t i = 0; i < sizeof names / sizeof *names && rc == KJ_OK; i++) {
+        size_t n = strlen(dir) + 64;
+        char *path = kj_xmalloc(n), hash[40];
+        int64_t bytes;
+        snprintf(path, n, "%s/%s", dir, names[i]);
+        if (access(path, F_OK) == 0) {
+            rc = kj_hash_file(path, hash, &bytes, err);
+            if (rc == KJ_OK)
+                kj_buf_printf(b,
+                              "%s\n    {\"name\": \"%s\", \"bytes\": %" PRId64
+                              ", \"hash\": \"%s\"}",
+                              first ? "" : ",", names[i], bytes, hash);
+            first = false;
+        }
+        free(path);
+    }
+    return rc;
+}
+
+static int put_manifest(const char *dir, const struct kj_checkpoint *c,
+                        struct kj_err *err)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, JSON_MAX);
+    kj_buf_printf(&b,
+                  "{\n  \"format\": \"%s\",\n  \"version\": %d,\n  \"step\": %" PRId64
+                  ",\n  \"tokens\": %" PRId64 ",\n  \"data\": {\"epoch\": %" PRIu64
+                  ", \"index\": %" PRIu64 ", \"offset\": %" PRIu64
+                  "},\n  \"run_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n"
+                  "  \"files\": [",
+                  FORMAT, VERSION, c->step, c->tokens, c->at.epoch, c->at.index,
+                  c->at.offset, c->run, c->data);
+    int rc = put_files(&b, dir, err);
+    kj_buf_addz(&b, "\n  ]\n}\n");
+    if (rc == KJ_OK) {
+        size_t n = strlen(dir) + sizeof MANIFEST + 1;
+        char *path = kj_xmalloc(n);
+        snprintf(path, n, "%s/%s", dir, MANIFEST);
+        rc = kj_output_file(path, b.p, b.n, err);
+        free(path);
+    }
+    kj_buf_release(&b);
+    return rc;
+}
+
+static void copy_text(char *to, size_t size, struct kj_str s)
+{
+    size_t n = s.n < size ? s.n : size - 1;
+    if (n)
+        memcpy(to, s.p, n);
+    to[n] = 0;
+}
+
+static int check_files(const char *dir, const struct kj_jval *files, struct kj_err *err)
+{
+    if (!files || files->kind != KJ_J_ARRAY)
+        return kj_err_set(err, KJ_FAIL, "no list of files");
+    for (size_t i = 0; i < files->n; i++) {
+        struct kj_str name = kj_jstr(kj_jget(&files->items[i], "name"));
+        struct kj_str want = kj_jstr(kj_jget(&files->items[i], "hash"));
+        char hash[40], path[4096];
+        int64_t bytes;
+        if (name.n == 0 || name.n > 64 || memchr(name.p, '/', name.n))
+            return kj_err_set(err, KJ_FAIL, "impossible name of a file");
+        snprintf(path, sizeof path, "%s/%.*s", dir, (int)name.n, name.p);
+        int rc = kj_hash_file(path, hash, &bytes, err);
+        if (rc)
+            return rc;
+        if (!kj_str_is(want, hash) ||
+            bytes != kj_jint(kj_jget(&files->items[i], "bytes"), -1))
+            return kj_err_set(err, KJ_FAIL, "%s does not have the hash that was saved",
+                              path);
+    }
+    return KJ_OK;
+}
+
+static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
+                         struct kj_err *err)
+{
+    size_t n = strlen(dir) + sizeof MANIFEST + 1;
+    char *path = kj_xmalloc(n);
+    struct kj_json *j = kj_json_new();
+    const struct kj_jval *root;
+    memset(c, 0, sizeof *c);
+    snprintf(path, n, "%s/%s", dir, MANIFEST);
+    int rc = kj_json_load(j, path, JSON_MAX, &root, err);
+    if (rc == KJ_OK && (!kj_str_is(kj_jstr(kj_jget(root, "format")), FORMAT) ||
+                        kj_jint(kj_jget(root, "version"), 0) != VERSION))
+        rc = kj_err_set(err, KJ_FAIL, "not a checkpoint of format version %d", VERSION);
+    if (rc == KJ_OK) {
+        const struct kj_jval *at = kj_jget(root, "data");
+        c->step = kj_jint(kj_jget(root, "step"), -1);
+        c->tokens = kj_jint(kj_jget(root, "tokens"), -1);
+        c->at.epoch = (uint64_t)kj_jint(kj_jget(at, "epoch"), 0);
+        c->at.index = (uint64_t)kj_jint(kj_jget(at, "index"), 0);
+        c->at.offset = (uint64_t)kj_jint(kj_jget(at, "offset"), 0);
+        copy_text(c->run, sizeof c->run, kj_jstr(kj_jget(root, "run_hash")));
+        copy_text(c->data, sizeof c->data, kj_jstr(kj_jget(root, "data_hash")));
+        if (c->step < 0 || c->tokens < 0)
+            rc = kj_err_set(err, KJ_FAIL, "step or tokens are missing");
+    }
+    if (rc == KJ_OK && files)
+        rc = check_files(dir, kj_jget(root, "files"), err);
+    kj_err_where(rc ? err : NULL, path, -1);
+    kj_json_free(j);
+    free(path);
+    return rc;
+}
+
+/* ---- save, list, load ---- */
+
+static int falling(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+int64_t *kj_checkpoint_list(const char *dir, size_t *n)
+{
+    DIR *d = opendir(dir);
+    int64_t *v = NULL;
+    *n = 0;
+    if (!d)
+        return NULL;
+    for (struct dirent *e; (e = readdir(d));) {
+        int64_t step;
+        int end = 0;
+        if (sscanf(e->d_name, "step-%" SCNd64 "%n", &step, &end) == 1 && step >= 0 &&
+            e->d_name[end] == 0) {
+            v = kj_xrealloc(v, (*n + 1) * sizeof *v);
+            v[(*n)++] = step;
+        }
+    }
+    closedir(d);
+    if (v)
+        qsort(v, *n, sizeof *v, falling);
+    return v;
+}
+
+int kj_checkpoint_remove(const char *dir, int64_t step, struct kj_err *err)
+{
+    char *path = step_dir(dir, step, "", NULL), *manifest = step_dir(dir, step, "", MANIFEST);
+    unlink(manifest); /* first, so that half a folder is never taken for one */
+    int rc = kj_hf_remove(path, err);
+    free(path);
+    free(manifest);
+    return rc;
+}
+
+static int prune(const char *dir, int64_t keep, struct kj_err *err)
+{
+    size_t n;
+    int64_t *v = kj_checkpoint_list(dir, &n);
+    int rc = KJ_OK;
+    for (size_t i = (size_t)keep; i < n && rc == KJ_OK; i++)
+        rc = kj_checkpoint_remove(dir, v[i], err);
+    free(v);
+    return rc;
+}
+
+int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c, struct kj_llama *m,
+                       struct kj_tensor *m1, struct kj_tensor *m2,
+                       const struct kj_hf_save *hf, int64_t keep, struct kj_err *err)
+{
+    char *tmp = step_dir(dir, c->step, ".tmp", NULL);
+    char *to = step_dir(dir, c->step, "", NULL);
+    char *opt = step_dir(dir, c->step, ".tmp", "optimizer.safetensors");
+    struct kj_hf_save exact = *hf;
+    struct moments s = {m, {m1, m2}};
+    exact.bf16 = false;
+    int rc = kj_hf_remove(tmp, err);
+    if (rc == KJ_OK)
+        rc = kj_output_mkdirs(tmp, err);
+    if (rc == KJ_OK)
+        rc = kj_hf_write(m, tmp, &exact, err);
+    if (rc == KJ_OK)
+        rc = save_moments(&s, opt, err);
+    if (rc == KJ_OK)
+        rc = put_manifest(tmp, c, err);
+    if (rc == KJ_OK)
+        rc = kj_checkpoint_remove(dir, c->step, err); /* a damaged one, if any */
+    if (rc == KJ_OK && rename(tmp, to) != 0)
+        rc = kj_err_errno(err, KJ_FAIL, "cannot rename %s", tmp);
+    if (rc == KJ_OK)
+        rc = kj_output_sync_dir(to, err);
+    if (rc == KJ_OK)
+        rc = prune(dir, keep, err);
+    else
+        kj_hf_remove(tmp, NULL); /* do not fill the disk further */
+    free(tmp);
+    free(to);
+    free(opt);
+    return rc;
+}
+
+int kj_checkpoint_load(const char *dir, int64_t step, struct kj_checkpoint *c,
+                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
+                       struct kj_err *err)
+{
+    char *path = step_dir(dir, step, "", NULL);
+    char *opt = step_dir(dir, step, "", "optimizer.safetensors");
+    struct moments s = {m, {m1, m2}};
+    int rc = read_manifest(path, c, m1 != NULL, err);
+    if (rc == KJ_OK && m1)
+        rc = kj_hf_load(m, path, err);
+    if (rc == KJ_OK && m1)
+        rc = load_moments(&s, opt, err);
+    free(path);
+    free(opt);
+    return rc;
+}

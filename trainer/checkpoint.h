@@ -1,0 +1,43 @@
+/* checkpoint.h - the whole state of training in a folder, whole or not there.
+ *
+ * Layout: docs/formats/checkpoint.md. DIR/step-00000100/ holds the model in
+ * Hugging Face's layout (float32), optimizer.safetensors with both moments of
+ * every parameter, and checkpoint.json, which is written last and carries the
+ * step, the place in the data, and size and hash of every other file. The
+ * folder is filled under another name and renamed when all is synced.
+ */
+#ifndef KJ_TRAINER_CHECKPOINT_H
+#define KJ_TRAINER_CHECKPOINT_H
+
+#include <stdint.h>
+
+#include "trainer/data.h"
+#include "trainer/hf.h"
+#include "trainer/llama.h"
+
+struct kj_checkpoint {
+    int64_t step;    /* steps done */
+    int64_t tokens;  /* predictions trained on */
+    struct kj_loader_at at;
+    char run[40], data[40]; /* hashes of configuration and of the data's
+                               tokenizer and size: a run only goes on with equal
+                               ones */
+};
+
+/* Save, then remove the oldest beyond `keep`. */
+int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c, struct kj_llama *m,
+                       struct kj_tensor *m1, struct kj_tensor *m2,
+                       const struct kj_hf_save *hf, int64_t keep, struct kj_err *err);
+
+/* The steps that have a checkpoint in DIR, falling; *n of them (none when DIR
+ * does not exist). The caller frees. */
+int64_t *kj_checkpoint_list(const char *dir, size_t *n);
+
+/* Read and check one. KJ_FAIL when a file is missing or its hash differs. m1
+ * NULL: only *c is read. */
+int kj_checkpoint_load(const char *dir, int64_t step, struct kj_checkpoint *c,
+                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
+                       struct kj_err *err);
+int kj_checkpoint_remove(const char *dir, int64_t step, struct kj_err *err);
+
+#endif

@@ -1,0 +1,96 @@
+/* config.h - run files: the model's shape, its data, and how to train it.
+ *
+ * A run file is YAML with the sections model, data, optim, schedule and
+ * checkpoint; docs/training.md lists the keys with their defaults, and so
+ * does `kijil plan --keys`. Keys of the model are those of Hugging Face's
+ * config.json. Unknown keys are errors with their line.
+ */
+#ifndef KJ_TRAINER_CONFIG_H
+#define KJ_TRAINER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kj_buf;
+struct kj_err;
+struct kj_opt;
+struct kj_yaml;
+
+/* A Llama (Touvron et al. 2023; grouped-query attention, Ainslie et al. 2023). */
+struct kj_shape {
+    int64_t vocab_size;    /* 0 in a run file: the tokenizer's */
+    int64_t hidden, ffn, layers, heads;
+    int64_t kv_heads;      /* 0 in a run file: heads */
+    int64_t head_dim;      /* 0 in a run file: hidden / heads. Its own key:
+                              pruned models have heads * head_dim != hidden */
+    int64_t max_positions;
+    double rope_theta, norm_eps;
+    bool tied;             /* the head is the embedding */
+    double init_range;     /* standard deviation of fresh weights */
+};
+
+enum kj_lr_shape { KJ_LR_CONSTANT, KJ_LR_COSINE, KJ_LR_WSD, KJ_LR_MULTISTEP };
+enum kj_decay { KJ_DECAY_COUPLED, KJ_DECAY_INDEPENDENT };
+enum kj_cooldown { KJ_COOLDOWN_LINEAR, KJ_COOLDOWN_SQRT };
+
+struct kj_run {
+    const char *name;
+    int64_t seed;
+    struct kj_shape model;
+    const char *init_from; /* folder of a Hugging Face model to start from */
+    struct {
+        const char *manifest, *tokenizer;
+        int64_t seq_len;     /* tokens in a row */
+        int64_t batch, micro; /* rows in a step, and in one forward pass */
+        bool shuffle;
+    } data;
+    struct {
+        double lr, beta1, beta2, eps, weight_decay, clip, z_loss;
+        int decay; /* enum kj_decay */
+        int64_t loss_chunk;
+    } optim;
+    struct {
+        int shape; /* enum kj_lr_shape */
+        int64_t steps, tokens; /* tokens: used where steps is 0 */
+        int64_t warmup;
+        double min_ratio;
+        double cooldown; /* WSD: share of the steps */
+        int cooldown_shape;
+        double drop1, ratio1, drop2, ratio2; /* multistep */
+    } schedule;
+    struct {
+        int64_t every, keep;
+        int export; /* 0 f32, 1 bf16 */
+    } checkpoint;
+    struct kj_yaml *yaml; /* owner of the strings */
+};
+
+/* Sections in order, ended by name NULL; the first has name "". All tables
+ * describe struct kj_run. */
+struct kj_run_section {
+    const char *name, *about;
+    const struct kj_opt *opts;
+};
+extern const struct kj_run_section kj_run_sections[];
+
+/* Defaults only. */
+int kj_run_init(struct kj_run *r, struct kj_err *err);
+/* Read and check a file. KJ_USAGE names the key and its line. */
+int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err);
+void kj_run_release(struct kj_run *r);
+/* Fill what was left to be derived (kv_heads, head_dim, steps) and check the
+ * whole; vocab: the tokenizer's, 0 if not known yet. */
+int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err);
+/* The resolved configuration as YAML. What does not change the result (where
+ * checkpoints go and how often) is left out when `identity` is set. */
+int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out);
+
+/* Check a shape: KJ_USAGE names the field. */
+int kj_shape_check(const struct kj_shape *s, struct kj_err *err);
+
+/* The learning rate's factor, 0..1, for a step counted from 0: linear warm-up
+ * over `warmup` steps, then the shape down to min_ratio. */
+double kj_schedule_factor(const struct kj_run *r, int64_t step);
+
+#endif

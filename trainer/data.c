@@ -1,0 +1,147 @@
+/* data.c - packing documents into batches.
+ *
+ * The permutation is a four-round Feistel network on the smallest even number
+ * of bits that holds n, applied again while the result is n or more (cycle
+ * walking: Black and Rogaway 2002); on average fewer than four times.
+ */
+#include "trainer/data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/shards.h"
+
+static uint64_t mix(uint64_t z)
+{
+    z += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+uint64_t kj_permute(uint64_t x, uint64_t n, uint64_t key)
+{
+    unsigned half = 1;
+    while (half < 32 && (UINT64_C(1) << (2 * half)) < n)
+        half++;
+    uint64_t mask = (UINT64_C(1) << half) - 1;
+    do {
+        uint64_t a = x >> half, b = x & mask;
+        for (uint64_t round = 0; round < 4; round++) {
+            uint64_t c = a ^ (mix(key ^ mix(b ^ round << 40)) & mask);
+            a = b;
+            b = c;
+        }
+        x = a << half | b;
+    } while (x >= n);
+    return x;
+}
+
+static uint64_t shards_start(const void *self, uint64_t doc)
+{
+    return kj_shards_doc_start(self, doc);
+}
+
+static size_t shards_read(const void *self, uint64_t at, uint32_t *out, size_t n)
+{
+    return kj_shards_read(self, at, out, n);
+}
+
+struct kj_docs kj_docs_shards(const struct kj_shards *s)
+{
+    return (struct kj_docs){s, kj_shards_documents(s), kj_shards_eos(s), shards_start,
+                            shards_read};
+}
+
+int kj_loader_init(struct kj_loader *l, const struct kj_docs *d, uint64_t seed,
+                   bool shuffle, struct kj_err *err)
+{
+    memset(l, 0, sizeof *l);
+    if (d->documents == 0 || d->start(d->self, d->documents) == 0)
+        return kj_err_set(err, KJ_FAIL, "there is no token to train on");
+    l->docs = *d;
+    l->seed = seed;
+    l->shuffle = shuffle;
+    return KJ_OK;
+}
+
+void kj_loader_release(struct kj_loader *l)
+{
+    free(l->buf);
+    l->buf = NULL;
+}
+
+void kj_packed_init(struct kj_packed *p, size_t tokens)
+{
+    memset(p, 0, sizeof *p);
+    p->cap = tokens;
+    p->ids = kj_xcalloc(tokens, sizeof *p->ids);
+    p->pos = kj_xcalloc(tokens, sizeof *p->pos);
+    p->targets = kj_xcalloc(tokens, sizeof *p->targets);
+    p->cu = kj_xcalloc(tokens + 1, sizeof *p->cu);
+}
+
+void kj_packed_release(struct kj_packed *p)
+{
+    free(p->ids);
+    free(p->pos);
+    free(p->targets);
+    free(p->cu);
+    memset(p, 0, sizeof *p);
+}
+
+/* n predictions of the document at token `from`, beginning with number off:
+ * inputs are the tokens one before the targets; before the first stands the
+ * end token. */
+static int put(struct kj_loader *l, struct kj_packed *p, size_t at, uint64_t from,
+               uint64_t off, size_t n, struct kj_err *err)
+{
+    size_t lead = off > 0, want = n + lead;
+    if (l->buf_n < want) {
+        l->buf = kj_xrealloc(l->buf, want * sizeof *l->buf);
+        l->buf_n = want;
+    }
+    if (l->docs.read(l->docs.self, from + off - lead, l->buf, want) != want)
+        return kj_err_set(err, KJ_FAIL, "the shards end before token %llu",
+                          (unsigned long long)(from + off + n));
+    for (size_t i = 0; i < n; i++) {
+        p->targets[at + i] = (int32_t)l->buf[i + lead];
+        p->ids[at + i] = i + lead ? (int32_t)l->buf[i + lead - 1] : (int32_t)l->docs.end;
+        p->pos[at + i] = (int32_t)i;
+    }
+    return KJ_OK;
+}
+
+int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *p,
+                   struct kj_err *err)
+{
+    size_t at = 0, segs = 0;
+    while (at < rows * len) {
+        uint64_t key = mix(l->seed ^ mix(l->at.epoch)), d = l->at.index;
+        if (l->shuffle)
+            d = kj_permute(d, l->docs.documents, key);
+        uint64_t from = l->docs.start(l->docs.self, d);
+        uint64_t left = l->docs.start(l->docs.self, d + 1) - from - l->at.offset;
+        size_t room = len - at % len, n = left < room ? (size_t)left : room;
+        if (n > 0) {
+            int rc = put(l, p, at, from, l->at.offset, n, err);
+            if (rc)
+                return rc;
+            p->cu[segs++] = (int32_t)at;
+        }
+        at += n;
+        l->at.offset += n;
+        if (n == left) {
+            l->at.offset = 0;
+            if (++l->at.index == l->docs.documents) {
+                l->at.index = 0;
+                l->at.epoch++;
+            }
+        }
+    }
+    p->cu[segs] = (int32_t)at;
+    p->rows = (struct kj_rows){at, p->ids, p->pos, p->targets, segs, p->cu};
+    return KJ_OK;
+}

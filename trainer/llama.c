@@ -1,0 +1,507 @@
+/* llama.c - the Llama model: weights, forward and backward.
+ *
+ * Activations. For every layer the backward pass needs: the residual stream
+ * before each norm and the norm's factor, the norm's output, q/k/v behind the
+ * rotation, attention's output and its log sums, the residual behind
+ * attention, gate and up, and their product. They lie in one tensor, layer by
+ * layer. Without training the layers share one such set.
+ *
+ * The residual stream's gradient flows through `dres` from the last layer to
+ * the first; each half block adds to it what comes back through its norm.
+ */
+#include "trainer/llama.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "trainer/llama_internal.h"
+
+static void param(struct kj_param *p, size_t *n, size_t *at, size_t rows, size_t cols,
+                  double init, int layer, const char *what)
+{
+    struct kj_param *q = &p[(*n)++];
+    q->at = *at;
+    q->rows = rows;
+    q->cols = cols;
+    q->layer = layer;
+    q->vector = rows == 1;
+    q->init = (float)init;
+    if (layer < 0)
+        snprintf(q->name, sizeof q->name, "%s.weight", what);
+    else
+        snprintf(q->name, sizeof q->name, "model.layers.%d.%s.weight", layer, what);
+    *at += rows * cols;
+}
+
+struct kj_param *kj_llama_params(const struct kj_shape *s, size_t *n, size_t *elements)
+{
+    size_t h = (size_t)s->hidden, f = (size_t)s->ffn, v = (size_t)s->vocab_size;
+    size_t q = (size_t)(s->heads * s->head_dim), kv = (size_t)(s->kv_heads * s->head_dim);
+    double init = s->init_range, back = init / sqrt(2.0 * (double)s->layers);
+    struct kj_param *p = kj_xcalloc((size_t)s->layers * 9 + 3, sizeof *p);
+    size_t at = 0;
+    *n = 0;
+    param(p, n, &at, v, h, init, -1, "model.embed_tokens");
+    for (int i = 0; i < (int)s->layers; i++) {
+        param(p, n, &at, 1, h, 0, i, "input_layernorm");
+        param(p, n, &at, q, h, init, i, "self_attn.q_proj");
+        param(p, n, &at, kv, h, init, i, "self_attn.k_proj");
+        param(p, n, &at, kv, h, init, i, "self_attn.v_proj");
+        param(p, n, &at, h, q, back, i, "self_attn.o_proj");
+        param(p, n, &at, 1, h, 0, i, "post_attention_layernorm");
+        param(p, n, &at, f, h, init, i, "mlp.gate_proj");
+        param(p, n, &at, f, h, init, i, "mlp.up_proj");
+        param(p, n, &at, h, f, back, i, "mlp.down_proj");
+    }
+    param(p, n, &at, 1, h, 0, -1, "model.norm");
+    if (!s->tied)
+        param(p, n, &at, v, h, init, -1, "lm_head");
+    /* A model may be one wide: these are vectors by name, not by rows. */
+    for (size_t i = 0; i < *n; i++)
+        p[i].vector = strstr(p[i].name, "norm.weight") != NULL;
+    if (elements)
+        *elements = at;
+    return p;
+}
+
+/* ---- where things are ---- */
+
+struct kj_llama_dims kj_llama_dims(const struct kj_shape *s)
+{
+    struct kj_llama_dims d = {
+        .h = (size_t)s->hidden,
+        .f = (size_t)s->ffn,
+        .v = (size_t)s->vocab_size,
+        .q = (size_t)(s->heads * s->head_dim),
+        .kv = (size_t)(s->kv_heads * s->head_dim),
+        .heads = (size_t)s->heads,
+        .kv_heads = (size_t)s->kv_heads,
+        .dim = (size_t)s->head_dim,
+        .layers = (size_t)s->layers,
+    };
+    d.qkv = d.q + 2 * d.kv;
+    d.per_layer = 2 * d.h + d.qkv * d.h + d.h * d.q + 3 * d.f * d.h;
+    return d;
+}
+
+struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_tensor *t,
+                                     size_t i)
+{
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    size_t at = d.v * d.h + i * d.per_layer;
+    struct kj_llama_layer l;
+    l.norm1 = kj_mat(t, at, d.h);
+    l.qkv = kj_mat(t, at += d.h, d.h);
+    l.o = kj_mat(t, at += d.qkv * d.h, d.q);
+    l.norm2 = kj_mat(t, at += d.h * d.q, d.h);
+    l.gu = kj_mat(t, at += d.h, d.h);
+    l.down = kj_mat(t, at + 2 * d.f * d.h, d.f);
+    return l;
+}
+
+struct kj_mat kj_llama_norm(const struct kj_llama *m, struct kj_tensor *t)
+{
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    return kj_mat(t, d.v * d.h + d.layers * d.per_layer, d.h);
+}
+
+struct kj_mat kj_llama_embed(const struct kj_llama *m, struct kj_tensor *t)
+{
+    return kj_mat(t, 0, (size_t)m->shape.hidden);
+}
+
+struct kj_mat kj_llama_head(const struct kj_llama *m, struct kj_tensor *t)
+{
+    struct kj_mat w = kj_llama_embed(m, t);
+    if (!m->shape.tied)
+        w.at = kj_llama_norm(m, t).at + (size_t)m->shape.hidden;
+    return w;
+}
+
+/* ---- activations ---- */
+
+struct layer_acts {
+    struct kj_mat x1, r1, y1, qkv, att, lse, x2, r2, y2, gu, h;
+};
+
+struct kj_llama_acts {
+    size_t tokens, chunk;
+    bool train;
+    size_t per_layer; /* elements of a layer's set */
+    struct kj_tensor *layers, *rest, *ids, *pos, *targets, *rope;
+    size_t rope_n; /* positions in the table */
+    struct kj_mat delta, x, r, y, logits, loss, lse;
+    struct kj_mat dres, dy, dqkv, datt, dh;
+    float *host; /* tokens */
+};
+
+static size_t take(size_t *at, size_t n)
+{
+    size_t here = *at;
+    *at += (n + 15) / 16 * 16;
+    return here;
+}
+
+static size_t layer_acts(const struct kj_llama *m, size_t i, struct layer_acts *l)
+{
+    struct kj_llama_acts *a = m->acts;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct kj_tensor *t = a->layers;
+    size_t n = a->tokens, at = a->train ? i * a->per_layer : 0, from = at;
+    l->x1 = kj_mat(t, take(&at, n * d.h), d.h);
+    l->r1 = kj_mat(t, take(&at, n), 1);
+    l->y1 = kj_mat(t, take(&at, n * d.h), d.h);
+    l->qkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
+    l->att = kj_mat(t, take(&at, n * d.q), d.q);
+    l->lse = kj_mat(t, take(&at, n * d.heads), d.heads);
+    l->x2 = kj_mat(t, take(&at, n * d.h), d.h);
+    l->r2 = kj_mat(t, take(&at, n), 1);
+    l->y2 = kj_mat(t, take(&at, n * d.h), d.h);
+    l->gu = kj_mat(t, take(&at, n * 2 * d.f), 2 * d.f);
+    l->h = kj_mat(t, take(&at, n * d.f), d.f);
+    return at - from;
+}
+
+static size_t rest_acts(const struct kj_llama *m)
+{
+    struct kj_llama_acts *a = m->acts;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct kj_tensor *t = a->rest;
+    size_t n = a->tokens, at = 0;
+    a->delta = kj_mat(t, take(&at, n * d.h), d.h);
+    a->x = kj_mat(t, take(&at, n * d.h), d.h);
+    a->r = kj_mat(t, take(&at, n), 1);
+    a->y = kj_mat(t, take(&at, n * d.h), d.h);
+    a->logits = kj_mat(t, take(&at, a->chunk * d.v), d.v);
+    a->loss = kj_mat(t, take(&at, n), 1);
+    a->lse = kj_mat(t, take(&at, n), 1);
+    if (a->train) {
+        a->dres = kj_mat(t, take(&at, n * d.h), d.h);
+        a->dy = kj_mat(t, take(&at, n * d.h), d.h);
+        a->dqkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
+        a->datt = kj_mat(t, take(&at, n * d.q), d.q);
+        a->dh = kj_mat(t, take(&at, n * d.f), d.f);
+    }
+    return at;
+}
+
+size_t kj_llama_act_floats(const struct kj_shape *s, size_t tokens, size_t chunk,
+                           bool train)
+{
+    struct kj_llama_acts a = {.tokens = tokens, .chunk = chunk, .train = train};
+    struct kj_llama m = {.shape = *s, .acts = &a};
+    struct layer_acts l;
+    size_t per = layer_acts(&m, 0, &l);
+    return per * (train ? (size_t)s->layers : 1) + rest_acts(&m) + 3 * tokens +
+           (size_t)(s->max_positions * s->head_dim);
+}
+
+/* Angles are made in double: at position 8000 float32 would be off by 5e-4. */
+void kj_llama_rope_row(const struct kj_shape *s, size_t p, float *row)
+{
+    size_t dim = (size_t)s->head_dim, half = dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        double f = pow(s->rope_theta, -2.0 * (double)i / (double)dim);
+        row[i] = (float)cos((double)p * f);
+        row[i + half] = (float)sin((double)p * f);
+    }
+}
+
+static void rope_table(struct kj_llama *m)
+{
+    size_t dim = (size_t)m->shape.head_dim;
+    float *row = kj_xcalloc(dim, sizeof *row);
+    for (size_t p = 0; p < m->acts->rope_n; p++) {
+        kj_llama_rope_row(&m->shape, p, row);
+        m->b->ops->write(m->b, m->acts->rope, p * dim, row, dim);
+    }
+    free(row);
+}
+
+static void acts_new(struct kj_llama *m, size_t tokens, size_t chunk, bool train)
+{
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts = kj_xcalloc(1, sizeof *a);
+    struct layer_acts l;
+    a->tokens = tokens;
+    a->chunk = chunk < tokens ? chunk : tokens;
+    a->train = train;
+    a->per_layer = layer_acts(m, 0, &l);
+    size_t sets = train ? (size_t)m->shape.layers : 1;
+    a->layers = o->tensor_new(m->b, KJ_F32, a->per_layer * sets);
+    a->rest = o->tensor_new(m->b, KJ_F32, rest_acts(m));
+    rest_acts(m);
+    a->ids = o->tensor_new(m->b, KJ_I32, tokens);
+    a->pos = o->tensor_new(m->b, KJ_I32, tokens);
+    a->targets = o->tensor_new(m->b, KJ_I32, tokens);
+    a->rope_n = (size_t)m->shape.max_positions;
+    a->rope = o->tensor_new(m->b, KJ_F32, a->rope_n * (size_t)m->shape.head_dim);
+    a->host = kj_xcalloc(tokens, sizeof *a->host);
+    if (a->rope)
+        rope_table(m);
+}
+
+int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
+                 size_t tokens, size_t chunk, bool train, struct kj_err *err)
+{
+    int rc = kj_shape_check(s, err);
+    if (rc)
+        return rc;
+    struct kj_llama *m = kj_xcalloc(1, sizeof *m);
+    m->b = b;
+    m->shape = *s;
+    m->params = kj_llama_params(s, &m->n_params, &m->n);
+    m->w = b->ops->tensor_new(b, KJ_F32, m->n);
+    if (train)
+        m->g = b->ops->tensor_new(b, KJ_F32, m->n);
+    acts_new(m, tokens, chunk, train);
+    rc = b->ops->sync(b, err);
+    if (rc) {
+        kj_llama_free(m);
+        return rc;
+    }
+    *out = m;
+    return KJ_OK;
+}
+
+void kj_llama_free(struct kj_llama *m)
+{
+    if (!m)
+        return;
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    if (a) {
+        struct kj_tensor *t[] = {a->layers, a->rest, a->ids, a->pos, a->targets, a->rope};
+        for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+            o->tensor_free(m->b, t[i]);
+        free(a->host);
+        free(a);
+    }
+    o->tensor_free(m->b, m->w);
+    o->tensor_free(m->b, m->g);
+    free(m->params);
+    free(m);
+}
+
+/* ---- fresh weights ---- */
+
+static uint64_t mix(uint64_t z)
+{
+    z += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+/* Box and Muller 1958, two uniforms from one counter. */
+static float normal(uint64_t key, uint64_t i)
+{
+    uint64_t a = mix(key ^ mix(i)), b = mix(a ^ key);
+    double u = ((double)(a >> 11) + 1) * 0x1p-53, v = (double)(b >> 11) * 0x1p-53;
+    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+}
+
+void kj_llama_init(struct kj_llama *m, uint64_t seed)
+{
+    enum { CHUNK = 65536 };
+    float *x = kj_xmalloc(CHUNK * sizeof *x);
+    for (size_t i = 0; i < m->n_params; i++) {
+        const struct kj_param *p = &m->params[i];
+        size_t n = p->rows * p->cols;
+        uint64_t key = mix(seed ^ mix(i));
+        for (size_t at = 0; at < n; at += CHUNK) {
+            size_t k = n - at < CHUNK ? n - at : CHUNK;
+            for (size_t j = 0; j < k; j++)
+                x[j] = p->vector ? 1.0f : p->init * normal(key, at + j);
+            m->b->ops->write(m->b, m->w, p->at + at, x, k);
+        }
+    }
+    free(x);
+}
+
+/* ---- forward ---- */
+
+static void attn_of(const struct kj_llama *m, const struct layer_acts *l,
+                    const struct kj_rows *r, struct kj_attn *a)
+{
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    memset(a, 0, sizeof *a);
+    a->q = l->qkv;
+    a->k = kj_mat(l->qkv.t, l->qkv.at + d.q, d.qkv);
+    a->v = kj_mat(l->qkv.t, l->qkv.at + d.q + d.kv, d.qkv);
+    a->o = l->att;
+    a->lse = l->lse;
+    a->heads = d.heads;
+    a->kv_heads = d.kv_heads;
+    a->dim = d.dim;
+    a->scale = (float)(1 / sqrt((double)d.dim));
+    a->segs = r->segs;
+    a->cu_q = a->cu_k = r->cu;
+}
+
+static struct kj_mat upper(struct kj_mat gu, size_t f)
+{
+    return kj_mat(gu.t, gu.at + f, gu.stride);
+}
+
+/* Attention half and feed-forward half of a block. x, delta: the stream so far
+ * is x + delta (delta none in the first layer); behind it, x2 + a->delta. */
+static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
+                  struct kj_mat x, struct kj_mat delta)
+{
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct kj_llama_layer w = kj_llama_layer(m, m->w, i);
+    struct layer_acts l;
+    struct kj_attn at;
+    size_t n = r->n;
+    float eps = (float)m->shape.norm_eps;
+    layer_acts(m, i, &l);
+    o->norm(m->b, l.y1, l.x1, l.r1, x, delta, w.norm1, n, d.h, eps);
+    o->matmul(m->b, l.qkv, l.y1, w.qkv, n, d.qkv, d.h, KJ_MM_TB);
+    o->rope(m->b, l.qkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
+            d.heads + d.kv_heads, d.dim, false);
+    attn_of(m, &l, r, &at);
+    o->attention(m->b, &at);
+    o->matmul(m->b, a->delta, l.att, w.o, n, d.h, d.q, KJ_MM_TB);
+    o->norm(m->b, l.y2, l.x2, l.r2, l.x1, a->delta, w.norm2, n, d.h, eps);
+    o->matmul(m->b, l.gu, l.y2, w.gu, n, 2 * d.f, d.h, KJ_MM_TB);
+    o->swiglu(m->b, l.h, l.gu, upper(l.gu, d.f), n, d.f);
+    o->matmul(m->b, a->delta, l.h, w.down, n, d.h, d.f, KJ_MM_TB);
+}
+
+static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *err)
+{
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct layer_acts l;
+    if (r->n > a->tokens || r->n == 0)
+        return kj_err_set(err, KJ_FATAL, "batch of %zu tokens in a model for %zu", r->n,
+                          a->tokens);
+    o->write(m->b, a->ids, 0, r->ids, r->n);
+    o->write(m->b, a->pos, 0, r->pos, r->n);
+    layer_acts(m, 0, &l);
+    o->embed(m->b, l.x1, kj_llama_embed(m, m->w), kj_mat(a->ids, 0, 1), r->n, d.h);
+    block(m, 0, r, l.x1, KJ_MAT_NONE);
+    for (size_t i = 1; i < d.layers; i++) {
+        layer_acts(m, i - 1, &l);
+        block(m, i, r, l.x2, a->delta);
+    }
+    layer_acts(m, d.layers - 1, &l);
+    o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta, kj_llama_norm(m, m->w), r->n, d.h,
+            (float)m->shape.norm_eps);
+    return KJ_OK;
+}
+
+/* ---- backward: dres holds the gradient of the stream behind the block, and
+ * afterwards of that before it ---- */
+
+static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows *r)
+{
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct kj_llama_layer w = kj_llama_layer(m, m->w, i), g = kj_llama_layer(m, m->g, i);
+    const unsigned grad = KJ_MM_TA | KJ_MM_ADD;
+    struct layer_acts l;
+    struct kj_attn at;
+    size_t n = r->n;
+    layer_acts(m, i, &l);
+
+    o->matmul(m->b, g.down, a->dres, l.h, d.h, d.f, n, grad);
+    o->matmul(m->b, a->dh, a->dres, w.down, n, d.f, d.h, 0);
+    o->swiglu_back(m->b, l.gu, upper(l.gu, d.f), a->dh, l.gu, upper(l.gu, d.f), n, d.f);
+    o->matmul(m->b, g.gu, l.gu, l.y2, 2 * d.f, d.h, n, grad);
+    o->matmul(m->b, a->dy, l.gu, w.gu, n, d.h, 2 * d.f, 0);
+    o->norm_back(m->b, a->dres, g.norm2, a->dy, l.x2, l.r2, w.norm2, n, d.h, true);
+
+    o->matmul(m->b, g.o, a->dres, l.att, d.h, d.q, n, grad);
+    o->matmul(m->b, a->datt, a->dres, w.o, n, d.q, d.h, 0);
+    attn_of(m, &l, r, &at);
+    struct kj_attn_grad ag = {
+        .d_o = a->datt,
+        .dq = a->dqkv,
+        .dk = kj_mat(a->dqkv.t, a->dqkv.at + d.q, d.qkv),
+        .dv = kj_mat(a->dqkv.t, a->dqkv.at + d.q + d.kv, d.qkv),
+    };
+    o->attention_back(m->b, &at, &ag);
+    o->rope(m->b, a->dqkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
+            d.heads + d.kv_heads, d.dim, true);
+    o->matmul(m->b, g.qkv, a->dqkv, l.y1, d.qkv, d.h, n, grad);
+    o->matmul(m->b, a->dy, a->dqkv, w.qkv, n, d.h, d.qkv, 0);
+    o->norm_back(m->b, a->dres, g.norm1, a->dy, l.x1, l.r1, w.norm1, n, d.h, true);
+}
+
+static void backward(struct kj_llama *m, const struct kj_rows *r)
+{
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    size_t h = (size_t)m->shape.hidden;
+    o->norm_back(m->b, a->dres, kj_llama_norm(m, m->g), a->dy, a->x, a->r,
+                 kj_llama_norm(m, m->w), r->n, h, false);
+    for (size_t i = (size_t)m->shape.layers; i-- > 0;)
+        block_back(m, i, r);
+    o->embed_back(m->b, kj_llama_embed(m, m->g), a->dres, kj_mat(a->ids, 0, 1), r->n, h);
+}
+
+int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
+                  float zeta, double *sum, float *each, struct kj_err *err)
+{
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    int rc = forward(m, r, err);
+    if (rc)
+        return rc;
+    o->write(m->b, a->targets, 0, r->targets, r->n);
+    struct kj_head head = {
+        .x = a->y,
+        .w = kj_llama_head(m, m->w),
+        .targets = kj_mat(a->targets, 0, 1),
+        .loss = a->loss,
+        .lse = KJ_MAT_NONE,
+        .dx = back ? a->dy : KJ_MAT_NONE,
+        .dw = back ? kj_llama_head(m, m->g) : KJ_MAT_NONE,
+        .ws = a->logits,
+        .n = r->n,
+        .h = (size_t)m->shape.hidden,
+        .v = (size_t)m->shape.vocab_size,
+        .chunk = a->chunk,
+        .scale = scale,
+        .zeta = zeta,
+    };
+    kj_head_loss(m->b, &head);
+    if (back)
+        backward(m, r);
+    o->read(m->b, a->loss.t, a->loss.at, a->host, r->n);
+    rc = o->sync(m->b, err);
+    if (rc)
+        return rc;
+    *sum = 0;
+    for (size_t i = 0; i < r->n; i++)
+        *sum += (double)a->host[i];
+    if (each)
+        memcpy(each, a->host, r->n * sizeof *each);
+    return KJ_OK;
+}
+
+int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
+                    struct kj_err *err)
+{
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    size_t h = (size_t)m->shape.hidden, v = (size_t)m->shape.vocab_size;
+    int rc = forward(m, r, err);
+    for (size_t i = 0; rc == KJ_OK && i < r->n; i += a->chunk) {
+        size_t n = r->n - i < a->chunk ? r->n - i : a->chunk;
+        struct kj_mat y = kj_mat(a->y.t, a->y.at + i * h, h);
+        o->matmul(m->b, a->logits, y, kj_llama_head(m, m->w), n, v, h, KJ_MM_TB);
+        o->read(m->b, a->logits.t, a->logits.at, logits + i * v, n * v);
+    }
+    return rc ? rc : o->sync(m->b, err);
+}

@@ -1,0 +1,92 @@
+/* llama.h - the Llama model on a compute back end: weights, forward,
+ * backward, and generation with a cache.
+ *
+ * Pre-norm blocks: x += attention(norm(x)); x += down(swiglu(norm(x))). All
+ * weights lie in one tensor, in the order of a Hugging Face checkpoint, with
+ * q, k, v (and gate, up) of a layer one behind the other, so that each triple
+ * is one matrix product. Gradients have the same layout.
+ *
+ * Rows of a batch are packed: documents stand one behind the other, attention
+ * and positions are cut between them (struct kj_rows).
+ *
+ * Thread-safety: one thread at a time; the back end has its own threads.
+ */
+#ifndef KJ_TRAINER_LLAMA_H
+#define KJ_TRAINER_LLAMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nn/backend.h"
+#include "trainer/config.h"
+
+/* One named matrix or vector of the weights. */
+struct kj_param {
+    char name[80]; /* Hugging Face's: "model.layers.3.mlp.up_proj.weight" */
+    size_t at;     /* first element */
+    size_t rows, cols; /* vectors: rows 1 */
+    int layer;     /* -1 outside of blocks */
+    bool vector;
+    float init;    /* standard deviation when fresh; 0: all ones */
+};
+
+/* The parameters of a shape, in order. *n_elements may be NULL. The array is
+ * the caller's to free. */
+struct kj_param *kj_llama_params(const struct kj_shape *s, size_t *n,
+                                 size_t *n_elements);
+
+/* Packed rows: what one forward pass reads. */
+struct kj_rows {
+    size_t n;                /* tokens */
+    const int32_t *ids, *pos;
+    const int32_t *targets;  /* -1: no loss here; NULL when not asked for */
+    size_t segs;
+    const int32_t *cu;       /* segs + 1 bounds of documents */
+};
+
+struct kj_llama {
+    struct kj_backend *b;
+    struct kj_shape shape;
+    struct kj_param *params;
+    size_t n_params, n; /* parameters, elements */
+    struct kj_tensor *w, *g; /* weights; gradients (training only) */
+    struct kj_llama_acts *acts;
+};
+
+/* train: keep activations and gradients for `tokens` per forward pass. chunk:
+ * tokens whose logits exist at a time. Weights are zero. KJ_FATAL without
+ * memory. */
+int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
+                 size_t tokens, size_t chunk, bool train, struct kj_err *err);
+void kj_llama_free(struct kj_llama *m);
+
+/* Fresh weights: normal with init_range (the two projections back into the
+ * residual stream divided by sqrt(2 layers)), norms 1. Each element depends on
+ * seed, parameter and index only. */
+void kj_llama_init(struct kj_llama *m, uint64_t seed);
+
+/* The sum of the negative log likelihoods (nats) of the batch's targets, and
+ * with back set, gradients of scale * sum(loss + zeta lse^2) are added to g.
+ * each: per-token losses (batch->n), or NULL. */
+int kj_llama_loss(struct kj_llama *m, const struct kj_rows *batch, bool back,
+                  float scale, float zeta, double *sum, float *each,
+                  struct kj_err *err);
+
+/* The logits of every row (batch->n times vocab_size); for tests and eval. */
+int kj_llama_logits(struct kj_llama *m, const struct kj_rows *batch, float *logits,
+                    struct kj_err *err);
+
+/* ---- generation ---- */
+
+struct kj_cache;
+/* Keys and values for up to `positions` tokens. */
+int kj_cache_new(struct kj_cache **out, struct kj_llama *m, size_t positions,
+                 struct kj_err *err);
+void kj_cache_free(struct kj_cache *c);
+size_t kj_cache_used(const struct kj_cache *c);
+/* Feed n tokens behind those in the cache; logits (vocab_size) of the last. */
+int kj_cache_feed(struct kj_cache *c, const uint32_t *ids, size_t n, float *logits,
+                  struct kj_err *err);
+
+#endif

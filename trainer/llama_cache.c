@@ -1,0 +1,172 @@
+/* llama_cache.c - generation: one token (or a prompt) at a time, with the keys
+ * and values of what came before kept per layer.
+ *
+ * The product that makes keys and values writes straight into their rows of
+ * the cache, k and v side by side, so nothing is copied.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "trainer/llama_internal.h"
+
+/* Tokens of a prompt that are fed in one pass. */
+#define FEED 256
+
+struct kj_cache {
+    struct kj_llama *m;
+    size_t size, used;
+    struct kj_tensor *kv; /* layers x size rows of 2 * kv */
+    struct kj_tensor *t;  /* scratch for FEED tokens */
+    struct kj_tensor *ids, *pos, *rope;
+    struct kj_mat x, y, r, q, att, delta, gu, h, logits;
+};
+
+static struct kj_mat scratch(struct kj_cache *c, size_t *at, size_t rows, size_t cols)
+{
+    struct kj_mat m = kj_mat(c->t, *at, cols);
+    *at += (rows * cols + 15) / 16 * 16;
+    return m;
+}
+
+static size_t layout(struct kj_cache *c)
+{
+    struct kj_llama_dims d = kj_llama_dims(&c->m->shape);
+    size_t at = 0;
+    c->x = scratch(c, &at, FEED, d.h);
+    c->y = scratch(c, &at, FEED, d.h);
+    c->r = scratch(c, &at, FEED, 1);
+    c->q = scratch(c, &at, FEED, d.q);
+    c->att = scratch(c, &at, FEED, d.q);
+    c->delta = scratch(c, &at, FEED, d.h);
+    c->gu = scratch(c, &at, FEED, 2 * d.f);
+    c->h = scratch(c, &at, FEED, d.f);
+    c->logits = scratch(c, &at, 1, d.v);
+    return at;
+}
+
+static void rope_table(struct kj_cache *c)
+{
+    size_t dim = (size_t)c->m->shape.head_dim;
+    float *row = kj_xcalloc(dim, sizeof *row);
+    for (size_t p = 0; p < c->size; p++) {
+        kj_llama_rope_row(&c->m->shape, p, row);
+        c->m->b->ops->write(c->m->b, c->rope, p * dim, row, dim);
+    }
+    free(row);
+}
+
+int kj_cache_new(struct kj_cache **out, struct kj_llama *m, size_t positions,
+                 struct kj_err *err)
+{
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    const struct kj_ops *o = m->b->ops;
+    struct kj_cache *c = kj_xcalloc(1, sizeof *c);
+    c->m = m;
+    c->size = positions;
+    c->kv = o->tensor_new(m->b, KJ_F32, d.layers * positions * 2 * d.kv);
+    c->t = o->tensor_new(m->b, KJ_F32, layout(c));
+    layout(c);
+    c->ids = o->tensor_new(m->b, KJ_I32, FEED);
+    c->pos = o->tensor_new(m->b, KJ_I32, FEED);
+    c->rope = o->tensor_new(m->b, KJ_F32, positions * d.dim);
+    if (c->rope)
+        rope_table(c);
+    int rc = o->sync(m->b, err);
+    if (rc) {
+        kj_cache_free(c);
+        return rc;
+    }
+    *out = c;
+    return KJ_OK;
+}
+
+void kj_cache_free(struct kj_cache *c)
+{
+    if (!c)
+        return;
+    struct kj_tensor *t[] = {c->kv, c->t, c->ids, c->pos, c->rope};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+        c->m->b->ops->tensor_free(c->m->b, t[i]);
+    free(c);
+}
+
+size_t kj_cache_used(const struct kj_cache *c)
+{
+    return c->used;
+}
+
+/* Layer i over n rows at positions used ..; x + delta is the stream before and
+ * behind it. */
+static void layer(struct kj_cache *c, size_t i, size_t n, bool first)
+{
+    struct kj_llama *m = c->m;
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct kj_llama_layer w = kj_llama_layer(m, m->w, i);
+    size_t row = 2 * d.kv, base = i * c->size * row;
+    struct kj_mat wkv = w.qkv, at = kj_mat(c->kv, base + c->used * row, row);
+    struct kj_mat k = kj_mat(c->kv, base, row), pos = kj_mat(c->pos, 0, 1);
+    struct kj_mat up = c->gu, rope = kj_mat(c->rope, 0, d.dim);
+    float eps = (float)m->shape.norm_eps;
+    int32_t cu_q[2] = {0, (int32_t)n}, cu_k[2] = {0, (int32_t)(c->used + n)};
+    wkv.at += d.q * d.h;
+    up.at += d.f;
+    o->norm(m->b, c->y, c->x, c->r, c->x, first ? KJ_MAT_NONE : c->delta, w.norm1, n,
+            d.h, eps);
+    o->matmul(m->b, c->q, c->y, w.qkv, n, d.q, d.h, KJ_MM_TB);
+    o->matmul(m->b, at, c->y, wkv, n, row, d.h, KJ_MM_TB);
+    o->rope(m->b, c->q, pos, rope, n, d.heads, d.dim, false);
+    o->rope(m->b, at, pos, rope, n, d.kv_heads, d.dim, false);
+    struct kj_attn a = {.q = c->q, .k = k, .v = kj_mat(c->kv, base + d.kv, row),
+                        .o = c->att, .heads = d.heads, .kv_heads = d.kv_heads,
+                        .dim = d.dim, .scale = (float)(1 / sqrt((double)d.dim)),
+                        .segs = 1, .cu_q = cu_q, .cu_k = cu_k};
+    o->attention(m->b, &a);
+    o->matmul(m->b, c->delta, c->att, w.o, n, d.h, d.q, KJ_MM_TB);
+    o->norm(m->b, c->y, c->x, c->r, c->x, c->delta, w.norm2, n, d.h, eps);
+    o->matmul(m->b, c->gu, c->y, w.gu, n, 2 * d.f, d.h, KJ_MM_TB);
+    o->swiglu(m->b, c->h, c->gu, up, n, d.f);
+    o->matmul(m->b, c->delta, c->h, w.down, n, d.h, d.f, KJ_MM_TB);
+}
+
+static void feed(struct kj_cache *c, const uint32_t *ids, size_t n)
+{
+    struct kj_llama *m = c->m;
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    int32_t id[FEED], pos[FEED];
+    for (size_t i = 0; i < n; i++) {
+        id[i] = (int32_t)ids[i];
+        pos[i] = (int32_t)(c->used + i);
+    }
+    o->write(m->b, c->ids, 0, id, n);
+    o->write(m->b, c->pos, 0, pos, n);
+    o->embed(m->b, c->x, kj_llama_embed(m, m->w), kj_mat(c->ids, 0, 1), n, d.h);
+    for (size_t i = 0; i < d.layers; i++)
+        layer(c, i, n, i == 0);
+    o->norm(m->b, c->y, c->x, c->r, c->x, c->delta, kj_llama_norm(m, m->w), n, d.h,
+            (float)m->shape.norm_eps);
+    c->used += n;
+}
+
+int kj_cache_feed(struct kj_cache *c, const uint32_t *ids, size_t n, float *logits,
+                  struct kj_err *err)
+{
+    struct kj_llama *m = c->m;
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    if (n == 0 || n > c->size - c->used)
+        return kj_err_set(err, KJ_FAIL, "%zu tokens behind %zu of %zu positions", n,
+                          c->used, c->size);
+    size_t k = 0;
+    for (size_t i = 0; i < n; i += k) {
+        k = n - i < FEED ? n - i : FEED;
+        feed(c, ids + i, k);
+    }
+    struct kj_mat y = kj_mat(c->y.t, c->y.at + (k - 1) * d.h, d.h);
+    o->matmul(m->b, c->logits, y, kj_llama_head(m, m->w), 1, d.v, d.h, KJ_MM_TB);
+    o->read(m->b, c->logits.t, c->logits.at, logits, d.v);
+    return o->sync(m->b, err);
+}
