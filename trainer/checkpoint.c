@@ -251,7 +251,8 @@ int64_t *kj_checkpoint_list(const char *dir, size_t *n)
 
 int kj_checkpoint_remove(const char *dir, int64_t step, struct kj_err *err)
 {
-    char *path = step_dir(dir, step, "", NULL), *manifest = step_dir(dir, step, "", MANIFEST);
+    char *path = step_dir(dir, step, "", NULL),
+         *manifest = step_dir(dir, step, "", MANIFEST);
     unlink(manifest); /* first, so that half a folder is never taken for one */
     int rc = kj_hf_remove(path, err);
     free(path);
@@ -270,8 +271,8 @@ static int prune(const char *dir, int64_t keep, struct kj_err *err)
     return rc;
 }
 
-int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c, struct kj_llama *m,
-                       struct kj_tensor *m1, struct kj_tensor *m2,
+int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
+                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
                        const struct kj_hf_save *hf, int64_t keep, struct kj_err *err)
 {
     char *tmp = step_dir(dir, c->step, ".tmp", NULL);

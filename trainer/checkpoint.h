@@ -16,8 +16,8 @@
 #include "trainer/llama.h"
 
 struct kj_checkpoint {
-    int64_t step;    /* steps done */
-    int64_t tokens;  /* predictions trained on */
+    int64_t step;   /* steps done */
+    int64_t tokens; /* predictions trained on */
     struct kj_loader_at at;
     char run[40], data[40]; /* hashes of configuration and of the data's
                                tokenizer and size: a run only goes on with equal
@@ -25,8 +25,8 @@ struct kj_checkpoint {
 };
 
 /* Save, then remove the oldest beyond `keep`. */
-int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c, struct kj_llama *m,
-                       struct kj_tensor *m1, struct kj_tensor *m2,
+int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
+                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
                        const struct kj_hf_save *hf, int64_t keep, struct kj_err *err);
 
 /* The steps that have a checkpoint in DIR, falling; *n of them (none when DIR

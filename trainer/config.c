@@ -13,8 +13,8 @@
 
 static const struct kj_opt top_opts[] = {
     {"name", 0, KJ_OPT_STR, R(name), "TEXT", "name of the run", "run", 0, 0},
-    {"seed", 0, KJ_OPT_INT, R(seed), "N", "seed of the weights and of the order", "1", 0,
-     0x1p53},
+    {"seed", 0, KJ_OPT_INT, R(seed), "N", "seed of the weights and of the order", "1",
+     0, 0x1p53},
     {0},
 };
 
@@ -34,8 +34,8 @@ static const struct kj_opt model_opts[] = {
      "width of a head; 0: hidden_size / num_attention_heads", "0", 0, 1 << 16},
     {"max_position_embeddings", 0, KJ_OPT_INT, R(model.max_positions), "N",
      "longest context; 0: data.sequence_length", "0", 0, 1 << 24},
-    {"rope_theta", 0, KJ_OPT_REAL, R(model.rope_theta), "X", "base of the rotary angles",
-     "10000", 1, 1e12},
+    {"rope_theta", 0, KJ_OPT_REAL, R(model.rope_theta), "X",
+     "base of the rotary angles", "10000", 1, 1e12},
     {"rms_norm_eps", 0, KJ_OPT_REAL, R(model.norm_eps), "X", "epsilon of the norms",
      "1e-5", 1e-12, 1},
     {"tie_word_embeddings", 0, KJ_OPT_FLAG, R(model.tied), 0,
@@ -52,8 +52,8 @@ static const struct kj_opt data_opts[] = {
      "shards to train on (--data takes precedence)", 0, 0, 0},
     {"tokenizer", 0, KJ_OPT_STR, R(data.tokenizer), "FILE",
      "tokenizer.json to put beside the model; default: the shards' own", 0, 0, 0},
-    {"sequence_length", 0, KJ_OPT_INT, R(data.seq_len), "N", "tokens in a row", "256", 2,
-     1 << 24},
+    {"sequence_length", 0, KJ_OPT_INT, R(data.seq_len), "N", "tokens in a row", "256",
+     2, 1 << 24},
     {"batch_sequences", 0, KJ_OPT_INT, R(data.batch), "N", "rows in a step", "16", 1,
      1 << 20},
     {"micro_sequences", 0, KJ_OPT_INT, R(data.micro), "N",
@@ -65,18 +65,18 @@ static const struct kj_opt data_opts[] = {
 
 static const struct kj_opt optim_opts[] = {
     {"lr", 0, KJ_OPT_REAL, R(optim.lr), "X", "peak learning rate", "1e-3", 0, 10},
-    {"beta1", 0, KJ_OPT_REAL, R(optim.beta1), "X", "decay of the first moment", "0.9", 0,
-     0.999999},
+    {"beta1", 0, KJ_OPT_REAL, R(optim.beta1), "X", "decay of the first moment", "0.9",
+     0, 0.999999},
     {"beta2", 0, KJ_OPT_REAL, R(optim.beta2), "X", "decay of the second moment", "0.95",
      0, 0.9999999},
     {"eps", 0, KJ_OPT_REAL, R(optim.eps), "X", "epsilon of AdamW", "1e-8", 1e-16, 1},
     {"weight_decay", 0, KJ_OPT_REAL, R(optim.weight_decay), "X",
      "decay of matrices (norms have none)", "0.1", 0, 10},
     {"decay", 0, KJ_OPT_ENUM, R(optim.decay), "coupled|independent",
-     "decay times the learning rate, or times the schedule's factor alone", "coupled", 0,
-     0},
-    {"clip", 0, KJ_OPT_REAL, R(optim.clip), "X", "largest global gradient norm; 0: none",
-     "1.0", 0, 1e9},
+     "decay times the learning rate, or times the schedule's factor alone", "coupled",
+     0, 0},
+    {"clip", 0, KJ_OPT_REAL, R(optim.clip), "X",
+     "largest global gradient norm; 0: none", "1.0", 0, 1e9},
     {"z_loss", 0, KJ_OPT_REAL, R(optim.z_loss), "X",
      "weight of the squared log of the softmax's sum", "0", 0, 1},
     {"loss_chunk", 0, KJ_OPT_INT, R(optim.loss_chunk), "N",
@@ -87,12 +87,12 @@ static const struct kj_opt optim_opts[] = {
 static const struct kj_opt schedule_opts[] = {
     {"shape", 0, KJ_OPT_ENUM, R(schedule.shape), "constant|cosine|wsd|multistep",
      "course of the learning rate behind the warm-up", "cosine", 0, 0},
-    {"steps", 0, KJ_OPT_INT, R(schedule.steps), "N", "steps in all; 0: from tokens", "0",
-     0, 0x1p40},
+    {"steps", 0, KJ_OPT_INT, R(schedule.steps), "N", "steps in all; 0: from tokens",
+     "0", 0, 0x1p40},
     {"tokens", 0, KJ_OPT_SIZE, R(schedule.tokens), "N",
      "tokens in all, where steps is 0", "0", 0, 0x1p60},
-    {"warmup_steps", 0, KJ_OPT_INT, R(schedule.warmup), "N",
-     "steps of linear warm-up", "50", 0, 0x1p40},
+    {"warmup_steps", 0, KJ_OPT_INT, R(schedule.warmup), "N", "steps of linear warm-up",
+     "50", 0, 0x1p40},
     {"min_ratio", 0, KJ_OPT_REAL, R(schedule.min_ratio), "X",
      "last learning rate over the peak (cosine, wsd)", "0.1", 0, 1},
     {"cooldown", 0, KJ_OPT_REAL, R(schedule.cooldown), "X",
@@ -113,7 +113,8 @@ static const struct kj_opt schedule_opts[] = {
 static const struct kj_opt checkpoint_opts[] = {
     {"every_steps", 0, KJ_OPT_INT, R(checkpoint.every), "N",
      "steps between checkpoints; 0: only at the end", "100", 0, 0x1p40},
-    {"keep", 0, KJ_OPT_INT, R(checkpoint.keep), "N", "how many to keep", "2", 1, 1000000},
+    {"keep", 0, KJ_OPT_INT, R(checkpoint.keep), "N", "how many to keep", "2", 1,
+     1000000},
     {"export", 0, KJ_OPT_ENUM, R(checkpoint.export), "f32|bf16",
      "type of the weights in the Hugging Face folder", "f32", 0, 0},
     {0},
@@ -150,7 +151,8 @@ int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
         return rc;
     const struct kj_ynode *root = kj_yaml_root(r->yaml);
     if (!root || root->kind != KJ_Y_MAP) {
-        rc = kj_err_set(err, KJ_USAGE, "a run file holds model:, data:, schedule:, ...");
+        rc =
+            kj_err_set(err, KJ_USAGE, "a run file holds model:, data:, schedule:, ...");
         kj_err_where(err, path, 1);
     }
     for (size_t i = 1; kj_run_sections[i].name; i++)

@@ -19,15 +19,15 @@ struct kj_yaml;
 
 /* A Llama (Touvron et al. 2023; grouped-query attention, Ainslie et al. 2023). */
 struct kj_shape {
-    int64_t vocab_size;    /* 0 in a run file: the tokenizer's */
+    int64_t vocab_size; /* 0 in a run file: the tokenizer's */
     int64_t hidden, ffn, layers, heads;
-    int64_t kv_heads;      /* 0 in a run file: heads */
-    int64_t head_dim;      /* 0 in a run file: hidden / heads. Its own key:
+    int64_t kv_heads; /* 0 in a run file: heads */
+    int64_t head_dim; /* 0 in a run file: hidden / heads. Its own key:
                               pruned models have heads * head_dim != hidden */
     int64_t max_positions;
     double rope_theta, norm_eps;
-    bool tied;             /* the head is the embedding */
-    double init_range;     /* standard deviation of fresh weights */
+    bool tied;         /* the head is the embedding */
+    double init_range; /* standard deviation of fresh weights */
 };
 
 enum kj_lr_shape { KJ_LR_CONSTANT, KJ_LR_COSINE, KJ_LR_WSD, KJ_LR_MULTISTEP };
@@ -41,7 +41,7 @@ struct kj_run {
     const char *init_from; /* folder of a Hugging Face model to start from */
     struct {
         const char *manifest, *tokenizer;
-        int64_t seq_len;     /* tokens in a row */
+        int64_t seq_len;      /* tokens in a row */
         int64_t batch, micro; /* rows in a step, and in one forward pass */
         bool shuffle;
     } data;
@@ -51,7 +51,7 @@ struct kj_run {
         int64_t loss_chunk;
     } optim;
     struct {
-        int shape; /* enum kj_lr_shape */
+        int shape;             /* enum kj_lr_shape */
         int64_t steps, tokens; /* tokens: used where steps is 0 */
         int64_t warmup;
         double min_ratio;

@@ -108,7 +108,8 @@ static int put(struct kj_loader *l, struct kj_packed *p, size_t at, uint64_t fro
                           (unsigned long long)(from + off + n));
     for (size_t i = 0; i < n; i++) {
         p->targets[at + i] = (int32_t)l->buf[i + lead];
-        p->ids[at + i] = i + lead ? (int32_t)l->buf[i + lead - 1] : (int32_t)l->docs.end;
+        p->ids[at + i] =
+            i + lead ? (int32_t)l->buf[i + lead - 1] : (int32_t)l->docs.end;
         p->pos[at + i] = (int32_t)i;
     }
     return KJ_OK;

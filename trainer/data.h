@@ -28,7 +28,7 @@ struct kj_shards;
 struct kj_docs {
     const void *self;
     uint64_t documents;
-    uint32_t end; /* the end token */
+    uint32_t end;                                      /* the end token */
     uint64_t (*start)(const void *self, uint64_t doc); /* first token; documents
                                                           gives the total */
     size_t (*read)(const void *self, uint64_t at, uint32_t *out, size_t n);

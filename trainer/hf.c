@@ -51,7 +51,8 @@ static int read_rope(const struct kj_jval *c, struct kj_shape *s, struct kj_err 
         const struct kj_jval *t = kj_jget(scaling, "rope_type");
         struct kj_str type = kj_jstr(t ? t : kj_jget(scaling, "type"));
         if (type.n && !kj_str_is(type, "default"))
-            return kj_err_set(err, KJ_FAIL, "rope_scaling of type %.*s is not supported",
+            return kj_err_set(err, KJ_FAIL,
+                              "rope_scaling of type %.*s is not supported",
                               (int)(type.n < 40 ? type.n : 40), type.p);
     }
     if (!(s->rope_theta >= 1 && s->rope_theta <= 1e12))
@@ -78,7 +79,8 @@ static int read_shape(const struct kj_jval *c, struct kj_shape *s, struct kj_err
     s->layers = kj_jint(kj_jget(c, "num_hidden_layers"), 0);
     s->heads = kj_jint(kj_jget(c, "num_attention_heads"), 0);
     s->kv_heads = kj_jint(kj_jget(c, "num_key_value_heads"), s->heads);
-    s->head_dim = kj_jint(kj_jget(c, "head_dim"), s->heads > 0 ? s->hidden / s->heads : 0);
+    s->head_dim =
+        kj_jint(kj_jget(c, "head_dim"), s->heads > 0 ? s->hidden / s->heads : 0);
     s->max_positions = kj_jint(kj_jget(c, "max_position_embeddings"), 2048);
     s->norm_eps = kj_jnum(kj_jget(c, "rms_norm_eps"), 1e-6);
     s->tied = kj_jbool(kj_jget(c, "tie_word_embeddings"), false);
@@ -185,12 +187,12 @@ static int load_one(struct kj_llama *m, const struct kj_param *p,
                     const struct kj_st_tensor *t, struct kj_err *err)
 {
     size_t n = p->rows * p->cols;
-    bool fits = p->vector ? t->rank == 1 && t->shape[0] == p->cols
-                          : t->rank == 2 && t->shape[0] == p->rows &&
-                                t->shape[1] == p->cols;
+    bool fits = p->vector
+                    ? t->rank == 1 && t->shape[0] == p->cols
+                    : t->rank == 2 && t->shape[0] == p->rows && t->shape[1] == p->cols;
     if (!fits)
-        return kj_err_set(err, KJ_FAIL, "tensor %s should be %zu x %zu", p->name, p->rows,
-                          p->cols);
+        return kj_err_set(err, KJ_FAIL, "tensor %s should be %zu x %zu", p->name,
+                          p->rows, p->cols);
     float *x = kj_xmalloc(COPY_FLOATS * sizeof *x);
     int rc = KJ_OK;
     for (size_t at = 0; at < n && rc == KJ_OK; at += COPY_FLOATS) {
@@ -350,8 +352,8 @@ int kj_hf_write(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
         t[i].shape[1] = p->cols;
     }
     char *path = path_of(dir, "model.safetensors");
-    int rc = kj_st_write(path, t, m->n_params, s->bf16 ? KJ_ST_BF16 : KJ_ST_F32, fill, m,
-                         err);
+    int rc = kj_st_write(path, t, m->n_params, s->bf16 ? KJ_ST_BF16 : KJ_ST_F32, fill,
+                         m, err);
     if (rc == KJ_OK && s->tokenizer)
         rc = copy_tokenizer(s->tokenizer, dir, err);
     if (rc == KJ_OK)
@@ -365,7 +367,8 @@ int kj_hf_remove(const char *dir, struct kj_err *err)
 {
     DIR *d = opendir(dir);
     if (!d)
-        return errno == ENOENT ? KJ_OK : kj_err_errno(err, KJ_FAIL, "cannot open %s", dir);
+        return errno == ENOENT ? KJ_OK
+                               : kj_err_errno(err, KJ_FAIL, "cannot open %s", dir);
     for (struct dirent *e; (e = readdir(d));) {
         char *path = path_of(dir, e->d_name);
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)

@@ -40,7 +40,8 @@ static void param(struct kj_param *p, size_t *n, size_t *at, size_t rows, size_t
 struct kj_param *kj_llama_params(const struct kj_shape *s, size_t *n, size_t *elements)
 {
     size_t h = (size_t)s->hidden, f = (size_t)s->ffn, v = (size_t)s->vocab_size;
-    size_t q = (size_t)(s->heads * s->head_dim), kv = (size_t)(s->kv_heads * s->head_dim);
+    size_t q = (size_t)(s->heads * s->head_dim),
+           kv = (size_t)(s->kv_heads * s->head_dim);
     double init = s->init_range, back = init / sqrt(2.0 * (double)s->layers);
     struct kj_param *p = kj_xcalloc((size_t)s->layers * 9 + 3, sizeof *p);
     size_t at = 0;
@@ -275,7 +276,8 @@ void kj_llama_free(struct kj_llama *m)
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
     if (a) {
-        struct kj_tensor *t[] = {a->layers, a->rest, a->ids, a->pos, a->targets, a->rope};
+        struct kj_tensor *t[] = {a->layers, a->rest,    a->ids,
+                                 a->pos,    a->targets, a->rope};
         for (size_t i = 0; i < sizeof t / sizeof *t; i++)
             o->tensor_free(m->b, t[i]);
         free(a->host);
@@ -407,7 +409,8 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_llama_layer w = kj_llama_layer(m, m->w, i), g = kj_llama_layer(m, m->g, i);
+    struct kj_llama_layer w = kj_llama_layer(m, m->w, i),
+                          g = kj_llama_layer(m, m->g, i);
     const unsigned grad = KJ_MM_TA | KJ_MM_ADD;
     struct layer_acts l;
     struct kj_attn at;
@@ -447,7 +450,8 @@ static void backward(struct kj_llama *m, const struct kj_rows *r)
                  kj_llama_norm(m, m->w), r->n, h, false);
     for (size_t i = (size_t)m->shape.layers; i-- > 0;)
         block_back(m, i, r);
-    o->embed_back(m->b, kj_llama_embed(m, m->g), a->dres, kj_mat(a->ids, 0, 1), r->n, h);
+    o->embed_back(m->b, kj_llama_embed(m, m->g), a->dres, kj_mat(a->ids, 0, 1), r->n,
+                  h);
 }
 
 int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,

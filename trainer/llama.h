@@ -23,12 +23,12 @@
 
 /* One named matrix or vector of the weights. */
 struct kj_param {
-    char name[80]; /* Hugging Face's: "model.layers.3.mlp.up_proj.weight" */
-    size_t at;     /* first element */
+    char name[80];     /* Hugging Face's: "model.layers.3.mlp.up_proj.weight" */
+    size_t at;         /* first element */
     size_t rows, cols; /* vectors: rows 1 */
-    int layer;     /* -1 outside of blocks */
+    int layer;         /* -1 outside of blocks */
     bool vector;
-    float init;    /* standard deviation when fresh; 0: all ones */
+    float init; /* standard deviation when fresh; 0: all ones */
 };
 
 /* The parameters of a shape, in order. *n_elements may be NULL. The array is
@@ -38,18 +38,18 @@ struct kj_param *kj_llama_params(const struct kj_shape *s, size_t *n,
 
 /* Packed rows: what one forward pass reads. */
 struct kj_rows {
-    size_t n;                /* tokens */
+    size_t n; /* tokens */
     const int32_t *ids, *pos;
-    const int32_t *targets;  /* -1: no loss here; NULL when not asked for */
+    const int32_t *targets; /* -1: no loss here; NULL when not asked for */
     size_t segs;
-    const int32_t *cu;       /* segs + 1 bounds of documents */
+    const int32_t *cu; /* segs + 1 bounds of documents */
 };
 
 struct kj_llama {
     struct kj_backend *b;
     struct kj_shape shape;
     struct kj_param *params;
-    size_t n_params, n; /* parameters, elements */
+    size_t n_params, n;      /* parameters, elements */
     struct kj_tensor *w, *g; /* weights; gradients (training only) */
     struct kj_llama_acts *acts;
 };

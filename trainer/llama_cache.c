@@ -119,10 +119,17 @@ static void layer(struct kj_cache *c, size_t i, size_t n, bool first)
     o->matmul(m->b, at, c->y, wkv, n, row, d.h, KJ_MM_TB);
     o->rope(m->b, c->q, pos, rope, n, d.heads, d.dim, false);
     o->rope(m->b, at, pos, rope, n, d.kv_heads, d.dim, false);
-    struct kj_attn a = {.q = c->q, .k = k, .v = kj_mat(c->kv, base + d.kv, row),
-                        .o = c->att, .heads = d.heads, .kv_heads = d.kv_heads,
-                        .dim = d.dim, .scale = (float)(1 / sqrt((double)d.dim)),
-                        .segs = 1, .cu_q = cu_q, .cu_k = cu_k};
+    struct kj_attn a = {.q = c->q,
+                        .k = k,
+                        .v = kj_mat(c->kv, base + d.kv, row),
+                        .o = c->att,
+                        .heads = d.heads,
+                        .kv_heads = d.kv_heads,
+                        .dim = d.dim,
+                        .scale = (float)(1 / sqrt((double)d.dim)),
+                        .segs = 1,
+                        .cu_q = cu_q,
+                        .cu_k = cu_k};
     o->attention(m->b, &a);
     o->matmul(m->b, c->delta, c->att, w.o, n, d.h, d.q, KJ_MM_TB);
     o->norm(m->b, c->y, c->x, c->r, c->x, c->delta, w.norm2, n, d.h, eps);

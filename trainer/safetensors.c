@@ -14,22 +14,22 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-#define HEADER_MAX   ((uint64_t)100 * 1000 * 1000)
-#define TENSORS_MAX  1000000u
-#define COPY_FLOATS  ((size_t)1 << 18)
-#define DATA_ALIGN   64u
+#define HEADER_MAX  ((uint64_t)100 * 1000 * 1000)
+#define TENSORS_MAX 1000000u
+#define COPY_FLOATS ((size_t)1 << 18)
+#define DATA_ALIGN  64u
 
 static const struct {
     const char *name;
     unsigned size;
 } types[] = {
-    [KJ_ST_BOOL] = {"BOOL", 1}, [KJ_ST_U8] = {"U8", 1},
-    [KJ_ST_I8] = {"I8", 1},     [KJ_ST_F8_E5M2] = {"F8_E5M2", 1},
+    [KJ_ST_BOOL] = {"BOOL", 1},       [KJ_ST_U8] = {"U8", 1},
+    [KJ_ST_I8] = {"I8", 1},           [KJ_ST_F8_E5M2] = {"F8_E5M2", 1},
     [KJ_ST_F8_E4M3] = {"F8_E4M3", 1}, [KJ_ST_I16] = {"I16", 2},
-    [KJ_ST_U16] = {"U16", 2},   [KJ_ST_F16] = {"F16", 2},
-    [KJ_ST_BF16] = {"BF16", 2}, [KJ_ST_I32] = {"I32", 4},
-    [KJ_ST_U32] = {"U32", 4},   [KJ_ST_F32] = {"F32", 4},
-    [KJ_ST_F64] = {"F64", 8},   [KJ_ST_I64] = {"I64", 8},
+    [KJ_ST_U16] = {"U16", 2},         [KJ_ST_F16] = {"F16", 2},
+    [KJ_ST_BF16] = {"BF16", 2},       [KJ_ST_I32] = {"I32", 4},
+    [KJ_ST_U32] = {"U32", 4},         [KJ_ST_F32] = {"F32", 4},
+    [KJ_ST_F64] = {"F64", 8},         [KJ_ST_I64] = {"I64", 8},
     [KJ_ST_U64] = {"U64", 8},
 };
 #define TYPES (sizeof types / sizeof *types)
@@ -37,7 +37,7 @@ static const struct {
 struct kj_st {
     void *map;
     size_t map_n;
-    struct kj_arena arena; /* names */
+    struct kj_arena arena;  /* names */
     struct kj_st_tensor *v; /* by position */
     const struct kj_st_tensor **by_name;
     size_t n;
@@ -83,8 +83,9 @@ static int parse_tensor(struct kj_st_tensor *t, const struct kj_jval *v,
     struct kj_str type = kj_jstr(kj_jget(v, "dtype"));
     uint64_t begin, end, bytes;
     if (!type_of(type, &t->type))
-        return kj_err_set(err, KJ_FAIL, "tensor %.200s: unknown dtype \"%.*s\"", t->name,
-                          (int)(type.n < 40 ? type.n : 40), type.p ? type.p : "");
+        return kj_err_set(err, KJ_FAIL, "tensor %.200s: unknown dtype \"%.*s\"",
+                          t->name, (int)(type.n < 40 ? type.n : 40),
+                          type.p ? type.p : "");
     if (!shape || shape->kind != KJ_J_ARRAY || shape->n > KJ_ST_RANK_MAX)
         return kj_err_set(err, KJ_FAIL, "tensor %.200s: shape is missing or too long",
                           t->name);
@@ -94,15 +95,17 @@ static int parse_tensor(struct kj_st_tensor *t, const struct kj_jval *v,
         if (!natural(&shape->items[i], &t->shape[i]) ||
             __builtin_mul_overflow(t->elements, t->shape[i], &t->elements))
             return kj_err_set(err, KJ_FAIL, "tensor %.200s: impossible shape", t->name);
-    if (!at || at->kind != KJ_J_ARRAY || at->n != 2 || !natural(&at->items[0], &begin) ||
-        !natural(&at->items[1], &end) || begin > end || end > size)
+    if (!at || at->kind != KJ_J_ARRAY || at->n != 2 ||
+        !natural(&at->items[0], &begin) || !natural(&at->items[1], &end) ||
+        begin > end || end > size)
         return kj_err_set(err, KJ_FAIL, "tensor %.200s: data_offsets outside the file",
                           t->name);
     if (__builtin_mul_overflow(t->elements, (uint64_t)types[t->type].size, &bytes) ||
         bytes != end - begin)
-        return kj_err_set(err, KJ_FAIL,
-                          "tensor %.200s: its %llu bytes do not fit its shape and dtype",
-                          t->name, (unsigned long long)(end - begin));
+        return kj_err_set(
+            err, KJ_FAIL,
+            "tensor %.200s: its %llu bytes do not fit its shape and dtype", t->name,
+            (unsigned long long)(end - begin));
     t->p = data + begin;
     t->bytes = bytes;
     return KJ_OK;
@@ -114,7 +117,8 @@ static int check_metadata(const struct kj_jval *v, struct kj_err *err)
         return kj_err_set(err, KJ_FAIL, "__metadata__ is no object");
     for (size_t i = 0; i < v->n; i++)
         if (v->items[i].kind != KJ_J_STR)
-            return kj_err_set(err, KJ_FAIL, "__metadata__ holds something else than text");
+            return kj_err_set(err, KJ_FAIL,
+                              "__metadata__ holds something else than text");
     return KJ_OK;
 }
 
@@ -342,8 +346,8 @@ static int put_header(struct kj_buf *b, const struct kj_st_out *t, size_t n,
                                 (unsigned long long)t[i].shape[k]);
             size *= t[i].shape[k];
         }
-        rc |= kj_buf_printf(b, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
-                            (unsigned long long)(at + size));
+        rc |= kj_buf_printf(b, "],\"data_offsets\":[%llu,%llu]}",
+                            (unsigned long long)at, (unsigned long long)(at + size));
         at += size;
     }
     rc |= kj_buf_addc(b, '}');

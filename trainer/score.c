@@ -72,8 +72,8 @@ static int pass(struct kj_scorer *s, bool goes_on, struct kj_err *err)
     if (s->at == 0)
         return KJ_OK;
     s->p.cu[s->segs] = (int32_t)s->at;
-    s->p.rows = (struct kj_rows){s->at,      s->p.ids, s->p.pos, s->p.targets,
-                                 s->segs, s->p.cu};
+    s->p.rows =
+        (struct kj_rows){s->at, s->p.ids, s->p.pos, s->p.targets, s->segs, s->p.cu};
     int rc = kj_llama_loss(s->m, &s->p.rows, false, 0, 0, &sum, s->loss, err);
     if (rc)
         return rc;
@@ -89,7 +89,8 @@ static int pass(struct kj_scorer *s, bool goes_on, struct kj_err *err)
     return KJ_OK;
 }
 
-int kj_scorer_add(struct kj_scorer *s, const uint32_t *ids, size_t n, struct kj_err *err)
+int kj_scorer_add(struct kj_scorer *s, const uint32_t *ids, size_t n,
+                  struct kj_err *err)
 {
     uint64_t doc = s->docs++;
     for (size_t i = 0; i < n;) {

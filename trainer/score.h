@@ -23,7 +23,8 @@ int kj_scorer_new(struct kj_scorer **out, struct kj_llama *m, size_t tokens,
                   void *ctx, struct kj_err *err);
 void kj_scorer_free(struct kj_scorer *s);
 /* Add document number 0, 1, ...: its tokens. */
-int kj_scorer_add(struct kj_scorer *s, const uint32_t *ids, size_t n, struct kj_err *err);
+int kj_scorer_add(struct kj_scorer *s, const uint32_t *ids, size_t n,
+                  struct kj_err *err);
 /* Score what is waiting. */
 int kj_scorer_flush(struct kj_scorer *s, struct kj_err *err);
 

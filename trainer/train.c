@@ -90,8 +90,8 @@ static int set_up(struct trainer *r, struct kj_err *err)
     const struct kj_run *c = r->run;
     size_t micro = (size_t)c->data.micro, batch = (size_t)c->data.batch;
     size_t pass = micro * (size_t)c->data.seq_len;
-    int rc = kj_llama_new(&r->m, r->b, &c->model, pass, (size_t)c->optim.loss_chunk, true,
-                          err);
+    int rc = kj_llama_new(&r->m, r->b, &c->model, pass, (size_t)c->optim.loss_chunk,
+                          true, err);
     if (rc)
         return rc;
     r->m1 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
@@ -103,7 +103,8 @@ static int set_up(struct trainer *r, struct kj_err *err)
     r->packs = kj_xcalloc(r->passes, sizeof *r->packs);
     for (size_t i = 0; i < r->passes; i++)
         kj_packed_init(&r->packs[i], pass);
-    rc = kj_loader_init(&r->loader, &r->t->docs, (uint64_t)c->seed, c->data.shuffle, err);
+    rc = kj_loader_init(&r->loader, &r->t->docs, (uint64_t)c->seed, c->data.shuffle,
+                        err);
     return rc ? rc : run_hash(r, err);
 }
 
@@ -223,8 +224,8 @@ static int blame(struct trainer *r, double loss, const struct kj_loader_at *from
         size_t bad = 0;
         for (size_t i = 0; i < r->m->n_params; i++) {
             const struct kj_param *p = &r->m->params[i];
-            double s = r->b->ops->sumsq(r->b, kj_mat(t[k], p->at, p->cols),
-                                        p->rows * p->cols);
+            double s =
+                r->b->ops->sumsq(r->b, kj_mat(t[k], p->at, p->cols), p->rows * p->cols);
             if (!isfinite(s)) {
                 bad++;
                 first = first ? first : p;
@@ -234,12 +235,14 @@ static int blame(struct trainer *r, double loss, const struct kj_loader_at *from
             return kj_err_set(err, KJ_FATAL,
                               "step %" PRId64 ": %s %s is not finite (first of %zu of "
                               "%zu; loss %g; the step's data begin at epoch %" PRIu64
-                              ", document %" PRIu64 " of its order, offset %" PRIu64 ")",
+                              ", document %" PRIu64 " of its order, offset %" PRIu64
+                              ")",
                               r->at.step + 1, what[k], first->name, bad, r->m->n_params,
                               loss, from->epoch, from->index, from->offset);
     }
-    return kj_err_set(err, KJ_FATAL, "step %" PRId64 ": the loss is %g (data: epoch %"
-                      PRIu64 ", document %" PRIu64 ", offset %" PRIu64 ")",
+    return kj_err_set(err, KJ_FATAL,
+                      "step %" PRId64 ": the loss is %g (data: epoch %" PRIu64
+                      ", document %" PRIu64 ", offset %" PRIu64 ")",
                       r->at.step + 1, loss, from->epoch, from->index, from->offset);
 }
 
@@ -249,8 +252,8 @@ static void update(struct trainer *r, double factor, double clip)
     const struct kj_run *c = r->run;
     struct kj_llama *m = r->m;
     double t = (double)(r->at.step + 1), lr = c->optim.lr * factor;
-    double decay = c->optim.weight_decay *
-                   (c->optim.decay == KJ_DECAY_INDEPENDENT ? factor : lr);
+    double decay =
+        c->optim.weight_decay * (c->optim.decay == KJ_DECAY_INDEPENDENT ? factor : lr);
     struct kj_adamw p = {
         .lr = (float)lr,
         .beta1 = (float)c->optim.beta1,
@@ -282,7 +285,8 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     /* All passes first: the loss is divided by the whole step's count. */
     for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
         size_t rows = left < micro ? left : micro;
-        rc = kj_loader_next(&r->loader, rows, (size_t)c->data.seq_len, &r->packs[i], err);
+        rc = kj_loader_next(&r->loader, rows, (size_t)c->data.seq_len, &r->packs[i],
+                            err);
         for (size_t k = 0; rc == KJ_OK && k < r->packs[i].rows.n; k++)
             count += r->packs[i].targets[k] >= 0;
         left -= rows;
@@ -321,10 +325,12 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     return rc;
 }
 
-static int log_step(struct trainer *r, const struct kj_train_step *s, struct kj_err *err)
+static int log_step(struct trainer *r, const struct kj_train_step *s,
+                    struct kj_err *err)
 {
     fprintf(r->log,
-            "{\"step\": %" PRId64 ", \"loss\": %.6f, \"lr\": %.8g, \"grad_norm\": %.6g, "
+            "{\"step\": %" PRId64
+            ", \"loss\": %.6f, \"lr\": %.8g, \"grad_norm\": %.6g, "
             "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64
             ", \"tokens_per_s\": %.1f, \"seconds\": %.3f}\n",
             s->step, s->loss, s->lr, s->grad_norm, s->tokens, s->epoch, s->tokens_per_s,
@@ -394,8 +400,8 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
     return rc;
 }
 
-int kj_train(const struct kj_train *t, struct kj_backend *b, struct kj_train_result *out,
-             struct kj_err *err)
+int kj_train(const struct kj_train *t, struct kj_backend *b,
+             struct kj_train_result *out, struct kj_err *err)
 {
     struct trainer r = {.t = t, .run = t->run, .b = b, .saved = -1, .start = now()};
     memset(out, 0, sizeof *out);

@@ -41,15 +41,15 @@ struct kj_train {
     const struct kj_run *run; /* resolved */
     const char *dir;
     struct kj_docs docs;
-    const char *data_hash;    /* identifies the data, below 40 characters */
-    const char *tokenizer;    /* file to put beside the model, or NULL */
-    double time_limit;        /* seconds; 0: none */
-    int64_t stop_after;       /* stop behind this step; 0: none (for tests) */
-    bool force;               /* ignore and remove what is in dir */
+    const char *data_hash; /* identifies the data, below 40 characters */
+    const char *tokenizer; /* file to put beside the model, or NULL */
+    double time_limit;     /* seconds; 0: none */
+    int64_t stop_after;    /* stop behind this step; 0: none (for tests) */
+    bool force;            /* ignore and remove what is in dir */
     void *ctx;
     void (*on_step)(void *ctx, const struct kj_train_step *s);
     void (*on_note)(void *ctx, const char *text); /* "resumed at step 100" */
-    bool (*stop)(void *ctx);  /* asked before each step; may be NULL */
+    bool (*stop)(void *ctx); /* asked before each step; may be NULL */
 };
 
 enum kj_train_end { KJ_TRAIN_DONE = 1, KJ_TRAIN_TIME, KJ_TRAIN_STOPPED };
