@@ -31,6 +31,11 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_cat,
 
     GROUP("Models"),
+    &kj_cmd_plan,
+    &kj_cmd_train,
+    &kj_cmd_eval,
+    &kj_cmd_generate,
+    &kj_cmd_device,
 
     GROUP("Help"),
     &kj_cmd_help_row,

@@ -32,6 +32,9 @@ extern const struct kj_cmd kj_cmd_lid, kj_cmd_classify, kj_cmd_model;
 extern const struct kj_cmd kj_cmd_pack, kj_cmd_extract, kj_cmd_cat;
 extern const struct kj_cmd kj_cmd_report, kj_cmd_check;
 
+extern const struct kj_cmd kj_cmd_plan, kj_cmd_train, kj_cmd_eval, kj_cmd_generate;
+extern const struct kj_cmd kj_cmd_device;
+
 /* Options that every command takes. */
 struct kj_common {
     const char *output; /* -o; NULL: standard output */

@@ -196,12 +196,4 @@ struct kj_head {
 };
 void kj_head_loss(struct kj_backend *b, const struct kj_head *p);
 
-/* The kind of OpenBLAS core (the value for OPENBLAS_CORETYPE) that suits this
- * processor better than the one OpenBLAS picked, or NULL. OpenBLAS 0.3.21
- * does not know AMD processors made after it and runs them with AVX2 kernels
- * at half the speed of the AVX-512 ones. It reads the variable when it is
- * loaded, so a program that wants the better kernels has to start itself
- * again with it set. */
-const char *kj_cpu_blas_hint(void);
-
 #endif

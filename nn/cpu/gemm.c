@@ -28,20 +28,6 @@ void kj_cpu_gemm_describe(char *buf, size_t n)
     snprintf(buf, n, "OpenBLAS %s kernels", openblas_get_corename());
 }
 
-const char *kj_cpu_blas_hint(void)
-{
-#if defined(__x86_64__)
-    const char *core = openblas_get_corename();
-    bool narrow = strcmp(core, "Haswell") == 0 || strcmp(core, "Zen") == 0 ||
-                  strcmp(core, "Prescott") == 0;
-    if (narrow && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
-        return "SkylakeX";
-#endif
-    return NULL;
-}
-
 void kj_cpu_sgemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a,
                   size_t lda, const float *b, size_t ldb, float beta, float *c,
                   size_t ldc)

@@ -1,0 +1,207 @@
+/* cmd_plan.c - kijil plan: what a run will need. */
+#include "commands/commands.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/shards.h"
+#include "commands/model.h"
+#include "trainer/plan.h"
+
+struct options {
+    const char *data;
+    struct kj_strs set;
+    double tflops;
+    bool keys, json;
+};
+
+#define F(x) offsetof(struct options, x)
+static const struct kj_opt plan_opts[] = {
+    {"data", 0, KJ_OPT_STR, F(data), "MANIFEST",
+     "shards, for the vocabulary and the number of epochs", 0, 0, 0},
+    {"set", 0, KJ_OPT_LIST, F(set), "KEY=VALUE", "override a key of the run file", 0, 0,
+     0},
+    {"tflops", 0, KJ_OPT_REAL, F(tflops), "X",
+     "sustained TFLOP/s of the hardware: adds the days that the run takes", "0", 0,
+     1e12},
+    {"keys", 0, KJ_OPT_FLAG, F(keys), 0, "list the keys of run files, and stop", 0, 0,
+     0},
+    {"json", 0, KJ_OPT_FLAG, F(json), 0, "one JSON object instead of lines", 0, 0, 0},
+    {0},
+};
+#undef F
+
+static void list_keys(void)
+{
+    for (size_t i = 0; kj_run_sections[i].name; i++) {
+        const struct kj_run_section *s = &kj_run_sections[i];
+        printf("%s%s# %s\n", s->name, *s->name ? ":  " : "", s->about);
+        for (const struct kj_opt *o = s->opts; o->name; o++) {
+            char left[128];
+            snprintf(left, sizeof left, "%s%s: %s", *s->name ? "  " : "", o->name,
+                     o->kind == KJ_OPT_FLAG && !o->def ? "false"
+                     : o->def                          ? o->def
+                                                       : "");
+            printf("%-34s # %s%s%s%s\n", left, o->help,
+                   o->kind == KJ_OPT_ENUM ? " (" : "",
+                   o->kind == KJ_OPT_ENUM ? o->arg : "",
+                   o->kind == KJ_OPT_ENUM ? ")" : "");
+        }
+    }
+}
+
+static void big(const char *name, double v, const char *unit)
+{
+    static const char *const p[] = {"", "K", "M", "B", "T"};
+    size_t i = 0;
+    while (v >= 1000 && i < 4) {
+        v /= 1000;
+        i++;
+    }
+    printf("%-22s %.3f %s%s%s\n", name, v, p[i], *unit && *p[i] ? " " : "", unit);
+}
+
+static void bytes(const char *name, int64_t v)
+{
+    if (v >= 10000000000)
+        printf("%-22s %.2f GB\n", name, (double)v * 1e-9);
+    else
+        printf("%-22s %.2f MB\n", name, (double)v * 1e-6);
+}
+
+static void text(const struct kj_run *r, const struct kj_plan *p, int64_t available,
+                 double tflops)
+{
+    const struct kj_shape *s = &r->model;
+    printf("%-22s %" PRId64 " layers, hidden %" PRId64 ", ffn %" PRId64 ", %" PRId64
+           "/%" PRId64 " heads of %" PRId64 ", vocabulary %" PRId64 "%s\n",
+           "model", s->layers, s->hidden, s->ffn, s->heads, s->kv_heads, s->head_dim,
+           s->vocab_size, s->tied ? ", tied" : "");
+    big("parameters", (double)p->params, "");
+    big("  outside embeddings", (double)p->non_embedding, "");
+    big("tokens", p->tokens, "");
+    printf("%-22s %" PRId64 " of %" PRId64 " tokens (%" PRId64 " rows of %" PRId64
+           ", %" PRId64 " a pass)\n",
+           "steps", p->steps, p->tokens_step, r->data.batch, r->data.seq_len,
+           r->data.micro);
+    if (available > 0)
+        printf("%-22s %.2f\n", "epochs", p->tokens / (double)available);
+    printf("%-22s %.4g GFLOP (forward %.4g)\n", "per token", p->flops_token * 1e-9,
+           p->flops_forward * 1e-9);
+    printf("%-22s %.4g FLOP\n", "the run", p->flops);
+    if (tflops > 0)
+        printf("%-22s %.4g days at %g TFLOP/s\n", "time",
+               p->flops / (tflops * 1e12) / 86400, tflops);
+    bytes("memory, float32", p->bytes);
+    bytes("  weights", p->bytes_weights);
+    bytes("  gradients", p->bytes_grads);
+    bytes("  moments", p->bytes_moments);
+    bytes("  activations", p->bytes_acts);
+    printf("%-22s C = %.3g: learning rate %.2e, batch %.3g tokens", "DeepSeek's law",
+           p->law_c, p->law_lr, p->law_batch);
+    printf("%s\n", p->law_c < 1e17 ? " (fitted above 1e17 only)" : "");
+    printf("%-22s learning rate %.2e, batch %" PRId64 " tokens\n", "the run file",
+           r->optim.lr, p->tokens_step);
+}
+
+static void json(const struct kj_plan *p)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 16);
+    const struct {
+        const char *key;
+        double v;
+    } rows[] = {
+        {"parameters", (double)p->params},
+        {"non_embedding", (double)p->non_embedding},
+        {"tokens", p->tokens},
+        {"steps", (double)p->steps},
+        {"tokens_per_step", (double)p->tokens_step},
+        {"flops_per_token", p->flops_token},
+        {"flops", p->flops},
+        {"bytes", (double)p->bytes},
+        {"bytes_weights", (double)p->bytes_weights},
+        {"bytes_gradients", (double)p->bytes_grads},
+        {"bytes_moments", (double)p->bytes_moments},
+        {"bytes_activations", (double)p->bytes_acts},
+        {"law_compute", p->law_c},
+        {"law_lr", p->law_lr},
+        {"law_batch_tokens", p->law_batch},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        kj_buf_printf(&b, "%s\"%s\":", i ? "," : "{", rows[i].key);
+        kj_json_put_real(&b, rows[i].v);
+    }
+    kj_buf_addz(&b, "}\n");
+    fwrite(b.p, 1, b.n, stdout);
+    kj_buf_release(&b);
+}
+
+static int plan(const char *file, const struct options *o, struct kj_err *err)
+{
+    struct kj_run r = {0};
+    struct kj_shards *s = NULL;
+    struct kj_plan p;
+    int rc = kj_run_load(&r, file, err);
+    for (size_t i = 0; i < o->set.n && rc == KJ_OK; i++)
+        rc = kj_model_set(&r, o->set.v[i], err);
+    if (rc == KJ_OK && o->data)
+        rc = kj_shards_open(&s, o->data, err);
+    if (rc == KJ_OK)
+        rc = kj_run_resolve(&r, s ? kj_shards_vocab_size(s) : 0, err);
+    if (rc == KJ_OK) {
+        kj_plan_make(&r, &p);
+        if (o->json)
+            json(&p);
+        else
+            text(&r, &p, s ? (int64_t)kj_shards_tokens(s) : 0, o->tflops);
+    }
+    kj_shards_close(s);
+    kj_run_release(&r);
+    return rc;
+}
+
+static int run(const struct kj_cmd *cmd, int argc, char **argv)
+{
+    struct options o = {0};
+    struct kj_common common;
+    struct kj_strs pos = {0};
+    struct kj_err err = KJ_ERR_INIT;
+    void *const cfgs[] = {&o};
+    int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
+    if (status >= 0)
+        return status;
+    int rc = KJ_OK;
+    if (o.keys)
+        list_keys();
+    else if (pos.n != 1)
+        rc = kj_err_set(&err, KJ_USAGE, "one run file is needed");
+    else
+        rc = plan(pos.v[0], &o, &err);
+    if (rc == KJ_OK && fflush(stdout) != 0)
+        rc = kj_err_errno(&err, KJ_FAIL, "cannot write to standard output");
+    status = rc ? kj_cmd_fail(cmd, &err) : 0;
+    kj_strs_release(&pos);
+    kj_opt_release(plan_opts, &o);
+    return status;
+}
+
+const struct kj_cmd kj_cmd_plan = {
+    .name = "plan",
+    .synopsis = "RUN.yaml [--data manifest.jsonl] [--tflops X]",
+    .about = "what a training run will need: parameters, FLOPs, memory, time",
+    .details =
+        "FLOPs per token are 6 for each weight that multiplies (the head among them) "
+        "and 6 x layers x heads x head_dim x T for attention, counted causally. "
+        "Learning rate and batch by DeepSeek LLM's scaling law stand beside the run "
+        "file's own.",
+    .examples = "kijil plan recipes/nano-2.1b.yaml --tflops 400  # days on one such "
+                "device\n"
+                "kijil plan --keys  # every key of a run file with its default\n",
+    .opts = (const struct kj_opt *const[]){plan_opts, NULL},
+    .run = run,
+};

@@ -1,0 +1,120 @@
+/* model.c - what the commands on models share. */
+#include "commands/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/opt.h"
+#include "tokenize/tokenizer.h"
+
+int kj_model_seconds(const char *text, double *out, struct kj_err *err)
+{
+    double sum = 0;
+    const char *p = text;
+    for (; p && *p;) {
+        char *end;
+        double v = strtod(p, &end);
+        if (end == p || !(v >= 0 && v < 1e9))
+            break;
+        double unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : 1;
+        sum += v * unit;
+        p = end + (*end == 'h' || *end == 'm' || *end == 's');
+        if (!*p) {
+            *out = sum;
+            return KJ_OK;
+        }
+    }
+    return kj_err_set(err, KJ_USAGE, "a time is written 90s, 2m or 1h30m, not '%s'",
+                      text ? text : "");
+}
+
+int kj_model_set(struct kj_run *r, const char *a, struct kj_err *err)
+{
+    const char *eq = strchr(a, '='), *dot = strchr(a, '.');
+    if (!eq)
+        return kj_err_set(err, KJ_USAGE, "--set takes section.key=value, not '%s'", a);
+    if (!dot || dot > eq)
+        dot = NULL;
+    size_t n = dot ? (size_t)(dot - a) : 0;
+    const char *key = dot ? dot + 1 : a;
+    for (size_t i = 0; kj_run_sections[i].name; i++) {
+        const struct kj_run_section *s = &kj_run_sections[i];
+        if (strlen(s->name) != n || memcmp(s->name, a, n) != 0)
+            continue;
+        for (const struct kj_opt *o = s->opts; o->name; o++)
+            if (strlen(o->name) == (size_t)(eq - key) &&
+                memcmp(o->name, key, (size_t)(eq - key)) == 0)
+                return kj_opt_set(o, r, eq + 1, err);
+    }
+    return kj_err_set(err, KJ_USAGE, "there is no key '%.*s' in run files",
+                      (int)(eq - a), a);
+}
+
+static int open_tokenizer(struct kj_opened *o, const char *dir, const char *given,
+                          struct kj_err *err)
+{
+    char path[4096];
+    uint32_t eos;
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    if (!given && access(path, F_OK) != 0)
+        return kj_err_set(err, KJ_FAIL,
+                          "%s has no tokenizer.json; name one with --tokenizer", dir);
+    int rc = kj_tok_load(&o->tok, given ? given : path, err);
+    if (rc == KJ_OK && kj_tok_vocab_size(o->tok) > o->config.shape.vocab_size)
+        rc = kj_err_set(err, KJ_FAIL, "the tokenizer has %u ids, the model %lld",
+                        kj_tok_vocab_size(o->tok),
+                        (long long)o->config.shape.vocab_size);
+    if (rc)
+        return rc;
+    if (o->config.bos >= 0)
+        o->begin = (uint32_t)o->config.bos;
+    else if ((rc = kj_tok_eos(o->tok, NULL, &eos, err)) == KJ_OK)
+        o->begin = eos;
+    if (o->config.eos < 0)
+        o->config.eos = o->begin;
+    if (rc == KJ_OK && o->begin >= (uint64_t)o->config.shape.vocab_size)
+        rc = kj_err_set(err, KJ_FAIL, "bos_token_id is outside the vocabulary");
+    return rc;
+}
+
+int kj_model_open(struct kj_opened *o, const char *dir, const char *tokenizer,
+                  const char *device, unsigned threads, size_t tokens,
+                  struct kj_err *err)
+{
+    char path[4096];
+    memset(o, 0, sizeof *o);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    bool direct = access(path, F_OK) == 0;
+    snprintf(path, sizeof path, "%s/model/config.json", dir);
+    if (!direct && access(path, F_OK) == 0) {
+        snprintf(path, sizeof path, "%s/model", dir);
+        dir = path;
+    }
+    char *kept = kj_xstrdup(dir);
+    int rc = kj_hf_config(kept, &o->config, err);
+    if (rc == KJ_OK)
+        rc = open_tokenizer(o, kept, tokenizer, err);
+    if (rc == KJ_OK)
+        rc = kj_backend_open(&o->b, device, threads, err);
+    if (rc == KJ_OK && tokens > (size_t)o->config.shape.max_positions)
+        tokens = (size_t)o->config.shape.max_positions;
+    if (rc == KJ_OK)
+        rc = kj_llama_new(&o->m, o->b, &o->config.shape, tokens, 256, false, err);
+    if (rc == KJ_OK)
+        rc = kj_hf_load(o->m, kept, err);
+    free(kept);
+    if (rc)
+        kj_model_close(o);
+    return rc;
+}
+
+void kj_model_close(struct kj_opened *o)
+{
+    kj_llama_free(o->m);
+    kj_backend_close(o->b);
+    kj_tok_free(o->tok);
+    memset(o, 0, sizeof *o);
+}

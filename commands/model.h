@@ -1,0 +1,32 @@
+/* model.h - what the commands on models share. */
+#ifndef KJ_COMMANDS_MODEL_H
+#define KJ_COMMANDS_MODEL_H
+
+#include "nn/backend.h"
+#include "trainer/config.h"
+#include "trainer/hf.h"
+#include "trainer/llama.h"
+
+struct kj_tok;
+
+/* "90", "90s", "2m", "1h30m" to seconds; KJ_USAGE. */
+int kj_model_seconds(const char *text, double *out, struct kj_err *err);
+
+/* Set "section.key=value" in a run; the text is borrowed. */
+int kj_model_set(struct kj_run *r, const char *assignment, struct kj_err *err);
+
+/* A model to run: DIR, or DIR/model where a training run left it. */
+struct kj_opened {
+    struct kj_backend *b;
+    struct kj_hf_config config;
+    struct kj_llama *m;
+    struct kj_tok *tok;
+    uint32_t begin; /* the token that a text begins with */
+};
+/* tokens: room of one pass. tokenizer NULL: the folder's own. */
+int kj_model_open(struct kj_opened *o, const char *dir, const char *tokenizer,
+                  const char *device, unsigned threads, size_t tokens,
+                  struct kj_err *err);
+void kj_model_close(struct kj_opened *o);
+
+#endif
