@@ -6,7 +6,7 @@
  * are read with memcpy; all numbers are little-endian, as is every machine
  * that this program supports.
  */
-#include "base/shards.h"
+#include "base/shards_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,28 +19,11 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
-#include "base/mem.h"
 
 #define IDX_HEAD     34
 #define MANIFEST_MAX ((size_t)1 << 30)
-#define DOC_LINE_MAX ((size_t)1 << 20)
-
-struct map {
-    unsigned char *p;
-    size_t n;
-};
-
-struct kj_shards {
-    struct kj_arena arena;
-    char *folder;
-    struct kj_shard *v;
-    struct map *bins, *idxs;
-    size_t n;
-    uint64_t tokens, documents;
-};
 
 static int32_t get32(const unsigned char *p)
 {
@@ -132,7 +115,7 @@ uint64_t kj_idx_doc_start(const struct kj_idx *x, uint64_t d)
 
 /* ---- manifest ---- */
 
-static int map_file(struct map *m, const char *path, struct kj_err *err)
+static int map_file(struct kj_shards_map *m, const char *path, struct kj_err *err)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC), rc = KJ_OK;
@@ -148,7 +131,7 @@ static int map_file(struct map *m, const char *path, struct kj_err *err)
         if (p == MAP_FAILED)
             rc = kj_err_errno(err, KJ_FAIL, "cannot map");
         else
-            *m = (struct map){p, (size_t)st.st_size};
+            *m = (struct kj_shards_map){p, (size_t)st.st_size};
     }
     close(fd);
     if (rc != KJ_OK)
@@ -156,11 +139,11 @@ static int map_file(struct map *m, const char *path, struct kj_err *err)
     return rc;
 }
 
-static void unmap(struct map *m)
+static void unmap(struct kj_shards_map *m)
 {
     if (m->p)
         munmap(m->p, m->n);
-    *m = (struct map){0};
+    *m = (struct kj_shards_map){0};
 }
 
 static const char *row_str(struct kj_shards *s, const struct kj_jval *v,
@@ -236,6 +219,7 @@ static int row_parse(struct kj_shards *s, struct kj_shard *r, const struct kj_jv
     r->documents = row_num(v, "documents", INT64_MAX, err);
     r->tokenizer = row_str(s, v, "tokenizer", err);
     r->tokenizer_hash = row_str(s, v, "tokenizer_hash", err);
+    r->dtype = row_str(s, v, "dtype", err);
     r->vocab_size = (uint32_t)row_num(v, "vocab_size", INT32_MAX, err);
     r->eos = (uint32_t)row_num(v, "eos", INT32_MAX, err);
     r->first_id = row_str(s, v, "first_id", err);
@@ -250,8 +234,7 @@ static int row_parse(struct kj_shards *s, struct kj_shard *r, const struct kj_jv
     return err->rc;
 }
 
-/* Path of a file of the set; free it. */
-static char *path_of(const struct kj_shards *s, const char *name)
+char *kj_shards_path(const struct kj_shards *s, const char *name)
 {
     size_t n = strlen(s->folder) + strlen(name) + 2;
     char *p = kj_xmalloc(n);
@@ -262,7 +245,7 @@ static char *path_of(const struct kj_shards *s, const char *name)
 static int shard_open(struct kj_shards *s, size_t i, struct kj_err *err)
 {
     struct kj_shard *r = &s->v[i];
-    char *bin = path_of(s, r->path), *idx = path_of(s, r->index);
+    char *bin = kj_shards_path(s, r->path), *idx = kj_shards_path(s, r->index);
     int rc = map_file(&s->bins[i], bin, err);
     if (rc == KJ_OK)
         rc = map_file(&s->idxs[i], idx, err);
@@ -273,6 +256,10 @@ static int shard_open(struct kj_shards *s, size_t i, struct kj_err *err)
     }
     if (rc == KJ_OK) {
         rc = kj_idx_parse(&r->idx, s->idxs[i].p, s->idxs[i].n, r->bytes, err);
+        if (rc == KJ_OK &&
+            strcmp(r->dtype, r->idx.width == 2 ? "uint16" : "int32") != 0)
+            rc = kj_err_set(err, KJ_FAIL, "dtype code %d, by the manifest %s",
+                            r->idx.dtype, r->dtype);
         if (rc == KJ_OK &&
             (r->idx.tokens != r->tokens || r->idx.documents != r->documents))
             rc = kj_err_set(err, KJ_FAIL,
@@ -290,6 +277,13 @@ static int shard_open(struct kj_shards *s, size_t i, struct kj_err *err)
     s->tokens += r->tokens;
     s->documents += r->documents;
     return rc;
+}
+
+static bool same_make(const struct kj_shard *a, const struct kj_shard *b)
+{
+    return strcmp(a->tokenizer_hash, b->tokenizer_hash) == 0 && a->eos == b->eos &&
+           a->vocab_size == b->vocab_size &&
+           strcmp(a->config_hash, b->config_hash) == 0;
 }
 
 static int rows(struct kj_shards *s, struct kj_buf *text, const char *manifest,
@@ -311,16 +305,14 @@ static int rows(struct kj_shards *s, struct kj_buf *text, const char *manifest,
             s->idxs = kj_xrealloc(s->idxs, cap * sizeof *s->idxs);
         }
         memset(&s->v[s->n], 0, sizeof *s->v);
-        s->bins[s->n] = s->idxs[s->n] = (struct map){0};
+        s->bins[s->n] = s->idxs[s->n] = (struct kj_shards_map){0};
         rc = e ? kj_json_parse(j, p, n, &v, &own)
                : kj_err_set(&own, KJ_FAIL, "the last line is cut short");
         if (rc == KJ_OK)
             rc = row_parse(s, &s->v[s->n], v, &own);
-        if (rc == KJ_OK && s->n &&
-            (strcmp(s->v[s->n].tokenizer_hash, s->v[0].tokenizer_hash) ||
-             s->v[s->n].eos != s->v[0].eos ||
-             s->v[s->n].vocab_size != s->v[0].vocab_size))
-            rc = kj_err_set(&own, KJ_FAIL, "made with another tokenizer than line 1");
+        if (rc == KJ_OK && s->n && !same_make(&s->v[0], &s->v[s->n]))
+            rc = kj_err_set(&own, KJ_FAIL,
+                            "made with another tokenizer or configuration than line 1");
         if (rc != KJ_OK) {
             kj_err_context(&own, "line %zu", line + 1);
             kj_err_where(&own, manifest, -1);
@@ -349,7 +341,7 @@ int kj_shards_open(struct kj_shards **out, const char *path, struct kj_err *err)
     else
         s->folder = slash ? kj_xstrndup(path, (size_t)(slash - path)) : kj_xstrdup(".");
     bool dir = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    char *manifest = dir ? path_of(s, "manifest.jsonl") : kj_xstrdup(path);
+    char *manifest = dir ? kj_shards_path(s, "manifest.jsonl") : kj_xstrdup(path);
     int rc = kj_input_slurp(manifest, &text, err);
     if (rc == KJ_OK)
         rc = rows(s, &text, manifest, err);
@@ -435,7 +427,7 @@ static size_t shard_of(const struct kj_shards *s, uint64_t x, bool documents)
     return lo;
 }
 
-static void copy_tokens(const struct kj_shard *r, uint64_t at, uint32_t *out, size_t n)
+void kj_shards_copy(const struct kj_shard *r, uint64_t at, uint32_t *out, size_t n)
 {
     const unsigned char *p = r->bin + at * r->idx.width;
     if (r->idx.width == 4) {
@@ -458,7 +450,7 @@ size_t kj_shards_read(const struct kj_shards *s, uint64_t at, uint32_t *out, siz
         if (k > n - done)
             k = n - done;
         if (k)
-            copy_tokens(r, from, out + done, (size_t)k);
+            kj_shards_copy(r, from, out + done, (size_t)k);
         done += (size_t)k;
     }
     return done;
@@ -484,158 +476,4 @@ uint64_t kj_shards_doc_at(const struct kj_shards *s, uint64_t token)
             hi = mid;
     }
     return r->first_document + lo;
-}
-
-/* ---- verifying ---- */
-
-static int verify_file(const struct kj_shards *s, const char *name, const char *hash,
-                       uint64_t bytes, struct kj_err *err)
-{
-    char *path = path_of(s, name), got[40];
-    int64_t size;
-    int rc = kj_hash_file(path, got, &size, err);
-    if (rc == KJ_OK && ((uint64_t)size != bytes || strcmp(got, hash) != 0))
-        rc = kj_err_set(err, KJ_FAIL,
-                        "content is %s (%jd bytes), by the manifest %s (%ju)", got,
-                        (intmax_t)size, hash, (uintmax_t)bytes);
-    if (rc != KJ_OK)
-        kj_err_where(err, path, -1);
-    free(path);
-    return rc;
-}
-
-static int verify_tokens(const struct kj_shards *s, const struct kj_shard *r,
-                         struct kj_err *err)
-{
-    uint32_t v[1024], last = r->eos;
-    uint64_t d = 1, end = kj_idx_doc_start(&r->idx, 1);
-    for (uint64_t at = 0; at < r->tokens;) {
-        size_t n = r->tokens - at < 1024 ? (size_t)(r->tokens - at) : 1024;
-        copy_tokens(r, at, v, n);
-        for (size_t i = 0; i < n; i++, at++) {
-            if (v[i] >= s->v[0].vocab_size)
-                return kj_err_set(err, KJ_FAIL,
-                                  "token %ju is %u, beyond the vocabulary",
-                                  (uintmax_t)at, v[i]);
-            if (at == end) {
-                if (last != r->eos)
-                    return kj_err_set(err, KJ_FAIL,
-                                      "document %ju does not end with EOS",
-                                      (uintmax_t)(d - 1));
-                end = kj_idx_doc_start(&r->idx, ++d);
-                if (end == at)
-                    return kj_err_set(err, KJ_FAIL, "document %ju is empty",
-                                      (uintmax_t)(d - 1));
-            }
-            last = v[i];
-        }
-    }
-    if (last != r->eos)
-        return kj_err_set(err, KJ_FAIL, "the last document does not end with EOS");
-    return KJ_OK;
-}
-
-/* One line of the document index against document `d` of shard `k`. */
-static int verify_doc(const struct kj_shards *s, size_t k, uint64_t d,
-                      const struct kj_jval *v, struct kj_err *err)
-{
-    const struct kj_shard *r = &s->v[k];
-    uint64_t first = kj_idx_doc_start(&r->idx, d);
-    uint64_t tokens = kj_idx_doc_start(&r->idx, d + 1) - first;
-    struct kj_str id = kj_jstr(kj_jget(v, "id"));
-    if (kj_jint(kj_jget(v, "shard"), -1) != (int64_t)k ||
-        kj_jint(kj_jget(v, "first"), -1) != (int64_t)first ||
-        kj_jint(kj_jget(v, "tokens"), -1) != (int64_t)tokens)
-        return kj_err_set(
-            err, KJ_FAIL,
-            "does not describe document %ju of shard %zu (tokens %ju..%ju)",
-            (uintmax_t)d, k, (uintmax_t)first, (uintmax_t)(first + tokens));
-    if ((d == 0 && !kj_str_is(id, r->first_id)) ||
-        (d + 1 == r->documents && !kj_str_is(id, r->last_id)))
-        return kj_err_set(err, KJ_FAIL, "id differs from the manifest's");
-    return KJ_OK;
-}
-
-static int verify_chain(const struct kj_shard *r, uint64_t h, struct kj_err *err)
-{
-    char got[40];
-    snprintf(got, sizeof got, "xxh64-chain:%016jx", (uintmax_t)h);
-    if (strcmp(got, r->docs_hash) != 0)
-        return kj_err_set(err, KJ_FAIL, "lines of %s hash to %s, by the manifest %s",
-                          r->path, got, r->docs_hash);
-    return KJ_OK;
-}
-
-static int verify_docs(const struct kj_shards *s, struct kj_lines *l,
-                       struct kj_err *err)
-{
-    struct kj_json *j = kj_json_new();
-    const struct kj_jval *v;
-    const char *p;
-    size_t n, k = 0;
-    uint64_t d = 0, line = 0, h = 0;
-    int64_t member, at;
-    int rc;
-    for (;; line++) {
-        while (k < s->n && d == s->v[k].documents) {
-            rc = verify_chain(&s->v[k], h, err);
-            if (rc != KJ_OK)
-                goto out;
-            k++;
-            d = h = 0;
-        }
-        rc = kj_lines_next(l, &p, &n, &member, &at, err);
-        if (rc != KJ_OK)
-            break;
-        rc = k < s->n ? kj_json_parse(j, p, n, &v, err)
-                      : kj_err_set(err, KJ_FAIL, "more lines than documents");
-        if (rc == KJ_OK)
-            rc = verify_doc(s, k, d++, v, err);
-        if (rc != KJ_OK) {
-            kj_err_context(err, "line %ju", (uintmax_t)line + 1);
-            break;
-        }
-        h = kj_hash64(p, n, h);
-    }
-    if (rc == KJ_EOF)
-        rc = k == s->n ? KJ_OK
-                       : kj_err_set(err, KJ_FAIL, "%ju lines for %ju documents",
-                                    (uintmax_t)line, (uintmax_t)s->documents);
-out:
-    kj_json_free(j);
-    return rc;
-}
-
-static int verify_doc_index(const struct kj_shards *s, struct kj_err *err)
-{
-    char *path = path_of(s, "docs.jsonl.zst");
-    struct kj_input *in;
-    int rc = kj_input_open(&in, path, err);
-    if (rc == KJ_OK) {
-        struct kj_lines *l = kj_lines_new(in, DOC_LINE_MAX);
-        rc = verify_docs(s, l, err);
-        kj_lines_free(l);
-        kj_input_close(in);
-    }
-    if (rc != KJ_OK)
-        kj_err_where(err, path, -1);
-    free(path);
-    return rc;
-}
-
-int kj_shards_verify(const struct kj_shards *s, struct kj_err *err)
-{
-    for (size_t i = 0; i < s->n; i++) {
-        const struct kj_shard *r = &s->v[i];
-        int rc = verify_file(s, r->path, r->hash, r->bytes, err);
-        if (rc == KJ_OK)
-            rc = verify_file(s, r->index, r->index_hash, r->index_bytes, err);
-        if (rc != KJ_OK)
-            return KJ_FAIL;
-        if (verify_tokens(s, r, err) != KJ_OK) {
-            kj_err_where(err, r->path, -1);
-            return KJ_FAIL;
-        }
-    }
-    return verify_doc_index(s, err) == KJ_OK ? KJ_OK : KJ_FAIL;
 }

@@ -63,6 +63,7 @@ struct kj_shard {
     const char *hash, *index_hash; /* "xxh128:HEX" of the whole files */
     const char *docs_hash;         /* of this shard's lines in docs.jsonl */
     uint64_t bytes, index_bytes, tokens, documents;
+    const char *dtype;     /* "uint16" or "int32" */
     const char *tokenizer; /* name of the file */
     const char *tokenizer_hash;
     uint32_t eos, vocab_size;

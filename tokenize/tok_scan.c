@@ -21,6 +21,11 @@
  * what is behind it), so scanning is linear.
  *
  * (?i:'s) is case folding over all of Unicode: U+017F, the long s, matches s.
+ *
+ * The reference reads classes from Unicode 16; base/unicode.h is older, so the
+ * letters and numbers that came since are listed here. (PCRE2 has the version
+ * that it was built with: on characters newer than that, a pattern that is not
+ * scanned by hand may cut otherwise.)
  */
 #include "tokenize/tok_internal.h"
 
@@ -32,13 +37,38 @@ enum { O, L, N, S }; /* other, letter, number, white space */
 static unsigned char bmp[0x10000];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* Letters and numbers assigned by Unicode 15.1 and 16.0, in order. */
+static const struct {
+    uint32_t lo, hi;
+    unsigned char cls;
+} newer[] = {
+    {0x1C89, 0x1C8A, L},   {0xA7CB, 0xA7CD, L},   {0xA7DA, 0xA7DC, L},
+    {0x105C0, 0x105F3, L}, {0x10D40, 0x10D49, N}, {0x10D4A, 0x10D65, L},
+    {0x10D6F, 0x10D85, L}, {0x10EC2, 0x10EC4, L}, {0x11380, 0x11389, L},
+    {0x1138B, 0x1138B, L}, {0x1138E, 0x1138E, L}, {0x11390, 0x113B5, L},
+    {0x113B7, 0x113B7, L}, {0x113D1, 0x113D1, L}, {0x113D3, 0x113D3, L},
+    {0x116D0, 0x116E3, N}, {0x11BC0, 0x11BE0, L}, {0x11BF0, 0x11BF9, N},
+    {0x13460, 0x143FA, L}, {0x16100, 0x1611D, L}, {0x16130, 0x16139, N},
+    {0x16D40, 0x16D6C, L}, {0x16D70, 0x16D79, N}, {0x18CFF, 0x18CFF, L},
+    {0x1CCF0, 0x1CCF9, N}, {0x1E5D0, 0x1E5ED, L}, {0x1E5F0, 0x1E5F0, L},
+    {0x1E5F1, 0x1E5FA, N}, {0x2EBF0, 0x2EE5D, L},
+};
+
+static unsigned char classify_newer(uint32_t c)
+{
+    for (size_t i = 0; i < sizeof newer / sizeof *newer && newer[i].lo <= c; i++)
+        if (c <= newer[i].hi)
+            return newer[i].cls;
+    return O;
+}
+
 static unsigned char classify(uint32_t c)
 {
     if (kj_uni_letter(c))
         return L;
     if (kj_uni_number(c))
         return N;
-    return kj_uni_space(c) ? S : O;
+    return kj_uni_space(c) ? S : classify_newer(c);
 }
 
 static void fill(void)

@@ -1,0 +1,27 @@
+/* shards_internal.h - what the reader and the verifier of shards share. */
+#ifndef KJ_BASE_SHARDS_INTERNAL_H
+#define KJ_BASE_SHARDS_INTERNAL_H
+
+#include "base/mem.h"
+#include "base/shards.h"
+
+struct kj_shards_map {
+    unsigned char *p;
+    size_t n;
+};
+
+struct kj_shards {
+    struct kj_arena arena;
+    char *folder;
+    struct kj_shard *v;
+    struct kj_shards_map *bins, *idxs;
+    size_t n;
+    uint64_t tokens, documents;
+};
+
+/* Path of a file of the set; free it. */
+char *kj_shards_path(const struct kj_shards *s, const char *name);
+/* Tokens at..at+n of one shard, which holds them. */
+void kj_shards_copy(const struct kj_shard *r, uint64_t at, uint32_t *out, size_t n);
+
+#endif

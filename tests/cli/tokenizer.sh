@@ -1,0 +1,95 @@
+#!/bin/bash
+# kijil tokenizer: train, encode, decode, count.
+. "$(dirname "$0")/lib.sh"
+
+# A small bilingual text whose lines differ.
+for i in $(seq 1 300); do
+    echo "The quick brown fox number $i isn't lazy, it's quick."
+    echo "여우 ${i}마리가 빠르게 달려갑니다. 한국어 문장입니다."
+done >text.txt
+jq -Rc '{text: ., id: ("d" + (input_line_number | tostring))}' text.txt >text.jsonl
+
+# ---- train: the same bytes at every -j; a file that can be used ----
+rc train 0 "$KIJIL" tokenizer train text.txt --vocab-size 400 -o t1.json -j1
+has summary err 'vocabulary of 400, 14[0-9] merges'
+rc train-j4 0 "$KIJIL" tokenizer train text.txt --vocab-size 400 -o t4.json -j4 -q
+same "train -j1 = -j4" t1.json t4.json
+rc train-stdin 0 "$KIJIL" tokenizer train --vocab-size 400 -q -o ts.json <text.txt
+same "train from standard input" t1.json ts.json
+zstd -q text.txt -o text.txt.zst
+rc train-zst 0 "$KIJIL" tokenizer train --vocab-size 400 -q -o tz.json text.txt.zst
+same "train from .zst" t1.json tz.json
+is "vocabulary" "$(jq '.model.vocab | length' t1.json)" 400
+is "ids are 0..399" "$(jq '[.model.vocab[]] | sort == [range(400)]' t1.json)" true
+is "special tokens" "$(jq -c '[.added_tokens[] | [.id, .content]]' t1.json)" \
+    '[[0,"<|begin_of_text|>"],[1,"<|end_of_text|>"]]'
+is "every merge makes a token" "$(jq '.model as $m | all($m.merges[]; $m.vocab[add] != null)' t1.json)" true
+rc train-special 0 "$KIJIL" tokenizer train text.txt --vocab-size 300 --special '<a>,<b>,<c>' -q -o s.json
+is "own special tokens" "$(jq -c '[.added_tokens[].content]' s.json)" '["<a>","<b>","<c>"]'
+rc train-freq 0 "$KIJIL" tokenizer train text.txt --min-frequency 100000 -q -o f.json
+is "minimum frequency" "$(jq '.model.merges | length' f.json)" 0
+rc train-small 2 "$KIJIL" tokenizer train text.txt --vocab-size 257 -o x.json
+rc train-pattern 2 "$KIJIL" tokenizer train text.txt --pattern 'a(' -o x.json
+[[ ! -e x.json ]] && ok || bad "a failed training leaves a file"
+# JSONL documents without line ends count the same words but for the line ends.
+rc train-jsonl 0 "$KIJIL" tokenizer train --jsonl text.jsonl --vocab-size 400 -q -o j.json
+is "train --jsonl" "$(jq '.model.vocab | length' j.json)" 400
+printf 'good line\nbad \377 line\n' >bad.txt
+rc train-damage 3 "$KIJIL" tokenizer train bad.txt --vocab-size 258 -o b.json
+
+# ---- encode and decode ----
+rc encode 0 "$KIJIL" tokenizer encode -t t1.json text.txt -q -o ids.txt -j1
+rc encode-j4 0 "$KIJIL" tokenizer encode -t t1.json text.txt -q -o ids4.txt -j4
+same "encode -j1 = -j4" ids.txt ids4.txt
+is "one line of ids each" "$(wc -l <ids.txt)" 600
+rc decode 0 "$KIJIL" tokenizer decode -t t1.json ids.txt -q -o back.txt
+same "decode(encode(text)) = text" back.txt text.txt
+printf 'a\n\n  b  \n\xed\x95\x9c\t<|end_of_text|>x\n' >odd.txt
+"$KIJIL" tokenizer encode -t t1.json -q odd.txt | "$KIJIL" tokenizer decode -t t1.json -q >odd.back
+same "empty lines and special tokens" odd.back odd.txt
+is "a special token is one id" "$(echo '<|end_of_text|>' | "$KIJIL" tokenizer encode -t t1.json -q)" 1
+[[ $(echo '<|end_of_text|>' | "$KIJIL" tokenizer encode -t t1.json -q --no-special | wc -w) -gt 3 ]] && ok ||
+    bad "--no-special"
+is "--skip-special" "$(echo '1 1' | "$KIJIL" tokenizer decode -t t1.json -q --skip-special)" ""
+rc encode-jsonl 0 "$KIJIL" tokenizer encode --jsonl -t t1.json text.jsonl -q -o ids.jsonl
+is "ids of both forms" "$(jq -r '.ids | map(tostring) | join(" ")' ids.jsonl | cksum)" "$(cksum <ids.txt)"
+rc decode-jsonl 0 "$KIJIL" tokenizer decode --jsonl -t t1.json ids.jsonl -q -o back.jsonl
+is "text again" "$(jq -r .text back.jsonl | cksum)" "$(cksum <text.txt)"
+is "ids of documents pass" "$(jq -r .id back.jsonl | cksum)" "$(jq -r .id text.jsonl | cksum)"
+rc damaged-text 3 "$KIJIL" tokenizer encode -t t1.json bad.txt
+is "a damaged line leaves an empty one" "$(wc -l <out)" 2
+echo '5 x' >bad.ids
+rc damaged-ids 3 "$KIJIL" tokenizer decode -t t1.json bad.ids
+echo 400 >bad.ids
+rc unknown-id 3 "$KIJIL" tokenizer decode -t t1.json bad.ids
+
+# ---- count ----
+rc count 0 "$KIJIL" tokenizer count -t t1.json text.txt -q
+is "tokens" "$(awk '$1 == "bytes" { print $2 }' out)" "$(wc -c <text.txt)"
+rc count-jsonl 0 "$KIJIL" tokenizer count --jsonl -t t1.json text.jsonl -q
+is "tokens of documents" "$(awk '$1 == "tokens" { print $2 }' out)" "$(wc -w <ids.txt)"
+
+# ---- refusals ----
+rc no-verb 2 "$KIJIL" tokenizer -t t1.json
+rc wrong-verb 2 "$KIJIL" tokenizer encoda -t t1.json
+rc no-model 2 "$KIJIL" tokenizer encode text.txt
+rc no-file 1 "$KIJIL" tokenizer encode -t nothing.json text.txt
+jq '.normalizer = {type: "Lowercase"}' t1.json >l.json
+rc unsupported 1 "$KIJIL" tokenizer encode -t l.json text.txt
+has "names the path" err 'l.json: normalizer.type: "Lowercase" is not supported'
+jq '.model.merges[7][1] = "nope"' t1.json >m.json
+rc bad-merge 1 "$KIJIL" tokenizer encode -t m.json text.txt
+has "names the merge" err 'model\.merges\[7\]'
+
+# ---- the reference's merges, where it is installed ----
+if command -v node >/dev/null && NODE_PATH=${KJ_NODE_PATH:-} node -e 'require("tokenizers")' 2>/dev/null; then
+    jq -c '.added_tokens = [] | .model.vocab = {} | .model.merges = []' t1.json >empty.json
+    NODE_PATH=${KJ_NODE_PATH:-} node -e '
+        const T = require("tokenizers"), t = T.Tokenizer.fromFile("empty.json")
+        t.train(["text.txt"]); t.save("hf.json", true)'
+    "$KIJIL" tokenizer train text.txt --min-frequency 0 --vocab-size 32000 -q -o full.json
+    is "merges as the reference" "$(jq -c '.model.merges' full.json | cksum)" "$(jq -c '.model.merges' hf.json | cksum)"
+else
+    skip "no npm tokenizers here"
+fi
+done_testing

@@ -1,0 +1,557 @@
+/* test_tokenizer.c - loading, refusing, encoding, decoding. */
+#include "tests/unit/tokenize/fixture.h"
+
+#include "base/input.h"
+#include "tests/unit/test.h"
+
+static char msg[256];
+
+/* Encode and compare with ids, ended by -1. */
+static void is(const struct kj_tok *t, const char *text, unsigned flags,
+               const int *want, const char *what)
+{
+    struct kj_tok_state *s = kj_tok_state_new(t);
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_tok_ids ids = {0};
+    size_t n = 0;
+    while (want[n] >= 0)
+        n++;
+    for (int round = 0; round < 2; round++) { /* the second is from the cache */
+        ids.n = 0;
+        int rc = kj_tok_encode(t, s, text, strlen(text), flags, &ids, &err);
+        bool ok = rc == KJ_OK && ids.n == n;
+        for (size_t i = 0; ok && i < n; i++)
+            ok = ids.v[i] == (uint32_t)want[i];
+        if (!test_check(ok, __FILE__, __LINE__, what)) {
+            printf("     %s: got", err.msg);
+            for (size_t i = 0; i < ids.n; i++)
+                printf(" %u", ids.v[i]);
+            printf("\n");
+        }
+    }
+    kj_tok_ids_release(&ids);
+    kj_tok_state_free(s);
+}
+#define IS(t, text, flags, ...) is(t, text, flags, (const int[]){__VA_ARGS__, -1}, text)
+
+static void test_alphabet(void)
+{
+    bool seen[0x200] = {false};
+    for (unsigned b = 0; b < 256; b++) {
+        uint32_t c = tok_byte_char((unsigned char)b);
+        CHECK(c < 0x200 && !seen[c] && c > 0x20);
+        seen[c] = true;
+        CHECK_INT(tok_char_byte(c), b);
+    }
+    CHECK_INT(tok_byte_char(' '), 0x120); /* the well-known ones */
+    CHECK_INT(tok_byte_char('\n'), 0x10A);
+    CHECK_INT(tok_byte_char(0xAD), 0x143);
+    CHECK_INT(tok_byte_char(0xFF), 0xFF);
+    CHECK_INT(tok_char_byte(0x144), -1);
+    CHECK_INT(tok_char_byte(0xAD), -1);
+}
+
+static const char *const abc[] = {"a b", "b c", "ab c", "Ġ a", "c c", NULL};
+/* ids:                            256    257    258     259   260 */
+
+static void test_merging(void)
+{
+    for (int pairs = 0; pairs < 2; pairs++) {
+        struct kj_tok *t =
+            fixture_load(&(struct fixture){.merges = abc, .pairs = pairs}, msg);
+        if (!CHECK(t))
+            return;
+        CHECK_INT(kj_tok_vocab_size(t), 261);
+        CHECK_STR(kj_tok_name(t), strlen(kj_tok_name(t)), "tokenizer.json");
+        IS(t, "abc", 0, 258);
+        IS(t, "bcabc", 0, 257, 258);
+        IS(t, "ccc", 0, 260, 'c'); /* of equal ranks the leftmost */
+        IS(t, "abcc", 0, 258, 'c');
+        IS(t, " abc", 0, ' ', 258); /* "a b" goes before "Ġ a" */
+        IS(t, " a", 0, 259);
+        IS(t, "\xEA\xB0\x80", 0, 0xEA, 0xB0, 0x80);
+        kj_tok_free(t);
+    }
+}
+
+static void test_ignore_merges(void)
+{
+    /* "xyz" is in the vocabulary, but no merge leads to it. */
+    struct fixture f = {.merges = abc, .vocab = ",\"xyz\":300,\"bca\":301"};
+    struct kj_tok *t = fixture_load(&f, msg);
+    if (CHECK(t)) {
+        IS(t, "xyz", 0, 'x', 'y', 'z');
+        IS(t, "bca", 0, 257, 'a');
+        kj_tok_free(t);
+    }
+    f.ignore_merges = true;
+    t = fixture_load(&f, msg);
+    if (CHECK(t)) {
+        CHECK_INT(kj_tok_vocab_size(t), 302);
+        IS(t, "xyz", 0, 300);
+        IS(t, "bca", 0, 301);
+        IS(t, "bcab", 0, 257, 256);
+        kj_tok_free(t);
+    }
+}
+
+/* The definition, word for word: the leftmost of the lowest rank, again and
+ * again. */
+static size_t naive(const struct kj_tok *t, const char *p, size_t n, uint32_t *sym)
+{
+    for (size_t i = 0; i < n; i++)
+        sym[i] = t->bytes[(unsigned char)p[i]];
+    for (;;) {
+        size_t best = n;
+        struct tok_pair b = {.rank = TOK_NONE};
+        for (size_t i = 0; i + 1 < n; i++) {
+            const struct tok_pair *e = tok_pair_find(t, sym[i], sym[i + 1]);
+            if (e->a != TOK_NONE && e->rank < b.rank) {
+                best = i;
+                b = *e;
+            }
+        }
+        if (best == n)
+            return n;
+        sym[best] = b.id;
+        n--;
+        for (size_t i = best + 1; i < n; i++)
+            sym[i] = sym[i + 1];
+    }
+}
+
+static void test_long_words(void)
+{
+    static const char *const m[] = {"a a",  "aa aa",     "b a",   "a b",
+                                    "aa b", "ab ab",     "ba ba", "aaaa aa",
+                                    "b b",  "aaaa aaaa", "bb aa", NULL};
+    struct kj_tok *t = fixture_load(&(struct fixture){.merges = m}, msg);
+    if (!CHECK(t))
+        return;
+    struct kj_tok_state *s = kj_tok_state_new(t);
+    struct kj_tok_ids ids = {0};
+    uint64_t seed = 5;
+    for (int round = 0; round < 300; round++) {
+        char text[400];
+        uint32_t want[400];
+        size_t n = 1 + fixture_random(&seed, sizeof text);
+        for (size_t i = 0; i < n; i++)
+            text[i] = fixture_random(&seed, 3) ? 'a' : 'b';
+        size_t m_n = naive(t, text, n, want);
+        ids.n = 0;
+        CHECK_INT(kj_tok_encode(t, s, text, n, 0, &ids, NULL), KJ_OK);
+        CHECK_MEM((char *)ids.v, ids.n * 4, (char *)want, m_n * 4);
+    }
+    /* A megabyte of one letter: by quadratic merging this would take hours. */
+    size_t big = 1 << 20;
+    char *p = malloc(big);
+    memset(p, 'a', big);
+    ids.n = 0;
+    CHECK_INT(kj_tok_encode(t, s, p, big, 0, &ids, NULL), KJ_OK);
+    CHECK_INT(ids.n, big / 8);
+    /* And a word beyond the cap is refused, with nothing appended. */
+    p = realloc(p, KJ_TOK_WORD_MAX + 1);
+    memset(p, 'a', KJ_TOK_WORD_MAX + 1);
+    struct kj_err err = KJ_ERR_INIT;
+    CHECK_INT(kj_tok_encode(t, s, p, KJ_TOK_WORD_MAX + 1, 0, &ids, &err),
+              KJ_BAD_RECORD);
+    CHECK_INT(ids.n, big / 8);
+    free(p);
+    kj_tok_ids_release(&ids);
+    kj_tok_state_free(s);
+    kj_tok_free(t);
+}
+
+static const char all_flags[] =
+    "{\"id\":400,\"content\":\"<|x|>\",\"special\":true,\"normalized\":false},"
+    "{\"id\":401,\"content\":\"<|x|>>\",\"special\":true,\"normalized\":false},"
+    "{\"id\":402,\"content\":\"word\",\"single_word\":true,\"normalized\":false},"
+    "{\"id\":403,\"content\":\"[L]\",\"lstrip\":true,\"normalized\":false},"
+    "{\"id\":404,\"content\":\"[R]\",\"rstrip\":true,\"normalized\":false},"
+    "{\"id\":405,\"content\":\"\\u00e9!\",\"normalized\":true}";
+
+static void test_added(void)
+{
+    struct kj_tok *t = fixture_load(
+        &(struct fixture){.added = all_flags, .normalizer = "{\"type\":\"NFC\"}"}, msg);
+    if (!CHECK(t))
+        return;
+    CHECK_INT(kj_tok_added_id(t, "[L]"), 403);
+    CHECK_INT(kj_tok_added_id(t, "nothing"), -1);
+    IS(t, "<|x|>", 0, 400);
+    IS(t, "a<|x|>>b", 0, 'a', 401, 'b'); /* the longest */
+    IS(t, "<|x|", 0, '<', '|', 'x', '|');
+    IS(t, "<|x|>", KJ_TOK_NO_SPECIAL, '<', '|', 'x', '|', '>');
+    IS(t, "word.", 0, 402, '.');
+    IS(t, "sword", 0, 's', 'w', 'o', 'r', 'd');
+    IS(t, "words", 0, 'w', 'o', 'r', 'd', 's');
+    IS(t, "a \n[L] b", 0, 'a', 403, ' ', 'b');
+    IS(t, "a [R]\xE3\x80\x80 b", 0, 'a', ' ', 404, 'b');
+    IS(t, "[R] [L]", 0, 404, 403); /* white space is taken once */
+    IS(t, "e\xCC\x81!", 0, 405);   /* matched behind NFC */
+    kj_tok_free(t);
+}
+
+static void test_normalizer(void)
+{
+    struct kj_tok *t = fixture_load(
+        &(struct fixture){.normalizer =
+                              "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
+                              "\"NFD\"},{\"type\":\"NFKC\"}]}"},
+        msg);
+    if (!CHECK(t))
+        return;
+    IS(t, "e\xCC\x81", 0, 0xC3, 0xA9);
+    IS(t, "\xEF\xBC\xA1", 0, 'A'); /* a full-width A */
+    kj_tok_free(t);
+}
+
+/* Words of a pre-tokenizer, joined by '/'. */
+static int join_word(void *ctx, const char *p, size_t n, struct kj_err *err)
+{
+    (void)err;
+    kj_buf_add(ctx, p, n);
+    return kj_buf_addc(ctx, '/');
+}
+
+static void words(const char *pre, const char *text, const char *want)
+{
+    struct kj_tok *t = fixture_load(&(struct fixture){.pre = pre}, msg);
+    struct tok_pre_state s;
+    struct kj_buf b;
+    if (!CHECK(t)) {
+        printf("     %s\n", msg);
+        return;
+    }
+    kj_buf_init(&b, 1 << 16);
+    tok_pre_state_init(&s, &t->pre);
+    CHECK_INT(tok_pre_run(&s, text, strlen(text), join_word, &b, NULL), KJ_OK);
+    CHECK_STR(b.p, b.n, want);
+    tok_pre_state_release(&s);
+    kj_buf_release(&b);
+    kj_tok_free(t);
+}
+
+#define BYTES                                                                          \
+    ",{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}"
+#define SPLIT(pattern, behavior, invert)                                               \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","                   \
+    "\"pattern\":" pattern ",\"behavior\":\"" behavior "\",\"invert\":" invert         \
+    "}" BYTES
+
+static void test_pre_tokenizers(void)
+{
+    /* The examples of the reference's documentation of each behaviour. */
+    words(SPLIT("{\"String\":\"-\"}", "Removed", "false"), "the-final--countdown",
+          "the/final/countdown/");
+    words(SPLIT("{\"String\":\"-\"}", "Isolated", "false"), "the-final--countdown",
+          "the/-/final/-/-/countdown/");
+    words(SPLIT("{\"String\":\"-\"}", "MergedWithPrevious", "false"),
+          "the-final--countdown", "the-/final-/-/countdown/");
+    words(SPLIT("{\"String\":\"-\"}", "MergedWithNext", "false"),
+          "the-final--countdown", "the/-final/-/-countdown/");
+    words(SPLIT("{\"String\":\"-\"}", "Contiguous", "false"), "the-final--countdown",
+          "the/-/final/--/countdown/");
+    words(SPLIT("{\"Regex\":\"\\\\p{L}+\"}", "Removed", "true"), "ab 12 한국",
+          "ab/한국/");
+    words(SPLIT("{\"Regex\":\"(?=[A-Z])\"}", "Isolated", "false"), "oneTwoX",
+          "one/Two/X/"); /* empty matches cut */
+    words("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\","
+          "\"individual_digits\":true}" BYTES,
+          "a12b٣", "a/1/2/b/٣/");
+    words("{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}" BYTES,
+          "a12b٣4", "a/12/b/٣4/");
+    words("{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", "Hi you're  ok 12\n",
+          " Hi/ you/'re/ / ok/ 12/\n/");
+    words("{\"type\":\"ByteLevel\",\"add_prefix_space\":false}", "  x\n\n y'S 's",
+          " / x/\n\n/ y/'/S/ '/s/");
+}
+
+static void llama(const char *text, const char *want)
+{
+    static char pre[1024];
+    struct kj_buf b;
+    kj_buf_init(&b, 1024);
+    const char *z = tok_scan_pattern(TOK_SCAN_LLAMA3);
+    kj_json_put_str(&b, z, strlen(z));
+    snprintf(
+        pre, sizeof pre,
+        "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{"
+        "\"Regex\":%.*s},\"behavior\":\"Isolated\",\"invert\":false}" BYTES,
+        (int)b.n, b.p);
+    kj_buf_release(&b);
+    words(pre, text, want);
+}
+
+static void test_llama3_pattern(void)
+{
+    llama("Hello world", "Hello/ world/");
+    llama("I'LL don't '\xC5\xBFo", "I/'LL/ don/'t/ '/\xC5\xBFo/");
+    llama("x'\xC5\xBFo", "x/'\xC5\xBF/o/");
+    llama("12345 6", "123/45/ /6/");
+    llama("a  b   c", "a/ / b/  / c/");
+    llama("end.\n\n  next", "end/.\n\n/ / next/");
+    llama("  \n \n  x", "  \n \n/ / x/");
+    llama("tail   ", "tail/   /");
+    llama("!!!어서 (오)", "!!!/어서/ (/오/)/");
+    llama("\tx\xC2\xA0y", "\tx/\xC2\xA0y/");
+    llama("한국어는 🙂입니다", "한국어는/ 🙂/입니다/");
+}
+
+/* The scanners against the same patterns in PCRE2. */
+static void test_scan_is_pattern(void)
+{
+    static const enum tok_scan all[] = {TOK_SCAN_LLAMA3, TOK_SCAN_QWEN2, TOK_SCAN_GPT2};
+    struct kj_buf text, a, b;
+    uint64_t seed = 11;
+    tok_scan_init();
+    kj_buf_init(&text, 1 << 20);
+    kj_buf_init(&a, 1 << 20);
+    kj_buf_init(&b, 1 << 20);
+    for (size_t k = 0; k < 3; k++) {
+        struct tok_pre hand = {.n_steps = 1}, re = {.n_steps = 1};
+        struct tok_pre_state sh, sr;
+        char z[512];
+        snprintf(z, sizeof z, "(?:)%s", tok_scan_pattern(all[k]));
+        CHECK_INT(tok_pattern_compile(&hand.steps[0], z + 4, strlen(z) - 4, "", NULL),
+                  0);
+        CHECK_INT(tok_pattern_compile(&re.steps[0], z, strlen(z), "", NULL), 0);
+        CHECK(hand.steps[0].scan == all[k] && re.steps[0].scan == TOK_SCAN_NONE);
+        tok_pre_state_init(&sh, &hand);
+        tok_pre_state_init(&sr, &re);
+        for (int i = 0; i < 4000; i++) {
+            fixture_words(&text, &seed, 1 + fixture_random(&seed, 20));
+            kj_buf_reset(&a);
+            kj_buf_reset(&b);
+            tok_pre_run(&sh, text.p, text.n, join_word, &a, NULL);
+            tok_pre_run(&sr, text.p, text.n, join_word, &b, NULL);
+            if (a.n != b.n || memcmp(a.p, b.p, a.n) != 0) {
+                CHECK_MEM(a.p, a.n, b.p, b.n);
+                break;
+            }
+        }
+        CHECK(a.n > 0);
+        tok_pre_state_release(&sh);
+        tok_pre_state_release(&sr);
+        tok_pre_release(&re);
+    }
+    kj_buf_release(&text);
+    kj_buf_release(&a);
+    kj_buf_release(&b);
+}
+
+static void refused(const struct fixture *f, const char *want)
+{
+    struct kj_tok *t = fixture_load(f, msg);
+    if (!CHECK(!t)) {
+        printf("     accepted; want: %s\n", want);
+        kj_tok_free(t);
+        return;
+    }
+    if (!CHECK(strncmp(msg, want, strlen(want)) == 0))
+        printf("     got  %s\n     want %s\n", msg, want);
+}
+
+static void test_refusals(void)
+{
+    refused(&(struct fixture){.merges = (const char *const[]){"a b", "Ġ Ġx", NULL}},
+            "model.merges[1]: the second part is not in the vocabulary");
+    refused(&(struct fixture){.merges = (const char *const[]){"한 국", NULL}},
+            "model.merges[0]: not in the byte alphabet");
+    refused(&(struct fixture){.vocab = ",\"zz\":65"},
+            "model.vocab[\"zz\"]: id 65 is taken");
+    refused(&(struct fixture){.vocab = ",\"a\":999"},
+            "model.vocab[\"a\"]: stands there");
+    refused(&(struct fixture){.vocab = ",\"q q\":-1"},
+            "model.vocab[\"q q\"]: id is not");
+    refused(&(struct fixture){.vocab = ",\"qq\":16777216"},
+            "model.vocab[\"qq\"]: id is");
+    refused(&(struct fixture){.extra = ",\"dropout\":0.1"}, "model.dropout:");
+    refused(&(struct fixture){.extra = ",\"end_of_word_suffix\":\"</w>\""},
+            "model.end_of_word_suffix:");
+    refused(&(struct fixture){.normalizer = "{\"type\":\"BertNormalizer\"}"},
+            "normalizer.type: \"BertNormalizer\" is not supported");
+    refused(&(struct fixture){.normalizer =
+                                  "{\"type\":\"Sequence\",\"normalizers\":[{"
+                                  "\"type\":\"NFC\"},{\"type\":\"Lowercase\"}]}"},
+            "normalizer.normalizers[1].type: \"Lowercase\" is not supported");
+    refused(&(struct fixture){.pre = "null"}, "pre_tokenizer: null");
+    refused(&(struct fixture){.pre = "{\"type\":\"Metaspace\"}"},
+            "pre_tokenizer.type: \"Metaspace\" is not supported");
+    refused(&(struct fixture){.pre = SPLIT("{\"Regex\":\"a(\"}", "Isolated", "false")},
+            "pre_tokenizer.pretokenizers[0]: pattern, at byte 2:");
+    refused(&(struct fixture){.pre = SPLIT("{\"Regex\":\"a\"}", "Sideways", "false")},
+            "pre_tokenizer.pretokenizers[0].behavior:");
+    refused(&(struct fixture){.pre = "{\"type\":\"Digits\"}"},
+            "pre_tokenizer: no ByteLevel");
+    refused(&(struct fixture){.added = "{\"id\":65,\"content\":\"<s>\"}"},
+            "added_tokens[0].id: 65 is another token");
+    refused(&(struct fixture){.added = "{\"id\":300,\"content\":\"<s>\"},"
+                                       "{\"id\":300,\"content\":\"<t>\"}"},
+            "added_tokens[1].id: 300 stands there twice");
+    struct kj_tok *t;
+    struct kj_err err = KJ_ERR_INIT;
+    CHECK_INT(kj_tok_parse(&t, "{\"model\"", 8, "x.json", &err), KJ_FAIL);
+    CHECK_STR(err.file, strlen(err.file), "x.json");
+    kj_err_reset(&err);
+    const char *uni = "{\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":"
+                      "\"Unigram\",\"vocab\":[]}}";
+    CHECK_INT(kj_tok_parse(&t, uni, strlen(uni), "x.json", &err), KJ_FAIL);
+    CHECK_STR(err.msg, strlen(err.msg), "model.type: \"Unigram\" is not supported");
+}
+
+static void test_template_and_eos(void)
+{
+    static const char post[] =
+        "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":"
+        "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_"
+        "id\":0}}"
+        ",{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":{\"id\":\"</"
+        "s>\","
+        "\"type_id\":0}}],\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\","
+        "\"ids\":["
+        "300],\"tokens\":[\"<s>\"]},\"</s>\":{\"id\":\"</"
+        "s>\",\"ids\":[301],\"tokens\":["
+        "\"</s>\"]}}}]}";
+    struct fixture f = {.post = post,
+                        .added = "{\"id\":300,\"content\":\"<s>\",\"special\":true},"
+                                 "{\"id\":301,\"content\":\"</s>\",\"special\":true}"};
+    struct kj_tok *t = fixture_load(&f, msg);
+    struct kj_err err = KJ_ERR_INIT;
+    uint32_t id = 0;
+    if (!CHECK(t))
+        return;
+    IS(t, "a", 0, 'a');
+    IS(t, "a", KJ_TOK_TEMPLATE, 300, 'a', 301);
+    CHECK_INT(kj_tok_eos(t, NULL, &id, &err), KJ_OK);
+    CHECK_INT(id, 301);
+    CHECK_INT(kj_tok_eos(t, "<s>", &id, &err), KJ_OK);
+    CHECK_INT(id, 300);
+    CHECK_INT(kj_tok_eos(t, "<nope>", &id, &err), KJ_USAGE);
+    kj_tok_free(t);
+    f.post = "{\"type\":\"RobertaProcessing\"}";
+    t = fixture_load(&f, msg);
+    if (CHECK(t)) { /* fine until it is asked for */
+        struct kj_tok_state *s = kj_tok_state_new(t);
+        struct kj_tok_ids ids = {0};
+        CHECK_INT(kj_tok_encode(t, s, "a", 1, 0, &ids, NULL), KJ_OK);
+        CHECK_INT(kj_tok_encode(t, s, "a", 1, KJ_TOK_TEMPLATE, &ids, NULL), KJ_FAIL);
+        kj_tok_ids_release(&ids);
+        kj_tok_state_free(s);
+        kj_tok_free(t);
+    }
+}
+
+static void test_decode(void)
+{
+    struct kj_tok *t = fixture_load(
+        &(struct fixture){.merges = abc,
+                          .vocab = ",\"한 x\":350",
+                          .added =
+                              "{\"id\":400,\"content\":\"<|x|>\",\"special\":true},"
+                              "{\"id\":401,\"content\":\"é\"}"},
+        msg);
+    struct kj_buf b;
+    struct kj_err err = KJ_ERR_INIT;
+    if (!CHECK(t))
+        return;
+    kj_buf_init(&b, 1000);
+    const uint32_t ids[] = {258, 400, 0xEA, 0xB0, 350, 401};
+    CHECK_INT(kj_tok_decode(t, ids, 6, false, &b, &err), KJ_OK);
+    CHECK_STR(b.p, b.n, "abc<|x|>\xEA\xB0한 xé");
+    kj_buf_reset(&b);
+    CHECK_INT(kj_tok_decode(t, ids, 3, true, &b, &err), KJ_OK);
+    CHECK_STR(b.p, b.n, "abc\xEA");
+    const uint32_t bad[] = {399, 402};
+    CHECK_INT(kj_tok_decode(t, bad, 1, false, &b, NULL), KJ_BAD_RECORD);
+    CHECK_INT(kj_tok_decode(t, bad + 1, 1, false, &b, NULL), KJ_BAD_RECORD);
+    struct kj_tok_state *s = kj_tok_state_new(t);
+    struct kj_tok_ids out = {0};
+    CHECK_INT(kj_tok_encode(t, s, "ab\xFFz", 4, 0, &out, &err), KJ_BAD_RECORD);
+    CHECK_INT(err.pos, 2);
+    CHECK_INT(out.n, 0);
+    kj_tok_ids_release(&out);
+    kj_tok_state_free(s);
+    kj_buf_release(&b);
+    kj_tok_free(t);
+}
+
+static int golden_lines(const struct kj_tok *t, const char *path)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_input *in;
+    struct kj_json *j = kj_json_new();
+    struct kj_tok_state *s = kj_tok_state_new(t);
+    struct kj_tok_ids ids = {0};
+    const char *p;
+    size_t n;
+    int64_t member, at;
+    int good = 0, rc;
+    if (!CHECK_INT(kj_input_open(&in, path, &err), KJ_OK))
+        return 0;
+    struct kj_lines *l = kj_lines_new(in, 1 << 24);
+    while ((rc = kj_lines_next(l, &p, &n, &member, &at, &err)) == KJ_OK) {
+        const struct kj_jval *root;
+        if (!CHECK_INT(kj_json_parse(j, p, n, &root, &err), KJ_OK))
+            break;
+        struct kj_str text = kj_jstr(kj_jget(root, "text"));
+        const struct kj_jval *want = kj_jget(root, "ids");
+        ids.n = 0;
+        kj_tok_encode(t, s, text.p, text.n, 0, &ids, &err);
+        bool same = want->n == ids.n;
+        for (size_t i = 0; same && i < ids.n; i++)
+            same = want->items[i].i == ids.v[i];
+        good += same;
+        if (!same)
+            printf("FAIL golden: [%.*s]\n", (int)text.n, text.p);
+    }
+    CHECK_INT(rc, KJ_EOF);
+    kj_lines_free(l);
+    kj_input_close(in);
+    kj_tok_ids_release(&ids);
+    kj_tok_state_free(s);
+    kj_json_free(j);
+    return good;
+}
+
+static void test_golden(void)
+{
+    static const struct {
+        const char *model, *lines;
+        int n;
+    } sets[] = {{"llama3.tokenizer.json.zst", "golden.jsonl.zst", 2000},
+                {"qwen3.tokenizer.json.zst", "qwen3.golden.jsonl.zst", 1000}};
+    for (size_t i = 0; i < 2; i++) {
+        char model[256], lines[256];
+        struct kj_tok *t;
+        struct kj_err err = KJ_ERR_INIT;
+        snprintf(model, sizeof model, "../shared/data/tokenize/%s", sets[i].model);
+        snprintf(lines, sizeof lines, "../shared/data/tokenize/%s", sets[i].lines);
+        if (!test_have(model) || !test_have(lines)) {
+            SKIP("no published tokenizer here");
+            continue;
+        }
+        if (!CHECK_INT(kj_tok_load(&t, model, &err), KJ_OK))
+            continue;
+        CHECK_INT(golden_lines(t, lines), sets[i].n);
+        kj_tok_free(t);
+    }
+}
+
+int main(void)
+{
+    test_alphabet();
+    test_merging();
+    test_ignore_merges();
+    test_long_words();
+    test_added();
+    test_normalizer();
+    test_pre_tokenizers();
+    test_llama3_pattern();
+    test_scan_is_pattern();
+    test_refusals();
+    test_template_and_eos();
+    test_decode();
+    test_golden();
+    return test_end();
+}
