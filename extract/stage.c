@@ -14,6 +14,7 @@ struct cfg {
     int format; /* 0 text, 1 markdown */
     int64_t min_chars;
     bool whole_page;
+    const char *source_name;
 };
 
 /* One worker's. */
@@ -35,6 +36,8 @@ const struct kj_opt kj_extract_opts[] = {
      "drop documents with fewer characters of text", "1", 0, 0x1p31},
     {"whole_page", 0, KJ_OPT_FLAG, F(whole_page), 0,
      "all visible text, menus and all, instead of the main text", 0, 0, 0},
+    {"source_name", 0, KJ_OPT_STR, F(source_name), "NAME",
+     "what the field source says of every document", 0, 0, 0},
     {0},
 };
 #undef F
@@ -193,6 +196,8 @@ static int set_text(const struct cfg *c, struct kj_doc *d, struct kj_batch *b,
     if (!p)
         return kj_err_set(err, KJ_FATAL, "a batch needs more than its memory");
     d->text = (struct kj_str){p, text.n};
+    if (c->source_name)
+        d->source = kj_str_z(c->source_name);
     size_t chars = kj_utf8_count(text.p, text.n);
     if (chars < (size_t)c->min_chars)
         kj_doc_drop(d, "extract.empty", (double)chars, (double)c->min_chars);
