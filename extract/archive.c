@@ -18,6 +18,7 @@ struct archive {
     int64_t seek;       /* offset to start the next file at */
     struct kj_str name; /* base name of the open file */
     int64_t was;        /* stored bytes of it that were counted */
+    int64_t hurt;       /* offset of its last damaged member; -1 none */
     /* progress: sizes of all files, and what was read of them */
     int64_t total;
     _Atomic int64_t done;
@@ -58,6 +59,7 @@ static int open_next(struct archive *a, struct kj_err *err)
         return rc;
     }
     a->was = a->seek;
+    a->hurt = -1;
     a->seek = 0;
     a->name = base_name(path);
     a->warc = kj_warc_new(in);
@@ -98,12 +100,28 @@ static int full(struct kj_err *err)
     return kj_err_set(err, KJ_FATAL, "a batch needs more than its memory");
 }
 
+/* The last document of the batch, when it is a fault at this offset. */
+static struct kj_doc *fault_at(struct archive *a, struct kj_batch *b, int64_t offset)
+{
+    struct kj_doc *d = b->n ? &b->docs[b->n - 1] : NULL;
+    return d && d->out.damaged && !d->aux && d->warc.offset == offset &&
+                   d->warc.file.p == a->name.p
+               ? d
+               : NULL;
+}
+
+/* One place that is damaged is one document, however many rules it breaks: the
+ * first, which is the cause of the others, names it. */
 static int add_fault(struct archive *a, struct kj_batch *b, const char *rule,
                      int64_t offset, const char *msg, struct kj_err *err)
 {
-    struct kj_doc *d = kj_batch_add(b);
     if (a->counts)
         a->counts->faults++;
+    if (strcmp(rule, "extract.warc_member") == 0)
+        a->hurt = offset;
+    if (fault_at(a, b, offset))
+        return KJ_OK;
+    struct kj_doc *d = kj_batch_add(b);
     d->file_path = d->warc.file = a->name;
     d->warc.offset = offset;
     d->warc.length = -1;
@@ -133,7 +151,13 @@ static int add_record(struct archive *a, struct kj_batch *b,
     int kind = kind_of(a, r);
     if (kind < 0)
         return KJ_OK;
-    struct kj_doc *d = kj_batch_add(b);
+    /* Text out of a member whose checksum fails, or that was cut, is not to be
+     * trusted: the record and the fault become one damaged document. */
+    struct kj_doc *d = r->offset == a->hurt ? fault_at(a, b, r->offset) : NULL;
+    if (!d)
+        d = kj_batch_add(b);
+    if (r->offset == a->hurt)
+        kj_doc_damage(d, "extract.warc_member", "in a damaged gzip member");
     struct kj_archive_rec *x = kj_arena_zalloc(&b->arena, sizeof *x);
     if (!x)
         return full(err);
