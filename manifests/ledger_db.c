@@ -262,7 +262,7 @@ static int open_write(struct kj_ledger *l, struct kj_err *err)
     if (rc == KJ_OK)
         rc = kj_db_exec(l,
                         "PRAGMA synchronous = NORMAL;"
-                        "PRAGMA wal_autocheckpoint = 4096;"
+                        "PRAGMA wal_autocheckpoint = 16384;"
                         "PRAGMA cache_size = -32768",
                         err);
     if (rc == KJ_OK)
