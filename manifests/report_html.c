@@ -183,7 +183,7 @@ static void waterfall(struct kj_rep *r)
         char group[256];
         snprintf(group, sizeof group, "%.100s%s%.100s", kj_rep_text(st, 5),
                  *kj_rep_text(st, 6) ? " · " : "", kj_rep_text(st, 6));
-        if (strcmp(group, last) != 0) {
+        if (strcmp(group, last) != 0 && strcmp(group, kj_rep_text(st, 0)) != 0) {
             Z("<tr class=\"run\"><td colspan=\"8\">");
             kj_put_html(r->out, group);
             Z("</td></tr>\n");

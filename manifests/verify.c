@@ -260,7 +260,8 @@ static void lineage(struct job *j, const char *dir)
     free(path);
 }
 
-/* Does the ledger know who wrote these shards? Then it knows how many. */
+/* Does the ledger know who wrote these shards? Then it knows how many documents
+ * they hold. */
 static void shard_counts(struct job *j, const char *manifest, uint64_t docs, bool *ours)
 {
     sqlite3_stmt *st;
@@ -280,6 +281,13 @@ static void shard_counts(struct job *j, const char *manifest, uint64_t docs, boo
         free(p);
     }
     sqlite3_finalize(st);
+    /* `kijil tokenize` closes the ledger before it names its files. */
+    int64_t n = 0;
+    if (!*ours && kj_db_int(j->l, &n, NULL,
+                            "SELECT count(*) FROM stages WHERE name = 'tokenize' AND"
+                            " docs_kept = ?",
+                            "u", docs) == KJ_OK)
+        *ours = n > 0;
 }
 
 static void check_shards(struct job *j, const char *dir, const char *manifest)
@@ -295,6 +303,11 @@ static void check_shards(struct job *j, const char *dir, const char *manifest)
     if (rc != KJ_OK) {
         wrong(j, e.file[0] ? e.file : manifest, "%s", e.msg);
     } else {
+        for (size_t i = 0; i < kj_shards_count(s); i++) {
+            const struct kj_shard *k = kj_shards_get(s, i);
+            j->v->bytes += (int64_t)(k->bytes + k->index_bytes);
+            j->v->files += 2;
+        }
         j->v->shards += kj_shards_count(s);
         j->v->tokens += kj_shards_tokens(s);
         shard_counts(j, manifest, kj_shards_documents(s), &ours);

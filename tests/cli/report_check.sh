@@ -77,6 +77,30 @@ rc "check: no folder" 1 "$KIJIL" check nowhere
 rc "check: progress" 0 "$KIJIL" check run.db --progress json
 has "check: progress" err '^\{"command":"check"'
 
+# ---- shards, and whether their documents came through ----
+if "$KIJIL" tokenize --help >/dev/null 2>&1; then
+    mkdir whole
+    "$KIJIL" tokenizer train --vocab-size 300 -o whole/t.json --jsonl docs.jsonl -q 2>err
+    "$KIJIL" filter -r ./few.yaml --ledger whole/run.db docs.jsonl -q |
+        "$KIJIL" tokenize -t whole/t.json -o whole/shards --ledger whole/run.db -q
+    rc "check: shards" 0 "$KIJIL" check whole
+    has "check: shards" err ' 1 shards with [1-9][0-9]* tokens: 0 mismatches'
+    rc "check: shards alone" 0 "$KIJIL" check whole/shards
+    rc "report: tokens" 0 "$KIJIL" report whole/run.db -o page.html
+    has "report: tokens" page.html '[0-9,]+</b><span>tokens kept'
+    if command -v sqlite3 >/dev/null; then
+        sqlite3 whole/run.db "UPDATE documents SET id = 'other' WHERE doc = (SELECT doc
+            FROM decisions GROUP BY doc HAVING min(kept) = 1 LIMIT 1)"
+        rc "check: lineage" 1 "$KIJIL" check whole
+        has "check: lineage" err 'docs\.jsonl\.zst: document doc-[0-9]+ is not in the ledger'
+    fi
+    printf '\377\377' | dd of=whole/shards/shard-00000.bin bs=1 seek=100 conv=notrunc 2>/dev/null
+    rc "check: changed shard" 1 "$KIJIL" check whole/shards
+    has "check: changed shard" err 'shard-00000\.bin: content is'
+else
+    skip "tokenize is not there"
+fi
+
 if command -v sqlite3 >/dev/null; then
     # A file that a later tool rewrote whole, hash and all: the documents tell.
     zstd -dcq out.jsonl.zst 2>/dev/null | head -n 20 >d/cut.jsonl
