@@ -162,6 +162,40 @@ void kj_put_value(struct kj_buf *b, double v)
         kj_buf_printf(b, "%.4g", v);
 }
 
+/* ------------------------------------------------------------------ escapes */
+
+void kj_put_html_n(struct kj_buf *b, const char *z, size_t chars)
+{
+    size_t n = strlen(z), len;
+    for (size_t i = 0; i < n; i += len) {
+        uint32_t c = kj_utf8_next(z + i, n - i, &len);
+        char out[4];
+        if (chars-- == 0) {
+            kj_buf_addz(b, " …");
+            return;
+        }
+        if (c == '&')
+            kj_buf_addz(b, "&amp;");
+        else if (c == '<')
+            kj_buf_addz(b, "&lt;");
+        else if (c == '>')
+            kj_buf_addz(b, "&gt;");
+        else if (c == '"')
+            kj_buf_addz(b, "&quot;");
+        else if (c == '\'')
+            kj_buf_addz(b, "&#39;");
+        else if ((c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0))
+            kj_buf_addz(b, "�");
+        else
+            kj_buf_add(b, out, kj_utf8_put(c, out));
+    }
+}
+
+void kj_put_html(struct kj_buf *b, const char *z)
+{
+    kj_put_html_n(b, z, (size_t)-1);
+}
+
 /* ------------------------------------------------------------ the terminal */
 
 /* A bar of `width` columns, in eighths of a column. */

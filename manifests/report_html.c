@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
 #include "manifests/report_internal.h"
 
 #define RULE_CARDS  60
@@ -19,40 +18,6 @@
 
 #define P(...) kj_buf_printf(r->out, __VA_ARGS__)
 #define Z(z)   kj_buf_addz(r->out, z)
-
-/* ------------------------------------------------------------------ escapes */
-
-void kj_put_html_n(struct kj_buf *b, const char *z, size_t chars)
-{
-    size_t n = strlen(z), len;
-    for (size_t i = 0; i < n; i += len) {
-        uint32_t c = kj_utf8_next(z + i, n - i, &len);
-        char out[4];
-        if (chars-- == 0) {
-            kj_buf_addz(b, " …");
-            return;
-        }
-        if (c == '&')
-            kj_buf_addz(b, "&amp;");
-        else if (c == '<')
-            kj_buf_addz(b, "&lt;");
-        else if (c == '>')
-            kj_buf_addz(b, "&gt;");
-        else if (c == '"')
-            kj_buf_addz(b, "&quot;");
-        else if (c == '\'')
-            kj_buf_addz(b, "&#39;");
-        else if ((c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0))
-            kj_buf_addz(b, "�");
-        else
-            kj_buf_add(b, out, kj_utf8_put(c, out));
-    }
-}
-
-void kj_put_html(struct kj_buf *b, const char *z)
-{
-    kj_put_html_n(b, z, (size_t)-1);
-}
 
 /* ------------------------------------------------------------------ pieces */
 
@@ -452,7 +417,7 @@ static void places(struct kj_rep *r)
 
 static void cluster_columns(struct kj_rep *r, const char *sql, const char *label)
 {
-    struct kj_column c[64];
+    struct kj_column c[64] = {{{0}, 0}};
     size_t n = 0;
     sqlite3_stmt *st = kj_rep_query(r, sql);
     while (kj_rep_next(r, st))
@@ -560,7 +525,7 @@ static void training(struct kj_rep *r)
 
 /* ------------------------------------------------------------------- facts */
 
-static void facts(struct kj_rep *r)
+static void runs_table(struct kj_rep *r)
 {
     Z("<h2>What was run</h2><div class=\"box\"><table><tr><th>run</th><th>command</th>"
       "<th>version</th><th>started</th><th>status</th><th class=\"n\">wall</th><th"
@@ -586,8 +551,13 @@ static void facts(struct kj_rep *r)
         cell_bytes(r, wall > 0 ? kj_rep_num(st, 7) / wall : 0);
         Z("</tr>\n");
     }
-    Z("</table>\n<details><summary>configuration</summary><table>");
-    st =
+    Z("</table>\n");
+}
+
+static void config_table(struct kj_rep *r)
+{
+    Z("<details><summary>configuration</summary><table>");
+    sqlite3_stmt *st =
         kj_rep_query(r, "SELECT DISTINCT stage, key, value FROM config JOIN scope USING"
                         " (run) ORDER BY stage, key LIMIT 400");
     while (kj_rep_next(r, st)) {
@@ -598,12 +568,17 @@ static void facts(struct kj_rep *r)
         }
         Z("</tr>\n");
     }
-    Z("</table></details>\n<details><summary>inputs and "
+    Z("</table></details>\n");
+}
+
+static void files_table(struct kj_rep *r)
+{
+    Z("<details><summary>inputs and "
       "outputs</summary><table><tr><th>"
       "</th><th>path</th><th class=\"n\">bytes</th><th "
       "class=\"n\">documents</th><th>content"
       " hash</th></tr>");
-    st = kj_rep_query(
+    sqlite3_stmt *st = kj_rep_query(
         r, "SELECT 'in', path, bytes, NULL, '' FROM inputs JOIN scope USING (run) "
            "UNION ALL"
            " SELECT 'out', path, bytes, docs, hash FROM outputs JOIN scope USING (run)"
@@ -645,7 +620,9 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
             examples(r, 0, 1, NULL);
             Z("</div>\n");
         }
-        facts(r);
+        runs_table(r);
+        config_table(r);
+        files_table(r);
         P("<footer>Made by kijil %s from the ledger; every number on this page can be "
           "asked"
           " of it with SQL.</footer></main></body></html>\n",
