@@ -285,7 +285,8 @@ static void text_waterfall(struct kj_rep *r, int width)
         put_right(r->out, (int64_t)kept, 13);
         kj_buf_printf(r->out, " %6.1f %%  ", in > 0 ? 100 * kept / in : 100.0);
         size_t at = r->out->n;
-        kj_put_bytes(r->out, kj_rep_num(st, 3));
+        if (kj_rep_num(st, 3) > 0 || kept == 0)
+            kj_put_bytes(r->out, kj_rep_num(st, 3));
         for (size_t k = r->out->n - at; k < 9; k++)
             kj_buf_addc(r->out, ' ');
         put_bar(r->out, most > 0 ? kept / most : 0, bar > 4 ? bar : 4);

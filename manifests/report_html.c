@@ -104,7 +104,7 @@ static void tiles(struct kj_rep *r)
     tile(r, "documents kept");
     Z("<div class=\"tile\"><b>");
     kj_put_percent(r->out, kept, in);
-    tile(r, "of documents kept");
+    tile(r, "share kept");
     Z("<div class=\"tile\"><b>");
     kj_put_bytes(r->out, text);
     tile(r, "of text kept");
@@ -126,7 +126,9 @@ static void tiles(struct kj_rep *r)
 static void waterfall(struct kj_rep *r)
 {
     double most = kj_rep_real(r, "SELECT max(docs_in) FROM steps");
-    double bytes = kj_rep_real(r, "SELECT max(bytes_in) FROM steps");
+    double bytes =
+        kj_rep_real(r, "SELECT max(max(bytes_in * (ordinal > 0), bytes_kept))"
+                       " FROM steps");
     /* Tokens are counted at the end; earlier stages go by bytes per token. */
     double rate = kj_rep_real(r, "SELECT sum(tokens_kept) / sum(bytes_kept * 1.0) FROM"
                                  " shares WHERE tokens_kept > 0");
@@ -139,9 +141,10 @@ static void waterfall(struct kj_rep *r)
       "stage</th>"
       "<th>text</th><th class=\"n\"></th>");
     Z(rate > 0 ? "<th class=\"n\">≈ tokens</th></tr>\n" : "</tr>\n");
-    sqlite3_stmt *st = kj_rep_query(
-        r, "SELECT name, docs_in, docs_kept, bytes_in, bytes_kept, command, phase FROM"
-           " steps ORDER BY rowid");
+    sqlite3_stmt *st = kj_rep_query(r, "SELECT name, docs_in, docs_kept, bytes_in * "
+                                       "(ordinal > 0), bytes_kept, command,"
+                                       " phase FROM"
+                                       " steps ORDER BY rowid");
     while (kj_rep_next(r, st)) {
         double in = kj_rep_num(st, 1), kept = kj_rep_num(st, 2);
         double b_in = kj_rep_num(st, 3), b_kept = kj_rep_num(st, 4);
@@ -166,6 +169,10 @@ static void waterfall(struct kj_rep *r)
         put_bar(r, " thin", b_kept / fmax(bytes, 1),
                 fmax(0, b_in - b_kept) / fmax(bytes, 1));
         Z("</td>");
+        if (b_kept == 0 && kept > 0) { /* records that are no text yet */
+            Z(rate > 0 ? "<td></td><td></td></tr>\n" : "<td></td></tr>\n");
+            continue;
+        }
         cell_bytes(r, b_kept);
         if (rate > 0)
             cell(r, (int64_t)(b_kept * rate));

@@ -200,7 +200,7 @@ static void put_ticks(struct kj_buf *b, const struct axis *a)
             }
         return;
     }
-    double step = nice_step(a->hi - a->lo, 6);
+    double step = nice_step(a->hi - a->lo, 5);
     if (a->whole && step < 1)
         step = 1;
     for (double v = ceil(a->lo / step) * step; v <= a->hi + step * 1e-6; v += step) {
