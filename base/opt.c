@@ -168,11 +168,35 @@ int kj_opt_set(const struct kj_opt *o, void *cfg, const char *value, struct kj_e
     return kj_err_set(err, KJ_USAGE, "%s has no kind", o->name);
 }
 
+static size_t field_size(enum kj_opt_kind kind)
+{
+    switch (kind) {
+    case KJ_OPT_FLAG:
+        return sizeof(bool);
+    case KJ_OPT_ENUM:
+        return sizeof(int);
+    case KJ_OPT_LIST:
+        return sizeof(struct kj_strs);
+    case KJ_OPT_STR:
+        return sizeof(char *);
+    case KJ_OPT_REAL:
+        return sizeof(double);
+    case KJ_OPT_INT:
+    case KJ_OPT_SIZE:
+        break;
+    }
+    return sizeof(int64_t);
+}
+
 int kj_opt_defaults(const struct kj_opt *opts, void *cfg, struct kj_err *err)
 {
     for (const struct kj_opt *o = opts; o->name; o++) {
-        if (!o->def)
+        if (!o->def) {
+            memset((char *)cfg + o->off, 0, field_size(o->kind));
             continue;
+        }
+        if (o->kind == KJ_OPT_LIST)
+            memset((char *)cfg + o->off, 0, sizeof(struct kj_strs));
         if (o->kind == KJ_OPT_REAL && strcmp(o->def, "nan") == 0) {
             *(double *)((char *)cfg + o->off) =
                 NAN; /* "not given"; users cannot say it */

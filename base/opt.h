@@ -55,7 +55,8 @@ struct kj_optset {
     void *cfg;
 };
 
-/* Fill every field with its default. */
+/* Fill every field of the table with its default, or zero; what it held is not
+ * freed. */
 int kj_opt_defaults(const struct kj_opt *opts, void *cfg, struct kj_err *err);
 
 /* Free what the table owns in cfg (the arrays of LISTs). */

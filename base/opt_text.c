@@ -52,16 +52,42 @@ static void help_table(const struct kj_opt *o, struct kj_buf *out)
     }
 }
 
+/* Paragraphs with lines of at most 80 columns. Lines that begin with a blank
+ * stand as they are. */
+static void wrap(struct kj_buf *out, const char *s)
+{
+    while (*s) {
+        size_t n = strcspn(s, "\n");
+        while (n > 80 && *s != ' ') {
+            size_t k = 80;
+            while (k > 0 && s[k] != ' ')
+                k--;
+            if (k == 0)
+                break;
+            kj_buf_add(out, s, k);
+            kj_buf_addc(out, '\n');
+            s += k + 1;
+            n -= k + 1;
+        }
+        kj_buf_add(out, s, n);
+        kj_buf_addc(out, '\n');
+        s += n + (s[n] == '\n');
+    }
+}
+
 void kj_opt_help(const struct kj_cmd *cmd, struct kj_buf *out)
 {
     kj_buf_printf(out, "kijil %s - %s\n\nusage: kijil %s %s\n", cmd->name, cmd->about,
                   cmd->name, cmd->synopsis ? cmd->synopsis : "");
-    if (cmd->details)
-        kj_buf_printf(out, "\n%s\n", cmd->details);
+    if (cmd->details) {
+        kj_buf_addc(out, '\n');
+        wrap(out, cmd->details);
+    }
     for (size_t i = 0; cmd->opts && cmd->opts[i]; i++) {
         /* The last table is the one that all commands share. */
         bool shared = i > 0 && !cmd->opts[i + 1];
-        kj_buf_addz(out, shared ? "\nCommon options\n" : "\nOptions\n");
+        if (shared || i == 0)
+            kj_buf_addz(out, shared ? "\nCommon options\n" : "\nOptions\n");
         help_table(cmd->opts[i], out);
     }
     if (cmd->examples)
@@ -102,7 +128,8 @@ void kj_opt_man(const struct kj_cmd *cmd, const char *version, struct kj_buf *ou
     }
     for (size_t i = 0; cmd->opts && cmd->opts[i]; i++) {
         bool shared = i > 0 && !cmd->opts[i + 1];
-        kj_buf_addz(out, shared ? "\n.SH COMMON OPTIONS\n" : "\n.SH OPTIONS\n");
+        if (shared || i == 0)
+            kj_buf_addz(out, shared ? "\n.SH COMMON OPTIONS\n" : "\n.SH OPTIONS\n");
         for (const struct kj_opt *o = cmd->opts[i]; o->name; o++) {
             struct kj_buf w;
             kj_buf_init(&w, 4096);

@@ -7,30 +7,42 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What commit and abort need. */
+struct shards {
+    struct kj_shard_writer *w;
+    struct kj_shard_totals t;
+};
+
+static int commit_shards(void *self, struct kj_err *err)
+{
+    struct shards *s = self;
+    return kj_shard_writer_commit(s->w, &s->t, err);
+}
+
+static void abort_shards(void *self)
+{
+    struct shards *s = self;
+    kj_shard_writer_abort(s->w);
+}
+
 static int write_shards(const struct kj_cmd *cmd, const struct kj_common *c,
                         struct kj_tokenize *cfg, const struct kj_shard_opts *opts,
                         struct kj_files *files)
 {
     struct kj_err err = KJ_ERR_INIT;
-    struct kj_shard_writer *w;
-    struct kj_shard_totals t = {0};
-    if (kj_shard_writer_open(&w, cfg, opts, c->output, "kijil " KJ_VERSION, c->force,
+    struct shards s = {0};
+    if (kj_shard_writer_open(&s.w, cfg, opts, c->output, "kijil " KJ_VERSION, c->force,
                              &err))
         return kj_cmd_fail(cmd, &err);
-    struct kj_sink sink = kj_shard_writer_sink(w);
+    struct kj_cmd_sink sink = {kj_shard_writer_sink(s.w), &s, commit_shards,
+                               abort_shards};
     int status = kj_cmd_drive(cmd, c, &kj_stage_tokenize, cfg,
                               (struct kj_corpus_inputs){kj_files_source, files}, &sink);
-    if (status != 0 && status != 3) {
-        kj_shard_writer_abort(w);
-        return status;
-    }
-    if (kj_shard_writer_commit(w, &t, &err))
-        return kj_cmd_fail(cmd, &err);
-    if (!c->quiet)
+    if ((status == 0 || status == 3) && !c->quiet)
         fprintf(stderr,
                 "%llu tokens of %llu documents in %llu shards: %s/manifest.jsonl\n",
-                (unsigned long long)t.tokens, (unsigned long long)t.documents,
-                (unsigned long long)t.shards, c->output);
+                (unsigned long long)s.t.tokens, (unsigned long long)s.t.documents,
+                (unsigned long long)s.t.shards, c->output);
     return status;
 }
 

@@ -64,6 +64,18 @@ static int full(struct kj_err *err)
     return kj_err_set(err, KJ_FAIL, "the output of one batch is too large");
 }
 
+static int commit_output(void *self, struct kj_err *err)
+{
+    struct job *j = self;
+    return kj_output_commit(j->out, err);
+}
+
+static void abort_output(void *self)
+{
+    struct job *j = self;
+    kj_output_abort(j->out);
+}
+
 /* Drive the stage into a sink that formats b->out, and commit the output. */
 static int drive(const struct kj_cmd *cmd, struct job *j, const struct kj_stage *stage,
                  void *cfg, struct kj_sink sink)
@@ -73,15 +85,9 @@ static int drive(const struct kj_cmd *cmd, struct job *j, const struct kj_stage 
         return kj_cmd_fail(cmd, &err);
     j->common.inputs = j->files.v;
     j->common.n_inputs = j->files.n;
-    int status = kj_cmd_drive(cmd, &j->common, stage, cfg,
-                              (struct kj_corpus_inputs){open_source, j}, &sink);
-    if (status != 0 && status != 3) {
-        kj_output_abort(j->out);
-        return status;
-    }
-    if (kj_output_commit(j->out, &err))
-        return kj_cmd_fail(cmd, &err);
-    return status;
+    struct kj_cmd_sink own = {sink, j, commit_output, abort_output};
+    return kj_cmd_drive(cmd, &j->common, stage, cfg,
+                        (struct kj_corpus_inputs){open_source, j}, &own);
 }
 
 /* ---- encode ---- */
@@ -281,7 +287,7 @@ static int count(const struct kj_cmd *cmd, struct job *j)
 {
     struct kj_err err = KJ_ERR_INIT;
     struct kj_buf b;
-    struct kj_sink sink = {j, count_batch, count_add};
+    struct kj_cmd_sink sink = {.sink = {j, count_batch, count_add}};
     j->ends = true;
     j->common.inputs = j->files.v;
     j->common.n_inputs = j->files.n;

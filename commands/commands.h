@@ -98,16 +98,24 @@ void kj_files_release(struct kj_files *f);
 /* For kj_corpus_inputs.reopen: a JSONL source over a struct kj_files. */
 int kj_files_source(void *self, struct kj_source *out, struct kj_err *err);
 
+/* A sink of the command's own. When everything went well commit is called,
+ * before the books are closed; in every other case abort. Either may be NULL. */
+struct kj_cmd_sink {
+    struct kj_sink sink;
+    void *self; /* for commit and abort */
+    int (*commit)(void *self, struct kj_err *err);
+    void (*abort)(void *self);
+};
+
 /* Drive one stage over a source: survey, sink, rejects, ledger, progress, and
  * the closing summary.
  *
  * The stage is open; cfg is its configuration. inputs opens the source (more
- * than once when the stage has survey()). sink NULL means JSONL to --output;
- * else the caller's sink, which the caller commits after a return of 0 or 3.
+ * than once when the stage has survey()). sink NULL means JSONL to --output.
  * Returns the exit status; everything was printed. */
 int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
                  const struct kj_stage *stage, void *cfg,
-                 struct kj_corpus_inputs inputs, const struct kj_sink *sink);
+                 struct kj_corpus_inputs inputs, const struct kj_cmd_sink *sink);
 
 /* With --resume and a complete --output: true, and a line on stderr. */
 bool kj_cmd_done_already(const struct kj_cmd *cmd, const struct kj_common *c);

@@ -217,7 +217,7 @@ static int close_ledger(struct drive *d, const struct kj_common *c, bool wrote, 
 
 static int drive_run(struct drive *d, const struct kj_cmd *cmd,
                      const struct kj_common *c, const struct kj_stage *stage, void *cfg,
-                     struct kj_corpus_inputs inputs, const struct kj_sink *sink,
+                     struct kj_corpus_inputs inputs, const struct kj_cmd_sink *sink,
                      struct kj_err *err)
 {
     struct kj_flow *f = &d->flow;
@@ -233,7 +233,7 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
     d->step = (struct kj_step){.stage = stage, .cfg = cfg};
     f->steps = &d->step;
     f->n_steps = 1;
-    f->sink = sink ? *sink : kj_jsonl_sink(d->out);
+    f->sink = sink ? sink->sink : kj_jsonl_sink(d->out);
     f->watches = d->watches;
     if (d->rejects)
         f->watches[f->n_watches++] = kj_jsonl_rejects(d->rejects);
@@ -249,9 +249,28 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
     return kj_flow_run(f, err);
 }
 
+/* Give every output its final name, or none of them. */
+static int settle(struct drive *d, const struct kj_cmd_sink *sink, bool whole, int rc,
+                  struct kj_err *err)
+{
+    if (whole && sink && sink->commit)
+        rc = sink->commit(sink->self, err);
+    else if (sink && sink->abort)
+        sink->abort(sink->self);
+    if (whole && rc == KJ_OK && d->out)
+        rc = kj_output_commit(d->out, err);
+    else
+        kj_output_abort(d->out);
+    if (whole && rc == KJ_OK && d->rejects)
+        rc = kj_output_commit(d->rejects, err);
+    else
+        kj_output_abort(d->rejects);
+    return rc;
+}
+
 int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
                  const struct kj_stage *stage, void *cfg,
-                 struct kj_corpus_inputs inputs, const struct kj_sink *sink)
+                 struct kj_corpus_inputs inputs, const struct kj_cmd_sink *sink)
 {
     struct kj_err err = KJ_ERR_INIT;
     struct drive d = {0};
@@ -266,15 +285,9 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     if (d.flow.source.close)
         d.flow.source.close(d.flow.source.self);
     /* An interrupt leaves no file under its final name: it would look whole. */
-    bool whole = rc == KJ_OK && !atomic_load(&kj_interrupted), wrote = d.out != NULL;
-    if (whole && d.out)
-        rc = kj_output_commit(d.out, &err);
-    else
-        kj_output_abort(d.out);
-    if (whole && rc == KJ_OK && d.rejects)
-        rc = kj_output_commit(d.rejects, &err);
-    else
-        kj_output_abort(d.rejects);
+    bool whole = rc == KJ_OK && !atomic_load(&kj_interrupted);
+    bool wrote = d.out || (sink && sink->commit);
+    rc = settle(&d, sink, whole, rc, &err);
     rc = close_ledger(&d, c, wrote && whole, rc, &err);
     int status = rc ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
     if (rc == KJ_OK)
