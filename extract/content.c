@@ -167,6 +167,20 @@ static void drop_hard(struct kj_content *c, struct kj_tree *t)
     }
 }
 
+/* What stands in for scripts: normally a request to turn them on, or an image;
+ * but some forums keep their whole text there. */
+static void drop_noscript(struct kj_content *c, struct kj_tree *t)
+{
+    uint32_t inside = 0, all = c->text[t->n];
+    for (size_t i = 1; i < t->n; i++)
+        if (t->nodes[i].tag == KJ_TAG_noscript && !skipped(t, i))
+            inside += text_of(c, t, i);
+    bool keep = inside > 400 && inside * 2 > all;
+    for (size_t i = 1; i < t->n; i++)
+        if (t->nodes[i].tag == KJ_TAG_noscript && !(keep && text_of(c, t, i) > 200))
+            t->nodes[i].flags |= KJ_NF_SKIP;
+}
+
 static void drop_hidden(struct kj_content *c, struct kj_tree *t)
 {
     uint32_t all = c->text[t->n];
@@ -347,12 +361,23 @@ static void drop_links(struct kj_content *c, struct kj_tree *t)
 static void drop_comments(struct kj_content *c, struct kj_tree *t)
 {
     const struct kj_node *root = &t->nodes[c->root];
-    uint32_t all = plain_of(c, t, c->root);
+    uint32_t all = plain_of(c, t, c->root), in_comments = 0;
+    for (size_t i = c->root + 1; i < root->end;) {
+        const struct kj_node *x = &t->nodes[i];
+        bool comment = x->tag != KJ_TAG_TEXT && !skipped(t, i) &&
+                       (c->hint[i] & KJ_HINT_COMMENT) &&
+                       plain_of(c, t, i) * 10 < all * 9;
+        if (comment)
+            in_comments += plain_of(c, t, i);
+        i = comment || skipped(t, i) ? x->end : i + 1;
+    }
+    /* A page that is mostly comments is about them. */
+    if (in_comments * 10 > all * 7)
+        return;
     for (size_t i = c->root + 1; i < root->end; i++) {
         struct kj_node *x = &t->nodes[i];
-        if (x->tag == KJ_TAG_TEXT || skipped(t, i))
-            continue;
-        if ((c->hint[i] & KJ_HINT_COMMENT) && plain_of(c, t, i) * 10 < all * 7)
+        if (x->tag != KJ_TAG_TEXT && (c->hint[i] & KJ_HINT_COMMENT) &&
+            plain_of(c, t, i) * 10 < all * 7)
             x->flags |= KJ_NF_SKIP;
     }
 }
@@ -394,6 +419,8 @@ void kj_content_find(struct kj_content *c, struct kj_tree *t)
     }
     memset(c->hint, 0, (t->n + 1) * sizeof *c->hint);
     drop_hard(c, t);
+    sum_up(c, t);
+    drop_noscript(c, t);
     sum_up(c, t);
     uint32_t visible = c->text[t->n];
     drop_hidden(c, t);

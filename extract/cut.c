@@ -1,10 +1,10 @@
 /* cut.c - the scan before the parser: what is never text goes.
  *
  * Elements whose content is no markup for the reader (script, style, svg,
- * template, noscript, iframe) are found by their start and end tags alone, as
+ * template, iframe) are found by their start and end tags alone, as
  * the HTML standard's tokenizer does for raw text. An element without an end
  * reaches to the end of the page, except for the ones that are markup inside
- * (svg, template, noscript): browsers read on there. NUL bytes go as well;
+ * (svg, template): browsers read on there. NUL bytes go as well;
  * libxml2 would stop at them.
  */
 #include <string.h>
@@ -19,7 +19,7 @@ struct raw {
 
 static const struct raw raws[] = {
     {"script", 6, true},    {"style", 5, true},     {"svg", 3, false},
-    {"template", 8, false}, {"noscript", 8, false}, {"iframe", 6, false},
+    {"template", 8, false}, {"iframe", 6, false},
 };
 
 static char lower(char c)
@@ -41,7 +41,7 @@ static bool name_at(const char *p, const char *end, const char *name, size_t n)
 
 static const struct raw *raw_at(const char *p, const char *end)
 {
-    if ((lower(*p) != 's' && lower(*p) != 't' && lower(*p) != 'n' && lower(*p) != 'i'))
+    if ((lower(*p) != 's' && lower(*p) != 't' && lower(*p) != 'i'))
         return NULL;
     for (size_t i = 0; i < sizeof raws / sizeof *raws; i++)
         if (name_at(p, end, raws[i].name, raws[i].n))
@@ -143,6 +143,8 @@ static const char *raw_end(struct cut *c, const char *p, const struct raw *r)
         c->no_tag_end = true;
         body = p;
     }
+    if (r->name[1] == 'v' && body > p + 2 && body[-2] == '/')
+        return body; /* <svg/> is closed already */
     const char *inner = c->end, *stop = close_tag(body, c->end, r, &inner);
     c->no_close[k] = !stop;
     if (!stop && r->to_end)

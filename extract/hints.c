@@ -181,9 +181,7 @@ static const struct word words[] = {
     {"topic", FR},
     {"trending", SI},
     {"upsell", SI},
-    {"widget", SI},
-    {"widgets", SI},
-};
+    };
 
 /* Whole class names or ids. */
 static const struct word names[] = {
@@ -318,7 +316,9 @@ static unsigned of_names(struct kj_str s)
         size_t a = i;
         while (i < s.n && (unsigned char)s.p[i] > ' ')
             i++;
-        if (i > a && i - a < 80)
+        /* Names with brackets are style sheets' arithmetic, not words. */
+        if (i > a && i - a < 80 && !memchr(s.p + a, '[', i - a) &&
+            !memchr(s.p + a, '(', i - a))
             h |= of_name(s.p + a, i - a);
     }
     return h;

@@ -104,7 +104,6 @@ static const unsigned char classes[KJ_N_TAGS] = {
     [KJ_TAG_meter] = D,
     [KJ_TAG_noembed] = D,
     [KJ_TAG_noframes] = D,
-    [KJ_TAG_noscript] = D,
     [KJ_TAG_object] = D,
     [KJ_TAG_optgroup] = D,
     [KJ_TAG_option] = D,
