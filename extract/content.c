@@ -220,6 +220,7 @@ static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_
     case KJ_TAG_article:
         return false;
     case KJ_TAG_label:
+    case KJ_TAG_figcaption:
         return true;
     default:
         break;
@@ -229,6 +230,8 @@ static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_
     if (h & (KJ_HINT_BODY))
         return false;
     if (h & (KJ_HINT_CHROME | KJ_HINT_SIDE | KJ_HINT_FOOTER))
+        return true;
+    if ((h & KJ_HINT_META) && text_of(c, t, i) < 200 && !holds(t, i, KJ_TAG_h1, KJ_TAG_h2))
         return true;
     if (h & KJ_HINT_HEADER)
         return !(h & KJ_HINT_CONTENT) && link_of(c, t, i) * 2 > text_of(c, t, i);
