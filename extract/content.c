@@ -162,7 +162,8 @@ static void drop_hard(struct kj_content *c, struct kj_tree *t)
         if (x->tag == KJ_TAG_TEXT)
             continue;
         c->hint[i] = (uint16_t)kj_hints(x->attr);
-        if (is_drop(x))
+        if (is_drop(x) && !(x->tag == KJ_TAG_button &&
+                            (kj_tag_class(t->nodes[x->parent].tag) & KJ_TC_HEADING)))
             x->flags |= KJ_NF_SKIP;
     }
 }
@@ -189,8 +190,12 @@ static void drop_hidden(struct kj_content *c, struct kj_tree *t)
         if (x->tag == KJ_TAG_TEXT || !x->attr || x->tag == KJ_TAG_body ||
             x->tag == KJ_TAG_html)
             continue;
-        if ((x->attr->hidden || (x->attr->style.n && style_hides(x->attr->style))) &&
-            text_of(c, t, i) * 3 < all)
+        bool hidden = x->attr->hidden || (x->attr->style.n && style_hides(x->attr->style));
+        /* React streams parts of a page into hidden boxes named S:0, S:1, ... that
+         * a script puts in their place. */
+        if (hidden && x->attr->id.n > 2 && memcmp(x->attr->id.p, "S:", 2) == 0)
+            continue;
+        if (hidden && text_of(c, t, i) * 3 < all)
             x->flags |= KJ_NF_SKIP;
     }
 }

@@ -1,7 +1,9 @@
 /* cut.c - the scan before the parser: what is never text goes.
  *
- * Elements whose content is no markup for the reader (script, style, svg,
- * template, iframe) are found by their start and end tags alone, as
+ * Elements whose content is no text for the reader (script, style, svg,
+ * template, iframe, controls of forms) are found by their start and end tags
+ * alone, which also keeps libxml2 from what it gets wrong (</button> does not
+ * close a div that was left open in it). Scripts are cut as
  * the HTML standard's tokenizer does for raw text. An element without an end
  * reaches to the end of the page, except for the ones that are markup inside
  * (svg, template): browsers read on there. NUL bytes go as well;
@@ -18,8 +20,9 @@ struct raw {
 };
 
 static const struct raw raws[] = {
-    {"script", 6, true},    {"style", 5, true},     {"svg", 3, false},
-    {"template", 8, false}, {"iframe", 6, false},
+    {"script", 6, true},    {"style", 5, true},   {"svg", 3, false},
+    {"template", 8, false}, {"iframe", 6, false}, {"button", 6, false},
+    {"select", 6, false},   {"textarea", 8, false},
 };
 
 static char lower(char c)
@@ -41,12 +44,26 @@ static bool name_at(const char *p, const char *end, const char *name, size_t n)
 
 static const struct raw *raw_at(const char *p, const char *end)
 {
-    if ((lower(*p) != 's' && lower(*p) != 't' && lower(*p) != 'i'))
+    if (!memchr("stibSTIB", *p, 8))
         return NULL;
     for (size_t i = 0; i < sizeof raws / sizeof *raws; i++)
         if (name_at(p, end, raws[i].name, raws[i].n))
             return &raws[i];
     return NULL;
+}
+
+/* Is the tag in front of p that of a heading? Questions of folded answers are
+ * buttons in headings. */
+static bool behind_heading(const char *p, const char *start)
+{
+    const char *from = p - start > 400 ? p - 400 : start;
+    while (p > from && (unsigned char)p[-1] <= ' ')
+        p--;
+    if (p == from || p[-1] != '>')
+        return false;
+    while (p > from && *p != '<')
+        p--;
+    return lower(p[1]) == 'h' && p[2] >= '1' && p[2] <= '6';
 }
 
 /* End of the tag that starts before p: behind its '>', quotes respected. */
@@ -125,7 +142,7 @@ static int add(struct kj_buf *out, const char *p, size_t n)
  * a later place either; without this, a page of openings would be searched
  * again and again. */
 struct cut {
-    const char *end;
+    const char *start, *end;
     struct kj_buf *ld;
     bool no_comment_end, no_tag_end;
     bool no_close[sizeof raws / sizeof *raws];
@@ -137,6 +154,8 @@ static const char *raw_end(struct cut *c, const char *p, const struct raw *r)
     size_t k = (size_t)(r - raws);
     if (c->no_close[k])
         return r->to_end ? c->end : NULL;
+    if (r->name[0] == 'b' && behind_heading(p, c->start))
+        return NULL;
     const char *body =
         c->no_tag_end ? memchr(p, '>', (size_t)(c->end - p)) : tag_end(p + 1, c->end);
     if (!body || body == c->end) {
@@ -159,7 +178,7 @@ static const char *raw_end(struct cut *c, const char *p, const struct raw *r)
 int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld)
 {
     const char *end = p + n, *from = p;
-    struct cut c = {.end = end, .ld = ld};
+    struct cut c = {.start = p, .end = end, .ld = ld};
     while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
         const char *stop = NULL;
         if (end - p >= 4 && memcmp(p, "<!--", 4) == 0) {
