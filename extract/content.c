@@ -195,7 +195,13 @@ static void drop_hidden(struct kj_content *c, struct kj_tree *t)
          * a script puts in their place. */
         if (hidden && x->attr->id.n > 2 && memcmp(x->attr->id.p, "S:", 2) == 0)
             continue;
-        if (hidden && text_of(c, t, i) * 3 < all)
+        /* Tabs and folded answers are hidden until they are asked for, and spans
+         * stand for what fits the reader's system: text, where it is long. */
+        uint32_t w = text_of(c, t, i);
+        bool folded = x->tag == KJ_TAG_span ||
+                      (!x->attr->hidden && w > 200 && link_of(c, t, i) * 10 < w &&
+                       !(c->hint[i] & ~(unsigned)KJ_HINT_CONTENT));
+        if (hidden && !folded && w * 3 < all)
             x->flags |= KJ_NF_SKIP;
     }
 }
@@ -234,8 +240,11 @@ static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_
         return true;
     if (h & (KJ_HINT_BODY))
         return false;
-    if (h & (KJ_HINT_CHROME | KJ_HINT_SIDE | KJ_HINT_FOOTER))
+    if (h & (KJ_HINT_CHROME | KJ_HINT_FOOTER))
         return true;
+    if (h & KJ_HINT_SIDE) /* boxes beside the text of a book are text */
+        return !(text_of(c, t, i) > 300 && link_of(c, t, i) * 10 < text_of(c, t, i) &&
+                 holds(t, i, KJ_TAG_p, KJ_TAG_p));
     if ((h & KJ_HINT_META) && text_of(c, t, i) < 200 && !holds(t, i, KJ_TAG_h1, KJ_TAG_h2))
         return true;
     if (h & KJ_HINT_HEADER)
