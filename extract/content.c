@@ -25,12 +25,14 @@
 
 #include "base/utf8.h"
 #include "extract/hints.h"
+#include "extract/phrases.h"
 
 void kj_content_release(struct kj_content *c)
 {
     free(c->text);
     free(c->link);
     free(c->hint);
+    free(c->weight);
     memset(c, 0, sizeof *c);
 }
 
@@ -68,7 +70,7 @@ static void sum_up(struct kj_content *c, const struct kj_tree *t)
         if (x->flags & KJ_NF_SKIP) {
             next = x->end;
         } else if (x->tag == KJ_TAG_TEXT) {
-            uint32_t w = weight(x->text);
+            uint32_t w = c->weight[i];
             text += w;
             if (i < a_end)
                 link += w;
@@ -159,8 +161,10 @@ static void drop_hard(struct kj_content *c, struct kj_tree *t)
 {
     for (size_t i = 1; i < t->n; i++) {
         struct kj_node *x = &t->nodes[i];
-        if (x->tag == KJ_TAG_TEXT)
+        if (x->tag == KJ_TAG_TEXT) {
+            c->weight[i] = weight(x->text);
             continue;
+        }
         c->hint[i] = (uint16_t)kj_hints(x->attr);
         if (is_drop(x) && !(x->tag == KJ_TAG_button &&
                             (kj_tag_class(t->nodes[x->parent].tag) & KJ_TC_HEADING)))
@@ -190,7 +194,8 @@ static void drop_hidden(struct kj_content *c, struct kj_tree *t)
         if (x->tag == KJ_TAG_TEXT || !x->attr || x->tag == KJ_TAG_body ||
             x->tag == KJ_TAG_html)
             continue;
-        bool hidden = x->attr->hidden || (x->attr->style.n && style_hides(x->attr->style));
+        bool hidden =
+            x->attr->hidden || (x->attr->style.n && style_hides(x->attr->style));
         /* React streams parts of a page into hidden boxes named S:0, S:1, ... that
          * a script puts in their place. */
         if (hidden && x->attr->id.n > 2 && memcmp(x->attr->id.p, "S:", 2) == 0)
@@ -245,7 +250,8 @@ static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_
     if (h & KJ_HINT_SIDE) /* boxes beside the text of a book are text */
         return !(text_of(c, t, i) > 300 && link_of(c, t, i) * 10 < text_of(c, t, i) &&
                  holds(t, i, KJ_TAG_p, KJ_TAG_p));
-    if ((h & KJ_HINT_META) && text_of(c, t, i) < 200 && !holds(t, i, KJ_TAG_h1, KJ_TAG_h2))
+    if ((h & KJ_HINT_META) && text_of(c, t, i) < 200 &&
+        !holds(t, i, KJ_TAG_h1, KJ_TAG_h2))
         return true;
     if (h & KJ_HINT_HEADER)
         return !(h & KJ_HINT_CONTENT) && link_of(c, t, i) * 2 > text_of(c, t, i);
@@ -399,6 +405,75 @@ static void drop_comments(struct kj_content *c, struct kj_tree *t)
     }
 }
 
+/* The words of a block without blocks in it, if there are few; else 0. */
+static size_t short_text(const struct kj_tree *t, size_t i, char *out, size_t cap)
+{
+    size_t n = 0;
+    for (size_t k = i + 1; k < t->nodes[i].end; k++) {
+        const struct kj_node *x = &t->nodes[k];
+        if (x->tag != KJ_TAG_TEXT) {
+            if (kj_tag_class(x->tag) & KJ_TC_BLOCK)
+                return 0;
+            continue;
+        }
+        if (skipped(t, k))
+            continue;
+        if (n + x->text.n > cap)
+            return 0;
+        memcpy(out + n, x->text.p, x->text.n);
+        n += x->text.n;
+    }
+    return n;
+}
+
+/* A heading over a list of other pages, and what it heads: its box if it opens
+ * it, else what follows up to the next heading, as long as that is links. */
+static void drop_related(struct kj_content *c, struct kj_tree *t, size_t i)
+{
+    size_t p = t->nodes[i].parent;
+    uint32_t all = text_of(c, t, c->root);
+    while (p > c->root && c->text[i] == c->text[p] && text_of(c, t, p) * 4 < all) {
+        i = p;
+        p = t->nodes[i].parent;
+    }
+    t->nodes[i].flags |= KJ_NF_SKIP;
+    if (p < c->root)
+        return;
+    for (size_t k = t->nodes[i].end; k < t->nodes[p].end; k = t->nodes[k].end) {
+        struct kj_node *x = &t->nodes[k];
+        if (x->tag == KJ_TAG_TEXT)
+            continue;
+        if ((kj_tag_class(x->tag) & KJ_TC_HEADING) ||
+            link_of(c, t, k) * 2 < text_of(c, t, k))
+            return;
+        x->flags |= KJ_NF_SKIP;
+    }
+}
+
+static void drop_phrases(struct kj_content *c, struct kj_tree *t)
+{
+    char text[400];
+    for (size_t i = c->root + 1; i < t->nodes[c->root].end;) {
+        struct kj_node *x = &t->nodes[i];
+        if (skipped(t, i)) {
+            i = x->end;
+            continue;
+        }
+        uint32_t w = x->tag != KJ_TAG_TEXT && (kj_tag_class(x->tag) & KJ_TC_BLOCK)
+                         ? text_of(c, t, i)
+                         : 0;
+        if (w > 0 && w < 160) {
+            size_t n = short_text(t, i, text, sizeof text);
+            enum kj_phrase ph = n ? kj_phrase_of(text, n) : KJ_PHRASE_NONE;
+            if (ph == KJ_PHRASE_CHROME)
+                x->flags |= KJ_NF_SKIP;
+            else if (ph == KJ_PHRASE_RELATED)
+                drop_related(c, t, i);
+        }
+        i++;
+    }
+}
+
 static bool contains(struct kj_str s, const char *z)
 {
     size_t n = strlen(z);
@@ -432,6 +507,7 @@ void kj_content_find(struct kj_content *c, struct kj_tree *t)
         c->cap = t->n + 1 + t->n / 2;
         c->text = kj_xrealloc(c->text, c->cap * sizeof *c->text);
         c->link = kj_xrealloc(c->link, c->cap * sizeof *c->link);
+        c->weight = kj_xrealloc(c->weight, c->cap * sizeof *c->weight);
         c->hint = kj_xrealloc(c->hint, c->cap * sizeof *c->hint);
     }
     memset(c->hint, 0, (t->n + 1) * sizeof *c->hint);
@@ -451,6 +527,8 @@ void kj_content_find(struct kj_content *c, struct kj_tree *t)
     sum_up(c, t);
     if (!is_listing(c, t))
         drop_links(c, t);
+    sum_up(c, t);
+    drop_phrases(c, t);
     sum_up(c, t);
     c->share = visible ? (double)text_of(c, t, c->root) / (double)visible : 0;
 }

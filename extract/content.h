@@ -11,11 +11,12 @@
 enum kj_node_flags { KJ_NF_SKIP = 1 << 0 };
 
 struct kj_content {
-    uint32_t root;  /* node under which the text lies */
-    double share;   /* share of the page's visible text that is kept, 0..1 */
-    uint32_t *text; /* scratch: weight of text before each node */
-    uint32_t *link; /* the same inside links */
-    uint16_t *hint; /* enum kj_hints of each element */
+    uint32_t root;    /* node under which the text lies */
+    double share;     /* share of the page's visible text that is kept, 0..1 */
+    uint32_t *text;   /* scratch: weight of text before each node */
+    uint32_t *link;   /* the same inside links */
+    uint32_t *weight; /* of each text node */
+    uint16_t *hint;   /* enum kj_hints of each element */
     size_t cap;
     bool forum;
 };

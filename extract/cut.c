@@ -20,8 +20,8 @@ struct raw {
 };
 
 static const struct raw raws[] = {
-    {"script", 6, true},    {"style", 5, true},   {"svg", 3, false},
-    {"template", 8, false}, {"iframe", 6, false}, {"button", 6, false},
+    {"script", 6, true},    {"style", 5, true},     {"svg", 3, false},
+    {"template", 8, false}, {"iframe", 6, false},   {"button", 6, false},
     {"select", 6, false},   {"textarea", 8, false},
 };
 

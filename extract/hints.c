@@ -181,7 +181,7 @@ static const struct word words[] = {
     {"topic", FR},
     {"trending", SI},
     {"upsell", SI},
-    };
+};
 
 /* Whole class names or ids. */
 static const struct word names[] = {

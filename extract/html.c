@@ -125,10 +125,11 @@ int kj_html_extract(struct kj_html *h, const char *p, size_t n, bool markdown,
     }
     read_metadata(&h->tree, page);
     if (whole) {
-        for (size_t i = 1; i < h->tree.n; i++)
-            if (h->tree.nodes[i].tag != KJ_TAG_TEXT &&
-                (kj_tag_class(h->tree.nodes[i].tag) & KJ_TC_DROP))
-                h->tree.nodes[i].flags |= KJ_NF_SKIP;
+        for (size_t i = 1; i < h->tree.n; i++) {
+            struct kj_node *x = &h->tree.nodes[i];
+            if ((kj_tag_class(x->tag) & KJ_TC_DROP) || x->tag == KJ_TAG_noscript)
+                x->flags |= KJ_NF_SKIP;
+        }
         h->content.root = 0;
         page->share = 1;
     } else {

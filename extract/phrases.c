@@ -1,0 +1,270 @@
+/* phrases.c - see phrases.h.
+ *
+ * A block of a few words is compared, in lower case and with its white space
+ * collapsed, with whole lines and with beginnings. Only what no author writes
+ * as a paragraph of his own is in the lists. */
+#include "extract/phrases.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define MAX_LINE 160
+
+static const char *const whole[] = {"advert",
+                                    "advertisement",
+                                    "advertising",
+                                    "sponsored",
+                                    "share",
+                                    "share this",
+                                    "share this story",
+                                    "share this article",
+                                    "share this post",
+                                    "share on facebook",
+                                    "share on twitter",
+                                    "share via email",
+                                    "tweet",
+                                    "comments",
+                                    "comment",
+                                    "post comment",
+                                    "post a comment",
+                                    "leave a comment",
+                                    "leave a reply",
+                                    "read more",
+                                    "continue reading",
+                                    "sign up",
+                                    "sign in",
+                                    "subscribe",
+                                    "log in",
+                                    "login",
+                                    "print",
+                                    "email",
+                                    "reply",
+                                    "report",
+                                    "loading",
+                                    "loading...",
+                                    "close",
+                                    "menu",
+                                    "search",
+                                    "skip to content",
+                                    "skip to main content",
+                                    "back to top",
+                                    "view all",
+                                    "see all",
+                                    "show more",
+                                    "load more",
+                                    "next",
+                                    "previous",
+                                    "follow us",
+                                    "copy link",
+                                    "facebook",
+                                    "twitter",
+                                    "pinterest",
+                                    "linkedin",
+                                    "whatsapp",
+                                    "caption",
+                                    "hide caption",
+                                    "toggle caption",
+                                    "enlarge this image",
+                                    "add to cart",
+                                    "add to wishlist",
+                                    "add to bag",
+                                    "quick view",
+                                    "write a review",
+                                    "was this helpful?",
+                                    "was this page helpful?",
+                                    "table of contents",
+                                    "tags",
+                                    "tags:",
+                                    "공유",
+                                    "공유하기",
+                                    "댓글",
+                                    "댓글쓰기",
+                                    "댓글 쓰기",
+                                    "댓글 작성",
+                                    "목록",
+                                    "목록으로",
+                                    "이전글",
+                                    "다음글",
+                                    "이전 글",
+                                    "다음 글",
+                                    "인쇄",
+                                    "인쇄하기",
+                                    "스크랩",
+                                    "신고",
+                                    "신고하기",
+                                    "좋아요",
+                                    "더보기",
+                                    "더 보기",
+                                    "닫기",
+                                    "로그인",
+                                    "회원가입",
+                                    "맨위로",
+                                    "맨 위로",
+                                    "본문 바로가기",
+                                    "메뉴 바로가기",
+                                    "구독하기",
+                                    "글자크기",
+                                    "글자 크기",
+                                    "광고",
+                                    "기사공유",
+                                    "기사저장",
+                                    "url 복사",
+                                    "url복사",
+                                    "카카오톡",
+                                    "페이스북",
+                                    "트위터",
+                                    NULL};
+
+static const char *const start[] = {"read more:",
+                                    "read also:",
+                                    "related:",
+                                    "see also:",
+                                    "see more:",
+                                    "also read:",
+                                    "also:",
+                                    "more:",
+                                    "watch:",
+                                    "recommended:",
+                                    "photo:",
+                                    "photo by ",
+                                    "photo credit",
+                                    "image:",
+                                    "image credit",
+                                    "image source",
+                                    "image via",
+                                    "get short url",
+                                    "follow us on",
+                                    "sign up for ",
+                                    "subscribe to ",
+                                    "click here to subscribe",
+                                    "like this story?",
+                                    "share this:",
+                                    "tagged:",
+                                    "filed under",
+                                    "posted in ",
+                                    "get the latest ",
+                                    "this slideshow requires javascript",
+                                    "please enable javascript",
+                                    "\xC2\xA9",
+                                    "copyright \xC2\xA9",
+                                    "copyright(c)",
+                                    "copyright \xE2\x93\x92",
+                                    "\xE2\x93\x92",
+                                    "저작권자",
+                                    "무단전재",
+                                    "무단 전재",
+                                    "<저작권자",
+                                    "[저작권자",
+                                    "기사제보",
+                                    "제보는 ",
+                                    "▶ ",
+                                    "관련기사",
+                                    "[관련기사",
+                                    NULL};
+
+static const char *const related[] = {"related",
+                                      "related articles",
+                                      "related posts",
+                                      "related stories",
+                                      "related content",
+                                      "related news",
+                                      "related topics",
+                                      "related products",
+                                      "related reading",
+                                      "you may also like",
+                                      "you might also like",
+                                      "you may also like...",
+                                      "more from",
+                                      "more stories",
+                                      "more news",
+                                      "recommended",
+                                      "recommended for you",
+                                      "recommended reading",
+                                      "read next",
+                                      "up next",
+                                      "most popular",
+                                      "most read",
+                                      "popular posts",
+                                      "latest news",
+                                      "latest posts",
+                                      "recent posts",
+                                      "trending",
+                                      "trending now",
+                                      "further reading on",
+                                      "customers also bought",
+                                      "customers also viewed",
+                                      "similar products",
+                                      "similar posts",
+                                      "recently viewed",
+                                      "관련 기사",
+                                      "관련기사",
+                                      "관련 글",
+                                      "관련글",
+                                      "추천 기사",
+                                      "추천기사",
+                                      "인기 기사",
+                                      "인기기사",
+                                      "많이 본 뉴스",
+                                      "많이 본 기사",
+                                      "최신 기사",
+                                      "최신기사",
+                                      "최근 글",
+                                      "최근글",
+                                      "인기 글",
+                                      "인기글",
+                                      "이 시각 주요뉴스",
+                                      "주요 뉴스",
+                                      "주요뉴스",
+                                      "함께 보면 좋은 글",
+                                      "다른 글 보기",
+                                      "카테고리의 다른 글",
+                                      "함께 본 상품",
+                                      NULL};
+
+/* Lower case of ASCII, white space collapsed, ends trimmed; 0 if too long. */
+static size_t tidy(const char *p, size_t n, char out[MAX_LINE])
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        char c = p[i];
+        if ((unsigned char)c <= ' ') {
+            if (k == 0 || out[k - 1] == ' ')
+                continue;
+            c = ' ';
+        } else if (c >= 'A' && c <= 'Z') {
+            c = (char)(c + 32);
+        }
+        if (k == MAX_LINE)
+            return 0;
+        out[k++] = c;
+    }
+    while (k && (out[k - 1] == ' ' || out[k - 1] == ':'))
+        k--;
+    return k;
+}
+
+static bool in_list(const char *const *list, const char *s, size_t n)
+{
+    for (; *list; list++)
+        if (strlen(*list) == n && memcmp(*list, s, n) == 0)
+            return true;
+    return false;
+}
+
+enum kj_phrase kj_phrase_of(const char *p, size_t n)
+{
+    char s[MAX_LINE];
+    size_t k = tidy(p, n, s);
+    if (k == 0)
+        return KJ_PHRASE_NONE;
+    if (in_list(related, s, k))
+        return KJ_PHRASE_RELATED;
+    if (in_list(whole, s, k))
+        return KJ_PHRASE_CHROME;
+    for (size_t i = 0; start[i]; i++) {
+        size_t m = strlen(start[i]);
+        if (k >= m && memcmp(start[i], s, m) == 0)
+            return KJ_PHRASE_CHROME;
+    }
+    return KJ_PHRASE_NONE;
+}

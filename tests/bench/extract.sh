@@ -1,0 +1,28 @@
+#!/bin/bash
+# extract.sh - speed by phase and quality of the main text, where the gold sets
+# are at hand. usage: [B=build/release] tests/bench/extract.sh [WARC...]
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+B=${B:-build/release}
+data=../shared/data/extract
+make -s "$B/tests/bench/bench_extract" "$B/kijil"
+if [[ $# -gt 0 ]]; then
+    exec "$B/tests/bench/bench_extract" "$@"
+fi
+if [[ ! -e $data/make_warc.py ]] || ! command -v python3 >/dev/null; then
+    echo "skip extract: no gold sets in ../shared/data/extract, or no python3"
+    exit 0
+fi
+T=$(mktemp -d)
+trap 'rm -rf "$T"' EXIT
+for set in wcxb-dev aeb; do
+    mkdir "$T/unpacked"
+    zstd -dc "$data/$set.tar.zst" | tar x -C "$T/unpacked"
+    python3 "$data/make_warc.py" "$T/unpacked/$set" "$T/$set.warc.gz" 2>/dev/null
+    echo "== $set: one core"
+    "$B/tests/bench/bench_extract" "$T/$set.warc.gz"
+    echo "== $set: score"
+    "$B/kijil" extract -q "$T/$set.warc.gz" |
+        python3 "$data/score.py" "$T/unpacked/$set" - 2>/dev/null
+    rm -rf "$T/unpacked" "$T/$set.warc.gz"
+done
