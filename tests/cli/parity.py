@@ -1,0 +1,136 @@
+"""parity.py FOLDER - train the same model on the same data with PyTorch and
+compare each step's loss and gradient norm, and the last weights. Called by
+train-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/."""
+import json
+import math
+import struct
+import sys
+
+import torch
+
+T, BATCH, STEPS, WARMUP, LR, DECAY, CLIP, ZETA = 32, 6, 30, 5, 1e-2, 0.1, 1.0, 1e-3
+
+
+def load(path):
+    with open(path, "rb") as f:
+        raw = f.read()
+    n = struct.unpack("<Q", raw[:8])[0]
+    out = {}
+    for name, t in json.loads(raw[8:8 + n]).items():
+        if name != "__metadata__":
+            a, b = t["data_offsets"]
+            x = torch.frombuffer(bytearray(raw[8 + n + a:8 + n + b]), dtype=torch.float32)
+            out[name] = x.reshape(t["shape"]).clone()
+    return out
+
+
+def documents(folder):
+    idx = open(folder + "/shard-00000.idx", "rb").read()
+    raw = open(folder + "/shard-00000.bin", "rb").read()
+    count = struct.unpack("<Q", idx[18:26])[0]
+    lengths = struct.unpack("<%di" % count, idx[34:34 + 4 * count])
+    tokens, at = struct.unpack("<%dH" % (len(raw) // 2), raw), 0
+    for n in lengths:
+        yield list(tokens[at:at + n])
+        at += n
+
+
+def rows(docs, end):
+    """(inputs, targets, segment bounds) of one row after the other, forever."""
+    row, bounds = [], [0]
+    while True:
+        for d in docs:
+            pairs = list(zip([end] + d[:-1], d))
+            while pairs:
+                room = T - len(row)
+                row += pairs[:room]
+                pairs = pairs[room:]
+                bounds.append(len(row))
+                if len(row) == T:
+                    yield row, bounds
+                    row, bounds = [], [0]
+
+
+def rope(x, pos, theta):
+    d = x.shape[-1]
+    f = theta ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
+    a = pos[:, None] * f
+    c, s = torch.cos(a).float()[:, None], torch.sin(a).float()[:, None]
+    u, v = x[..., :d // 2], x[..., d // 2:]
+    return torch.cat([u * c - v * s, v * c + u * s], -1)
+
+
+def norm(x, w, eps):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * w
+
+
+def forward(p, c, ids, bounds):
+    n, pos = len(ids), torch.zeros(len(ids), dtype=torch.float64)
+    mask = torch.full((n, n), -math.inf)
+    for a, b in zip(bounds, bounds[1:]):
+        mask[a:b, a:b] = torch.triu(mask[a:b, a:b], 1)
+        pos[a:b] = torch.arange(b - a)
+    heads, kv, d = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
+    eps, theta = c["rms_norm_eps"], c["rope_theta"]
+    x = p["model.embed_tokens.weight"][ids]
+    for i in range(c["num_hidden_layers"]):
+        w = lambda name: p["model.layers.%d.%s.weight" % (i, name)]
+        y = norm(x, w("input_layernorm"), eps)
+        q = rope((y @ w("self_attn.q_proj").T).view(n, heads, d), pos, theta)
+        k = rope((y @ w("self_attn.k_proj").T).view(n, kv, d), pos, theta)
+        v = (y @ w("self_attn.v_proj").T).view(n, kv, d)
+        k, v = (t.repeat_interleave(heads // kv, 1) for t in (k, v))
+        s = torch.einsum("qhd,khd->hqk", q, k) / math.sqrt(d) + mask
+        o = torch.einsum("hqk,khd->qhd", torch.softmax(s, -1), v).reshape(n, -1)
+        x = x + o @ w("self_attn.o_proj").T
+        y = norm(x, w("post_attention_layernorm"), eps)
+        h = torch.nn.functional.silu(y @ w("mlp.gate_proj").T) * (y @ w("mlp.up_proj").T)
+        x = x + h @ w("mlp.down_proj").T
+    return norm(x, p["model.norm.weight"], eps) @ p["lm_head.weight"].T
+
+
+def factor(step):
+    if step < WARMUP:
+        return (step + 1) / WARMUP
+    x = (step - WARMUP) / (STEPS - 1 - WARMUP)
+    return 0.1 + 0.9 * (1 + math.cos(math.pi * x)) / 2
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    c = json.load(open(folder + "/init/model/config.json"))
+    p = load(folder + "/init/model/model.safetensors")
+    for w in p.values():
+        w.requires_grad_(True)
+    groups = [{"params": [w for w in p.values() if w.dim() == k],
+               "weight_decay": DECAY if k == 2 else 0.0} for k in (1, 2)]
+    opt = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), eps=1e-8)
+    source = rows(list(documents(folder + "/shards")), c["eos_token_id"])
+    worst = [0.0, 0.0, 0.0]
+    for line in open(folder + "/run/metrics.jsonl"):
+        m = json.loads(line)
+        for g in opt.param_groups:
+            g["lr"] = LR * factor(m["step"] - 1)
+        opt.zero_grad()
+        sums, z = 0.0, 0.0
+        for _ in range(BATCH):
+            row, bounds = next(source)
+            out = forward(p, c, [a for a, _ in row], bounds)
+            lse = torch.logsumexp(out, -1)
+            sums = sums + (lse - out[range(T), [b for _, b in row]]).sum()
+            z = z + (lse * lse).sum()
+        loss = sums / (BATCH * T)
+        (loss + ZETA * z / (BATCH * T)).backward()
+        size = torch.nn.utils.clip_grad_norm_(list(p.values()), CLIP).item()
+        opt.step()
+        worst[0] = max(worst[0], abs(loss.item() - m["loss"]))
+        worst[1] = max(worst[1], abs(size / m["grad_norm"] - 1))
+    ours = load(folder + "/run/model/model.safetensors")
+    for name, w in p.items():
+        far = ((w - ours[name]).norm() / w.norm()).item()
+        worst[2] = max(worst[2], far)
+    print("loss %.2e, gradient norm %.2e, weights %.2e" % tuple(worst))
+    return 0 if worst[0] < 1e-4 and worst[1] < 1e-3 and worst[2] < 1e-3 else 1
+
+
+sys.exit(main(sys.argv[1]))

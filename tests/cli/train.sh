@@ -1,0 +1,116 @@
+#!/bin/bash
+# train.sh - plan, train, generate, eval and device from end to end; a run that
+# is killed at random moments ends with the bytes of one that is not.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# A corpus with something to learn, from two sources.
+for i in $(seq 1 120); do
+    printf '{"id":"%d","source":"%s","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
+        "$i" "$([[ $((i % 2)) -eq 0 ]] && echo even || echo odd)" "$i" "$((i * 7 % 13))" "$((i % 5))"
+done >docs.jsonl
+rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 300 -o tokenizer.json docs.jsonl
+rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+
+cat >run.yaml <<'E2'
+name: tiny
+model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
+        num_attention_heads: 4, num_key_value_heads: 2, head_dim: 8,
+        max_position_embeddings: 64}
+data: {sequence_length: 32, batch_sequences: 8, micro_sequences: 3}
+optim: {lr: 1e-2}
+schedule: {steps: 60, warmup_steps: 5}
+checkpoint: {every_steps: 7}
+E2
+train=("$KIJIL" train run.yaml --data shards/manifest.jsonl)
+
+rc plan 0 "$KIJIL" plan run.yaml --data shards
+has plan out '^parameters  .* K'
+has plan out '^epochs'
+rc plan.json 0 "$KIJIL" plan run.yaml --data shards --json --tflops 1
+has plan.json out '^\{"parameters":[0-9]+,'
+rc plan.keys 0 "$KIJIL" plan --keys
+has plan.keys out 'head_dim: 0'
+rc plan.vocab 2 "$KIJIL" plan run.yaml
+has plan.vocab err 'vocab_size is not known'
+
+rc dry 0 "${train[@]}" --dry-run
+has dry out '^  hidden_size: 32'
+rc whole 0 "${train[@]}" -j1 -o whole
+has whole err '^step 1/60 '
+has whole err 'done at step 60/60'
+is metrics "$(wc -l <whole/metrics.jsonl)" 60
+is metrics.last "$(tail -n 1 whole/metrics.jsonl | grep -c '"step": 60, "loss": [0-3]\.')" 1
+same tokenizer tokenizer.json whole/model/tokenizer.json
+is keep "$(echo whole/checkpoints/*)" "whole/checkpoints/step-00000056 whole/checkpoints/step-00000060"
+
+rc threads 0 "${train[@]}" -q -j3 -o threads
+hasnt threads err .
+same threads whole/model/model.safetensors threads/model/model.safetensors
+
+# Killed again and again, at other moments each time.
+for i in 1 2 3 4 5 6; do
+    "${train[@]}" -q -j2 -o killed &
+    pid=$!
+    sleep "0.0$((RANDOM % 9 + 1))$i"
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+rc killed 0 "${train[@]}" -j2 -o killed
+same killed whole/model/model.safetensors killed/model/model.safetensors
+is killed.metrics "$(cut -d, -f1-6 killed/metrics.jsonl | cksum)" "$(cut -d, -f1-6 whole/metrics.jsonl | cksum)"
+
+# Interrupted: 130, and it goes on.
+rc slow 0 sed -i 's/steps: 60/steps: 100000/' run.yaml
+"${train[@]}" -o stopped 2>err &
+pid=$!
+for _ in $(seq 100); do [[ -s stopped/metrics.jsonl ]] && break; sleep 0.05; done
+kill -INT $pid
+wait $pid
+is interrupt $? 130
+has interrupt err 'goes on from here'
+is no-model "$(ls stopped)" "$(printf 'checkpoints\nmetrics.jsonl')"
+rc limit 0 "${train[@]}" -o stopped --time-limit 1s
+has limit err 'goes on behind step [0-9]+'
+has limit err 'stopped at the time limit'
+rc other 2 "${train[@]}" -o stopped --set optim.lr=1e-3
+has other err 'another configuration'
+
+rc greedy 0 "$KIJIL" generate whole -p 'the cat' -n 12 --temperature 0
+has greedy out '^the cat number [0-9]'
+cp out greedy
+rc greedy.2 0 "$KIJIL" generate whole/model -j1 -q -p 'the cat' -n 12 --temperature 0
+same greedy greedy out
+hasnt greedy.2 err .
+rc seed 0 "$KIJIL" generate whole -p 'the dog' --seed 5 -n 20
+cp out seeded
+rc seed.2 0 bash -c 'printf "the dog" | "$0" generate whole --seed 5 -n 20' "$KIJIL"
+same seed seeded out
+rc no-prompt 0 "$KIJIL" generate whole -p '' -n 5
+rc no-model 1 "$KIJIL" generate shards -p x
+has no-model err 'config.json'
+rc too-long 1 "$KIJIL" generate whole -p "$(seq 200)"
+has too-long err 'the context 64'
+
+rc eval 0 "$KIJIL" eval whole -t ppl docs.jsonl
+has eval out '^even +60 '
+has eval out '^\(all\) +120 '
+rc eval.damaged 3 bash -c '{ head -n 3 docs.jsonl; echo "{"; echo "{\"id\":1}"; } | "$0" eval whole --json' "$KIJIL"
+has eval.damaged err '2 lines'
+has eval.damaged out '"source":"\(all\)","documents":3,'
+rc eval.task 2 "$KIJIL" eval whole -t chess docs.jsonl
+is eval.same "$("$KIJIL" eval whole docs.jsonl -j1 | cksum)" "$("$KIJIL" eval whole docs.jsonl -j2 | cksum)"
+
+rc device 0 "$KIJIL" device -j2
+has device out '^cpu: OpenBLAS'
+has device out 'attention .* good'
+has device out '^gpu: none'
+hasnt device out FAILED
+
+rc no-file 2 "$KIJIL" train
+rc no-data 2 "$KIJIL" train run.yaml
+rc no-device 2 "${train[@]}" --device cuda -o x
+has no-device err 'no compute back end "cuda"'
+rc bad-set 2 "${train[@]}" --set optim.speed=1
+rc bad-time 2 "${train[@]}" --time-limit soon
+done_testing
