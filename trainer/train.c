@@ -2,12 +2,14 @@
 #include "trainer/train.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +38,7 @@ struct trainer {
     int64_t saved; /* step of the newest checkpoint, -1 none */
     char *ckpt, *model, *metrics;
     FILE *log;
+    int lock; /* descriptor that holds DIR/.lock, or -1 */
     double start;
 };
 
@@ -112,6 +115,8 @@ static void tear_down(struct trainer *r)
 {
     if (r->log)
         fclose(r->log);
+    if (r->lock >= 0)
+        close(r->lock);
     for (size_t i = 0; i < r->passes; i++)
         kj_packed_release(&r->packs[i]);
     free(r->packs);
@@ -195,9 +200,25 @@ static int trim_metrics(struct trainer *r, struct kj_err *err)
     return rc;
 }
 
+/* One process at a time in a folder; the lock goes with the process. */
+static int lock_dir(struct trainer *r, struct kj_err *err)
+{
+    char *path = join(r->t->dir, ".lock");
+    int rc = KJ_OK;
+    r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (r->lock < 0)
+        rc = kj_err_errno(err, KJ_FAIL, "cannot open %s", path);
+    else if (flock(r->lock, LOCK_EX | LOCK_NB) != 0)
+        rc = kj_err_set(err, KJ_FAIL, "another process trains in %s", r->t->dir);
+    free(path);
+    return rc;
+}
+
 static int start(struct trainer *r, struct kj_err *err)
 {
     int rc = kj_output_mkdirs(r->t->dir, err);
+    if (rc == KJ_OK)
+        rc = lock_dir(r, err);
     if (rc == KJ_OK)
         rc = kj_output_mkdirs(r->ckpt, err);
     if (rc == KJ_OK)
@@ -403,7 +424,7 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
 int kj_train(const struct kj_train *t, struct kj_backend *b,
              struct kj_train_result *out, struct kj_err *err)
 {
-    struct trainer r = {.t = t, .run = t->run, .b = b, .saved = -1, .start = now()};
+    struct trainer r = {.t = t, .run = t->run, .b = b, .saved = -1, .lock = -1, .start = now()};
     memset(out, 0, sizeof *out);
     r.ckpt = join(t->dir, "checkpoints");
     r.model = join(t->dir, "model");

@@ -60,6 +60,10 @@ rc killed 0 "${train[@]}" -j2 -o killed
 same killed whole/model/model.safetensors killed/model/model.safetensors
 is killed.metrics "$(cut -d, -f1-6 killed/metrics.jsonl | cksum)" "$(cut -d, -f1-6 whole/metrics.jsonl | cksum)"
 
+# Only one at a time in a folder.
+rc locked 1 flock whole/.lock "${train[@]}" -o whole
+has locked err 'another process'
+
 # Interrupted: 130, and it goes on.
 rc slow 0 sed -i 's/steps: 60/steps: 100000/' run.yaml
 "${train[@]}" -o stopped 2>err &
