@@ -136,12 +136,10 @@ static int put_manifest(const char *dir, const struct kj_checkpoint *c,
     kj_buf_init(&b, JSON_MAX);
     kj_buf_printf(&b,
                   "{\n  \"format\": \"%s\",\n  \"version\": %d,\n  \"step\": %" PRId64
-                  ",\n  \"tokens\": %" PRId64 ",\n  \"data\": {\"epoch\": %" PRIu64
-                  ", \"index\": %" PRIu64 ", \"offset\": %" PRIu64
-                  "},\n  \"run_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n"
+                  ",\n  \"tokens\": %" PRId64 ",\n  \"row\": %" PRIu64
+                  ",\n  \"run_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n"
                   "  \"files\": [",
-                  FORMAT, VERSION, c->step, c->tokens, c->at.epoch, c->at.index,
-                  c->at.offset, c->run, c->data);
+                  FORMAT, VERSION, c->step, c->tokens, c->row, c->run, c->data);
     int rc = put_files(&b, dir, err);
     kj_buf_addz(&b, "\n  ]\n}\n");
     if (rc == KJ_OK) {
@@ -200,16 +198,15 @@ static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
                         kj_jint(kj_jget(root, "version"), 0) != VERSION))
         rc = kj_err_set(err, KJ_FAIL, "not a checkpoint of format version %d", VERSION);
     if (rc == KJ_OK) {
-        const struct kj_jval *at = kj_jget(root, "data");
+        int64_t row;
         c->step = kj_jint(kj_jget(root, "step"), -1);
         c->tokens = kj_jint(kj_jget(root, "tokens"), -1);
-        c->at.epoch = (uint64_t)kj_jint(kj_jget(at, "epoch"), 0);
-        c->at.index = (uint64_t)kj_jint(kj_jget(at, "index"), 0);
-        c->at.offset = (uint64_t)kj_jint(kj_jget(at, "offset"), 0);
+        row = kj_jint(kj_jget(root, "row"), -1);
+        c->row = (uint64_t)row;
         copy_text(c->run, sizeof c->run, kj_jstr(kj_jget(root, "run_hash")));
         copy_text(c->data, sizeof c->data, kj_jstr(kj_jget(root, "data_hash")));
-        if (c->step < 0 || c->tokens < 0)
-            rc = kj_err_set(err, KJ_FAIL, "step or tokens are missing");
+        if (c->step < 0 || c->tokens < 0 || row < 0)
+            rc = kj_err_set(err, KJ_FAIL, "step, tokens or row are missing");
     }
     if (rc == KJ_OK && files)
         rc = check_files(dir, kj_jget(root, "files"), err);

@@ -16,9 +16,9 @@
 #include "trainer/llama.h"
 
 struct kj_checkpoint {
-    int64_t step;   /* steps done */
-    int64_t tokens; /* predictions trained on */
-    struct kj_loader_at at;
+    int64_t step;           /* steps done */
+    int64_t tokens;         /* predictions trained on */
+    uint64_t row;           /* the loader's next row */
     char run[40], data[40]; /* hashes of configuration and of the data's
                                tokenizer and size: a run only goes on with equal
                                ones */

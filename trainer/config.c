@@ -59,7 +59,7 @@ static const struct kj_opt data_opts[] = {
     {"micro_sequences", 0, KJ_OPT_INT, R(data.micro), "N",
      "rows in one forward pass; gradients of the others are added up", "8", 1, 1 << 20},
     {"shuffle", 0, KJ_OPT_FLAG, R(data.shuffle), 0,
-     "documents in a new random order every epoch", "true", 0, 0},
+     "rows in a new random order every epoch", "true", 0, 0},
     {0},
 };
 

@@ -44,6 +44,11 @@ static uint64_t shards_start(const void *self, uint64_t doc)
     return kj_shards_doc_start(self, doc);
 }
 
+static uint64_t shards_doc_at(const void *self, uint64_t token)
+{
+    return kj_shards_doc_at(self, token);
+}
+
 static size_t shards_read(const void *self, uint64_t at, uint32_t *out, size_t n)
 {
     return kj_shards_read(self, at, out, n);
@@ -51,7 +56,11 @@ static size_t shards_read(const void *self, uint64_t at, uint32_t *out, size_t n
 
 struct kj_docs kj_docs_shards(const struct kj_shards *s)
 {
-    return (struct kj_docs){s, kj_shards_documents(s), kj_shards_eos(s), shards_start,
+    return (struct kj_docs){s,
+                            kj_shards_documents(s),
+                            kj_shards_eos(s),
+                            shards_start,
+                            shards_doc_at,
                             shards_read};
 }
 
@@ -64,6 +73,7 @@ int kj_loader_init(struct kj_loader *l, const struct kj_docs *d, uint64_t seed,
     l->docs = *d;
     l->seed = seed;
     l->shuffle = shuffle;
+    l->tokens = d->start(d->self, d->documents);
     return KJ_OK;
 }
 
@@ -115,34 +125,49 @@ static int put(struct kj_loader *l, struct kj_packed *p, size_t at, uint64_t fro
     return KJ_OK;
 }
 
+uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
+                         uint64_t *epoch)
+{
+    uint64_t rows = l->tokens / len ? l->tokens / len : 1;
+    *epoch = g / rows;
+    if (!l->shuffle)
+        return g % l->tokens * (len % l->tokens) % l->tokens;
+    uint64_t key = mix(l->seed ^ mix(*epoch));
+    uint64_t at = kj_permute(g % rows, rows, key) * len;
+    return (at + mix(key) % l->tokens) % l->tokens;
+}
+
+/* One row at p's place `at`; its documents' bounds behind the *segs others. */
+static int fill_row(struct kj_loader *l, struct kj_packed *p, size_t at, size_t len,
+                    uint64_t token, size_t *segs, struct kj_err *err)
+{
+    for (size_t done = 0; done < len;) {
+        uint64_t d = l->docs.doc_at(l->docs.self, token);
+        uint64_t from = l->docs.start(l->docs.self, d);
+        uint64_t left = l->docs.start(l->docs.self, d + 1) - token;
+        size_t n = left < len - done ? (size_t)left : len - done;
+        int rc = put(l, p, at + done, from, token - from, n, err);
+        if (rc)
+            return rc;
+        p->cu[(*segs)++] = (int32_t)(at + done);
+        done += n;
+        token = (token + n) % l->tokens;
+    }
+    return KJ_OK;
+}
+
 int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *p,
                    struct kj_err *err)
 {
-    size_t at = 0, segs = 0;
-    while (at < rows * len) {
-        uint64_t key = mix(l->seed ^ mix(l->at.epoch)), d = l->at.index;
-        if (l->shuffle)
-            d = kj_permute(d, l->docs.documents, key);
-        uint64_t from = l->docs.start(l->docs.self, d);
-        uint64_t left = l->docs.start(l->docs.self, d + 1) - from - l->at.offset;
-        size_t room = len - at % len, n = left < room ? (size_t)left : room;
-        if (n > 0) {
-            int rc = put(l, p, at, from, l->at.offset, n, err);
-            if (rc)
-                return rc;
-            p->cu[segs++] = (int32_t)at;
-        }
-        at += n;
-        l->at.offset += n;
-        if (n == left) {
-            l->at.offset = 0;
-            if (++l->at.index == l->docs.documents) {
-                l->at.index = 0;
-                l->at.epoch++;
-            }
-        }
+    size_t segs = 0;
+    for (size_t i = 0; i < rows; i++) {
+        uint64_t epoch, token = kj_loader_place(l, l->row, len, &epoch);
+        int rc = fill_row(l, p, i * len, len, token, &segs, err);
+        if (rc)
+            return rc;
+        l->row++;
     }
-    p->cu[segs] = (int32_t)at;
-    p->rows = (struct kj_rows){at, p->ids, p->pos, p->targets, segs, p->cu};
+    p->cu[segs] = (int32_t)(rows * len);
+    p->rows = (struct kj_rows){rows * len, p->ids, p->pos, p->targets, segs, p->cu};
     return KJ_OK;
 }

@@ -1,16 +1,17 @@
 /* data.h - documents of tokens in, packed training batches out.
  *
- * Documents are laid one behind the other into rows of T tokens; attention and
- * positions are cut between documents and between rows. A document of tokens
- * t1 .. tn (the last is its end token) trains the n predictions (end, t1),
- * (t1, t2), ..., so every token of the set is predicted once an epoch, and an
- * end token is also what a model is started with. What does not fit the rest
- * of a row goes on in the next row, without the context before it.
+ * The documents of the set stand one behind the other and are cut into rows of
+ * T tokens; attention and positions start anew at each document and each row.
+ * A document of tokens t1 .. tn (the last is its end token) trains the n
+ * predictions (end, t1), (t1, t2), ..., so an end token is also what a model
+ * is started with.
  *
- * The order of documents is a fresh permutation per epoch, computed from
- * (seed, epoch) alone: no list is kept, and a position is three numbers. The
- * n-th row depends on nothing but those, so any run that knows them goes on
- * exactly where another stopped.
+ * Rows are taken in a fresh order every epoch: a permutation computed from
+ * (seed, epoch), with the cuts moved by a distance that depends on them too.
+ * So neighbouring rows of a long document do not meet in one batch, no list is
+ * kept, and row number g is a function of (seed, g) alone: any run that knows
+ * g goes on exactly where another stopped. An epoch leaves out the less than T
+ * tokens that do not fill a row.
  */
 #ifndef KJ_TRAINER_DATA_H
 #define KJ_TRAINER_DATA_H
@@ -28,25 +29,21 @@ struct kj_shards;
 struct kj_docs {
     const void *self;
     uint64_t documents;
-    uint32_t end;                                      /* the end token */
-    uint64_t (*start)(const void *self, uint64_t doc); /* first token; documents
+    uint32_t end;                                         /* the end token */
+    uint64_t (*start)(const void *self, uint64_t doc);    /* first token; documents
                                                           gives the total */
+    uint64_t (*doc_at)(const void *self, uint64_t token); /* that holds it */
     size_t (*read)(const void *self, uint64_t at, uint32_t *out, size_t n);
 };
 struct kj_docs kj_docs_shards(const struct kj_shards *s);
-
-/* A position: document number `index` of the epoch's order, and how many of
- * its predictions are done. */
-struct kj_loader_at {
-    uint64_t epoch, index, offset;
-};
 
 struct kj_loader {
     struct kj_docs docs;
     uint64_t seed;
     bool shuffle;
-    struct kj_loader_at at;
-    uint32_t *buf; /* tokens of a row */
+    uint64_t row;    /* the next one */
+    uint64_t tokens; /* of the set */
+    uint32_t *buf;   /* tokens of a row */
     size_t buf_n;
 };
 
@@ -63,6 +60,11 @@ struct kj_packed {
 };
 void kj_packed_init(struct kj_packed *p, size_t tokens);
 void kj_packed_release(struct kj_packed *p);
+
+/* First token of row number g of `len` tokens, and its epoch. A row goes on at
+ * the set's first token when it reaches the end. */
+uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
+                         uint64_t *epoch);
 
 /* The next `rows` rows of `len` tokens. KJ_FAIL when the files end early. */
 int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *out,

@@ -157,7 +157,7 @@ static int resume(struct trainer *r, struct kj_err *err)
             got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, r->m1, r->m2, &why);
         if (got == KJ_OK) {
             r->at = c;
-            r->loader.at = c.at;
+            r->loader.row = c.row;
             r->saved = v[i];
             note(r, "goes on behind step %" PRId64, c.step);
         } else {
@@ -235,9 +235,10 @@ static int start(struct trainer *r, struct kj_err *err)
 /* ---- one step ---- */
 
 /* Name the first parameter with a value that is not finite. */
-static int blame(struct trainer *r, double loss, const struct kj_loader_at *from,
-                 struct kj_err *err)
+static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *err)
 {
+    uint64_t epoch,
+        token = kj_loader_place(&r->loader, from, (size_t)r->run->data.seq_len, &epoch);
     struct kj_tensor *t[2] = {r->m->w, r->m->g};
     static const char *const what[2] = {"the weight", "the gradient of"};
     for (int k = 0; k < 2; k++) {
@@ -255,16 +256,16 @@ static int blame(struct trainer *r, double loss, const struct kj_loader_at *from
         if (first)
             return kj_err_set(err, KJ_FATAL,
                               "step %" PRId64 ": %s %s is not finite (first of %zu of "
-                              "%zu; loss %g; the step's data begin at epoch %" PRIu64
-                              ", document %" PRIu64 " of its order, offset %" PRIu64
+                              "%zu; loss %g; the step's data begin with row %" PRIu64
+                              ", at token %" PRIu64 " of the shards, epoch %" PRIu64
                               ")",
                               r->at.step + 1, what[k], first->name, bad, r->m->n_params,
-                              loss, from->epoch, from->index, from->offset);
+                              loss, from, token, epoch);
     }
     return kj_err_set(err, KJ_FATAL,
-                      "step %" PRId64 ": the loss is %g (data: epoch %" PRIu64
-                      ", document %" PRIu64 ", offset %" PRIu64 ")",
-                      r->at.step + 1, loss, from->epoch, from->index, from->offset);
+                      "step %" PRId64 ": the loss is %g (data: row %" PRIu64
+                      ", token %" PRIu64 ", epoch %" PRIu64 ")",
+                      r->at.step + 1, loss, from, token, epoch);
 }
 
 /* AdamW over runs of parameters that are decayed alike. */
@@ -298,7 +299,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
 {
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
-    struct kj_loader_at from = r->loader.at;
+    uint64_t from = r->loader.row, epoch;
     double t0 = now(), sum = 0, norm;
     int64_t count = 0;
     size_t left = (size_t)c->data.batch, micro = (size_t)c->data.micro;
@@ -323,15 +324,16 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         return rc;
     norm = sqrt(o->sumsq(r->b, kj_mat(r->m->g, 0, 1), r->m->n));
     if (!isfinite(sum) || !isfinite(norm))
-        return blame(r, sum / (double)count, &from, err);
+        return blame(r, sum / (double)count, from, err);
     double factor = kj_schedule_factor(c, r->at.step);
     bool clip = c->optim.clip > 0 && norm > c->optim.clip;
     update(r, factor, clip ? c->optim.clip / norm : 1);
     rc = o->sync(r->b, err);
     r->at.step++;
     r->at.tokens += count;
-    r->at.at = r->loader.at;
+    r->at.row = r->loader.row;
     double t1 = now();
+    kj_loader_place(&r->loader, from, (size_t)c->data.seq_len, &epoch);
     *s = (struct kj_train_step){
         .step = r->at.step,
         .steps = c->schedule.steps,
@@ -341,7 +343,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         .tokens = r->at.tokens,
         .tokens_per_s = (double)count / (t1 - t0),
         .seconds = t1 - r->start,
-        .epoch = from.epoch,
+        .epoch = epoch,
     };
     return rc;
 }
@@ -424,7 +426,8 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
 int kj_train(const struct kj_train *t, struct kj_backend *b,
              struct kj_train_result *out, struct kj_err *err)
 {
-    struct trainer r = {.t = t, .run = t->run, .b = b, .saved = -1, .lock = -1, .start = now()};
+    struct trainer r = {
+        .t = t, .run = t->run, .b = b, .saved = -1, .lock = -1, .start = now()};
     memset(out, 0, sizeof *out);
     r.ckpt = join(t->dir, "checkpoints");
     r.model = join(t->dir, "model");
