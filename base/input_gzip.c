@@ -3,11 +3,13 @@
  * A member of a mapped file is given to libdeflate as a whole: about three
  * times the speed of zlib's inflate, but it needs room for the whole content
  * and says nothing of what it decoded before a fault. So a member that is too
- * large, or does not decode, goes through zlib's streaming inflate, which also
- * serves pipes. The content's length is not known in front: the buffer grows
- * fourfold on demand and is kept, so that a file of many members settles. The
- * file's last four bytes are the length of its last member, and a good guess
- * for the common file of one.
+ * large, or does not decode, goes through zlib's streaming inflate. In a pipe
+ * the same is tried on what lies in the window, while members are small.
+ *
+ * The content's length is not known in front: the buffer grows fourfold on
+ * demand and is kept, so that a file of many members settles. The file's last
+ * four bytes are the length of its last member, and a good guess for the
+ * common file of one.
  */
 #include "base/input_internal.h"
 
@@ -19,6 +21,8 @@
 #include "base/mem.h"
 
 #define MAGIC "\x1f\x8b\x08"
+/* Bytes of a pipe that are looked at for a whole member. */
+enum { PIPE_WINDOW = 128 << 10 };
 /* A stream that decodes for this many bytes is taken for a member: random
  * bytes run into an impossible distance or code long before. */
 enum { TRIAL_OUT = 512 };
@@ -28,6 +32,7 @@ struct kj_gz {
     struct libdeflate_decompressor *ld;
     z_stream z;
     bool z_live;
+    bool large; /* in a pipe: the last member was beyond its window */
 };
 
 struct kj_gz *kj_gz_new(struct kj_raw *raw)
@@ -109,7 +114,7 @@ static void guess_room(struct kj_gz *g)
 {
     const struct kj_raw *r = g->u.raw;
     kj_unpack_room(&g->u, KJ_CHUNK);
-    if (r->at != 0 || r->n < 18)
+    if (!r->mapped || r->at != 0 || r->n < 18)
         return;
     const unsigned char *t = (const unsigned char *)r->p + r->n - 4;
     size_t isize = t[0] | (size_t)t[1] << 8 | (size_t)t[2] << 16 | (size_t)t[3] << 24;
@@ -139,6 +144,17 @@ static int whole(struct kj_gz *g, size_t *n)
         size_t more = 4 * g->u.out_size;
         kj_unpack_room(&g->u, more < KJ_INPUT_MEMBER_MAX ? more : KJ_INPUT_MEMBER_MAX);
     }
+}
+
+static bool may_be_whole(struct kj_gz *g)
+{
+    struct kj_raw *r = g->u.raw;
+    if (r->mapped)
+        return true;
+    if (g->large)
+        return false;
+    kj_raw_need(r, PIPE_WINDOW);
+    return true;
 }
 
 /* ---- streaming ---- */
@@ -232,16 +248,19 @@ int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err)
                 kj_unpack_damage(u, "", true);
                 continue;
             }
-            if (u->raw->mapped && whole(g, &n) == KJ_OK) {
+            if (may_be_whole(g) && whole(g, &n) == KJ_OK) {
                 last = true;
                 break;
             }
+            g->large = true;
             rc = start_stream(g, err);
             if (rc)
                 return rc;
             continue;
         case KJ_IN_STREAM:
             inflate_chunk(g, &n, &last);
+            if (last)
+                g->large = kj_raw_tell(u->raw) - u->member > PIPE_WINDOW;
             break;
         }
         if (last && n == 0 && u->at == 0)

@@ -6,6 +6,8 @@
 size_t kj_utf8_valid(const char *p, size_t n)
 {
     size_t i = 0, len;
+    if (n >= 32 && kj_utf8_is_valid(p, n))
+        return n;
     while (i < n) {
         uint64_t w;
         if (n - i >= 8) {

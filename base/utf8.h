@@ -76,6 +76,8 @@ static inline size_t kj_utf8_put(uint32_t c, char *out)
     return 4;
 }
 
+/* Is all of it well-formed? The fast question. */
+bool kj_utf8_is_valid(const char *p, size_t n);
 /* Bytes up to the first malformed sequence (n when all is well). */
 size_t kj_utf8_valid(const char *p, size_t n);
 /* Code points in VALID text: bytes that are no continuation. */
