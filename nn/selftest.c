@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "nn/backend.h"
@@ -626,45 +625,4 @@ int kj_selftest_run(struct kj_backend *b, uint64_t seed,
     }
     *failed = t.failed;
     return KJ_OK;
-}
-
-static double seconds_now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-int kj_selftest_speed(struct kj_backend *b, unsigned n, double seconds, double *gflops,
-                      double *gbytes, struct kj_err *err)
-{
-    const struct kj_ops *o = b->ops;
-    size_t size = (size_t)n * n;
-    struct kj_mat m[4];
-    struct kj_adamw p = {.lr = 1e-3f,
-                         .beta1 = 0.9f,
-                         .beta2 = 0.95f,
-                         .eps = 1e-8f,
-                         .grad_scale = 1,
-                         .fix1 = 1,
-                         .fix2 = 1};
-    *gflops = *gbytes = 0;
-    for (int i = 0; i < 4; i++)
-        m[i] = kj_mat(o->tensor_new(b, KJ_F32, size), 0, n);
-    int rc = o->sync(b, err);
-    for (double start = seconds_now(); !rc && seconds_now() - start < seconds;) {
-        double t0 = seconds_now();
-        o->matmul(b, m[2], m[0], m[1], n, n, n, KJ_MM_TB);
-        rc = o->sync(b, err);
-        double t1 = seconds_now();
-        if (!rc)
-            o->adamw(b, m[0], m[1], m[2], m[3], size, &p);
-        rc = rc ? rc : o->sync(b, err);
-        double t2 = seconds_now();
-        *gflops = fmax(*gflops, 2e-9 * (double)size * n / (t1 - t0));
-        *gbytes = fmax(*gbytes, 28e-9 * (double)size / (t2 - t1));
-    }
-    for (int i = 0; i < 4; i++)
-        o->tensor_free(b, m[i].t);
-    return rc;
 }

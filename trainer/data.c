@@ -6,6 +6,7 @@
  */
 #include "trainer/data.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,8 +115,8 @@ static int put(struct kj_loader *l, struct kj_packed *p, size_t at, uint64_t fro
         l->buf_n = want;
     }
     if (l->docs.read(l->docs.self, from + off - lead, l->buf, want) != want)
-        return kj_err_set(err, KJ_FAIL, "the shards end before token %llu",
-                          (unsigned long long)(from + off + n));
+        return kj_err_set(err, KJ_FAIL, "the shards end before token %" PRIu64,
+                          from + off + n);
     for (size_t i = 0; i < n; i++) {
         p->targets[at + i] = (int32_t)l->buf[i + lead];
         p->ids[at + i] =

@@ -67,7 +67,7 @@ uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
                          uint64_t *epoch);
 
 /* The next `rows` rows of `len` tokens. KJ_FAIL when the files end early. */
-int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *out,
+int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *p,
                    struct kj_err *err);
 
 /* Place of x (below n) in a permutation of 0..n-1 given by key. */

@@ -66,15 +66,14 @@ void kj_llama_free(struct kj_llama *m);
  * seed, parameter and index only. */
 void kj_llama_init(struct kj_llama *m, uint64_t seed);
 
-/* The sum of the negative log likelihoods (nats) of the batch's targets, and
+/* The sum of the negative log likelihoods (nats) of r's targets, and
  * with back set, gradients of scale * sum(loss + zeta lse^2) are added to g.
- * each: per-token losses (batch->n), or NULL. */
-int kj_llama_loss(struct kj_llama *m, const struct kj_rows *batch, bool back,
-                  float scale, float zeta, double *sum, float *each,
-                  struct kj_err *err);
+ * each: per-token losses (r->n), or NULL. */
+int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
+                  float zeta, double *sum, float *each, struct kj_err *err);
 
-/* The logits of every row (batch->n times vocab_size); for tests and eval. */
-int kj_llama_logits(struct kj_llama *m, const struct kj_rows *batch, float *logits,
+/* The logits of every row (r->n times vocab_size); for tests and eval. */
+int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
                     struct kj_err *err);
 
 /* ---- generation ---- */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -346,8 +347,8 @@ static int put_header(struct kj_buf *b, const struct kj_st_out *t, size_t n,
                                 (unsigned long long)t[i].shape[k]);
             size *= t[i].shape[k];
         }
-        rc |= kj_buf_printf(b, "],\"data_offsets\":[%llu,%llu]}",
-                            (unsigned long long)at, (unsigned long long)(at + size));
+        rc |= kj_buf_printf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", at,
+                            at + size);
         at += size;
     }
     rc |= kj_buf_addc(b, '}');

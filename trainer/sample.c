@@ -15,7 +15,7 @@ static double uniform(uint64_t seed, uint64_t n) /* splitmix64 on a counter */
 
 static bool before(const float *p, uint32_t a, uint32_t b)
 {
-    return p[a] > p[b] || (p[a] == p[b] && a < b);
+    return p[a] > p[b] || (a < b && p[a] == p[b]);
 }
 
 static void sink(uint32_t *heap, size_t n, size_t i, const float *p)

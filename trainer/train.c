@@ -424,11 +424,11 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
 }
 
 int kj_train(const struct kj_train *t, struct kj_backend *b,
-             struct kj_train_result *out, struct kj_err *err)
+             struct kj_train_result *result, struct kj_err *err)
 {
     struct trainer r = {
         .t = t, .run = t->run, .b = b, .saved = -1, .lock = -1, .start = now()};
-    memset(out, 0, sizeof *out);
+    memset(result, 0, sizeof *result);
     r.ckpt = join(t->dir, "checkpoints");
     r.model = join(t->dir, "model");
     r.metrics = join(t->dir, "metrics.jsonl");
@@ -436,16 +436,16 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
     if (rc == KJ_OK)
         rc = start(&r, err);
     if (rc == KJ_OK)
-        rc = loop(&r, out, err);
+        rc = loop(&r, result, err);
     if (rc == KJ_OK)
         rc = save(&r, err);
-    if (rc == KJ_OK && out->end != KJ_TRAIN_STOPPED) {
+    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED) {
         struct kj_hf_save s = save_as(&r);
         rc = kj_hf_publish(r.m, r.model, &s, err);
     }
-    out->last.step = r.at.step;
-    out->last.steps = t->run->schedule.steps;
-    out->last.tokens = r.at.tokens;
+    result->last.step = r.at.step;
+    result->last.steps = t->run->schedule.steps;
+    result->last.tokens = r.at.tokens;
     tear_down(&r);
     return rc;
 }

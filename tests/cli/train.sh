@@ -88,7 +88,8 @@ same greedy greedy out
 hasnt greedy.2 err .
 rc seed 0 "$KIJIL" generate whole -p 'the dog' --seed 5 -n 20
 cp out seeded
-rc seed.2 0 bash -c 'printf "the dog" | "$0" generate whole --seed 5 -n 20' "$KIJIL"
+printf 'the dog' >prompt
+rc seed.2 0 "$KIJIL" generate whole --seed 5 -n 20 <prompt
 same seed seeded out
 rc no-prompt 0 "$KIJIL" generate whole -p '' -n 5
 rc no-model 1 "$KIJIL" generate shards -p x
@@ -99,7 +100,8 @@ has too-long err 'the context 64'
 rc eval 0 "$KIJIL" eval whole -t ppl docs.jsonl
 has eval out '^even +60 '
 has eval out '^\(all\) +120 '
-rc eval.damaged 3 bash -c '{ head -n 3 docs.jsonl; echo "{"; echo "{\"id\":1}"; } | "$0" eval whole --json' "$KIJIL"
+{ head -n 3 docs.jsonl; echo '{'; echo '{"id":1}'; } >damaged.jsonl
+rc eval.damaged 3 "$KIJIL" eval whole --json <damaged.jsonl
 has eval.damaged err '2 lines'
 has eval.damaged out '"source":"\(all\)","documents":3,'
 rc eval.task 2 "$KIJIL" eval whole -t chess docs.jsonl
