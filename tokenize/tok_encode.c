@@ -103,25 +103,49 @@ void kj_tok_state_free(struct kj_tok_state *s)
 
 /* ---- merging ---- */
 
-static inline const struct tok_pair *byte_pair(const struct kj_tok *t, const char *p)
+/* The symbols that a word starts with, and the rank of each with the next one:
+ * its bytes, but for characters that may be taken whole. sym and rank have
+ * room for n; the number of symbols. */
+static size_t start(const struct kj_tok *t, const char *p, size_t n, uint32_t *sym,
+                    uint32_t *rank)
 {
     const unsigned char *u = (const unsigned char *)p;
-    uint32_t slot = t->byte_pairs[(unsigned)u[0] << 8 | u[1]];
-    return slot == TOK_NONE ? NULL : &t->pairs[slot];
+    size_t m = 0;
+    bool whole = false; /* the last symbol is a character taken whole */
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t c = u[i], id = 0;
+        len = 1;
+        if (c >= 0xE0 && c < 0xF0)
+            id = t->chars[(c & 0x0F) << 12 | (u[i + 1] & 0x3Fu) << 6 |
+                          (u[i + 2] & 0x3F)];
+        else if (c >= 0xC0 && c < 0xE0)
+            id = t->chars[(c & 0x1F) << 6 | (u[i + 1] & 0x3F)];
+        if (id & (i && u[i - 1] < 0x80 ? TOK_CHAR_ASCII : TOK_CHAR_OTHER)) {
+            len = c < 0xE0 ? 2 : 3;
+            sym[m] = id & TOK_CHAR_ID;
+            if (m)
+                rank[m - 1] = tok_pair_rank(t, sym[m - 1], sym[m]);
+            whole = true;
+            m++;
+            continue;
+        }
+        sym[m] = t->bytes[c];
+        if (m)
+            rank[m - 1] = whole ? tok_pair_rank(t, sym[m - 1], sym[m])
+                                : t->byte_ranks[(unsigned)u[i - 1] << 8 | c];
+        whole = false;
+        m++;
+    }
+    rank[m - 1] = TOK_NONE;
+    return m;
 }
 
-/* Words of 2..SHORT_WORD bytes. */
+/* Words of 1..SHORT_WORD bytes. */
 static size_t merge_short(const struct kj_tok *t, const char *p, size_t n,
                           uint32_t *sym)
 {
-    uint32_t rank[SHORT_WORD], made[SHORT_WORD];
-    for (size_t i = 0; i < n; i++)
-        sym[i] = t->bytes[(unsigned char)p[i]];
-    for (size_t i = 0; i + 1 < n; i++) {
-        const struct tok_pair *e = byte_pair(t, p + i);
-        rank[i] = e ? e->rank : TOK_NONE;
-        made[i] = e ? e->id : 0;
-    }
+    uint32_t rank[SHORT_WORD];
+    n = start(t, p, n, sym, rank);
     while (n > 1) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++)
@@ -129,25 +153,17 @@ static size_t merge_short(const struct kj_tok *t, const char *p, size_t n,
                 best = i;
         if (rank[best] == TOK_NONE)
             break;
-        sym[best] = made[best];
+        sym[best] = t->made[rank[best]];
         n--;
-        for (size_t i = best + 1; i < n; i++) {
+        for (size_t i = best + 1; i < n; i++)
             sym[i] = sym[i + 1];
+        for (size_t i = best; i < n; i++)
             rank[i] = rank[i + 1];
-            made[i] = made[i + 1];
-        }
-        /* The two pairs that hold the new symbol; an empty slot of the table
-         * has rank TOK_NONE. */
-        if (best > 0) {
-            const struct tok_pair *e = tok_pair_find(t, sym[best - 1], sym[best]);
-            rank[best - 1] = e->rank;
-            made[best - 1] = e->id;
-        }
-        if (best + 1 < n) {
-            const struct tok_pair *e = tok_pair_find(t, sym[best], sym[best + 1]);
-            rank[best] = e->rank;
-            made[best] = e->id;
-        }
+        /* The two pairs that hold the new symbol. */
+        if (best > 0)
+            rank[best - 1] = tok_pair_rank(t, sym[best - 1], sym[best]);
+        if (best + 1 < n)
+            rank[best] = tok_pair_rank(t, sym[best], sym[best + 1]);
     }
     return n;
 }
@@ -180,11 +196,11 @@ static void offer(struct kj_tok_state *s, uint32_t i, uint32_t end)
     s->rank[i] = TOK_NONE;
     if (j == end)
         return;
-    const struct tok_pair *e = tok_pair_find(s->t, s->sym[i], s->sym[j]);
-    if (e->a == TOK_NONE)
+    uint32_t rank = tok_pair_rank(s->t, s->sym[i], s->sym[j]);
+    if (rank == TOK_NONE)
         return;
-    s->rank[i] = e->rank;
-    heap_push(s, (uint64_t)e->rank << 32 | i);
+    s->rank[i] = rank;
+    heap_push(s, (uint64_t)rank << 32 | i);
 }
 
 static void grow_long(struct kj_tok_state *s, size_t n)
@@ -204,19 +220,14 @@ static void grow_long(struct kj_tok_state *s, size_t n)
 static void merge_long(struct kj_tok_state *s, const char *p, size_t n)
 {
     const struct kj_tok *t = s->t;
-    uint32_t end = (uint32_t)n;
     grow_long(s, n);
     s->heap_n = 0;
+    uint32_t end = (uint32_t)start(t, p, n, s->sym, s->rank);
     for (uint32_t i = 0; i < end; i++) {
-        s->sym[i] = t->bytes[(unsigned char)p[i]];
         s->next[i] = i + 1;
         s->prev[i] = i - 1; /* wraps at 0: never read */
-        s->rank[i] = TOK_NONE;
-        const struct tok_pair *e = i + 1 < end ? byte_pair(t, p + i) : NULL;
-        if (e) {
-            s->rank[i] = e->rank;
-            s->heap[s->heap_n++] = (uint64_t)e->rank << 32 | i;
-        }
+        if (s->rank[i] != TOK_NONE)
+            s->heap[s->heap_n++] = (uint64_t)s->rank[i] << 32 | i;
     }
     for (size_t i = s->heap_n / 2; i-- > 0;)
         heap_down(s->heap, s->heap_n, i);
@@ -228,7 +239,7 @@ static void merge_long(struct kj_tok_state *s, const char *p, size_t n)
         if (s->rank[i] != x >> 32)
             continue;
         uint32_t j = s->next[i];
-        s->sym[i] = tok_pair_find(t, s->sym[i], s->sym[j])->id;
+        s->sym[i] = t->made[x >> 32];
         s->rank[j] = TOK_NONE; /* gone */
         s->next[i] = s->next[j];
         if (s->next[i] < end)
@@ -241,6 +252,21 @@ static void merge_long(struct kj_tok_state *s, const char *p, size_t n)
         put(s->out, s->sym[i]);
     if (n > KEEP_WORD)
         free_long(s);
+}
+
+static inline bool same_bytes(const char *a, const char *b, size_t n)
+{
+    if (n >= 16)
+        return ((tok_load8(a) ^ tok_load8(b)) | (tok_load8(a + 8) ^ tok_load8(b + 8)) |
+                (tok_load8(a + n - 16) ^ tok_load8(b + n - 16)) |
+                (tok_load8(a + n - 8) ^ tok_load8(b + n - 8))) == 0;
+    if (n >= 8)
+        return ((tok_load8(a) ^ tok_load8(b)) |
+                (tok_load8(a + n - 8) ^ tok_load8(b + n - 8))) == 0;
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
 }
 
 static int encode_word(void *ctx, const char *p, size_t n, struct kj_err *err)
@@ -256,7 +282,7 @@ static int encode_word(void *ctx, const char *p, size_t n, struct kj_err *err)
         uint64_t h = tok_hash(p, n);
         e = &s->cache[(h >> 40) << 1 & ((1u << CACHE_BITS) - 1)];
         for (unsigned k = 0; k < 2; k++) {
-            if (e[k].klen != n || memcmp(e[k].key, p, n) != 0)
+            if (e[k].klen != n || !same_bytes(e[k].key, p, n))
                 continue;
             for (unsigned i = 0; i < e[k].nids; i++)
                 put(s->out, e[k].ids[i]);

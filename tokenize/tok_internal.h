@@ -2,6 +2,8 @@
 #ifndef KJ_TOKENIZE_TOK_INTERNAL_H
 #define KJ_TOKENIZE_TOK_INTERNAL_H
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/unicode.h"
 #include "tokenize/tokenizer.h"
@@ -24,7 +26,45 @@ bool tok_unmap(const char *p, size_t n, char *out, size_t *len);
 /* Append bytes in alphabet text. */
 int tok_map(struct kj_buf *b, const char *p, size_t n);
 
-uint64_t tok_hash(const char *p, size_t n);
+/* ---- hashing, for tables in memory only ---- */
+
+__extension__ typedef unsigned __int128 tok_u128;
+
+static inline uint64_t tok_mix(uint64_t a, uint64_t b)
+{
+    tok_u128 m = (tok_u128)a * b;
+    return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+static inline uint64_t tok_load8(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
+/* Multiply and fold, eight bytes at a time, the last eight overlapping. */
+static inline uint64_t tok_hash(const char *p, size_t n)
+{
+    const uint64_t k0 = 0x9E3779B97F4A7C15u, k1 = 0xD6E8FEB86659FD93u;
+    uint64_t h = n * k1;
+    if (n < 8) {
+        uint64_t v = 0;
+        if (n >= 4) {
+            uint32_t a, b;
+            memcpy(&a, p, 4);
+            memcpy(&b, p + n - 4, 4);
+            v = (uint64_t)a << 32 | b;
+        } else if (n) {
+            const unsigned char *u = (const unsigned char *)p;
+            v = (uint64_t)u[0] << 16 | (uint64_t)u[n >> 1] << 8 | u[n - 1];
+        }
+        return tok_mix(v ^ k0, h ^ k1);
+    }
+    for (size_t i = 0; i + 8 < n; i += 8)
+        h = tok_mix(tok_load8(p + i) ^ k0, h ^ k1);
+    return tok_mix(tok_load8(p + n - 8) ^ k0, h ^ k1);
+}
 
 /* ---- model ---- */
 
@@ -32,11 +72,15 @@ struct tok_bytes {
     uint32_t off, len; /* in the blob; len 0: no such id */
 };
 
-/* A merge in the table of pairs, open addressing; key == EMPTY: free. */
-struct tok_pair {
-    uint32_t a, b;
-    uint32_t rank, id;
-};
+/* A merge in the table of pairs (open addressing): left id, right id, rank in
+ * one word of 20 + 20 + 24 bits, since the table is what the look-ups of new
+ * words miss the cache on. */
+#define TOK_PAIR_FREE  UINT64_MAX
+#define TOK_MERGES_MAX ((1u << 24) - 1)
+static inline uint64_t tok_pair_key(uint32_t a, uint32_t b)
+{
+    return (uint64_t)a << 20 | b;
+}
 
 struct tok_added {
     struct kj_str content;
@@ -98,12 +142,20 @@ struct kj_tok {
     size_t blob_n, blob_cap;
     unsigned char *flags; /* [n_ids] of enum tok_id_flags */
 
-    uint32_t *words; /* bytes -> id + 1, open addressing; model entries only */
+    /* By bytes, open addressing, model entries only: 12 bits of hash above
+     * 20 bits of id + 1, so that most of what is not there is told by the
+     * table alone. */
+    uint32_t *words;
     size_t words_mask;
-    struct tok_pair *pairs;
+    uint64_t *pairs;
     size_t pairs_mask;
-    uint32_t *byte_pairs; /* [256 * 256]: slot in pairs, or TOK_NONE */
-    uint32_t bytes[256];  /* id of each byte, TOK_NONE for bytes UTF-8 never has */
+    uint32_t *made; /* id that a merge makes, by rank */
+    size_t n_merges;
+    uint32_t *byte_ranks; /* [256 * 256]: rank of the merge of two bytes, or TOK_NONE */
+    /* [65536], by code point: the id of a character of two or three bytes that
+     * may be taken whole (tok_chars.c), with TOK_CHAR_... flags; else 0. */
+    uint32_t *chars;
+    uint32_t bytes[256]; /* id of each byte, TOK_NONE for bytes UTF-8 never has */
     bool ignore_merges;
 
     enum kj_nf norms[TOK_NORMS_MAX];
@@ -120,7 +172,28 @@ struct kj_tok {
 };
 
 uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n);
-struct tok_pair *tok_pair_find(const struct kj_tok *t, uint32_t a, uint32_t b);
+/* The slot of a pair, or the free one where it would stand. */
+static inline uint64_t *tok_pair_slot(const struct kj_tok *t, uint32_t a, uint32_t b)
+{
+    uint64_t key = tok_pair_key(a, b);
+    size_t i = tok_mix(key ^ 0x9E3779B97F4A7C15u, 0xD6E8FEB86659FD93u) & t->pairs_mask;
+    while (t->pairs[i] >> 24 != key && t->pairs[i] != TOK_PAIR_FREE)
+        i = (i + 1) & t->pairs_mask;
+    return &t->pairs[i];
+}
+/* Rank of the merge of two ids, or TOK_NONE. */
+static inline uint32_t tok_pair_rank(const struct kj_tok *t, uint32_t a, uint32_t b)
+{
+    uint64_t e = *tok_pair_slot(t, a, b);
+    return e == TOK_PAIR_FREE ? TOK_NONE : (uint32_t)(e & TOK_MERGES_MAX);
+}
+
+/* The character may be taken whole behind a byte that is ASCII, or behind one
+ * that is not and at the start of a word. */
+#define TOK_CHAR_ASCII (1u << 31)
+#define TOK_CHAR_OTHER (1u << 30)
+#define TOK_CHAR_ID    ((1u << 20) - 1)
+void tok_chars_build(struct kj_tok *t);
 
 /* ---- loading ---- */
 

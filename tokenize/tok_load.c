@@ -416,7 +416,9 @@ void kj_tok_free(struct kj_tok *t)
     free(t->flags);
     free(t->words);
     free(t->pairs);
-    free(t->byte_pairs);
+    free(t->made);
+    free(t->byte_ranks);
+    free(t->chars);
     free(t->added);
     free(t->head);
     free(t->tail);

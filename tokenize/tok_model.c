@@ -44,10 +44,11 @@ void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n)
 static void word_insert(struct kj_tok *t, uint32_t id)
 {
     const struct tok_bytes *w = &t->ids[id];
-    size_t i = tok_hash(t->blob + w->off, w->len) & t->words_mask;
+    uint64_t h = tok_hash(t->blob + w->off, w->len);
+    size_t i = h & t->words_mask;
     while (t->words[i])
         i = (i + 1) & t->words_mask;
-    t->words[i] = id + 1;
+    t->words[i] = (uint32_t)(h >> 52) << 20 | (id + 1);
 }
 
 static size_t table_size(size_t n)
@@ -148,9 +149,13 @@ static int merge_parts(const struct kj_jval *m, size_t i, struct kj_str *a,
     return KJ_OK;
 }
 
+struct merge {
+    uint32_t a, b, id;
+};
+
 /* The id of each part and of both together; scratch has room for both. */
 static int merge_ids(const struct kj_tok *t, size_t i, struct kj_str a, struct kj_str b,
-                     char *scratch, struct tok_pair *out, struct kj_err *err)
+                     char *scratch, struct merge *out, struct kj_err *err)
 {
     size_t na, nb;
     if (a.n > TOK_TOKEN_MAX || b.n > TOK_TOKEN_MAX ||
@@ -171,14 +176,18 @@ static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
                        struct kj_err *err)
 {
     size_t size = table_size(merges->n);
+    if (merges->n > TOK_MERGES_MAX)
+        REFUSE("model.merges: more than %u", TOK_MERGES_MAX);
     char *scratch = kj_xmalloc(2 * TOK_TOKEN_MAX);
     int rc = KJ_OK;
+    t->made = kj_xcalloc(merges->n + 1, sizeof *t->made);
+    t->n_merges = merges->n;
     t->pairs = kj_xmalloc(size * sizeof *t->pairs);
     memset(t->pairs, 0xFF, size * sizeof *t->pairs);
     t->pairs_mask = size - 1;
     for (size_t i = 0; i < merges->n; i++) {
         struct kj_str a = {0}, b = {0};
-        struct tok_pair m = {0};
+        struct merge m = {0};
         /* An old header line that some writers kept. */
         if (merges->items[i].kind == KJ_J_STR && merges->items[i].s.n >= 8 &&
             memcmp(merges->items[i].s.p, "#version", 8) == 0)
@@ -188,19 +197,20 @@ static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
             rc = merge_ids(t, i, a, b, scratch, &m, err);
         if (rc != KJ_OK)
             break;
-        m.rank = (uint32_t)i;
-        *tok_pair_find(t, m.a, m.b) = m; /* of two equal pairs the last counts */
+        /* Of two equal pairs the last counts. */
+        *tok_pair_slot(t, m.a, m.b) = tok_pair_key(m.a, m.b) << 24 | i;
+        t->made[i] = m.id;
     }
     free(scratch);
     if (rc != KJ_OK)
         return rc;
-    t->byte_pairs = kj_xmalloc(sizeof *t->byte_pairs << 16);
+    t->byte_ranks = kj_xmalloc(sizeof *t->byte_ranks << 16);
     for (unsigned i = 0; i < 1u << 16; i++) {
         uint32_t a = t->bytes[i >> 8], b = t->bytes[i & 255];
-        const struct tok_pair *e =
-            a == TOK_NONE || b == TOK_NONE ? NULL : tok_pair_find(t, a, b);
-        t->byte_pairs[i] = e && e->a != TOK_NONE ? (uint32_t)(e - t->pairs) : TOK_NONE;
+        t->byte_ranks[i] =
+            a == TOK_NONE || b == TOK_NONE ? TOK_NONE : tok_pair_rank(t, a, b);
     }
+    tok_chars_build(t);
     return KJ_OK;
 }
 

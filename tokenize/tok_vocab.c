@@ -59,66 +59,17 @@ int tok_map(struct kj_buf *b, const char *p, size_t n)
     return KJ_OK;
 }
 
-static inline uint64_t load8(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, 8);
-    return v;
-}
-
-__extension__ typedef unsigned __int128 u128;
-
-static inline uint64_t mix(uint64_t a, uint64_t b)
-{
-    u128 m = (u128)a * b;
-    return (uint64_t)m ^ (uint64_t)(m >> 64);
-}
-
-/* For tables in memory only: multiply and fold, eight bytes at a time, the
- * last eight overlapping. */
-uint64_t tok_hash(const char *p, size_t n)
-{
-    const uint64_t k0 = 0x9E3779B97F4A7C15u, k1 = 0xD6E8FEB86659FD93u;
-    uint64_t h = n * k1;
-    if (n < 8) {
-        uint64_t v = 0;
-        if (n >= 4) {
-            uint32_t a, b;
-            memcpy(&a, p, 4);
-            memcpy(&b, p + n - 4, 4);
-            v = (uint64_t)a << 32 | b;
-        } else if (n) {
-            const unsigned char *u = (const unsigned char *)p;
-            v = (uint64_t)u[0] << 16 | (uint64_t)u[n >> 1] << 8 | u[n - 1];
-        }
-        return mix(v ^ k0, h ^ k1);
-    }
-    for (size_t i = 0; i + 8 < n; i += 8)
-        h = mix(load8(p + i) ^ k0, h ^ k1);
-    return mix(load8(p + n - 8) ^ k0, h ^ k1);
-}
-
 uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n)
 {
-    for (size_t i = tok_hash(p, n) & t->words_mask;; i = (i + 1) & t->words_mask) {
-        uint32_t id = t->words[i];
-        if (id == 0)
-            return TOK_NONE;
-        id--;
+    uint64_t h = tok_hash(p, n);
+    for (size_t i = h & t->words_mask; t->words[i]; i = (i + 1) & t->words_mask) {
+        if (t->words[i] >> 20 != h >> 52)
+            continue;
+        uint32_t id = (t->words[i] & TOK_CHAR_ID) - 1;
         if (t->ids[id].len == n && memcmp(t->blob + t->ids[id].off, p, n) == 0)
             return id;
     }
-}
-
-struct tok_pair *tok_pair_find(const struct kj_tok *t, uint32_t a, uint32_t b)
-{
-    uint64_t h =
-        mix(((uint64_t)a << 32 | b) ^ 0x9E3779B97F4A7C15u, 0xD6E8FEB86659FD93u);
-    for (size_t i = h & t->pairs_mask;; i = (i + 1) & t->pairs_mask) {
-        struct tok_pair *e = &t->pairs[i];
-        if ((e->a == a && e->b == b) || e->a == TOK_NONE)
-            return e;
-    }
+    return TOK_NONE;
 }
 
 /* ---- trie of added tokens ---- */

@@ -33,7 +33,7 @@ struct kj_tok_state;
 #define KJ_TOK_WORD_MAX ((size_t)16 << 20)
 /* Largest tokenizer.json that is read, bytes; largest id. */
 #define KJ_TOK_FILE_MAX ((size_t)256 << 20)
-#define KJ_TOK_ID_MAX   ((1u << 24) - 1)
+#define KJ_TOK_ID_MAX   ((1u << 20) - 2)
 
 /* Ids that grow as needed; owned by the caller. */
 struct kj_tok_ids {
