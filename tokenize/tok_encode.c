@@ -35,14 +35,28 @@
 /* Scratch for long words is kept between calls up to this many bytes of word. */
 #define KEEP_WORD (64u << 10)
 
+/* Words looked up ahead: the cache is larger than what the processor keeps near,
+ * so each look-up starts early and is used eight words later. */
+#define AHEAD 8
+
 struct entry {
     unsigned char klen, nids; /* klen 0: free */
     char key[CACHE_KEY];
     uint32_t ids[CACHE_IDS];
 };
 
+/* A word that waits for its cache entry to arrive from memory. */
+struct ahead {
+    const char *p;
+    size_t n;
+    uint64_t hash;
+};
+
 struct kj_tok_state {
     struct tok_pre_state pre;
+    struct ahead ahead[AHEAD];
+    unsigned first, waiting;
+    bool copies; /* words do not outlive their callback */
     struct entry *cache;
     struct kj_buf norm[2];
     /* long words */
@@ -77,6 +91,8 @@ struct kj_tok_state *kj_tok_state_new(const struct kj_tok *t)
     kj_buf_init(&s->norm[0], (size_t)1 << 30);
     kj_buf_init(&s->norm[1], (size_t)1 << 30);
     s->t = t;
+    for (size_t i = 0; i < t->pre.n_steps; i++)
+        s->copies |= t->pre.steps[i].prefix_space;
     return s;
 }
 
@@ -269,9 +285,15 @@ static inline bool same_bytes(const char *a, const char *b, size_t n)
     return true;
 }
 
-static int encode_word(void *ctx, const char *p, size_t n, struct kj_err *err)
+static inline struct entry *bucket(const struct kj_tok_state *s, uint64_t hash)
 {
-    struct kj_tok_state *s = ctx;
+    return &s->cache[(hash >> 40) << 1 & ((1u << CACHE_BITS) - 1)];
+}
+
+/* The hash is that of the bytes, for words that may be in the cache. */
+static int encode_word(struct kj_tok_state *s, const char *p, size_t n, uint64_t hash,
+                       struct kj_err *err)
+{
     const struct kj_tok *t = s->t;
     struct entry *e = NULL;
     if (n == 1) {
@@ -279,8 +301,7 @@ static int encode_word(void *ctx, const char *p, size_t n, struct kj_err *err)
         return KJ_OK;
     }
     if (n <= CACHE_KEY) {
-        uint64_t h = tok_hash(p, n);
-        e = &s->cache[(h >> 40) << 1 & ((1u << CACHE_BITS) - 1)];
+        e = bucket(s, hash);
         for (unsigned k = 0; k < 2; k++) {
             if (e[k].klen != n || !same_bytes(e[k].key, p, n))
                 continue;
@@ -314,6 +335,36 @@ static int encode_word(void *ctx, const char *p, size_t n, struct kj_err *err)
         memcpy(e->key, p, n);
         memcpy(e->ids, ids, m * sizeof *ids);
     }
+    return KJ_OK;
+}
+
+static int encode_first(struct kj_tok_state *s, struct kj_err *err)
+{
+    const struct ahead *a = &s->ahead[s->first];
+    s->first = (s->first + 1) % AHEAD;
+    s->waiting--;
+    return encode_word(s, a->p, a->n, a->hash, err);
+}
+
+static int queue_word(void *ctx, const char *p, size_t n, struct kj_err *err)
+{
+    struct kj_tok_state *s = ctx;
+    uint64_t hash = n <= CACHE_KEY ? tok_hash(p, n) : 0;
+    if (s->copies)
+        return encode_word(s, p, n, hash, err);
+    if (s->waiting == AHEAD) {
+        int rc = encode_first(s, err);
+        if (rc != KJ_OK)
+            return rc;
+    }
+    if (n > 1 && n <= CACHE_KEY) {
+        const char *e = (const char *)bucket(s, hash);
+        __builtin_prefetch(e);
+        __builtin_prefetch(e + sizeof(struct entry));
+        if (s->t->ignore_merges)
+            __builtin_prefetch(&s->t->words[hash & s->t->words_mask]);
+    }
+    s->ahead[(s->first + s->waiting++) % AHEAD] = (struct ahead){p, n, hash};
     return KJ_OK;
 }
 
@@ -389,7 +440,11 @@ static int gap_words(struct kj_tok_state *s, const char *p, size_t n, unsigned f
                      struct kj_err *err)
 {
     (void)flags;
-    return tok_pre_run(&s->pre, p, n, encode_word, s, err);
+    int rc = tok_pre_run(&s->pre, p, n, queue_word, s, err);
+    while (rc == KJ_OK && s->waiting)
+        rc = encode_first(s, err);
+    s->waiting = 0;
+    return rc;
 }
 
 static int gap_normalize(struct kj_tok_state *s, const char *p, size_t n,

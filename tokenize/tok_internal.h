@@ -149,6 +149,9 @@ struct kj_tok {
     size_t words_mask;
     uint64_t *pairs;
     size_t pairs_mask;
+    /* Bits of pairs that exist: most pairs that are asked for do not, and this
+     * table stays in the second-level cache where pairs does not. */
+    uint64_t *filter; /* [TOK_FILTER_BITS / 64] */
     uint32_t *made; /* id that a merge makes, by rank */
     size_t n_merges;
     uint32_t *byte_ranks; /* [256 * 256]: rank of the merge of two bytes, or TOK_NONE */
@@ -172,11 +175,17 @@ struct kj_tok {
 };
 
 uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n);
+#define TOK_FILTER_BITS (1u << 21)
+static inline uint64_t tok_pair_hash(uint32_t a, uint32_t b)
+{
+    return tok_mix(tok_pair_key(a, b) ^ 0x9E3779B97F4A7C15u, 0xD6E8FEB86659FD93u);
+}
+
 /* The slot of a pair, or the free one where it would stand. */
 static inline uint64_t *tok_pair_slot(const struct kj_tok *t, uint32_t a, uint32_t b)
 {
     uint64_t key = tok_pair_key(a, b);
-    size_t i = tok_mix(key ^ 0x9E3779B97F4A7C15u, 0xD6E8FEB86659FD93u) & t->pairs_mask;
+    size_t i = tok_pair_hash(a, b) & t->pairs_mask;
     while (t->pairs[i] >> 24 != key && t->pairs[i] != TOK_PAIR_FREE)
         i = (i + 1) & t->pairs_mask;
     return &t->pairs[i];
@@ -184,6 +193,9 @@ static inline uint64_t *tok_pair_slot(const struct kj_tok *t, uint32_t a, uint32
 /* Rank of the merge of two ids, or TOK_NONE. */
 static inline uint32_t tok_pair_rank(const struct kj_tok *t, uint32_t a, uint32_t b)
 {
+    uint32_t bit = tok_pair_hash(a, b) >> 43; /* 21 bits */
+    if (!(t->filter[bit / 64] >> bit % 64 & 1))
+        return TOK_NONE;
     uint64_t e = *tok_pair_slot(t, a, b);
     return e == TOK_PAIR_FREE ? TOK_NONE : (uint32_t)(e & TOK_MERGES_MAX);
 }

@@ -416,6 +416,7 @@ void kj_tok_free(struct kj_tok *t)
     free(t->flags);
     free(t->words);
     free(t->pairs);
+    free(t->filter);
     free(t->made);
     free(t->byte_ranks);
     free(t->chars);

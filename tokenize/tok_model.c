@@ -175,7 +175,9 @@ static int merge_ids(const struct kj_tok *t, size_t i, struct kj_str a, struct k
 static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
                        struct kj_err *err)
 {
-    size_t size = table_size(merges->n);
+    size_t size = 1024;
+    while (3 * size < 4 * merges->n)
+        size *= 2;
     if (merges->n > TOK_MERGES_MAX)
         REFUSE("model.merges: more than %u", TOK_MERGES_MAX);
     char *scratch = kj_xmalloc(2 * TOK_TOKEN_MAX);
@@ -185,6 +187,7 @@ static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
     t->pairs = kj_xmalloc(size * sizeof *t->pairs);
     memset(t->pairs, 0xFF, size * sizeof *t->pairs);
     t->pairs_mask = size - 1;
+    t->filter = kj_xcalloc(TOK_FILTER_BITS / 64, sizeof *t->filter);
     for (size_t i = 0; i < merges->n; i++) {
         struct kj_str a = {0}, b = {0};
         struct merge m = {0};
@@ -200,6 +203,8 @@ static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
         /* Of two equal pairs the last counts. */
         *tok_pair_slot(t, m.a, m.b) = tok_pair_key(m.a, m.b) << 24 | i;
         t->made[i] = m.id;
+        uint32_t bit = tok_pair_hash(m.a, m.b) >> 43;
+        t->filter[bit / 64] |= (uint64_t)1 << bit % 64;
     }
     free(scratch);
     if (rc != KJ_OK)
