@@ -2,6 +2,7 @@
 #include "extract/archive.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ static void count(struct archive *a, const char *type)
             return;
         }
     if (c->n < sizeof c->types / sizeof *c->types) {
-        strcpy(c->types[c->n].type, type);
+        snprintf(c->types[c->n].type, sizeof c->types[0].type, "%s", type);
         c->types[c->n++].n = 1;
     }
 }

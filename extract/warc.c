@@ -179,7 +179,7 @@ static void fill_rec(struct kj_warc *w)
             r->type[i] = (char)(t.p[i] >= 'A' && t.p[i] <= 'Z' ? t.p[i] + 32 : t.p[i]);
         r->type[n] = 0;
     } else {
-        strcpy(r->type, t.p ? "(empty)" : "(none)");
+        snprintf(r->type, sizeof r->type, "%s", t.p ? "(empty)" : "(none)");
     }
     r->id = kj_warc_get(r, "warc-record-id");
     r->uri = kj_warc_get(r, "warc-target-uri");
@@ -468,7 +468,7 @@ static int read_arc(struct kj_warc *w, struct kj_err *err)
     w->rec.uri = (struct kj_str){w->head.p, a.uri.n};
     kj_buf_add(&w->head, a.iso, strlen(a.iso));
     w->rec.date = (struct kj_str){w->head.p + a.uri.n, strlen(a.iso)};
-    strcpy(w->rec.type, a.filedesc ? "filedesc" : "arc");
+    snprintf(w->rec.type, sizeof w->rec.type, "%s", a.filedesc ? "filedesc" : "arc");
     w->rec.version = KJ_STR("ARC");
     w->rec.block = (struct kj_str){v->p + a.size, (size_t)len};
     return KJ_OK;

@@ -1,6 +1,7 @@
 /* window.c - see window.h. */
 #include "extract/window.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -134,7 +135,7 @@ static int gunzip(struct kj_window *w, const struct kj_chunk *c, struct kj_err *
 static void enter(struct kj_window *w, const struct kj_chunk *c)
 {
     if (strncmp(w->entry, c->entry, sizeof w->entry - 1) != 0) {
-        strncpy(w->entry, c->entry, sizeof w->entry - 1);
+        snprintf(w->entry, sizeof w->entry, "%s", c->entry);
         w->entry_mode = 0;
         if (w->z_live)
             inflateEnd(w->z);

@@ -6,9 +6,9 @@
 #include <iconv.h>
 #include <stdlib.h>
 
-#include "../test.h"
 #include "base/err.h"
 #include "base/utf8.h"
+#include "tests/unit/test.h"
 
 static struct kj_charset *cs;
 static struct kj_buf out;

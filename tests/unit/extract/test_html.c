@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "../test.h"
 #include "base/err.h"
 #include "base/utf8.h"
 #include "extract/tree.h"
+#include "tests/unit/test.h"
 
 static struct kj_html *html;
 static struct kj_buf out;
@@ -80,12 +80,11 @@ static void test_markdown(void)
     "enough "                                                                          \
     "to be text and nothing else.</p><p>A second paragraph follows it, and it too is " \
     "long enough, as paragraphs of articles are.</p>"
-#define KOREAN                                                                                                  \
-    "<h1>제목입니다</h1><p>첫째 문단은 본문으로 볼 수 있을 만큼 충분히 길게 쓴 "      \
-    "글입니다. "                                                                                            \
-    "쉼표도 있고, 마침표도 있습니다.</p><p>둘째 문단도 마찬가지로 길게 이어지며, " \
-    "글쓴이의 "                                                                                             \
-    "생각을 차근차근 설명합니다.</p>"
+static const char korean[] =
+    "<h1>제목입니다</h1><p>첫째 문단은 본문으로 볼 수 있을 만큼 "
+    "충분히 길게 쓴 글입니다. 쉼표도 있고, 마침표도 있습니다.</p>"
+    "<p>둘째 문단도 마찬가지로 길게 이어지며, 글쓴이의 생각을 "
+    "차근차근 설명합니다.</p>";
 
 static void check_main(const char *p)
 {
@@ -105,13 +104,19 @@ static void test_main_text(void)
     CHECK(strstr(out.p, "articles are.") != NULL);
     check_main("<html><body>" MENU "<main><article>" BODY "</article></main>" FOOT);
     CHECK(strstr(out.p, "A first paragraph") != NULL);
-    check_main("<html><body>" MENU "<div id=content>" KOREAN "</div>" FOOT);
+    char p[4000];
+    snprintf(p, sizeof p, "<html><body>%s<div id=content>%s</div>%s", MENU, korean,
+             FOOT);
+    check_main(p);
     CHECK(strstr(out.p, "제목입니다\n첫째 문단은") != NULL);
     CHECK(strstr(out.p, "설명합니다.") != NULL);
     /* layout tables of old pages */
-    check_main(
+    snprintf(
+        p, sizeof p,
         "<html><body><table><tr><td class=lnb><a href=/>MENUA</a> <a href=/n>News</a>"
-        "</td><td>" KOREAN "</td></tr></table>");
+        "</td><td>%s</td></tr></table>",
+        korean);
+    check_main(p);
     CHECK(strstr(out.p, "둘째 문단도") != NULL);
 }
 

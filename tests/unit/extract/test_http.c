@@ -5,7 +5,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "../test.h"
+#include "tests/unit/test.h"
 
 static struct kj_buf a, b;
 static unsigned flags;

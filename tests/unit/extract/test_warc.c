@@ -6,10 +6,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "../test.h"
 #include "base/err.h"
 #include "base/input.h"
 #include "extract/http.h"
+#include "tests/unit/test.h"
 
 #define REC(type, len, body)                                                           \
     "WARC/1.0\r\nWARC-Type: " type "\r\nWARC-Record-ID: <urn:x:" type ">\r\n"          \
