@@ -43,8 +43,8 @@ struct kj_idx {
 
 /* Validate index bytes against the size of their .bin. Every length, pointer
  * and bound is checked: sequences lie one behind the other and fill the .bin.
- * KJ_FAIL with the reason. The view borrows p. */
-int kj_idx_parse(struct kj_idx *x, const void *p, size_t n, uint64_t bin_bytes,
+ * KJ_FAIL with the reason. The view borrows bytes. */
+int kj_idx_parse(struct kj_idx *x, const void *bytes, size_t n, uint64_t bin_bytes,
                  struct kj_err *err);
 /* First token of document d (d == documents: the end), by the index. */
 uint64_t kj_idx_doc_start(const struct kj_idx *x, uint64_t d);

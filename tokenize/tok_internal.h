@@ -152,7 +152,7 @@ struct kj_tok {
     /* Bits of pairs that exist: most pairs that are asked for do not, and this
      * table stays in the second-level cache where pairs does not. */
     uint64_t *filter; /* [TOK_FILTER_BITS / 64] */
-    uint32_t *made; /* id that a merge makes, by rank */
+    uint32_t *made;   /* id that a merge makes, by rank */
     size_t n_merges;
     uint32_t *byte_ranks; /* [256 * 256]: rank of the merge of two bytes, or TOK_NONE */
     /* [65536], by code point: the id of a character of two or three bytes that
@@ -261,8 +261,8 @@ int tok_pre_run(struct tok_pre_state *s, const char *p, size_t n, tok_word_fn *f
 enum tok_scan tok_scan_known(const char *pattern, size_t n);
 const char *tok_scan_pattern(enum tok_scan scan);
 void tok_scan_init(void);
-/* End of the word that starts at p[at], at < n. Text is valid UTF-8. */
-size_t tok_scan_next(enum tok_scan scan, const char *p, size_t n, size_t at);
+/* End of the word that starts at s[at], at < n. Text is valid UTF-8. */
+size_t tok_scan_next(enum tok_scan scan, const char *s, size_t n, size_t at);
 /* Compile a pattern; `path` stands in the message. */
 int tok_pattern_compile(struct tok_step *s, const char *p, size_t n, const char *path,
                         struct kj_err *err);

@@ -328,9 +328,9 @@ void tok_vocab_init(struct tok_vocab *v, const struct kj_strs *special)
     /* In the order of the characters that stand for the bytes. */
     for (uint32_t c = 0; c < 0x144; c++) {
         int b = tok_char_byte(c);
-        char byte = (char)b;
-        if (b >= 0 && vocab_find(v, &byte, 1) == TOK_NONE)
-            vocab_index(v, vocab_new(v, &byte, 1, false), &byte, 1);
+        char byte[8] = {(char)b}; /* one byte is used */
+        if (b >= 0 && vocab_find(v, byte, 1) == TOK_NONE)
+            vocab_index(v, vocab_new(v, byte, 1, false), byte, 1);
     }
 }
 

@@ -38,7 +38,9 @@ bytes=$(wc -c <"$tmp/text.txt")
 TIMEFORMAT='%R %U'
 took=$({ time "$B/kijil" tokenizer train "$tmp/text.txt" --vocab-size 32000 --min-frequency 0 \
     -q -o "$tmp/made.json"; } 2>&1)
-awk -v b="$bytes" '{ printf "kijil, training 32,000 on %.0f MB: %.1f s wall, %.1f s CPU\n", b / 1e6, $1, $2 }' <<<"$took"
+awk -v b="$bytes" '{
+    printf "kijil, training 32,000 on %.0f MB: %.1f s wall, %.1f s CPU\n", b / 1e6, $1, $2
+}' <<<"$took"
 
 if ! node -e 'require("tokenizers")' 2>/dev/null; then
     echo "npm tokenizers: not installed here"
@@ -60,12 +62,14 @@ node -e '
                 bytes += Buffer.byteLength(x)
                 tokens += (await t.encode(x, null, { addSpecialTokens: false })).getLength()
             }
-            console.log(`npm tokenizers     ${l}.jsonl           ${(bytes / 1e6 / (cpu() - start)).toFixed(1).padStart(9)} MB/s (first 5 MB, CPU time)`)
+            const speed = (bytes / 1e6 / (cpu() - start)).toFixed(1).padStart(9)
+            console.log(`npm tokenizers     ${l}.jsonl           ${speed} MB/s (first 5 MB, CPU time)`)
         }
         const j = JSON.parse(fs.readFileSync(dir + "/made.json", "utf8"))
         j.added_tokens = []; j.model.vocab = {}; j.model.merges = []
         const e = T.Tokenizer.fromString(JSON.stringify(j))
         const w = Date.now(), c = cpu()
         e.train([dir + "/text.txt"])
-        console.log(`npm tokenizers, training 30,000 on the same: ${((Date.now() - w) / 1e3).toFixed(1)} s wall, ${(cpu() - c).toFixed(1)} s CPU`)
+        const wall = ((Date.now() - w) / 1e3).toFixed(1), used = (cpu() - c).toFixed(1)
+        console.log(`npm tokenizers, training 30,000 on the same: ${wall} s wall, ${used} s CPU`)
     })()' "$tmp"

@@ -3,8 +3,10 @@
 . "$(dirname "$0")/lib.sh"
 
 for i in $(seq 1 200); do
-    printf '{"id":"en-%d","text":"Document %d tells of trees, rivers and the number %d.","source":"web","language":"eng_Latn","url":"http://x/%d"}\n' "$i" "$i" $((i * 7)) "$i"
-    printf '{"id":"ko-%d","text":"%d번째 문서는 나무와 강에 대해 말합니다.\\n둘째 줄.","language":"kor_Hang","warc":{"file":"a.warc.gz","offset":%d,"length":99}}\n' "$i" "$i" $((i * 100))
+    echo '{"id":"en-'"$i"'","text":"Document '"$i"' tells of trees and the number '$((i * 7))'.",' \
+        '"source":"web","language":"eng_Latn","url":"http://x/'"$i"'"}'
+    echo '{"id":"ko-'"$i"'","text":"'"$i"'번째 문서는 나무와 강에 대해 말합니다.\n둘째 줄.",' \
+        '"language":"kor_Hang","warc":{"file":"a.warc.gz","offset":'$((i * 100))',"length":99}}'
 done >docs.jsonl
 "$KIJIL" tokenizer train --jsonl docs.jsonl --vocab-size 500 -q -o t.json
 
@@ -45,8 +47,10 @@ is "size" "$(wc -c <$idx)" $((34 + 12 * s + 8 * (s + 1)))
 # ---- the tokens: those of `tokenizer encode`, each document ended by EOS ----
 is "tokens" "$(cat a/*.bin | od -An -v -tu2 -w2 | tr -d ' ' | cksum)" \
     "$("$KIJIL" tokenizer encode -t t.json --jsonl docs.jsonl -q | jq -r '.ids[], 1' | cksum)"
-is "document index" "$(zstd -dc a/docs.jsonl.zst | sed -n 2p)" \
-    "$(zstd -dc a/docs.jsonl.zst | sed -n 2p | jq -c '{shard, first, tokens, id: "ko-1", warc: {file: "a.warc.gz", offset: 100, length: 99}}')"
+zstd -dc a/docs.jsonl.zst | sed -n 2p >line
+is "document index" "$(cat line)" \
+    "$(jq -c '{shard, first, tokens, id: "ko-1",
+               warc: {file: "a.warc.gz", offset: 100, length: 99}}' line)"
 
 # ---- int32 from a vocabulary of 65,500 on; other EOS ----
 jq '.model.vocab["zzzz"] = 65499' t.json >wide.json
