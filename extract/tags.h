@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 /* In alphabetical order: the table in tags.c is searched by bisection. */
+/* clang-format off */
 #define KJ_TAGS(X)                                                                     \
     X(a)                                                                               \
     X(abbr)                                                                            \
@@ -36,6 +37,7 @@
                                                         X(tr) X(track) X(tt) X(u)      \
                                                             X(ul) X(var) X(video)      \
                                                                 X(wbr) X(xmp)
+/* clang-format on */
 
 enum kj_tag {
     KJ_TAG_TEXT = 0, /* a run of text, no element */

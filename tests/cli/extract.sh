@@ -14,7 +14,8 @@ for i in $(seq -w 1 40); do
     } >"site/page$i.html"
 done
 printf '<html lang=ko><head><meta charset=euc-kr><title>%s</title></head><body>
-<h1>%s</h1><p>%s</p><p>%s</p></body></html>\n' 제목 제목 "$ko" "$ko" | iconv -f UTF-8 -t EUC-KR >site/sub/ko.html
+<h1>%s</h1><p>%s</p><p>%s</p></body></html>\n' 제목 제목 "$ko" "$ko" |
+    iconv -f UTF-8 -t EUC-KR >site/sub/ko.html
 printf 'plain text, as it stands\r\nsecond line\r\n' >site/sub/a.txt
 printf 'body { color: red }' >site/style.css
 printf '\x89PNG\r\n' >site/sub/picture.png

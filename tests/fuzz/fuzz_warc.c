@@ -1,6 +1,6 @@
-#define _GNU_SOURCE /* memfd_create */
 /* fuzz_warc - any bytes as an archive, compressed or not; every record is read
  * through, and what it holds must lie inside of what was given. */
+#define _GNU_SOURCE /* memfd_create */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
