@@ -61,7 +61,7 @@ uint64_t *kj_minhash_alloc(size_t n)
 {
     void *p = NULL;
     if (posix_memalign(&p, 64, n * sizeof(uint64_t)))
-        abort(); /* small and fixed, as kj_xmalloc */
+        abort(); /* checksrc: ok, small and fixed, as kj_xmalloc */
     return p;
 }
 

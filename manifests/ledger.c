@@ -466,7 +466,7 @@ int kj_ledger_parts(struct kj_ledger *l, const char *phase,
             .sum = (uint64_t)sqlite3_column_int64(st, 6),
         };
         const char *h = (const char *)sqlite3_column_text(st, 2);
-        strncpy(p.hash, h ? h : "", sizeof p.hash - 1);
+        snprintf(p.hash, sizeof p.hash, "%s", h ? h : "");
         rc = each(ctx, &p);
     }
     if (rc == KJ_OK && s != SQLITE_DONE)

@@ -61,7 +61,7 @@ void kj_plot_hist(struct kj_buf *b, const struct kj_hist *h);
 struct kj_point {
     double x, y;
 };
-void kj_plot_curve(struct kj_buf *b, const struct kj_point *p, size_t n,
+void kj_plot_curve(struct kj_buf *b, const struct kj_point *all, size_t total,
                    const char *label, const char *x_label);
 /* Columns with labels below. */
 struct kj_column {
