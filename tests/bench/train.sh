@@ -33,6 +33,6 @@ for j in 1 "$(nproc)"; do
     sed 's/.*"tokens_per_s": \([0-9.]*\).*/\1/' "$tmp/run$j/metrics.jsonl" | sort -n |
         awk -v j="$j" -v f="$flops" -v p="$peak" '{ v[NR] = $1 } END {
             r = v[int((NR + 1) / 2)]
-            printf "kijil train          -j%d %9.0f tokens/s  %6.0f GFLOP/s, %3.0f %% of the matrix product'"'"'s %d\n",
-                   j, r, r * f / 1e9, 100 * r * f / 1e9 / p, p }'
+            printf "kijil train -j%d %9.0f tokens/s %6.0f GFLOP/s, %3.0f %% of a matrix product\n",
+                   j, r, r * f / 1e9, 100 * r * f / 1e9 / p }'
 done
