@@ -4,7 +4,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # Documents: 3 x 200 in turn, long enough to survive gopher, too short, repeated.
-good='The history of the village begins with the river, and most of its houses still stand near the water that gave it work. People have told this story to each of their children for many years, because it explains why the mill was built where it is and not on the hill above.'
+good='The history of the village begins with the river, and most of its houses still stand near the water that gave it work.'
+good+=' People have told this story to each of their children for many years, because it explains why the mill was built where it is and not on the hill above.'
 for i in {1..200}; do
     printf '{"id":"good-%d","text":"%s %d","language":"en","language_score":0.9}\n' "$i" "$good" "$i"
     printf '{"id":"short-%d","text":"only a few words %d","language":"en","language_score":0.9}\n' "$i" "$i"
