@@ -62,6 +62,7 @@ static bool room(int32_t **v, size_t *cap, size_t used, size_t n, size_t max)
         size_t c = *cap ? *cap : 1024;
         while (c < used + n)
             c *= 2;
+        c = c < max ? c : max;
         *v = kj_xrealloc(*v, c * sizeof **v);
         *cap = c;
     }

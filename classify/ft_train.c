@@ -206,7 +206,7 @@ FT_RACY static int learn_line(struct worker *w, float lr)
         return KJ_OK;
     if (j->loss != KJ_FT_OVA)
         target = s->labels[rand_below(&w->rng, s->n_labels)];
-    if (ft_hidden(&w->sh->model, s, &w->err) != KJ_OK)
+    if (ft_hidden(&w->sh->model, s, NULL) != KJ_OK)
         return kj_err_set(&w->err, KJ_FAIL, "training diverged: a smaller --lr?");
     memset(w->grad, 0, dim * sizeof *w->grad);
     w->loss += j->loss == KJ_FT_OVA ? learn_all(w, lr) : learn_one(w, target, lr);

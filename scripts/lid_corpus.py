@@ -26,9 +26,12 @@ LINES_MIN = 300  # a language with less text is left out
 WORD_LINES = {"en": 12000, "ko": 20000}
 WORD_LINES_OTHER = 4000
 WORDS_A_LINE = 7
+# Languages that should not win when in doubt get fewer lines.
+LINES_SMALL = 6000
+SMALL = set("af az bs br cy dz eo fy ga gd gl km lb mg ms nn oc tt ug uz xh zu".split())
 # Little text, rare on the web, and taken for larger neighbours.
-SKIP = {"an", "ia", "ie", "co", "wa", "li", "ff", "ln", "ku", "io", "fo", "se"}
-REPEAT = 4
+SKIP = {"an", "tk", "ia", "ie", "co", "wa", "li", "ff", "ln", "ku", "io", "fo", "se"}
+REPEAT = 2
 
 # Where the path gives a locale. The rest of a locale is dropped, but for
 # variants in another script, which are skipped.
@@ -111,25 +114,33 @@ def english(text):
     return hits >= 2 and hits * 6 >= len(words)
 
 
+def number(rng):
+    kind = rng.randrange(5)
+    if kind == 0:
+        return "%d-%02d-%02d" % (rng.randrange(1950, 2030), rng.randrange(1, 13),
+                                 rng.randrange(1, 29))
+    if kind == 1:
+        return "%02d:%02d:%02d" % (rng.randrange(24), rng.randrange(60),
+                                   rng.randrange(60))
+    if kind == 2:
+        return "%d.%d" % (rng.randrange(1000), rng.randrange(100))
+    if kind == 3:
+        return "%d%%" % rng.randrange(100)
+    return str(rng.randrange(10 ** rng.randrange(1, 9)))
+
+
 def disturb(rng, lang, text, names):
     """Numbers, dates and foreign words stand in text of every language."""
     words = text.split(" ")
-    if rng.random() < 0.15:
-        n = rng.randrange(1, 4)
-        for _ in range(n):
-            kind = rng.randrange(4)
-            if kind == 0:
-                w = "%d-%02d-%02d" % (rng.randrange(1950, 2030), rng.randrange(1, 13),
-                                      rng.randrange(1, 29))
-            elif kind == 1:
-                w = "%02d:%02d:%02d" % (rng.randrange(24), rng.randrange(60),
-                                        rng.randrange(60))
-            elif kind == 2:
-                w = str(rng.randrange(10 ** rng.randrange(1, 7)))
+    if rng.random() < 0.2:
+        for _ in range(rng.randrange(1, 5)):
+            at = rng.randrange(len(words) + 1)
+            # Japanese, Chinese and Korean write units behind the number.
+            if at < len(words) and lang in ("ja", "zh", "ko") and rng.random() < 0.5:
+                words[at] = str(rng.randrange(10 ** rng.randrange(1, 5))) + words[at]
             else:
-                w = "%d.%d" % (rng.randrange(1000), rng.randrange(100))
-            words.insert(rng.randrange(len(words) + 1), w)
-    if lang in SCRIPT and len(words) > 2 and rng.random() < 0.15:
+                words.insert(at, number(rng))
+    if lang in SCRIPT and len(words) > 1 and rng.random() < 0.15:
         words.insert(rng.randrange(len(words) + 1), rng.choice(names))
     return " ".join(words)
 
@@ -217,12 +228,13 @@ def main():
         if len(own) < LINES_MIN:
             continue
         rng.shuffle(own)
-        want = LINES.get(lang, LINES_OTHER)
+        want = LINES.get(lang, LINES_SMALL if lang in SMALL else LINES_OTHER)
         copies = min(REPEAT, max(1, want // len(own)))
         take = (own * copies)[:want]
         list_ = sorted(words.get(lang, {}))
         for _ in range(min(WORD_LINES.get(lang, WORD_LINES_OTHER), len(list_) // 3)):
-            take.append(" ".join(rng.choice(list_) for _ in range(WORDS_A_LINE)))
+            n = WORDS_A_LINE if rng.random() < 0.7 else rng.randrange(1, 4)
+            take.append(" ".join(rng.choice(list_) for _ in range(n)))
         out += ["__label__%s %s" % (lang, disturb(rng, lang, t, names)) for t in take]
         print(lang, len(own), len(list_), len(take), file=sys.stderr)
     rng.shuffle(out)

@@ -1,0 +1,91 @@
+#!/bin/bash
+# kijil model: train, test and quantize, from fastText's format and from JSONL.
+. "$(dirname "$0")/lib.sh"
+
+# Two topics over words of their own and words in common.
+awk 'BEGIN {
+    srand(3)
+    for (i = 0; i < 1200; i++) {
+        c = i % 3 == 0
+        printf "__label__%s", c ? "rare" : "common"
+        for (n = 4 + int(rand() * 12); n > 0; n--)
+            printf " %s%d", rand() < 0.5 ? "w" : c ? "한글" : "latin", rand() * 90
+        print ""
+    }
+}' >all.txt
+awk 'NR % 4 != 0' all.txt >train.txt
+awk 'NR % 4 == 0' all.txt >held.txt
+opts=(--dim 12 --epoch 8 --lr 0.5 --word-ngrams 2 --bucket 3000)
+
+rc "train" 0 "$KIJIL" model train train.txt -o a.bin "${opts[@]}"
+has "says what it did" err 'model train: [0-9]+ tokens, [0-9]+ words, 2 labels'
+rc "train again" 0 "$KIJIL" model train -q train.txt -o b.bin "${opts[@]}"
+same "the same text gives the same bytes" a.bin b.bin
+rc "from a pipe" 0 bash -c "zstd -qc train.txt | '$KIJIL' model train -q - -o c.bin ${opts[*]}"
+same "compressed input, the same bytes" a.bin c.bin
+rc "another seed" 0 "$KIJIL" model train -q train.txt -o d.bin "${opts[@]}" --seed 5
+if cmp -s a.bin d.bin; then bad "the seed changes nothing"; else ok; fi
+rc "two threads" 0 "$KIJIL" model train -q -j2 train.txt -o t.bin "${opts[@]}"
+
+rc "test" 0 "$KIJIL" model test a.bin held.txt
+cp out report
+is "lines counted" "$(head -n1 report)" "N	300"
+is "it learned" "$(awk '$1 == "P@1" {print ($2 > 0.95)}' report)" 1
+is "one label a line: precision is recall" \
+    "$(awk '$1 == "P@1" {print $2}' report)" "$(awk '$1 == "R@1" {print $2}' report)"
+has "per label" report '^__label__rare	[01]\.[0-9]+	[01]\.[0-9]+	0\.[0-9]+	100	[0-9]+$'
+rc "test k 2" 0 "$KIJIL" model test -k 2 a.bin held.txt
+has "two of two labels find all" out '^R@2	1\.0000$'
+has "half of them are wrong" out '^P@2	0\.5000$'
+
+# ---- JSONL ----
+jq -Rc 'split(" ") | {id: "x", text: (.[1:] | join("\n")), topic: (.[0] | ltrimstr("__label__"))}' \
+    train.txt >train.jsonl
+rc "train from documents" 0 "$KIJIL" model train -q --jsonl --label-field topic train.jsonl \
+    -o j.bin "${opts[@]}"
+same "lines of a document become one line" a.bin j.bin
+printf '{"id":"1","text":"a b","topic":["x y","z"]}\n{"id":"2","text":"c d","topic":3}\nbad\n' >odd.jsonl
+rc "odd labels" 3 "$KIJIL" model train -q --jsonl --label-field topic odd.jsonl -o odd.bin --dim 2
+has "a list gives several labels" odd.bin '__label__x_y'
+has "a number is a label" odd.bin '__label__3'
+has "the bad line is told" err '1 damaged line'
+
+# ---- quantize ----
+rc "quantize" 0 "$KIJIL" model quantize a.bin -q -o q.ftz --cutoff 400 --qnorm
+rc "again" 0 "$KIJIL" model quantize a.bin -q -o q2.ftz --cutoff 400 --qnorm
+same "quantize gives the same bytes" q.ftz q2.ftz
+is "it is smaller" $(($(stat -c %s q.ftz) * 4 < $(stat -c %s a.bin))) 1
+rc "test the small one" 0 "$KIJIL" model test q.ftz held.txt
+is "it still knows" "$(awk '$1 == "P@1" {print ($2 > 0.9)}' out)" 1
+rc "retrain" 0 "$KIJIL" model quantize a.bin train.txt -q -o r.ftz --cutoff 400 --retrain
+rc "test the retrained one" 0 "$KIJIL" model test r.ftz held.txt
+is "it knows too" "$(awk '$1 == "P@1" {print ($2 > 0.9)}' out)" 1
+
+if command -v fasttext >/dev/null; then
+    fasttext test a.bin held.txt >theirs
+    is "fasttext test agrees on N" "$(grep -a '^N' theirs)" "$(grep '^N' report)"
+    is "fasttext test agrees on P@1" "$(awk '/^P@1/ {print $2}' theirs)" \
+        "$(awk '/^P@1/ {printf "%.3g", $2}' report)"
+    fasttext predict q.ftz held.txt >p.theirs && ok
+    is "fasttext reads the small one" "$(sort -u p.theirs | tr '\n' ' ')" \
+        "__label__common __label__rare "
+else
+    skip "no fasttext program"
+fi
+
+# ---- wrong use ----
+head -c 500 a.bin >cut.bin
+rc "a truncated model" 1 "$KIJIL" model test cut.bin held.txt
+has "with its place" err 'cut\.bin:[0-9]+: .*fastText model'
+rc "no model" 1 "$KIJIL" model test none.bin held.txt
+rc "no verb" 2 "$KIJIL" model
+rc "unknown verb" 2 "$KIJIL" model learn
+rc "no labels" 1 "$KIJIL" model train -q -o x.bin <(echo no labels here)
+has "says so" err '__label__'
+rc "bad option" 2 "$KIJIL" model train -q --dim 0 train.txt -o x.bin
+rc "n-grams without buckets" 2 "$KIJIL" model train -q --word-ngrams 2 --bucket 0 train.txt -o x.bin
+rc "quantize a small one" 1 "$KIJIL" model quantize q.ftz -o x.ftz
+rc "retrain without text" 2 "$KIJIL" model quantize a.bin --cutoff 9 --retrain -o x.ftz
+if [[ -e x.bin || -e x.ftz ]]; then bad "a failed command left a file"; else ok; fi
+rc "foreign text" 1 "$KIJIL" model test a.bin <(echo "word alone")
+done_testing
