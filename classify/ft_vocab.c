@@ -94,7 +94,8 @@ static int by_rank(const void *pa, const void *pb)
 static void finish(struct ft_vocab *v, struct counter *c)
 {
     size_t bytes = 0, at = 0;
-    qsort(c->w, c->n, sizeof *c->w, by_rank);
+    if (c->n)
+        qsort(c->w, c->n, sizeof *c->w, by_rank);
     for (size_t i = 0; i < c->n; i++)
         bytes += c->w[i].n + 1;
     v->pool = kj_xmalloc(bytes + 1);

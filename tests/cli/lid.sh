@@ -37,9 +37,9 @@ done
 rc "keep" 0 "$KIJIL" lid -q --keep ko,en in.jsonl -o kept.jsonl --rejects rej.jsonl
 is "two are kept" "$(jq -r .id kept.jsonl | tr '\n' ' ')" "ko en "
 is "the others have the rule" "$(grep -c '"rule":"lid.language","value":[01]' rej.jsonl)" 11
-rc "min score" 0 "$KIJIL" lid -q --min-score 0.0001 in.jsonl -o kept.jsonl --rejects rej.jsonl
+rc "min score" 0 "$KIJIL" lid -q --min-score 0.001 in.jsonl -o kept.jsonl --rejects rej.jsonl
 is "only what has no language goes" "$(jq -r .id rej.jsonl | tr '\n' ' ')" "none empty "
-has "with value and threshold" rej.jsonl '"rule":"lid.score","value":0,"threshold":0.0001'
+has "with value and threshold" rej.jsonl '"rule":"lid.score","value":0,"threshold":0.001'
 rc "first bytes only" 0 "$KIJIL" lid -q --max-bytes 60 \
     <(jq -c 'select(.id == "en") | .text += "\n" + (("한글 " * 200))' in.jsonl) -o cut.jsonl
 is "the beginning counts" "$(jq -r '.language + .language_script' cut.jsonl)" "enLatn"
@@ -59,7 +59,7 @@ if [[ -r $SHARED/lid/lingua.tsv.zst ]]; then
     rc "real lines" 0 "$KIJIL" lid -q lines.jsonl -o lines.out
     for l in ko en; do
         is "$l lines found: 99 % or more" "$(jq -r "select(.id == \"$l\") | .language" lines.out |
-            awk -v l=$l '{n += $0 == l} END {print n >= 0.99 * NR}')" 1
+            awk -v l=$l '{n += $0 == l} END {print (n >= 0.99 * NR)}')" 1
     done
 else
     skip "no lingua sentences"
