@@ -125,7 +125,7 @@ static int load_entries(struct kj_ft *m, struct reader *r, int32_t size)
         if (!z || r->n - (size_t)(z - r->p) < ENTRY_MIN)
             return bad(r, r->at, "the file ends inside the dictionary");
         int64_t count = ft_i64(z + 1);
-        int type = (signed char)z[9];
+        int type = (unsigned char)z[9];
         if (type != (i >= d->n_words))
             return bad(r, (size_t)(z + 9 - r->p),
                        "words and labels are not where their numbers say");

@@ -2,9 +2,11 @@
     .section .rodata
     .balign 64
     .globl kj_lid_data
-    .globl kj_lid_data_end
+    .globl kj_lid_size
 kj_lid_data:
     .incbin "classify/lid.ftz"
-kj_lid_data_end:
-    .byte 0
+1:
+    .balign 8
+kj_lid_size:
+    .quad 1b - kj_lid_data
     .section .note.GNU-stack,"",@progbits

@@ -59,8 +59,7 @@ static int lid_open(void *cfg_, struct kj_err *err)
 {
     struct lid_cfg *c = cfg_;
     int rc = c->model ? kj_ft_open(&c->ft, c->model, err)
-                      : kj_ft_open_mem(&c->ft, kj_lid_data,
-                                       (size_t)(kj_lid_data_end - kj_lid_data),
+                      : kj_ft_open_mem(&c->ft, kj_lid_data, (size_t)kj_lid_size,
                                        "built-in language model", err);
     if (rc != KJ_OK)
         return rc;

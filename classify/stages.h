@@ -3,6 +3,7 @@
 #define KJ_CLASSIFY_STAGES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/stage.h"
 
@@ -16,6 +17,6 @@ extern const struct kj_opt kj_lid_opts[], kj_classify_opts[];
 
 /* The built-in language model: a quantised fastText file (scripts/make_lid_model). */
 extern const unsigned char kj_lid_data[];
-extern const unsigned char kj_lid_data_end[];
+extern const uint64_t kj_lid_size;
 
 #endif
