@@ -8,7 +8,7 @@ const struct kj_cmd kj_cmd_lid = {
     .about = "find the language of each document; keep some languages",
     .details =
         "Adds language, language_score and language_script. The language is the label "
-        "of a fastText model without __label__: the built-in model knows about 80 "
+        "of a fastText model without __label__: the built-in model knows about 90 "
         "languages by their ISO 639-1 codes (zh for Chinese in both scripts, nb and nn "
         "for Norwegian). The score is the model's probability, from 0 to 1. The script "
         "is an ISO 15924 code, counted from the letters; Japanese is Jpan. A text "
