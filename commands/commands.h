@@ -54,7 +54,7 @@ extern const struct kj_opt kj_common_opts[];
 
 /* Parse argv into the command's tables: cfgs[i] goes with cmd->opts[i].
  * Defaults are set first. Handles --help itself. Returns -1 to go on, else
- * the exit status to return. */
+ * the exit status to return; then what the options held is freed already. */
 int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *cfgs,
                  struct kj_common *common, struct kj_strs *pos);
 

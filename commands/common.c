@@ -140,12 +140,14 @@ int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *c
     }
     if (rc == KJ_OK)
         rc = kj_opt_parse(sets, argc, argv, pos, &help, &err);
-    if (help)
-        return kj_cmd_help(cmd, stdout);
-    if (rc == KJ_OK)
+    if (rc == KJ_OK && !help)
         rc = parse_shard(common, &err);
-    if (rc)
-        return usage(cmd, &err);
+    if (help || rc) { /* the command ends here: nothing of its options is used */
+        for (size_t i = 0; sets[i].opts; i++)
+            kj_opt_release(sets[i].opts, sets[i].cfg);
+        kj_strs_release(pos);
+        return help ? kj_cmd_help(cmd, stdout) : usage(cmd, &err);
+    }
     if (!common->jobs)
         common->jobs = allowed_cpus();
     return -1;
