@@ -206,7 +206,7 @@ static int summary(const struct kj_cmd *cmd, const struct options *o, const char
                 cmd->name, how[res->end], res->last.step, res->last.steps,
                 (double)res->last.tokens * 1e-6, t);
         if (res->ran > 1)
-            fprintf(stderr, ", loss %.4f to %.4f", res->first_loss, res->last.loss);
+            fprintf(stderr, ", loss %.4f to %.4f", res->first_loss, res->last_loss);
         fprintf(stderr, "\n");
         if (res->end != KJ_TRAIN_STOPPED)
             fprintf(stderr, "model: %s/model  metrics: %s/metrics.jsonl\n", dir, dir);

@@ -393,10 +393,21 @@ static bool out_of_time(const struct trainer *r, int64_t ran)
     return t + (ran ? t / (double)ran : 0) > r->t->time_limit;
 }
 
+/* Of what a ring of KJ_TRAIN_RECENT holds after so many steps. */
+static double mean(const double *recent, int64_t steps)
+{
+    int64_t n = steps < KJ_TRAIN_RECENT ? steps : KJ_TRAIN_RECENT;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += recent[i];
+    return sum / (double)n;
+}
+
 static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     int rc = KJ_OK;
+    double recent[KJ_TRAIN_RECENT];
     out->end = KJ_TRAIN_DONE;
     while (r->at.step < c->schedule.steps && rc == KJ_OK) {
         if ((r->t->stop && r->t->stop(r->t->ctx)) ||
@@ -413,8 +424,10 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
             rc = log_step(r, &out->last, err);
         if (rc)
             break;
-        if (out->ran++ == 0)
+        if (out->ran == 0)
             out->first_loss = out->last.loss;
+        recent[out->ran++ % KJ_TRAIN_RECENT] = out->last.loss;
+        out->last_loss = mean(recent, out->ran);
         if (r->t->on_step)
             r->t->on_step(r->t->ctx, &out->last);
         if (c->checkpoint.every && r->at.step % c->checkpoint.every == 0)

@@ -54,10 +54,14 @@ struct kj_train {
 
 enum kj_train_end { KJ_TRAIN_DONE = 1, KJ_TRAIN_TIME, KJ_TRAIN_STOPPED };
 
+#define KJ_TRAIN_RECENT 10
+
 struct kj_train_result {
     enum kj_train_end end;
     struct kj_train_step last;
     double first_loss; /* of the first step that this process ran */
+    double last_loss;  /* mean over the last KJ_TRAIN_RECENT steps that it ran, or
+                          over all where it ran fewer: single steps jump */
     int64_t ran;       /* steps that this process ran */
 };
 
