@@ -58,10 +58,12 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (status < 0 && common.dry_run)
         status = kj_cmd_dry_run(cmd, &common, stage, cfg);
     if (status < 0) {
+        common.inputs = pos.v;
+        common.n_inputs = pos.n;
         struct inputs in = {.files = &pos, .kind = (enum kj_archive_kind)o.source};
         status = kj_cmd_drive(cmd, &common, stage, cfg,
                               (struct kj_corpus_inputs){reopen, &in}, NULL);
-        if (!common.quiet && status != 1 && status != 2)
+        if (!common.quiet && (status == 0 || status == 3))
             print_counts(&in.counts);
     }
     kj_opt_release(stage->opts, cfg);

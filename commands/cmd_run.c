@@ -612,6 +612,7 @@ static int folder_state(struct run *r, const char *config, bool *complete,
                             "another folder, or --force to start over",
                             r->out);
         *complete = kj_jbool(kj_jget(v, "complete"), false);
+        r->damaged = (uint64_t)kj_jint(kj_jget(v, "damaged"), 0);
     }
     kj_json_free(j);
     free(path);
@@ -624,9 +625,10 @@ static int mark_folder(struct run *r, const char *config, bool complete,
     struct kj_buf b;
     kj_buf_init(&b, 4096);
     char *path = path_in(r->out, "run.json");
-    kj_buf_printf(
-        &b, "{\"config\":\"%s\",\"version\":\"" KJ_VERSION "\",\"complete\":%s}\n",
-        config, complete ? "true" : "false");
+    kj_buf_printf(&b,
+                  "{\"config\":\"%s\",\"version\":\"" KJ_VERSION
+                  "\",\"complete\":%s,\"damaged\":%llu}\n",
+                  config, complete ? "true" : "false", (unsigned long long)r->damaged);
     int rc = kj_output_file(path, b.p, b.n, err);
     free(path);
     kj_buf_release(&b);
@@ -664,7 +666,8 @@ static int open_books(struct run *r, const char *config, struct kj_err *err)
                                   .command = r->c.command_line,
                                   .config = config,
                                   .shard = r->c.shard,
-                                  .resume = true,
+                                  .resume = !r->c.force,
+                                  .partial = r->c.shard_n > 1 || r->c.limit > 0,
                                   .signals = r->o.signals};
     int rc = kj_ledger_open(&r->ledger, r->c.ledger ? r->c.ledger : own,
                             KJ_LEDGER_WRITE, err);
@@ -701,6 +704,8 @@ static int run_all(struct run *r, struct kj_err *err)
                   (long long)r->c.seed);
     if (r->c.shard)
         kj_buf_printf(&config, "shard: %s\n", r->c.shard);
+    if (r->c.ledger) /* runs into several folders may share it */
+        kj_buf_printf(&config, "out: %s\n", r->out);
     for (size_t i = 0; i < r->files.n; i++)
         kj_buf_printf(&config, "input: %s\n", r->files.v[i]);
     kj_hash128_hex(kj_hash128(config.p, config.n), hex);
@@ -715,8 +720,9 @@ static int run_all(struct run *r, struct kj_err *err)
                     "kijil run: %s is complete already; --force makes it anew\n",
                     r->out);
         kj_buf_release(&config);
-        return KJ_OK;
+        return KJ_OK; /* with the damage that it found then */
     }
+    r->damaged = 0;
     if (rc == KJ_OK && r->c.force)
         clear_folder(r);
     if (rc == KJ_OK)
@@ -793,7 +799,7 @@ static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
     return status;
 }
 
-static const struct kj_opt *const tables[] = {run_opts, kj_common_opts, NULL};
+static const struct kj_opt *const tables[] = {run_opts, kj_run_common_opts, NULL};
 
 const struct kj_cmd kj_cmd_run = {
     .name = "run",

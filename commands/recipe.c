@@ -117,6 +117,18 @@ int kj_recipe_load(struct kj_recipe *r, const char *path, struct kj_err *err)
     return read_steps(r, steps, err);
 }
 
+/* The fault may have a place of its own, in a model or in a recipe of rules;
+ * the place in this recipe goes before it. */
+static int open_failed(const struct kj_recipe_step *s, int rc, struct kj_err *err)
+{
+    char inner[sizeof err->msg];
+    kj_err_text(err, inner, sizeof inner);
+    kj_err_reset(err);
+    kj_err_set(err, rc, "step %s: %s", s->name, inner);
+    kj_err_where(err, s->node->file, s->node->line);
+    return rc;
+}
+
 int kj_recipe_open(struct kj_recipe *r, struct kj_err *err)
 {
     for (size_t i = 0; i < r->n; i++) {
@@ -126,11 +138,8 @@ int kj_recipe_open(struct kj_recipe *r, struct kj_err *err)
             continue;
         s->opened = true;
         int rc = s->stage->open ? s->stage->open(s->cfg, err) : KJ_OK;
-        if (rc) {
-            kj_err_context(err, "step %s", s->name);
-            kj_err_where(err, s->node->file, s->node->line);
-            return rc;
-        }
+        if (rc)
+            return open_failed(s, rc, err);
     }
     return KJ_OK;
 }
