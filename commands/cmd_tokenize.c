@@ -25,6 +25,12 @@ static void abort_shards(void *self)
     kj_shard_writer_abort(s->w);
 }
 
+static bool ends_in_slash(const char *path)
+{
+    size_t n = strlen(path);
+    return n && path[n - 1] == '/';
+}
+
 static int write_shards(const struct kj_cmd *cmd, const struct kj_common *c,
                         struct kj_tokenize *cfg, const struct kj_shard_opts *opts,
                         struct kj_files *files)
@@ -40,9 +46,10 @@ static int write_shards(const struct kj_cmd *cmd, const struct kj_common *c,
                               (struct kj_corpus_inputs){kj_files_source, files}, &sink);
     if ((status == 0 || status == 3) && !c->quiet)
         fprintf(stderr,
-                "%llu tokens of %llu documents in %llu shards: %s/manifest.jsonl\n",
+                "%llu tokens of %llu documents in %llu shard%s: %s%smanifest.jsonl\n",
                 (unsigned long long)s.t.tokens, (unsigned long long)s.t.documents,
-                (unsigned long long)s.t.shards, c->output);
+                (unsigned long long)s.t.shards, s.t.shards == 1 ? "" : "s", c->output,
+                ends_in_slash(c->output) ? "" : "/");
     return status;
 }
 
@@ -57,6 +64,21 @@ static int dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
     return kj_cmd_dry_run(cmd, c, &kj_stage_tokenize, cfg);
 }
 
+/* A folder is complete when it has a manifest. */
+static bool done_already(const struct kj_cmd *cmd, const struct kj_common *c)
+{
+    struct kj_common manifest = *c;
+    struct kj_buf path;
+    if (!c->output)
+        return false;
+    kj_buf_init(&path, 1 << 16);
+    kj_buf_printf(&path, "%s/manifest.jsonl", c->output);
+    manifest.output = kj_buf_z(&path);
+    bool done = kj_cmd_done_already(cmd, &manifest);
+    kj_buf_release(&path);
+    return done;
+}
+
 static int run(const struct kj_cmd *cmd, int argc, char **argv)
 {
     struct kj_err err = KJ_ERR_INIT;
@@ -69,6 +91,13 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
     if (status < 0 && !common.output && !common.dry_run) {
         kj_err_set(&err, KJ_USAGE, "-o DIR is needed");
+        status = kj_cmd_fail(cmd, &err);
+    }
+    if (status < 0 && done_already(cmd, &common))
+        status = 0;
+    if (status < 0 && !cfg.tokenizer) {
+        kj_err_set(&err, KJ_USAGE,
+                   "-t tokenizer.json is needed; kijil tokenizer train makes one");
         status = kj_cmd_fail(cmd, &err);
     }
     if (status < 0 && kj_stage_tokenize.open(&cfg, &err))

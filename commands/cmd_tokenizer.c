@@ -17,13 +17,15 @@
 #include <time.h>
 
 struct options {
-    bool jsonl, add_special, skip_special;
+    bool jsonl, lines, add_special, skip_special;
 };
 #define OFF(f) offsetof(struct options, f)
 static const struct kj_opt options_table[] = {
     {"jsonl", 0, KJ_OPT_FLAG, OFF(jsonl), NULL,
      "input is JSONL: {text} lines, for decode {ids} lines; else plain text by lines",
      NULL, 0, 0},
+    {"lines", 0, KJ_OPT_FLAG, OFF(lines), NULL,
+     "input is plain text, even if its first line looks like a document", NULL, 0, 0},
     {"add_special", 0, KJ_OPT_FLAG, OFF(add_special), NULL,
      "encode, count: add the special tokens of the file's template", NULL, 0, 0},
     {"skip_special", 0, KJ_OPT_FLAG, OFF(skip_special), NULL,
@@ -44,13 +46,68 @@ struct job {
     uint64_t documents, bytes, characters, words, tokens;
 };
 
+/* Plain text that turns out to be documents: names, quotes and braces would be
+ * taken for text without a word about it, so it stops and asks. */
+struct plain {
+    struct kj_source inner;
+    bool checked;
+};
+
+static bool is_document(struct kj_str line)
+{
+    struct kj_json *json = kj_json_new();
+    const struct kj_jval *v, *text = NULL;
+    struct kj_err ignored = KJ_ERR_INIT;
+    if (line.n && line.p[0] == '{' &&
+        kj_json_parse(json, line.p, line.n, &v, &ignored) == KJ_OK)
+        text = kj_jget(v, "text");
+    bool is = text && text->kind == KJ_J_STR;
+    kj_json_free(json);
+    return is;
+}
+
+static int plain_read(void *self, struct kj_batch *b, struct kj_err *err)
+{
+    struct plain *p = self;
+    int rc = p->inner.read(p->inner.self, b, err);
+    if (rc == KJ_OK && b->n && !p->checked && is_document(b->docs[0].text))
+        return kj_err_set(err, KJ_USAGE,
+                          "the input is documents, not plain text: --jsonl takes their "
+                          "text, --lines takes the lines as they are");
+    p->checked = true;
+    return rc;
+}
+
+static int plain_decode(void *self, struct kj_batch *b, struct kj_err *err)
+{
+    struct plain *p = self;
+    return p->inner.decode(p->inner.self, b, err);
+}
+
+static void plain_close(void *self)
+{
+    struct plain *p = self;
+    p->inner.close(p->inner.self);
+    free(p);
+}
+
 static int open_source(void *self, struct kj_source *out, struct kj_err *err)
 {
     const struct job *j = self;
     const char *const *v = j->files.v;
     if (j->o.jsonl)
         return kj_jsonl_source(out, v, j->files.n, err);
-    return kj_tok_text_source(out, v, j->files.n, j->ends, err);
+    if (j->o.lines)
+        return kj_tok_text_source(out, v, j->files.n, j->ends, err);
+    struct plain *p = kj_xcalloc(1, sizeof *p);
+    int rc = kj_tok_text_source(&p->inner, v, j->files.n, j->ends, err);
+    if (rc) {
+        free(p);
+        return rc;
+    }
+    *out = (struct kj_source){
+        .self = p, .read = plain_read, .decode = plain_decode, .close = plain_close};
+    return KJ_OK;
 }
 
 static int write_out(void *self, struct kj_batch *b, struct kj_err *err)
@@ -328,6 +385,12 @@ static int train(const struct kj_cmd *cmd, struct job *j)
     struct kj_source source;
     struct kj_buf b;
     double wall = seconds(CLOCK_MONOTONIC);
+    const struct kj_refusal no[] = {{"ledger", j->common.ledger != NULL},
+                                    {"rejects", j->common.rejects != NULL}};
+    if (kj_cmd_refuse(cmd, "train", no, sizeof no / sizeof *no) >= 0)
+        return 2;
+    if (kj_cmd_done_already(cmd, &j->common))
+        return 0;
     kj_cmd_signals();
     j->ends = true;
     j->train.memory = j->common.memory;
@@ -421,7 +484,9 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         j.cfg.use_template = j.o.add_special;
         int rc = j.cfg.tokenizer
                      ? kj_tok_load(&j.cfg.tok, j.cfg.tokenizer, &err)
-                     : kj_err_set(&err, KJ_USAGE, "-t tokenizer.json is needed");
+                     : kj_err_set(&err, KJ_USAGE,
+                                  "-t tokenizer.json is needed; kijil tokenizer train "
+                                  "makes one");
         if (rc != KJ_OK)
             status = kj_cmd_fail(cmd, &err);
     }
@@ -444,6 +509,8 @@ const struct kj_cmd kj_cmd_tokenizer = {
         "prints the ids of each line of text, decode turns them back; with --jsonl "
         "encode turns {text} lines into {ids} lines, and decode the other way. count "
         "prints tokens, bytes, bytes per token and tokens per word.\n\n"
+        "Input is plain text by lines. If its first line is a JSON object with a text, "
+        "the command stops and asks for --jsonl or --lines.\n\n"
         "-t reads byte-level BPE files (GPT-2, Llama 3, Qwen and their kin) and gives "
         "the ids that Hugging Face's tokenizers gives. What it cannot do exactly it "
         "refuses by name.",
