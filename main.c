@@ -1,7 +1,9 @@
 /* main.c - the table of commands: the table of contents of the program. */
 #include "commands/commands.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,9 +62,8 @@ static int list_commands(FILE *to)
     return to == stderr ? 2 : 0;
 }
 
-int main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN);
     if (argc < 2)
         return list_commands(stderr);
     const char *name = argv[1];
@@ -78,4 +79,19 @@ int main(int argc, char **argv)
             return kj_commands[i]->run(kj_commands[i], argc - 1, argv + 1);
     fprintf(stderr, "kijil: there is no command '%s'; kijil --help lists them\n", name);
     return 2;
+}
+
+/* What was printed must have arrived; a reader who had enough is no fault. */
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    int status = dispatch(argc, argv);
+    errno = 0;
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    if (lost && errno != EPIPE && status == 0) {
+        fprintf(stderr, "kijil: cannot write standard output: %s\n",
+                errno ? strerror(errno) : "output error");
+        return 1;
+    }
+    return status;
 }

@@ -13,6 +13,7 @@
 struct cat {
     const char **ids;
     size_t n_ids;
+    uint64_t shown;
     struct kj_output *out;
     bool bare;
 };
@@ -92,6 +93,8 @@ static int encode(void *self, struct kj_batch *b, struct kj_err *err)
 static int write_batch(void *self, struct kj_batch *b, struct kj_err *err)
 {
     struct cat *c = self;
+    for (size_t i = 0; c->n_ids && i < b->n; i++)
+        c->shown += kj_doc_kept(&b->docs[i]) && is_asked(c, b->docs[i].id);
     return kj_output_write(c->out, b->out.p, b->out.n, err);
 }
 
@@ -125,10 +128,14 @@ static int show(const struct kj_cmd *cmd, const struct kj_common *common, struct
         rc = kj_flow_run(&f, &err);
     if (f.source.close)
         f.source.close(f.source.self);
+    bool whole = rc == KJ_OK && !atomic_load(&kj_interrupted);
     if (rc < 0)
         kj_output_abort(c->out);
     else
         rc = kj_output_commit(c->out, &err);
+    if (whole && rc == KJ_OK && c->n_ids && !c->shown)
+        rc = kj_err_set(&err, KJ_FAIL,
+                        "'%s' is neither a file nor the id of a document", c->ids[0]);
     int status = rc < 0 ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&f);
     kj_flow_release(&f);
     return status;
@@ -160,10 +167,11 @@ const struct kj_cmd kj_cmd_cat = {
     .details =
         "Prints documents of JSONL files (or of standard input): what is known of "
         "each, then its text. Words that are no files are ids; then only those "
-        "documents are shown. An id may be given without <urn:uuid: >.",
+        "documents are shown, and it is a failure when there is none. An id may be "
+        "given without <urn:uuid: >.",
     .examples =
         "kijil cat docs.jsonl.zst | less\n"
         "kijil cat docs.jsonl.zst 0f3c8a52-1d2b-8c4e-9f10-2b6d6a1c7e55  # one of them",
-    .opts = (const struct kj_opt *const[]){cat_opts, kj_common_opts, NULL},
+    .opts = (const struct kj_opt *const[]){cat_opts, kj_cat_common_opts, NULL},
     .run = run,
 };

@@ -38,8 +38,9 @@ static const struct kj_opt generate_opts[] = {
      0, 0},
     {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
      "threads; 0: as many as processors are allowed", "0", 0, 1024},
-    {"echo", 0, KJ_OPT_FLAG, F(echo), 0, "print the prompt before its continuation",
-     "true", 0, 0},
+    {"echo", 0, KJ_OPT_FLAG, F(echo), 0,
+     "print the prompt before its continuation, which --no-echo leaves out", "true", 0,
+     0},
     {"quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no line about speed at the end", 0, 0, 0},
     {0},
 };

@@ -1,4 +1,5 @@
 /* cmd_model.c - kijil model train|test|quantize: fastText classifiers. */
+#define _GNU_SOURCE /* memmem */
 #include "classify/fasttext.h"
 #include "classify/prepare.h"
 #include "commands/commands.h"
@@ -241,13 +242,42 @@ static void show_progress(void *ctx, double share, double lr, double loss)
 {
     static struct timespec last;
     struct timespec now;
-    (void)ctx;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    const struct kj_common *c = ctx;
     if (share < 1 && now.tv_sec == last.tv_sec)
         return;
     last = now;
+    if (c->progress == 2) {
+        fprintf(stderr,
+                "{\"command\":\"model\",\"share\":%.4f,\"lr\":%.6f,\"loss\":%.6f}\n",
+                share, lr, loss);
+        return;
+    }
+    if (c->progress == 1) {
+        fprintf(stderr, "kijil model: %3.0f %% lr %.4f, loss %.4f\n", share * 100, lr,
+                loss);
+        return;
+    }
     fprintf(stderr, "\r%5.1f %%  lr %.4f  loss %.4f  %s", share * 100, lr, loss,
             share < 1 ? "" : "\n");
+}
+
+/* The trainer speaks of words; here it is known what the input was. */
+static int check_labels(const struct job *j, const struct kj_buf *text,
+                        struct kj_err *err)
+{
+    const char *prefix = j->c.t.label_prefix;
+    if (text->n == 0)
+        return kj_err_set(err, KJ_FAIL, "the input is empty");
+    if (memmem(text->p, text->n, prefix, strlen(prefix)))
+        return KJ_OK;
+    if (j->c.jsonl)
+        return kj_err_set(err, KJ_FAIL,
+                          "no document has a label in its field '%s'; --label-field "
+                          "names another",
+                          j->c.label_field);
+    return kj_err_set(err, KJ_FAIL, "no line has a label, a word that begins with %s%s",
+                      prefix, text->p[0] == '{' ? "; documents need --jsonl" : "");
 }
 
 static int train(struct job *j)
@@ -260,8 +290,11 @@ static int train(struct job *j)
     t->memory = j->common.memory;
     if (kj_progress_wanted(&j->common))
         t->progress = show_progress;
+    t->ctx = &j->common;
     kj_buf_init(&model, (size_t)j->common.memory + ((size_t)1 << 30));
     int rc = read_text(j, j->pos.v + 1, j->pos.n - 1, &text, &err);
+    if (rc == KJ_OK)
+        rc = check_labels(j, &text, &err);
     if (rc == KJ_OK)
         rc = kj_ft_train(t, text.p, text.n, &model, &st, &err);
     if (rc == KJ_OK)
@@ -414,6 +447,7 @@ static int quantize(struct job *j)
         q.text_n = text.n;
         if (kj_progress_wanted(&j->common))
             j->c.t.progress = show_progress;
+        j->c.t.ctx = &j->common;
     }
     if (rc == KJ_OK)
         rc = kj_ft_quantise(m, &q, &out, &err);
@@ -506,6 +540,6 @@ const struct kj_cmd kj_cmd_model = {
         "kijil model test spam.bin held-out.txt\n"
         "kijil model quantize spam.bin --cutoff 50000 --qnorm --retrain train.txt -o "
         "spam.ftz\n",
-    .opts = (const struct kj_opt *const[]){model_opts, kj_common_opts, NULL},
+    .opts = (const struct kj_opt *const[]){model_opts, kj_model_common_opts, NULL},
     .run = run_model,
 };

@@ -374,6 +374,6 @@ const struct kj_cmd kj_cmd_pack = {
         "and content, so that the same files give the same archive.",
     .examples = "kijil pack site/ -o site.warc.gz --base-url https://example.org/\n"
                 "kijil pack docs/ --include '*.html' -o docs.warc.gz  # pages only",
-    .opts = (const struct kj_opt *const[]){pack_opts, kj_common_opts, NULL},
+    .opts = (const struct kj_opt *const[]){pack_opts, kj_pack_common_opts, NULL},
     .run = run,
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -42,6 +43,13 @@ static int report(const char *db, const struct report_cfg *cfg, struct kj_err *e
     struct kj_buf b;
     bool html = cfg->format == 2 || (cfg->format == 0 && cfg->output);
     kj_buf_init(&b, 64 << 20);
+    struct kj_buf inside;
+    struct stat st;
+    kj_buf_init(&inside, 1 << 16);
+    if (stat(db, &st) == 0 && S_ISDIR(st.st_mode)) { /* the folder of a run */
+        kj_buf_printf(&inside, "%s/run.db", db);
+        db = kj_buf_z(&inside);
+    }
     int rc = kj_ledger_open(&l, db, KJ_LEDGER_READ, err);
     if (rc == KJ_OK && cfg->metrics)
         rc = kj_ledger_metrics_import(l, cfg->metrics, cfg->metrics, err);
@@ -54,6 +62,7 @@ static int report(const char *db, const struct report_cfg *cfg, struct kj_err *e
         rc = kj_err_errno(err, KJ_FAIL, "standard output");
     }
     kj_ledger_close(l, NULL);
+    kj_buf_release(&inside);
     kj_buf_release(&b);
     return rc;
 }
@@ -67,7 +76,7 @@ static int run_report(const struct kj_cmd *cmd, int argc, char **argv)
     int status = kj_cmd_parse(cmd, argc, argv, (void *const[]){&cfg}, &common, &pos);
     if (status < 0) {
         int rc = pos.n == 1 ? report(pos.v[0], &cfg, &err)
-                            : kj_err_set(&err, KJ_USAGE, "give one ledger");
+                            : kj_err_set(&err, KJ_USAGE, "give one ledger, out/run.db");
         status = rc == KJ_OK ? 0 : kj_cmd_fail(cmd, &err);
     }
     kj_strs_release(&pos);
@@ -80,7 +89,8 @@ const struct kj_cmd kj_cmd_report = {
     .synopsis = "DB [-o report.html]",
     .about = "show what a ledger holds: on the terminal, or as one page",
     .details =
-        "Shows the newest run of the ledger with the runs whose output it read, and "
+        "Shows the newest run of the ledger (or of the folder of a run) with the runs "
+        "whose output it read, and "
         "if it was one shard of several, all of them: documents and text behind each "
         "stage, drops by rule, languages and sources, and whether the books balance.\n"
         "\n"

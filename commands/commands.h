@@ -35,7 +35,7 @@ extern const struct kj_cmd kj_cmd_report, kj_cmd_check;
 extern const struct kj_cmd kj_cmd_plan, kj_cmd_train, kj_cmd_eval, kj_cmd_generate;
 extern const struct kj_cmd kj_cmd_device;
 
-/* Options that every command takes. */
+/* Options that commands share. */
 struct kj_common {
     const char *output; /* -o; NULL: standard output */
     int64_t jobs;       /* resolved: >= 1 */
@@ -50,13 +50,26 @@ struct kj_common {
     const char **inputs;     /* for the ledger: set by the command; none is "-" */
     size_t n_inputs;
 };
-extern const struct kj_opt kj_common_opts[];
+/* All of them, for the filters; and what of them has an effect elsewhere. Each
+ * table goes with the struct kj_common, and stands last in kj_cmd.opts. */
+extern const struct kj_opt kj_common_opts[], kj_run_common_opts[];
+extern const struct kj_opt kj_pack_common_opts[], kj_model_common_opts[];
+extern const struct kj_opt kj_cat_common_opts[];
 
 /* Parse argv into the command's tables: cfgs[i] goes with cmd->opts[i].
  * Defaults are set first. Handles --help itself. Returns -1 to go on, else
  * the exit status to return; then what the options held is freed already. */
 int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *cfgs,
                  struct kj_common *common, struct kj_strs *pos);
+
+/* Options of a shared table that one verb of a command cannot honour: the first
+ * that is given is named on stderr. Returns -1 to go on, else 2. */
+struct kj_refusal {
+    const char *option;
+    bool given;
+};
+int kj_cmd_refuse(const struct kj_cmd *cmd, const char *verb,
+                  const struct kj_refusal *list, size_t n);
 
 /* Print "kijil NAME: error" once; the exit status for it. */
 int kj_cmd_fail(const struct kj_cmd *cmd, const struct kj_err *err);

@@ -17,37 +17,136 @@
 #include <unistd.h>
 
 #define F(x) offsetof(struct kj_common, x)
+/* Rows, so that each table below holds what has an effect in its commands. */
+#define OUTPUT(arg, help)                                                              \
+    {                                                                                  \
+        "output", 'o', KJ_OPT_STR, F(output), arg, help, 0, 0, 0                       \
+    }
+#define OUTPUT_FILE OUTPUT("FILE", "where the result goes; .zst and .gz compress")
+#define JOBS                                                                           \
+    {                                                                                  \
+        "jobs", 'j', KJ_OPT_INT, F(jobs), "N",                                         \
+            "threads; 0: as many as processors are allowed", "0", 0, 1024              \
+    }
+#define LEDGER(help)                                                                   \
+    {                                                                                  \
+        "ledger", 0, KJ_OPT_STR, F(ledger), "FILE", help, 0, 0, 0                      \
+    }
+#define REJECTS                                                                        \
+    {                                                                                  \
+        "rejects", 0, KJ_OPT_STR, F(rejects), "FILE",                                  \
+            "keep dropped and damaged documents here, with the reason", 0, 0, 0        \
+    }
+#define SHARD                                                                          \
+    {                                                                                  \
+        "shard", 0, KJ_OPT_STR, F(shard), "I/N",                                       \
+            "only documents of shard I of N (by id, so N never changes the result)",   \
+            0, 0, 0                                                                    \
+    }
+#define MEMORY                                                                         \
+    {                                                                                  \
+        "memory", 0, KJ_OPT_SIZE, F(memory), "SIZE",                                   \
+            "memory that corpus-wide steps may use", "4G", 1 << 20, 0x1p60             \
+    }
+#define SEED                                                                           \
+    {                                                                                  \
+        "seed", 0, KJ_OPT_INT, F(seed), "N", "seed of everything random", "1", 0,      \
+            0x1p53                                                                     \
+    }
+#define LIMIT                                                                          \
+    {                                                                                  \
+        "limit", 0, KJ_OPT_INT, F(limit), "N", "stop after N documents; 0: all", "0",  \
+            0, 0x1p53                                                                  \
+    }
+#define DRY_RUN(help)                                                                  \
+    {                                                                                  \
+        "dry_run", 0, KJ_OPT_FLAG, F(dry_run), 0, help, 0, 0, 0                        \
+    }
+#define RESUME(help)                                                                   \
+    {                                                                                  \
+        "resume", 0, KJ_OPT_FLAG, F(resume), 0, help, 0, 0, 0                          \
+    }
+#define RESUME_FILE                                                                    \
+    RESUME("do nothing where the output is there already (it is complete if it "       \
+           "exists)")
+#define FORCE                                                                          \
+    {                                                                                  \
+        "force", 0, KJ_OPT_FLAG, F(force), 0,                                          \
+            "start over where output exists already", 0, 0, 0                          \
+    }
+#define PROGRESS                                                                       \
+    {                                                                                  \
+        "progress", 0, KJ_OPT_ENUM, F(progress), "auto|plain|json|never",              \
+            "progress on stderr; auto: on a terminal only", "auto", 0, 0               \
+    }
+#define QUIET                                                                          \
+    {                                                                                  \
+        "quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no summary at the end", 0, 0, 0       \
+    }
+#define VERBOSE                                                                        \
+    {                                                                                  \
+        "verbose", 'v', KJ_OPT_FLAG, F(verbose), 0,                                    \
+            "every rule in the summary, not only the ten that drop most", 0, 0, 0      \
+    }
+#define CONFIG_ONLY "print the resolved configuration and stop"
+
 const struct kj_opt kj_common_opts[] = {
-    {"output", 'o', KJ_OPT_STR, F(output), "FILE",
-     "where the result goes; .zst and .gz compress", 0, 0, 0},
-    {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
-     "threads; 0: as many as processors are allowed", "0", 0, 1024},
-    {"ledger", 0, KJ_OPT_STR, F(ledger), "FILE",
-     "append counts, decisions and signals to this SQLite file", 0, 0, 0},
-    {"rejects", 0, KJ_OPT_STR, F(rejects), "FILE",
-     "keep dropped and damaged documents here, with the reason", 0, 0, 0},
-    {"shard", 0, KJ_OPT_STR, F(shard), "I/N",
-     "only documents of shard I of N (by id, so N never changes the result)", 0, 0, 0},
-    {"memory", 0, KJ_OPT_SIZE, F(memory), "SIZE",
-     "memory that corpus-wide steps may use", "4G", 1 << 20, 0x1p60},
-    {"seed", 0, KJ_OPT_INT, F(seed), "N", "seed of everything random", "1", 0, 0x1p53},
-    {"limit", 0, KJ_OPT_INT, F(limit), "N", "stop after N documents; 0: all", "0", 0,
-     0x1p53},
-    {"dry_run", 0, KJ_OPT_FLAG, F(dry_run), 0,
-     "print the resolved configuration and stop", 0, 0, 0},
-    {"resume", 0, KJ_OPT_FLAG, F(resume), 0,
-     "do nothing where the output is there already (it is complete if it exists)", 0, 0,
-     0},
-    {"force", 0, KJ_OPT_FLAG, F(force), 0, "start over where output exists already", 0,
-     0, 0},
-    {"progress", 0, KJ_OPT_ENUM, F(progress), "auto|plain|json|never",
-     "progress on stderr; auto: on a terminal only", "auto", 0, 0},
-    {"quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no summary at the end", 0, 0, 0},
-    {"verbose", 'v', KJ_OPT_FLAG, F(verbose), 0,
-     "every rule in the summary, not only the ten that drop most", 0, 0, 0},
+    OUTPUT_FILE,
+    JOBS,
+    LEDGER("append counts, decisions and signals to this SQLite file"),
+    REJECTS,
+    SHARD,
+    MEMORY,
+    SEED,
+    LIMIT,
+    DRY_RUN(CONFIG_ONLY),
+    RESUME_FILE,
+    FORCE,
+    PROGRESS,
+    QUIET,
+    VERBOSE,
     {0},
 };
+
+const struct kj_opt kj_run_common_opts[] = {
+    OUTPUT("DIR", "the folder of the run"),
+    JOBS,
+    LEDGER("the ledger, instead of DIR/run.db"),
+    SHARD,
+    MEMORY,
+    SEED,
+    LIMIT,
+    DRY_RUN(CONFIG_ONLY),
+    RESUME("go on where the run was stopped; so it does without the word"),
+    FORCE,
+    PROGRESS,
+    QUIET,
+    {0},
+};
+
+const struct kj_opt kj_pack_common_opts[] = {
+    OUTPUT_FILE, SHARD, LIMIT, DRY_RUN("count the files and stop"),
+    RESUME_FILE, FORCE, QUIET, {0},
+};
+
+const struct kj_opt kj_model_common_opts[] = {
+    OUTPUT("FILE", "where the model, or the table of test, goes"),
+    MEMORY,
+    DRY_RUN(CONFIG_ONLY),
+    PROGRESS,
+    QUIET,
+    {0},
+};
+
+const struct kj_opt kj_cat_common_opts[] = {OUTPUT_FILE, JOBS, SHARD, LIMIT, {0}};
 #undef F
+
+static bool is_common(const struct kj_opt *opts)
+{
+    return opts == kj_common_opts || opts == kj_run_common_opts ||
+           opts == kj_pack_common_opts || opts == kj_model_common_opts ||
+           opts == kj_cat_common_opts;
+}
 
 atomic_bool kj_interrupted;
 
@@ -74,6 +173,19 @@ static int usage(const struct kj_cmd *cmd, const struct kj_err *err)
             kj_err_text(err, text, sizeof text), cmd->name,
             cmd->synopsis ? cmd->synopsis : "");
     return 2;
+}
+
+int kj_cmd_refuse(const struct kj_cmd *cmd, const char *verb,
+                  const struct kj_refusal *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!list[i].given)
+            continue;
+        fprintf(stderr, "kijil %s: %s has no use for --%s\n", cmd->name, verb,
+                list[i].option);
+        return 2;
+    }
+    return -1;
 }
 
 int kj_cmd_fail(const struct kj_cmd *cmd, const struct kj_err *err)
@@ -128,6 +240,7 @@ int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *c
     bool help = false;
     int rc = KJ_OK;
     memset(common, 0, sizeof *common);
+    rc = kj_opt_defaults(kj_common_opts, common, &err);
     size_t at =
         (size_t)snprintf(common->command_line, sizeof common->command_line, "kijil");
     for (int i = 0; i < argc && at < sizeof common->command_line; i++)
@@ -135,7 +248,7 @@ int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *c
                                sizeof common->command_line - at, " %s", argv[i]);
     for (size_t i = 0; cmd->opts && cmd->opts[i] && i + 1 < 8 && rc == KJ_OK; i++) {
         sets[i] = (struct kj_optset){
-            cmd->opts[i], cmd->opts[i] == kj_common_opts ? (void *)common : cfgs[i]};
+            cmd->opts[i], is_common(cmd->opts[i]) ? (void *)common : cfgs[i]};
         rc = kj_opt_defaults(sets[i].opts, sets[i].cfg, &err);
     }
     if (rc == KJ_OK)
@@ -168,28 +281,21 @@ bool kj_progress_wanted(const struct kj_common *c)
            (c->progress == 0 && !c->quiet && isatty(STDERR_FILENO));
 }
 
-static int progress_batch(void *self, const struct kj_flow *f, const struct kj_batch *b,
-                          struct kj_err *err)
+static void progress_line(struct kj_progress *p, const struct kj_flow *f, double t,
+                          bool end)
 {
-    struct kj_progress *p = self;
-    (void)b;
-    (void)err;
-    double t = seconds();
     bool tty = p->common->progress == 0;
-    if (p->start == 0)
-        p->start = p->last = t;
-    if (t - p->last < (tty ? 0.2 : 2.0))
-        return KJ_OK;
-    p->last = t;
     double share = f->source.progress ? f->source.progress(f->source.self) : NAN;
     double mb = (double)f->bytes_in / 1e6, rate = mb / (t - p->start + 1e-9);
+    if (end && !atomic_load(&kj_interrupted))
+        share = 1;
     if (p->common->progress == 2) {
         fprintf(stderr,
                 "{\"command\":\"%s\",\"share\":%.4f,\"documents\":%llu,\"kept\":%llu,"
                 "\"mb\":%.1f,\"mb_per_s\":%.2f}\n",
                 p->name, isnan(share) ? 0 : share, (unsigned long long)f->docs_in,
                 (unsigned long long)f->docs_kept, mb, rate);
-        return KJ_OK;
+        return;
     }
     fprintf(stderr, "%skijil %s: ", tty ? "\r" : "", p->name);
     if (!isnan(share) && share > 0)
@@ -199,16 +305,31 @@ static int progress_batch(void *self, const struct kj_flow *f, const struct kj_b
             tty ? "\033[K" : "\n");
     fflush(stderr);
     p->shown = tty;
+}
+
+static int progress_batch(void *self, const struct kj_flow *f, const struct kj_batch *b,
+                          struct kj_err *err)
+{
+    struct kj_progress *p = self;
+    (void)b;
+    (void)err;
+    double t = seconds();
+    if (t - p->last < (p->common->progress == 0 ? 0.2 : 2.0))
+        return KJ_OK;
+    p->last = t;
+    progress_line(p, f, t, false);
     return KJ_OK;
 }
 
+/* On a terminal the line gives way to the summary; a log gets a last one. */
 static int progress_end(void *self, const struct kj_flow *f, struct kj_err *err)
 {
     struct kj_progress *p = self;
-    (void)f;
     (void)err;
     if (p->shown)
         fprintf(stderr, "\r\033[K");
+    else if (p->common->progress != 0)
+        progress_line(p, f, seconds(), true);
     return KJ_OK;
 }
 
@@ -216,6 +337,7 @@ struct kj_watch kj_progress_watch(struct kj_progress *p, const char *name,
                                   const struct kj_common *c)
 {
     *p = (struct kj_progress){.name = name, .common = c};
+    p->start = p->last = seconds();
     return (struct kj_watch){p, NULL, progress_batch, progress_end};
 }
 
@@ -272,8 +394,10 @@ void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,
     if (c->quiet)
         return;
     double s = f->wall > 0 ? f->wall : 1e-9;
-    fprintf(stderr, "kijil " KJ_VERSION " %s: %llu documents in, %llu kept (%.1f %%)\n",
-            cmd->name, (unsigned long long)f->docs_in, (unsigned long long)f->docs_kept,
+    fprintf(stderr,
+            "kijil " KJ_VERSION " %s: %s%llu documents in, %llu kept (%.1f %%)\n",
+            cmd->name, atomic_load(&kj_interrupted) ? "interrupted; " : "",
+            (unsigned long long)f->docs_in, (unsigned long long)f->docs_kept,
             f->docs_in ? 100.0 * (double)f->docs_kept / (double)f->docs_in : 100.0);
     summary_rules(c, f);
     fprintf(stderr, "%.1f MB in at %.1f MB/s, %.0f documents/s; ",

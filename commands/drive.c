@@ -104,7 +104,7 @@ int kj_files_source(void *self, struct kj_source *out, struct kj_err *err)
 
 bool kj_cmd_done_already(const struct kj_cmd *cmd, const struct kj_common *c)
 {
-    if (!c->resume || !c->output || access(c->output, F_OK) != 0)
+    if (!c->resume || c->force || !c->output || access(c->output, F_OK) != 0)
         return false;
     if (!c->quiet)
         fprintf(stderr, "kijil %s: %s is complete already; --force makes it anew\n",
@@ -289,7 +289,9 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     bool wrote = d.out || (sink && sink->commit);
     rc = settle(&d, sink, whole, rc, &err);
     rc = close_ledger(&d, c, wrote && whole, rc, &err);
-    int status = rc ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
+    /* KJ_EOF: the reader of our output had enough (| head). That is no fault, but
+     * nothing is complete either. */
+    int status = rc < 0 ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
     if (rc == KJ_OK)
         kj_cmd_summary(cmd, c, &d.flow);
     kj_flow_release(&d.flow);

@@ -295,7 +295,10 @@ static int include(const struct place *from, struct kj_filter_recipe *r,
     struct stat st;
     if (!find_file(from, r, name, path, &st))
         return at ? kj_ynode_err(at, err, "there is no recipe '%s'", name)
-                  : kj_err_set(err, KJ_USAGE, "there is no recipe '%s'", name);
+                  : kj_err_set(err, KJ_USAGE,
+                               "there is no recipe '%s': no such file, and no %s.yaml "
+                               "in the folder of recipes (--recipes-dir)",
+                               name, name);
     struct place pl = {.r = r,
                        .up = from,
                        .path = path,
