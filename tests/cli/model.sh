@@ -29,14 +29,14 @@ rc "two threads" 0 "$KIJIL" model train -q -j2 train.txt -o t.bin "${opts[@]}"
 
 rc "test" 0 "$KIJIL" model test a.bin held.txt
 cp out report
-is "lines counted" "$(head -n1 report)" "N	300"
+is "lines counted" "$(head -n1 report)" $'N\t300'
 is "it learned" "$(awk '$1 == "P@1" {print ($2 > 0.95)}' report)" 1
 is "one label a line: precision is recall" \
     "$(awk '$1 == "P@1" {print $2}' report)" "$(awk '$1 == "R@1" {print $2}' report)"
-has "per label" report '^__label__rare	[01]\.[0-9]+	[01]\.[0-9]+	0\.[0-9]+	100	[0-9]+$'
+has "per label" report $'^__label__rare\t[01][.][0-9]+\t[01][.][0-9]+\t0[.][0-9]+\t100\t[0-9]+$'
 rc "test k 2" 0 "$KIJIL" model test -k 2 a.bin held.txt
-has "two of two labels find all" out '^R@2	1\.0000$'
-has "half of them are wrong" out '^P@2	0\.5000$'
+has "two of two labels find all" out $'^R@2\t1[.]0000$'
+has "half of them are wrong" out $'^P@2\t0[.]5000$'
 
 # ---- JSONL ----
 jq -Rc 'split(" ") | {id: "x", text: (.[1:] | join("\n")), topic: (.[0] | ltrimstr("__label__"))}' \
