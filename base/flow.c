@@ -365,8 +365,10 @@ int kj_corpus_pass(struct kj_corpus *c, void *ctx,
         ptrs[i] = &batches[i];
     }
     struct kj_pipe pipe = {threads,   window,    ptrs,       &p,
-                           pass_read, pass_work, pass_write, NULL};
+                           pass_read, pass_work, pass_write, c->stop};
     rc = kj_pipe_run(&pipe, err);
+    if (rc == KJ_OK && c->stop && atomic_load(c->stop))
+        rc = KJ_EOF; /* what was seen is not the corpus */
     for (size_t i = 0; i < window; i++)
         kj_batch_release(&batches[i]);
     free(ptrs);

@@ -20,6 +20,7 @@
 #ifndef KJ_BASE_STAGE_H
 #define KJ_BASE_STAGE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,13 +48,15 @@ struct kj_corpus {
     const char *tmp_dir; /* for its files; removed afterwards */
     /* One pass over all documents (every shard), in order. work runs on
      * workers concurrently (worker numbers from 0, below threads), collect in
-     * serial order on one thread; either may be NULL. */
+     * serial order on one thread; either may be NULL. KJ_OK, negative, or
+     * KJ_EOF when the user stopped it: survey() then ends with the same. */
     int (*pass)(struct kj_corpus *c, void *ctx,
                 int (*work)(void *ctx, unsigned worker, struct kj_batch *b,
                             struct kj_err *err),
                 int (*collect)(void *ctx, struct kj_batch *b, struct kj_err *err),
                 struct kj_err *err);
     int64_t limit; /* documents in a pass, as in the run that follows; 0: all */
+    const atomic_bool *stop; /* set by anyone: passes end early; may be NULL */
 };
 
 struct kj_stage {

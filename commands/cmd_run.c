@@ -367,9 +367,8 @@ static int survey(struct run *r, struct phase *ph, struct parts *from,
     struct kj_corpus_inputs in = {reopen_parts, from};
     char *tmp = path_in(ph->dir, "survey");
     int rc = kj_output_mkdirs(tmp, err);
-    struct kj_corpus c = {
-        &in, (unsigned)r->c.jobs, r->c.memory, (uint64_t)r->c.seed, tmp, kj_corpus_pass,
-        0};
+    struct kj_corpus c = {&in, (unsigned)r->c.jobs, r->c.memory, (uint64_t)r->c.seed,
+                          tmp, kj_corpus_pass,      0,           &kj_interrupted};
     if (rc == KJ_OK)
         rc = s->stage->survey(s->cfg, &c, err);
     rmdir(tmp);

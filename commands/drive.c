@@ -157,7 +157,7 @@ static int survey(const struct kj_common *c, const struct kj_stage *stage, void 
         return KJ_FATAL;
     }
     struct kj_corpus corpus = {inputs, (unsigned)c->jobs, c->memory, (uint64_t)c->seed,
-                               path,   kj_corpus_pass,    c->limit};
+                               path,   kj_corpus_pass,    c->limit,  &kj_interrupted};
     int rc = stage->survey(cfg, &corpus, err);
     rmdir(path);
     free(path);
@@ -292,7 +292,7 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     /* KJ_EOF: the reader of our output had enough (| head). That is no fault, but
      * nothing is complete either. */
     int status = rc < 0 ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
-    if (rc == KJ_OK)
+    if (rc == KJ_OK || status == 130)
         kj_cmd_summary(cmd, c, &d.flow);
     kj_flow_release(&d.flow);
     return status;

@@ -138,6 +138,17 @@ wait $pid
 is "Ctrl-C" $? 130
 is "Ctrl-C leaves nothing" "$(ls stopped.jsonl* 2>/dev/null)" ""
 
+# Also while the corpus is surveyed.
+for i in $(seq 8); do cat many.jsonl; done >corpus.jsonl
+"$KIJIL" dedup corpus.jsonl -o stopped.jsonl 2>err &
+pid=$!
+sleep 0.2
+kill -INT $pid 2>/dev/null
+wait $pid
+is "Ctrl-C in a survey" $? 130
+is "Ctrl-C in a survey leaves nothing" "$(ls stopped.jsonl* 2>/dev/null)" ""
+has "Ctrl-C in a survey: said" err 'dedup: interrupted; 0 documents in'
+
 # ---- run: folders and their ledgers ----
 cat >r.yaml <<'END2'
 about: two steps

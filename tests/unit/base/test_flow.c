@@ -491,6 +491,14 @@ static void test_passes(void)
         s = (struct survey){.fail_at = -1, .ordered = true};
         CHECK_INT(c.pass(&c, &s, survey_work, survey_collect, &err), KJ_OK);
         CHECK_INT(s.docs, 100);
+        /* Stopped: what was seen is not taken for the corpus. */
+        atomic_bool stop = true;
+        c.limit = 0;
+        c.stop = &stop;
+        s = (struct survey){.fail_at = -1, .ordered = true};
+        CHECK_INT(c.pass(&c, &s, survey_work, survey_collect, &err), KJ_EOF);
+        CHECK(s.docs < DOCS);
+        CHECK_INT(open, 0);
         c.self = &(struct kj_corpus_inputs){refuse, NULL};
         CHECK_INT(c.pass(&c, &s, NULL, NULL, &err), KJ_FAIL);
     }
