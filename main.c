@@ -2,10 +2,12 @@
 #include "commands/commands.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define GROUP(heading)                                                                 \
     &(const struct kj_cmd)                                                             \
@@ -81,14 +83,22 @@ static int dispatch(int argc, char **argv)
     return 2;
 }
 
-/* What was printed must have arrived; a reader who had enough is no fault. */
+/* A reader who had enough (| head) is no fault. errno no longer tells it when
+ * an earlier flush failed. */
+static bool reader_left(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
+/* What was printed must have arrived. */
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
     int status = dispatch(argc, argv);
     errno = 0;
     bool lost = fflush(stdout) != 0 || ferror(stdout);
-    if (lost && errno != EPIPE && status == 0) {
+    if (lost && status == 0 && !reader_left()) {
         fprintf(stderr, "kijil: cannot write standard output: %s\n",
                 errno ? strerror(errno) : "output error");
         return 1;

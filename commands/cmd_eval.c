@@ -71,6 +71,8 @@ static size_t source_of(struct eval *e, struct kj_str name)
     for (size_t i = 0; i < e->n_src; i++)
         if (kj_str_is(name, e->src[i].name))
             return i;
+    if (e->n_src == SOURCES_MAX && e->src[SOURCES_MAX].name)
+        return SOURCES_MAX;
     if (e->n_src == SOURCES_MAX)
         name = KJ_STR("(others)");
     e->src[e->n_src].name = kj_xstrndup(name.p, name.n);
@@ -235,8 +237,6 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
                             o.tasks.v[i]);
     if (rc == KJ_OK)
         rc = eval(e, &pos, (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
-    if (rc == KJ_OK && fflush(stdout) != 0)
-        rc = kj_err_errno(&err, KJ_FAIL, "cannot write to standard output");
     if (rc == KJ_OK && e->damaged)
         fprintf(stderr, "kijil eval: %llu lines are no documents with text\n",
                 (unsigned long long)e->damaged);

@@ -176,8 +176,6 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         rc = generate(&m, &o, in.p ? in.p : "", in.n, &err);
         kj_model_close(&m);
     }
-    if (rc == KJ_OK && fflush(stdout) != 0)
-        rc = kj_err_errno(&err, KJ_FAIL, "cannot write to standard output");
     status = rc ? kj_cmd_fail(cmd, &err) : atomic_load(&kj_interrupted) ? 130 : 0;
     kj_buf_release(&in);
     kj_strs_release(&pos);

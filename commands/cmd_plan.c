@@ -182,8 +182,6 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         rc = kj_err_set(&err, KJ_USAGE, "one run file is needed");
     else
         rc = plan(pos.v[0], &o, &err);
-    if (rc == KJ_OK && fflush(stdout) != 0)
-        rc = kj_err_errno(&err, KJ_FAIL, "cannot write to standard output");
     status = rc ? kj_cmd_fail(cmd, &err) : 0;
     kj_strs_release(&pos);
     kj_opt_release(plan_opts, &o);

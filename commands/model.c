@@ -92,7 +92,11 @@ int kj_model_open(struct kj_opened *o, const char *dir, const char *tokenizer,
     if (!direct && access(path, F_OK) == 0) {
         snprintf(path, sizeof path, "%s/model", dir);
         dir = path;
-    }
+    } else if (!direct)
+        return kj_err_set(err, KJ_FAIL,
+                          "%s holds no model: there is no config.json in it or in its "
+                          "folder model",
+                          dir);
     char *kept = kj_xstrdup(dir);
     int rc = kj_hf_config(kept, &o->config, err);
     if (rc == KJ_OK)

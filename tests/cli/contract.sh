@@ -43,6 +43,8 @@ for c in 'lid many.jsonl' 'cat many.jsonl' 'dedup exact many.jsonl' 'extract man
     hasnt "closed pipe: $c" err 'fault|cannot'
     is "closed pipe: $c: a line came" "$(wc -l <first)" 1
 done
+{ "$KIJIL" plan --keys 2>err; echo $? >status; } | true
+is "closed pipe: plan" "$(cat status) $(cat err)" "0 "
 
 # ---- what is not there, and what is no file ----
 for c in extract lid 'filter -r gopher' dedup 'dedup exact' 'tokenizer encode -t t.json' \
@@ -69,6 +71,11 @@ rc "report of a folder" 1 "$KIJIL" report site
 has "report of a folder" err 'site/run.db'
 rc "no recipe of that name" 2 "$KIJIL" filter -r nothing docs.jsonl
 has "no recipe of that name" err 'nothing.yaml'
+
+for c in generate eval; do
+    rc "no model: $c" 1 "$KIJIL" $c site
+    has "no model: $c" err 'site holds no model.*config.json'
+done </dev/null
 
 # ---- documents are not taken for text in silence ----
 for verb in train encode count; do
