@@ -1,7 +1,8 @@
 /* fuzz_input.c - any bytes as a file and as a pipe: reading ends, chunks lie
  * where they say, and the two ways agree on what a whole file holds (but for
  * zip, which is read by its directory where that can be reached). */
-#define _GNU_SOURCE /* memfd_create */
+#define _GNU_SOURCE /* memfd_create, memmem */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,8 +46,6 @@ static int digest(const char *path, struct kj_sha1 *sum, size_t n)
         if (total > (64u << 20)) /* a bomb: long enough */
             break;
     }
-    if (strcmp(kj_input_kind(in), "zip") == 0)
-        damage++;
     kj_input_close(in);
     return damage;
 }
@@ -71,7 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         int bad2 = digest(path, &b, n);
         kj_sha1_end(&a, da);
         kj_sha1_end(&b, db);
-        if (bad == 0 && bad2 == 0 && memcmp(da, db, 20) != 0)
+        /* A zip's directory may stand behind bytes of another kind. */
+        bool zip = memmem(p, n, "PK\5\6", 4) != NULL;
+        if (!zip && bad == 0 && bad2 == 0 && memcmp(da, db, 20) != 0)
             abort();
     } else {
         close(fd[1]);
