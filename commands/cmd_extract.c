@@ -55,12 +55,13 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
     if (status < 0 && kj_cmd_done_already(cmd, &common))
         status = 0;
+    struct inputs in = {.files = &pos, .kind = (enum kj_archive_kind)o.source};
     if (status < 0 && common.dry_run)
-        status = kj_cmd_dry_run(cmd, &common, stage, cfg);
+        status = kj_cmd_dry_run(cmd, &common, stage, cfg,
+                                (struct kj_corpus_inputs){reopen, &in}, &pos);
     if (status < 0) {
         common.inputs = pos.v;
         common.n_inputs = pos.n;
-        struct inputs in = {.files = &pos, .kind = (enum kj_archive_kind)o.source};
         status = kj_cmd_drive(cmd, &common, stage, cfg,
                               (struct kj_corpus_inputs){reopen, &in}, NULL);
         if (!common.quiet && (status == 0 || status == 3))

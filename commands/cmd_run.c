@@ -750,6 +750,32 @@ static int run_all(struct run *r, struct kj_err *err)
     return rc;
 }
 
+static int reopen_archives(void *self, struct kj_source *out, struct kj_err *err)
+{
+    struct run *r = self;
+    return kj_archive_source(out, r->files.v, r->files.n, KJ_ARCHIVE_AUTO,
+                             (struct kj_pos){0, 0}, &r->records, err);
+}
+
+/* --dry-run: of the first phase, which reads everything; the phases behind it
+ * read only what it kept. */
+static int estimate(struct run *r, struct kj_err *err)
+{
+    size_t n = phase_end(r, 0);
+    struct kj_step *steps = kj_xcalloc(n, sizeof *steps);
+    printf("estimate_steps:");
+    for (size_t i = 0; i < n; i++) {
+        steps[i] = (struct kj_step){.stage = r->recipe.steps[i].stage,
+                                    .cfg = r->recipe.steps[i].cfg};
+        printf(" %s", r->recipe.steps[i].name);
+    }
+    printf("\n");
+    int rc = kj_cmd_estimate(
+        &r->c, steps, n, (struct kj_corpus_inputs){reopen_archives, r}, &r->files, err);
+    free(steps);
+    return rc;
+}
+
 static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
 {
     struct run r = {.cmd = cmd};
@@ -777,6 +803,7 @@ static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
             kj_recipe_dump(&r.recipe, &b);
             fwrite(b.p, 1, b.n, stdout);
             kj_buf_release(&b);
+            rc = estimate(&r, &err);
         } else if (rc == KJ_OK) {
             kj_cmd_signals();
             rc = run_all(&r, &err);

@@ -54,14 +54,17 @@ static int write_shards(const struct kj_cmd *cmd, const struct kj_common *c,
 }
 
 static int dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
-                   const struct kj_tokenize *cfg, const struct kj_shard_opts *opts)
+                   struct kj_tokenize *cfg, const struct kj_shard_opts *opts,
+                   const struct kj_strs *files)
 {
+    struct kj_files named = {.v = files->v, .n = files->n};
     struct kj_buf b;
     kj_buf_init(&b, 1 << 20);
     kj_opt_dump(kj_shard_opts_table, opts, &b);
     fwrite(b.p, 1, b.n, stdout);
     kj_buf_release(&b);
-    return kj_cmd_dry_run(cmd, c, &kj_stage_tokenize, cfg);
+    return kj_cmd_dry_run(cmd, c, &kj_stage_tokenize, cfg,
+                          (struct kj_corpus_inputs){kj_files_source, &named}, files);
 }
 
 /* A folder is complete when it has a manifest. */
@@ -103,7 +106,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (status < 0 && kj_stage_tokenize.open(&cfg, &err))
         status = kj_cmd_fail(cmd, &err);
     if (status < 0 && common.dry_run)
-        status = dry_run(cmd, &common, &cfg, &opts);
+        status = dry_run(cmd, &common, &cfg, &opts, &pos);
     if (status < 0 && kj_files_open(&files, &pos, false, &err))
         status = kj_cmd_fail(cmd, &err);
     common.inputs = pos.v;

@@ -133,9 +133,17 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
 /* With --resume and a complete --output: true, and a line on stderr. */
 bool kj_cmd_done_already(const struct kj_cmd *cmd, const struct kj_common *c);
 
-/* --dry-run: the resolved options and the stage's rules on standard output. */
+/* --dry-run: the resolved options and the stage's rules on standard output,
+ * then an estimate where the inputs are files. The stage is open. */
 int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
-                   const struct kj_stage *stage, const void *cfg);
+                   const struct kj_stage *stage, void *cfg,
+                   struct kj_corpus_inputs inputs, const struct kj_strs *files);
+
+/* Run the steps on the first documents of the files (which inputs opens) and
+ * print what all of them will take, as lines "estimate_WHAT: VALUE". */
+int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
+                    struct kj_corpus_inputs inputs, const struct kj_strs *files,
+                    struct kj_err *err);
 
 /* One stage as a filter from JSONL to JSONL: the command behind most rows. */
 int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv);

@@ -89,6 +89,9 @@
             "every rule in the summary, not only the ten that drop most", 0, 0, 0      \
     }
 #define CONFIG_ONLY "print the resolved configuration and stop"
+#define ESTIMATE                                                                       \
+    "print the resolved configuration, and what the job will take by a trial on its "  \
+    "first documents, and stop"
 
 const struct kj_opt kj_common_opts[] = {
     OUTPUT_FILE,
@@ -99,7 +102,7 @@ const struct kj_opt kj_common_opts[] = {
     MEMORY,
     SEED,
     LIMIT,
-    DRY_RUN(CONFIG_ONLY),
+    DRY_RUN(ESTIMATE),
     RESUME_FILE,
     FORCE,
     PROGRESS,
@@ -116,7 +119,7 @@ const struct kj_opt kj_run_common_opts[] = {
     MEMORY,
     SEED,
     LIMIT,
-    DRY_RUN(CONFIG_ONLY),
+    DRY_RUN(ESTIMATE),
     RESUME("go on where the run was stopped; so it does without the word"),
     FORCE,
     PROGRESS,

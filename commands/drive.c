@@ -113,8 +113,11 @@ bool kj_cmd_done_already(const struct kj_cmd *cmd, const struct kj_common *c)
 }
 
 int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
-                   const struct kj_stage *stage, const void *cfg)
+                   const struct kj_stage *stage, void *cfg,
+                   struct kj_corpus_inputs inputs, const struct kj_strs *files)
 {
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_step step = {.stage = stage, .cfg = cfg};
     struct kj_buf b;
     kj_buf_init(&b, 1 << 20);
     kj_buf_printf(&b, "command: %s\nversion: " KJ_VERSION "\n", cmd->name);
@@ -131,7 +134,8 @@ int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
     }
     fwrite(b.p, 1, b.n, stdout);
     kj_buf_release(&b);
-    return fflush(stdout) ? 1 : 0;
+    int rc = kj_cmd_estimate(c, &step, 1, inputs, files, &err);
+    return rc < 0 ? kj_cmd_fail(cmd, &err) : 0;
 }
 
 static double seconds(clockid_t clock)
@@ -316,8 +320,12 @@ int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv)
         if (stage->open && stage->open(cfg, &err))
             status = kj_cmd_fail(cmd, &err);
     }
-    if (status < 0 && common.dry_run)
-        status = kj_cmd_dry_run(cmd, &common, stage, cfg);
+    if (status < 0 && common.dry_run) {
+        struct kj_files named = {.v = pos.v, .n = pos.n};
+        status =
+            kj_cmd_dry_run(cmd, &common, stage, cfg,
+                           (struct kj_corpus_inputs){kj_files_source, &named}, &pos);
+    }
     if (status < 0 && kj_files_open(&files, &pos, stage->survey != NULL, &err))
         status = kj_cmd_fail(cmd, &err);
     common.inputs = pos.v;

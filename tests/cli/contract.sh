@@ -99,6 +99,21 @@ rc "--limit" 0 "$KIJIL" lid -q --limit 7 docs.jsonl
 is "--limit" "$(wc -l <out)" 7
 rc "--dry-run" 0 "$KIJIL" lid --dry-run docs.jsonl
 has "--dry-run" out '^max_bytes: 16384'
+has "--dry-run: all was read" out '^estimate_from: 120 documents, 100.0 %'
+has "--dry-run: documents" out '^estimate_documents: 120$'
+"$KIJIL" lid -q docs.jsonl >l
+has "--dry-run: the size" out "^estimate_output: $(awk -v n="$(wc -c <l)" 'BEGIN {printf "%.1f", n / 1e6}') MB"
+for i in 1 2 3; do cat many.jsonl; done >three.jsonl # 14,400 documents
+rc "--dry-run of more" 0 "$KIJIL" lid --dry-run three.jsonl
+is "--dry-run of more: within 10 %" "$(awk '$1 == "estimate_documents:" {
+    print ($2 > 0.9 * 14400 && $2 < 1.1 * 14400)}' out)" 1
+rc "--dry-run of a survey" 0 "$KIJIL" dedup --dry-run docs.jsonl
+kept=$("$KIJIL" dedup -q docs.jsonl | wc -l)
+has "--dry-run of a survey: kept" out "^estimate_kept: $kept$"
+rc "--dry-run of a pipe" 0 "$KIJIL" lid --dry-run <docs.jsonl
+has "--dry-run of a pipe" out '^estimate: none'
+rc "--dry-run of archives" 0 "$KIJIL" extract --dry-run site.warc.gz
+has "--dry-run of archives" out '^estimate_documents: 120$'
 rc "-q" 0 "$KIJIL" lid -q docs.jsonl
 is "-q" "$(wc -c <err)" 0
 rc "closing lines" 0 "$KIJIL" lid --keep ko docs.jsonl
@@ -168,6 +183,11 @@ rc "and another, same ledger" 0 "$KIJIL" run r.yaml -i site.warc.gz -o r2 --ledg
 same "the same parts" r1/1-extract/part-00000.jsonl.zst r2/1-extract/part-00000.jsonl.zst
 rc "--force" 0 "$KIJIL" run r.yaml -i site.warc.gz -o r1 --ledger both.db -q --force
 sed 's/ko, en/ko/' r.yaml >r-ko.yaml
+rc "dry run" 0 "$KIJIL" run r.yaml -i site.warc.gz -o r9 --dry-run
+has "dry run: the recipe" out '^step: lid'
+has "dry run: the steps" out '^estimate_steps: extract lid'
+has "dry run: kept" out "^estimate_kept: $(zstd -dcq r1/1-extract/part-*.zst | wc -l)$"
+is "dry run: nothing is written" "$(ls -d r9 2>/dev/null)" ""
 rc "another recipe" 1 "$KIJIL" run r-ko.yaml -i site.warc.gz -o r1 --ledger both.db -q
 has "another recipe" err 'another recipe.*--force'
 rc "a model that is not there" 1 "$KIJIL" run <(echo 'steps: [extract, classify: {model: no.bin}]') -i site.warc.gz -o r3

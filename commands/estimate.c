@@ -1,0 +1,136 @@
+/* estimate.c - what a job will take, from doing the first of it.
+ *
+ * Time per byte differs between pages, machines and rules by a factor of ten,
+ * so there is no table of speeds here. The steps run on the first documents,
+ * on one thread and into nothing, and what that took is scaled by the share of
+ * the input that it read. A stage that surveys the corpus surveys the same
+ * documents. One thread reads one batch ahead at most, so the share is exact
+ * to a batch; time is then divided by the threads, which is the best case.
+ */
+#include "commands/commands.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* Enough for two digits: the documents of one trial, and its seconds. */
+enum { TRIAL_DOCS = 4000 };
+#define TRIAL_SECONDS 3.0
+
+struct trial {
+    struct kj_flow flow;
+    atomic_bool stop;
+    double start, share;
+    uint64_t bytes, tokens;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double peak_memory(void)
+{
+    struct rusage ru;
+    getrusage(RUSAGE_SELF, &ru);
+    return 1024.0 * (double)ru.ru_maxrss;
+}
+
+static int trial_encode(void *self, struct kj_batch *b, struct kj_err *err)
+{
+    (void)self;
+    int rc = KJ_OK;
+    for (size_t i = 0; i < b->n && rc == KJ_OK; i++)
+        if (kj_doc_kept(&b->docs[i]))
+            rc = kj_doc_write(&b->docs[i], "", false, &b->out, err);
+    return rc;
+}
+
+static int trial_write(void *self, struct kj_batch *b, struct kj_err *err)
+{
+    struct trial *t = self;
+    (void)err;
+    t->bytes += b->out.n;
+    for (size_t i = 0; i < b->n; i++)
+        if (kj_doc_kept(&b->docs[i]) && b->docs[i].token_count > 0)
+            t->tokens += (uint64_t)b->docs[i].token_count;
+    t->share =
+        t->flow.source.progress ? t->flow.source.progress(t->flow.source.self) : NAN;
+    if (t->flow.docs_in >= TRIAL_DOCS || now() - t->start > TRIAL_SECONDS)
+        atomic_store(&t->stop, true);
+    return KJ_OK;
+}
+
+static void print(const struct kj_common *c, const struct trial *t, double took,
+                  double before, double surveyed, double after)
+{
+    double share = t->share > 0 && t->share < 1 ? t->share : 1;
+    double docs = (double)t->flow.docs_in, factor = 1 / share;
+    if (c->limit && docs * factor > (double)c->limit && docs > 0)
+        factor = (double)c->limit / docs;
+    double parts = c->shard_n > 1 ? c->shard_n : 1;
+    double jobs = (double)c->jobs, window = jobs > 1 ? 8 * jobs : 1;
+    double index = (surveyed - before) * factor;
+    if (index > (double)c->memory)
+        index = (double)c->memory;
+    double memory = before + index + (after - surveyed) * window;
+    printf("estimate_from: %.0f documents, %.1f %% of the input, in %.2f s\n", docs,
+           100 * share, took);
+    printf("estimate_documents: %.0f\n", docs * factor);
+    printf("estimate_kept: %.0f\n", (double)t->flow.docs_kept * factor / parts);
+    printf("estimate_seconds: %.1f\n", took * factor / jobs);
+    printf("estimate_memory: %.0f MB at most\n", memory / 1e6);
+    printf("estimate_output: %.1f MB of JSONL\n",
+           (double)t->bytes * factor / parts / 1e6);
+    if (t->tokens)
+        printf("estimate_tokens: %.0f\n", (double)t->tokens * factor / parts);
+}
+
+static bool all_files(const struct kj_strs *files)
+{
+    struct stat st;
+    for (size_t i = 0; i < files->n; i++)
+        if (stat(files->v[i], &st) != 0 || !S_ISREG(st.st_mode))
+            return false;
+    return files->n > 0;
+}
+
+int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
+                    struct kj_corpus_inputs inputs, const struct kj_strs *files,
+                    struct kj_err *err)
+{
+    if (!all_files(files)) {
+        printf("estimate: none, for it needs files\n");
+        return KJ_OK;
+    }
+    struct trial t = {.start = now()};
+    double before = peak_memory();
+    struct kj_corpus corpus = {&inputs,           1,   c->memory,
+                               (uint64_t)c->seed, ".", kj_corpus_pass,
+                               TRIAL_DOCS,        NULL};
+    const struct kj_stage *first = steps[0].stage;
+    int rc = first->survey ? first->survey(steps[0].cfg, &corpus, err) : KJ_OK;
+    double surveyed = peak_memory();
+    t.flow = (struct kj_flow){.steps = steps,
+                              .n_steps = n,
+                              .sink = {&t, trial_encode, trial_write},
+                              .threads = 1,
+                              .limit = first->survey ? TRIAL_DOCS : 0,
+                              .stop = &t.stop};
+    if (rc == KJ_OK)
+        rc = inputs.reopen(inputs.self, &t.flow.source, err);
+    if (rc == KJ_OK)
+        rc = kj_flow_run(&t.flow, err);
+    if (rc == KJ_OK)
+        print(c, &t, now() - t.start, before, surveyed, peak_memory());
+    if (t.flow.source.close)
+        t.flow.source.close(t.flow.source.self);
+    kj_flow_release(&t.flow);
+    return rc;
+}
