@@ -17,6 +17,8 @@ static const char *takes(const struct kj_filter_rule *r)
         return "list of words";
     case KJ_FILTER_MASK:
         return "mask or count";
+    case KJ_FILTER_CLEAN:
+        return "clean or count";
     default:
         return "number";
     }
@@ -48,11 +50,14 @@ const struct kj_cmd kj_cmd_filter = {
         "value is put into the document's signals, whether it stays or goes. A "
         "document goes by the first rule, in recipe order, that it fails; --rejects "
         "keeps it with that rule, the value and the threshold.\n\n"
-        "A recipe is a name (gopher, fineweb, fineweb-ko-eojeol, pii) or a YAML file; "
+        "A recipe is a name (gopher, c4, c4-dclm, fineweb, "
+        "refinedweb, dclm-baseline, fineweb-ko-eojeol, pii) or a YAML file; "
         "filter/filter.h tells the format. It may hold groups of rules for some "
         "languages, so that one pass treats each language by its own thresholds.\n\n"
         "--set changes a threshold wherever the rule stands; where it stands nowhere, "
-        "the rule is added. E-mail and IP masks run behind all measures.",
+        "the rule is added. Cleaning rules (c4.citations: clean) rewrite the text at "
+        "their "
+        "place in the recipe. E-mail and IP masks run behind all measures.",
     .examples =
         "kijil filter --list  # every rule with its definition\n"
         "kijil filter -r fineweb in.jsonl --rejects out.jsonl  # FineWeb's rules\n"

@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
+#include "filter/dclm.h"
 
 #define B      0x9E3779B97F4A7C15u /* odd; any will do */
 #define POWERS 1024                /* precomputed powers of B */
@@ -52,6 +53,7 @@ void kj_facts_release(struct kj_facts *f)
         free(f->words[u].cat);
         free(f->words[u].spc);
     }
+    kj_dclm_free(f->dclm);
     free(f->keys);
     free(f->grams);
     free(f->powers);
@@ -139,13 +141,19 @@ static size_t count_find(const char *p, size_t n, const char *s, size_t m)
 
 void kj_facts_set(struct kj_facts *f, const struct kj_doc *d)
 {
-    const char *p = d->text.p;
-    size_t n = d->text.n, conts = 0, newlines = 0, hashes = 0, dots = 0, c2 = 0, e2 = 0;
-    size_t odd = 0;
     f->doc = d;
+    f->came = d->text;
+    f->over = false;
+    kj_facts_text(f, d->text);
+}
+
+void kj_facts_text(struct kj_facts *f, struct kj_str text)
+{
+    const char *p = text.p;
+    size_t n = text.n, conts = 0, newlines = 0, hashes = 0, dots = 0, c2 = 0, e2 = 0;
+    size_t odd = 0;
     f->p = p;
     f->n = n;
-    f->over = false;
     for (size_t i = 0; i < n;) {
         /* Byte counters let the compiler use whole vectors. */
         size_t end = n - i > 255 ? i + 255 : n;
@@ -183,6 +191,7 @@ void kj_facts_set(struct kj_facts *f, const struct kj_doc *d)
         memset(w->have_dup, 0, sizeof w->have_dup);
     }
     f->lines.ready = f->lines.py_ready = f->lines.para_ready = false;
+    kj_dclm_reset(f->dclm);
 }
 
 static size_t count_chars(const char *p, size_t n)
@@ -284,13 +293,14 @@ static void words_space(struct kj_facts *f, struct kj_words *w)
     }
 }
 
-static void words_uax29(struct kj_facts *f, struct kj_words *w)
+static void words_uax29(struct kj_facts *f, struct kj_words *w, bool alnum)
 {
     const char *p = f->p;
     size_t n = f->n, i = 0;
     while (i < n && w->n <= KJ_FACTS_MAX) {
-        size_t end = kj_uni_word_next(p, n, i);
-        if (!space_at(p + i, n - i) || !all_space(p + i, end - i))
+        size_t end = kj_uni_word_next(p, n, i), len;
+        if (alnum ? kj_uni_alnum(kj_utf8_next(p + i, n - i, &len))
+                  : !space_at(p + i, n - i) || !all_space(p + i, end - i))
             words_add(f, w, p + i, end - i);
         i = end;
     }
@@ -309,7 +319,7 @@ const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit
     if (unit == KJ_WORDS_SPACE)
         words_space(f, w);
     else
-        words_uax29(f, w);
+        words_uax29(f, w, unit == KJ_WORDS_ALNUM);
     if (w->n > KJ_FACTS_MAX)
         f->over = true;
     w->ready = true;

@@ -32,6 +32,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/mem.h"
+
+struct kj_dclm;
 struct kj_doc;
 
 /* A text with more words or lines than this is not measured (facts.over):
@@ -39,7 +42,13 @@ struct kj_doc;
  * at 100,000 words. */
 #define KJ_FACTS_MAX (1u << 21)
 
-enum kj_word_unit { KJ_WORDS_UAX29, KJ_WORDS_SPACE, KJ_WORD_UNITS };
+enum kj_word_unit {
+    KJ_WORDS_UAX29,
+    KJ_WORDS_SPACE,
+    KJ_WORDS_ALNUM, /* UAX #29 segments that begin with a letter or digit; for the
+                       dclm. rules, not to be chosen in a recipe */
+    KJ_WORD_UNITS
+};
 
 struct kj_words {
     bool ready;
@@ -76,6 +85,8 @@ struct kj_facts {
     bool over;       /* a limit was hit: nothing measured is meant to be used */
     struct kj_words words[KJ_WORD_UNITS];
     struct kj_lines lines;
+    struct kj_dclm *dclm; /* what the dclm. rules count; dclm.h */
+    struct kj_str came;   /* the text before any rule changed it */
     /* scratch: open-addressed tables */
     uint64_t *keys;
     size_t keys_cap;
@@ -90,6 +101,8 @@ void kj_facts_release(struct kj_facts *f);
 /* Turn to a document's text (borrowed until the next call). Counts
  * characters, newlines, '#', and ellipses ("..." without overlap, and U+2026). */
 void kj_facts_set(struct kj_facts *f, const struct kj_doc *d);
+/* The same document, whose text is now this one (borrowed likewise). */
+void kj_facts_text(struct kj_facts *f, struct kj_str text);
 
 const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit);
 /* Code points of the top n-gram times its count; 0 when there is none. */

@@ -18,11 +18,16 @@
  *                - gopher.min_words: 50         threshold, as NUMBER or N%
  *                - lang.keep: [ko, en]          a list, where the rule takes one
  *                - pii.email: mask              or count
+ *                - c4.citations: clean          or count
  *                - gopher.min_words: off        takes it out
  *                - {when: {language: ko}, rules: [...]}       a group, which may
  *                - {unless: {language: [ko, ja]}, rules: ...} have its own words,
  *                                               stop_words and short_line
  *                - include: NAME                rules of another recipe, here
+ *
+ * Cleaning rules (filter/clean.h) rewrite the text at their place in the recipe
+ * and drop nothing; their value is what they removed. Rules behind them measure
+ * the text that they left. Masks run behind all others.
  *
  * Conditions compare language, language_script, source or dump. Where a rule
  * stands more than once, the last one whose conditions hold for a document
@@ -40,6 +45,7 @@
 
 #include <stddef.h>
 
+#include "base/mem.h"
 #include "base/stage.h"
 
 struct kj_facts;
@@ -50,7 +56,8 @@ enum kj_filter_kind {
     KJ_FILTER_NUMBER,    /* >= 0 */
     KJ_FILTER_SHARE,     /* 0..1 */
     KJ_FILTER_LIST,      /* words; the value is 1 when the document's is one */
-    KJ_FILTER_MASK       /* mask | count: rewrites the text, drops nothing */
+    KJ_FILTER_MASK,      /* mask | count: rewrites the text, drops nothing */
+    KJ_FILTER_CLEAN      /* clean | count: likewise, at its place in the recipe */
 };
 
 struct kj_filter_rule {
@@ -61,7 +68,12 @@ struct kj_filter_rule {
     const char *unit;
     const char *about; /* the definition, in one line */
     double (*measure)(struct kj_facts *f, const struct kj_filter_item *it);
+    /* Set for cleaning rules (clean.h), whatever they take. */
+    int (*clean)(const struct kj_filter_item *it, struct kj_str text,
+                 struct kj_buf *out, size_t *count);
 };
+
+enum { KJ_FILTER_RULES_MAX = 256 };
 
 /* All rules, ended by a zero row; and the row of a name, or NULL. */
 extern const struct kj_filter_rule kj_filter_rules[];

@@ -116,6 +116,12 @@ static const char *threshold(struct kj_filter_item *it, const char *s)
                                                   : 0;
         return it->threshold > 0 ? NULL : "takes mask, count or off";
     }
+    if (it->rule->kind == KJ_FILTER_CLEAN) {
+        it->threshold = strcmp(s, "clean") == 0   ? KJ_MASK_REWRITE
+                        : strcmp(s, "count") == 0 ? KJ_MASK_COUNT
+                                                  : 0;
+        return it->threshold > 0 ? NULL : "takes clean, count or off";
+    }
     if (!number(s, &v, &percent))
         return "takes a number, or off";
     it->threshold = v;

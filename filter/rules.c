@@ -3,9 +3,12 @@
 #include <string.h>
 
 #include "base/doc.h"
+#include "filter/clean.h"
+#include "filter/dclm.h"
 #include "filter/facts.h"
 #include "filter/filter.h"
 #include "filter/recipe.h"
+#include "filter/text.h"
 
 static double share(uint64_t a, uint64_t b)
 {
@@ -159,6 +162,121 @@ static double newlines(struct kj_facts *f, const struct kj_filter_item *it)
     return share(f->newlines, words(f, it)->n);
 }
 
+/* ---- C4 ---- */
+
+static double max_chars(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    (void)it;
+    return (double)f->chars;
+}
+
+static struct kj_str text(const struct kj_facts *f)
+{
+    return (struct kj_str){f->p, f->n};
+}
+
+static double lorem_ipsum(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    size_t at, len;
+    (void)it;
+    return kj_text_find(text(f), "lorem ipsum", KJ_FOLD_LOWER, &at, &len);
+}
+
+static double curly(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    (void)it;
+    return f->n && memchr(f->p, '{', f->n) != NULL;
+}
+
+static double sentences(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    (void)it;
+    return (double)kj_dclm_sentences(text(f));
+}
+
+static double long_lines(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    size_t k = 0;
+    (void)it;
+    for (size_t i = 0; i < f->n;) {
+        const char *e = memchr(f->p + i, '\n', f->n - i);
+        size_t end = e ? (size_t)(e - f->p) : f->n;
+        k += end - i >= 200 && kj_utf8_count(f->p + i, end - i) >= 200;
+        i = end + 1;
+    }
+    return (double)k;
+}
+
+/* ---- DCLM ---- */
+
+static double d_tokens(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    (void)it;
+    return (double)kj_dclm_tokens(text(f));
+}
+
+static double d_removed(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    (void)it;
+    size_t came = kj_dclm_tokens(f->came), left = kj_dclm_tokens(text(f));
+    return came > left ? share(came - left, came) : 0;
+}
+
+static double d_mean_len(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_words *w = kj_facts_words(f, KJ_WORDS_SPACE);
+    (void)it;
+    return share(w->chars[w->n], w->n);
+}
+
+static double d_symbols(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    (void)it;
+    return share(kj_dclm_symbols(f), kj_facts_words(f, KJ_WORDS_SPACE)->n);
+}
+
+static double d_bullets(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_segments *g = kj_dclm_lines(f);
+    (void)it;
+    return share(g->bullets, g->n);
+}
+
+static double d_ellipses(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_segments *g = kj_dclm_lines(f);
+    (void)it;
+    return share(g->ellipses, g->n);
+}
+
+static double d_non_alpha(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_words *w = kj_facts_words(f, KJ_WORDS_SPACE);
+    (void)it;
+    return share(w->n - w->n_alpha, w->n);
+}
+
+static double d_stop_words(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    return (double)kj_dclm_stop_words(text(f), it->scope->stop_words,
+                                      it->scope->n_stop);
+}
+
+/* arg: 1 paragraphs, 2 characters */
+static double d_copies(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    unsigned arg = it->rule->arg;
+    const struct kj_segments *g = arg & 1 ? kj_dclm_paras(f) : kj_dclm_lines(f);
+    return arg & 2 ? share(g->copy_chars, g->chars) : share(g->copies, g->n);
+}
+
+static double d_gram(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    unsigned n = it->rule->arg;
+    const struct kj_words *w = kj_facts_words(f, KJ_WORDS_ALNUM);
+    return share(n < 5 ? kj_dclm_top(f, n) : kj_dclm_dup(f, n), w->chars[w->n]);
+}
+
 #define CHARS "share of characters"
 #define TOP(N, WORD)                                                                   \
     {                                                                                  \
@@ -166,7 +284,7 @@ static double newlines(struct kj_facts *f, const struct kj_filter_item *it)
             "characters of the most frequent " WORD                                    \
             " words, joined by spaces, times its "                                     \
             "count",                                                                   \
-            top_gram                                                                   \
+            top_gram, NULL                                                             \
     }
 #define DUP(N)                                                                         \
     {                                                                                  \
@@ -174,45 +292,67 @@ static double newlines(struct kj_facts *f, const struct kj_filter_item *it)
             "characters in runs of " #N                                                \
             " words that stood before; the scan goes on behind "                       \
             "a hit",                                                                   \
-            dup_gram                                                                   \
+            dup_gram, NULL                                                             \
+    }
+#define DTOP(N, WORD)                                                                  \
+    {                                                                                  \
+        "dclm.top_" #N "gram", ">", KJ_FILTER_SHARE, N, WCHARS,                        \
+            "characters of the longest of the most frequent " WORD                     \
+            " words, times its count; 0 if none repeats",                              \
+            d_gram, NULL                                                               \
+    }
+#define DDUP(N)                                                                        \
+    {                                                                                  \
+        "dclm.dup_" #N "gram", ">", KJ_FILTER_SHARE, N, WCHARS,                        \
+            "characters of words that lie in runs of " #N                              \
+            " words which stand more than once, all copies counted",                   \
+            d_gram, NULL                                                               \
+    }
+#define WCHARS "share of characters of words"
+#define LINES  "lines removed"
+#define CLEAN(NAME, KIND, ARG, UNIT, ABOUT, FUNC)                                      \
+    {                                                                                  \
+        NAME, "", KIND, ARG, UNIT, ABOUT, NULL, kj_clean_##FUNC                        \
     }
 
 const struct kj_filter_rule kj_filter_rules[] = {
     {"lang.keep", "<", KJ_FILTER_LIST, 0, "",
-     "1 when the document's language is one of the list, else 0", lang_keep},
+     "1 when the document's language is one of the list, else 0", lang_keep, NULL},
     {"lang.min_score", "<", KJ_FILTER_SHARE, 0, "probability",
-     "language_score of the document; 0 when it has none", lang_score},
+     "language_score of the document; 0 when it has none", lang_score, NULL},
 
     {"gopher.min_words", "<", KJ_FILTER_COUNT, 0, "words",
-     "words with a character that is no punctuation", n_words},
+     "words with a character that is no punctuation", n_words, NULL},
     {"gopher.max_words", ">", KJ_FILTER_COUNT, 0, "words",
-     "words with a character that is no punctuation", n_words},
+     "words with a character that is no punctuation", n_words, NULL},
     {"gopher.min_mean_word_len", "<", KJ_FILTER_NUMBER, 0, "characters",
-     "mean length of the words with a character that is no punctuation", mean_word_len},
+     "mean length of the words with a character that is no punctuation", mean_word_len,
+     NULL},
     {"gopher.max_mean_word_len", ">", KJ_FILTER_NUMBER, 0, "characters",
-     "mean length of the words with a character that is no punctuation", mean_word_len},
+     "mean length of the words with a character that is no punctuation", mean_word_len,
+     NULL},
     {"gopher.hash_ratio", ">", KJ_FILTER_NUMBER, 0, "per word", "'#' signs per word",
-     hash_ratio},
+     hash_ratio, NULL},
     {"gopher.ellipsis_ratio", ">", KJ_FILTER_NUMBER, 0, "per word",
-     "'...' and U+2026 per word", ellipsis_ratio},
+     "'...' and U+2026 per word", ellipsis_ratio, NULL},
     {"gopher.bullet_lines", ">", KJ_FILTER_SHARE, 0, "share of lines",
-     "lines that begin with U+2022 or '-', white space aside", bullet_lines},
+     "lines that begin with U+2022 or '-', white space aside", bullet_lines, NULL},
     {"gopher.ellipsis_lines", ">", KJ_FILTER_SHARE, 0, "share of lines",
-     "lines that end with '...' or U+2026, white space aside", ellipsis_lines},
+     "lines that end with '...' or U+2026, white space aside", ellipsis_lines, NULL},
     {"gopher.alpha_words", "<", KJ_FILTER_SHARE, 0, "share of words",
-     "words with a letter", alpha_words},
+     "words with a letter", alpha_words, NULL},
     {"gopher.stop_words", "<", KJ_FILTER_COUNT, 0, "words",
-     "how many different stop words occur, case as it is", stop_words},
+     "how many different stop words occur, case as it is", stop_words, NULL},
 
     {"gopher.dup_paras", ">", KJ_FILTER_SHARE, 0, "share of paragraphs",
-     "paragraphs (split by two or more newlines) that repeat an earlier one",
-     dup_paras},
+     "paragraphs (split by two or more newlines) that repeat an earlier one", dup_paras,
+     NULL},
     {"gopher.dup_para_chars", ">", KJ_FILTER_SHARE, 0, CHARS,
-     "characters in paragraphs that repeat an earlier one", dup_para_chars},
+     "characters in paragraphs that repeat an earlier one", dup_para_chars, NULL},
     {"gopher.dup_lines", ">", KJ_FILTER_SHARE, 0, "share of lines",
-     "lines (split by runs of newlines) that repeat an earlier one", dup_lines},
+     "lines (split by runs of newlines) that repeat an earlier one", dup_lines, NULL},
     {"gopher.dup_line_chars", ">", KJ_FILTER_SHARE, 0, CHARS,
-     "characters in lines that repeat an earlier one", dup_line_chars},
+     "characters in lines that repeat an earlier one", dup_line_chars, NULL},
     TOP(2, "two"),
     TOP(3, "three"),
     TOP(4, "four"),
@@ -225,19 +365,132 @@ const struct kj_filter_rule kj_filter_rules[] = {
 
     {"fineweb.line_punct", "<", KJ_FILTER_SHARE, 0, "share of lines",
      "lines that end in terminal punctuation of any script, of those not blank",
-     line_punct},
+     line_punct, NULL},
     {"fineweb.short_lines", ">", KJ_FILTER_SHARE, 0, "share of lines",
-     "lines of at most short_line (30) characters, of those not blank", short_lines},
+     "lines of at most short_line (30) characters, of those not blank", short_lines,
+     NULL},
     {"fineweb.char_dup", ">", KJ_FILTER_SHARE, 0, CHARS,
      "characters in lines, not blank, that repeat an earlier one; newlines not counted",
-     char_dup},
+     char_dup, NULL},
     {"fineweb.newlines", ">", KJ_FILTER_NUMBER, 0, "per word", "newlines per word",
-     newlines},
+     newlines, NULL},
+
+    CLEAN("text.split_lines", KJ_FILTER_CLEAN, 0, "lines changed",
+          "line breaks of all kinds become newlines, lines are stripped", split_lines),
+    CLEAN("text.strip", KJ_FILTER_CLEAN, 0, "texts changed",
+          "white space at both ends of the text is removed", strip),
+    CLEAN("text.max_newlines", KJ_FILTER_COUNT, 0, "runs cut",
+          "runs of more newlines are cut to so many", max_newlines),
+    {"text.max_chars", ">", KJ_FILTER_COUNT, 0, "characters", "characters of the text",
+     max_chars, NULL},
+
+    CLEAN("c4.max_word_len", KJ_FILTER_COUNT, 0, LINES,
+          "lines with a word, between white space, of more characters are removed",
+          max_word_len),
+    CLEAN("c4.min_line_words", KJ_FILTER_COUNT, 0, LINES,
+          "lines of fewer words, between white space, are removed", min_line_words),
+    CLEAN("c4.citations", KJ_FILTER_CLEAN, 0, "marks removed",
+          "[12], [], [edit] and [citation needed] are removed", citations),
+    CLEAN("c4.terminal_punct", KJ_FILTER_CLEAN, 0, LINES,
+          "lines that do not end in one of . ? ! \" ' or end in '...' are removed",
+          terminal_punct),
+    CLEAN("c4.javascript", KJ_FILTER_CLEAN, 0, LINES,
+          "lines with 'javascript', lower-cased, are removed", javascript),
+    CLEAN("c4.policy", KJ_FILTER_CLEAN, 0, LINES,
+          "lines with 'terms of use', 'privacy policy', 'cookie policy', 'uses "
+          "cookies', 'use of cookies' or 'use cookies', lower-cased, are removed",
+          policy),
+    {"c4.lorem_ipsum", ">", KJ_FILTER_COUNT, 0, "",
+     "1 when the text, lower-cased, holds 'lorem ipsum', else 0", lorem_ipsum, NULL},
+    {"c4.curly_bracket", ">", KJ_FILTER_COUNT, 0, "",
+     "1 when the text holds a '{', else 0", curly, NULL},
+    {"c4.min_sentences", "<", KJ_FILTER_COUNT, 0, "sentences",
+     "lines not blank, and ends of sentences inside them (. ? ! U+2026 before white "
+     "space and no lower-case letter; not behind an abbreviation)",
+     sentences, NULL},
+    {"c4.long_lines", "<", KJ_FILTER_COUNT, 0, "lines",
+     "lines of 200 characters or more", long_lines, NULL},
+
+    CLEAN("dclm.min_line_words", KJ_FILTER_COUNT, 1, LINES,
+          "lines of fewer words, between white space, are removed; empty ones stay",
+          min_line_words),
+    CLEAN("dclm.terminal_punct", KJ_FILTER_CLEAN, 1, LINES,
+          "lines that do not end in one of . ? ! \" and white space, or end in '...', "
+          "are removed; empty ones stay",
+          terminal_punct),
+    CLEAN("dclm.javascript", KJ_FILTER_CLEAN, 1, LINES,
+          "lines with 'javascript' in either case are removed", javascript),
+    CLEAN("dclm.policy", KJ_FILTER_CLEAN, 1, LINES,
+          "lines with one of the phrases of c4.policy in either case are removed",
+          policy),
+    CLEAN("dclm.repeated_lines", KJ_FILTER_CLEAN, 0, LINES,
+          "lines that, stripped and lower-cased, stood before are removed; blank ones "
+          "stay",
+          repeated_lines),
+    CLEAN("dclm.upper_lines", KJ_FILTER_SHARE, 0, LINES,
+          "lines with a larger share of upper-case characters are removed",
+          upper_lines),
+    CLEAN("dclm.digit_lines", KJ_FILTER_SHARE, 0, LINES,
+          "lines with a larger share of digits are removed", digit_lines),
+    CLEAN("dclm.counter_lines", KJ_FILTER_CLEAN, 0, LINES,
+          "lines like '1.2k likes' are removed (shares, comments, retweets, reposts, "
+          "quotes, bookmarks, upvotes, downvotes, downloads, views, followers)",
+          counter_lines),
+    CLEAN("dclm.cart", KJ_FILTER_CLEAN, 0, "places cut",
+          "'items in cart' is cut out of lines of at most ten words", cart),
+    CLEAN("dclm.read_more", KJ_FILTER_CLEAN, 0, "places cut",
+          "'read more' and three characters are cut from the end of such lines",
+          read_more),
+    CLEAN("dclm.sign_in", KJ_FILTER_CLEAN, 0, "places cut",
+          "'sign-in' is cut from the beginning of such lines", sign_in),
+    {"dclm.removed_words", ">", KJ_FILTER_SHARE, 0, "share of words",
+     "words (as in dclm.min_words) that earlier rules have removed", d_removed, NULL},
+    {"dclm.min_words", "<", KJ_FILTER_COUNT, 0, "words",
+     "runs between ASCII white space that begin with a letter or digit", d_tokens,
+     NULL},
+    {"dclm.max_words", ">", KJ_FILTER_COUNT, 0, "words",
+     "runs between ASCII white space that begin with a letter or digit", d_tokens,
+     NULL},
+    {"dclm.min_mean_word_len", "<", KJ_FILTER_NUMBER, 0, "characters",
+     "mean length of words between white space", d_mean_len, NULL},
+    {"dclm.max_mean_word_len", ">", KJ_FILTER_NUMBER, 0, "characters",
+     "mean length of words between white space", d_mean_len, NULL},
+    {"dclm.symbol_ratio", ">", KJ_FILTER_NUMBER, 0, "per word",
+     "'#', '...', '. . .' and U+2026 per word between white space", d_symbols, NULL},
+    {"dclm.bullet_lines", ">", KJ_FILTER_SHARE, 0, "share of lines",
+     "lines, not blank, that begin with U+25CF, U+2022, '*' or '-'", d_bullets, NULL},
+    {"dclm.ellipsis_lines", ">", KJ_FILTER_SHARE, 0, "share of lines",
+     "lines, not blank, that end with '...', '. . .' or U+2026", d_ellipses, NULL},
+    {"dclm.non_alpha_words", ">", KJ_FILTER_SHARE, 0, "share of words",
+     "words between white space without a letter", d_non_alpha, NULL},
+    {"dclm.stop_words", "<", KJ_FILTER_COUNT, 0, "words",
+     "words between white space that, lower-cased, are stop words, each time counted",
+     d_stop_words, NULL},
+    {"dclm.dup_lines", ">", KJ_FILTER_SHARE, 0, "share of lines",
+     "lines, stripped and not blank, that stand more than once, all copies counted",
+     d_copies, NULL},
+    {"dclm.dup_paras", ">", KJ_FILTER_SHARE, 1, "share of paragraphs",
+     "paragraphs (split by two newlines) that stand more than once, all copies",
+     d_copies, NULL},
+    {"dclm.dup_line_chars", ">", KJ_FILTER_SHARE, 2, "share of characters of lines",
+     "characters in lines that stand more than once, all copies counted", d_copies,
+     NULL},
+    {"dclm.dup_para_chars", ">", KJ_FILTER_SHARE, 3, "share of characters of lines",
+     "characters in paragraphs that stand more than once, all copies", d_copies, NULL},
+    DTOP(2, "two"),
+    DTOP(3, "three"),
+    DTOP(4, "four"),
+    DDUP(5),
+    DDUP(6),
+    DDUP(7),
+    DDUP(8),
+    DDUP(9),
+    DDUP(10),
 
     {"pii.email", "", KJ_FILTER_MASK, 0, "addresses",
-     "e-mail addresses; mask: replaced by example addresses in turn", NULL},
+     "e-mail addresses; mask: replaced by example addresses in turn", NULL, NULL},
     {"pii.ipv4", "", KJ_FILTER_MASK, 0, "addresses",
-     "public IPv4 addresses; mask: replaced by six fixed ones in turn", NULL},
+     "public IPv4 addresses; mask: replaced by six fixed ones in turn", NULL, NULL},
     {0},
 };
 

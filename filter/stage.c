@@ -27,6 +27,7 @@ struct state {
     struct kj_facts facts;
     bool *on;                            /* scopes that hold for the document */
     const struct kj_filter_item **items; /* rules that apply to it, in order */
+    struct kj_buf text[2];               /* rewritten texts: the last one, the next */
 };
 
 #define F(x) offsetof(struct cfg, x)
@@ -96,7 +97,7 @@ static void list_rules(struct cfg *c)
         c->rules[c->n_rules++] = (struct kj_rule){
             .name = it->rule->name,
             .op = it->rule->op,
-            .threshold = it->rule->kind == KJ_FILTER_MASK ? NAN : it->threshold,
+            .threshold = it->rule->op[0] ? it->threshold : NAN,
             .unit = it->rule->unit,
             .about = about,
         };
@@ -184,6 +185,8 @@ static int filter_begin(const void *cfg, void *state, struct kj_err *err)
     kj_facts_init(&s->facts);
     s->on = kj_xcalloc(c->compiled->n_scopes + 1, sizeof *s->on);
     s->items = kj_xcalloc(c->compiled->n + 1, sizeof *s->items);
+    for (int i = 0; i < 2; i++)
+        kj_buf_init(&s->text[i], KJ_BATCH_ARENA_CAP);
     return KJ_OK;
 }
 
@@ -194,6 +197,8 @@ static void filter_end(const void *cfg, void *state)
     kj_facts_release(&s->facts);
     free(s->on);
     free(s->items);
+    for (int i = 0; i < 2; i++)
+        kj_buf_release(&s->text[i]);
 }
 
 /* The rules that apply to d, in recipe order: of one that stands more than
@@ -201,15 +206,15 @@ static void filter_end(const void *cfg, void *state)
 static size_t select_items(const struct kj_filter_recipe *r, struct state *s,
                            const struct kj_doc *d)
 {
-    uint64_t taken = 0; /* by row; the table has fewer than 64 */
+    bool taken[KJ_FILTER_RULES_MAX] = {false}; /* by row */
     size_t n = 0;
     kj_filter_recipe_scopes(r, d, s->on);
     for (size_t i = r->n; i-- > 0;) {
         const struct kj_filter_item *it = &r->items[i];
-        uint64_t row = 1ull << (it->rule - kj_filter_rules);
-        if (taken & row || !s->on[it->scope->number])
+        bool *t = &taken[it->rule - kj_filter_rules];
+        if (*t || !s->on[it->scope->number])
             continue;
-        taken |= row;
+        *t = true;
         if (!it->off)
             s->items[n++] = it;
     }
@@ -223,6 +228,8 @@ static size_t select_items(const struct kj_filter_recipe *r, struct state *s,
 
 static bool fails(const struct kj_filter_item *it, double v)
 {
+    if (!it->rule->op[0])
+        return false;
     return it->rule->op[0] == '<' ? v < it->threshold : v > it->threshold;
 }
 
@@ -238,6 +245,33 @@ static int mask(const struct kj_filter_item *it, struct kj_doc *d, struct kj_are
     d->text = text;
     kj_doc_signal(d, a, it->rule->name, (double)count);
     return KJ_OK;
+}
+
+/* A cleaning rule at its place: what follows sees the new text. */
+static int clean(const struct kj_filter_item *it, struct state *s, double *count)
+{
+    struct kj_str old = {s->facts.p, s->facts.n};
+    struct kj_buf *b = &s->text[old.p == s->text[0].p];
+    size_t k = 0;
+    kj_buf_reset(b);
+    if (it->rule->clean(it, old, b, &k) != KJ_OK)
+        return KJ_BAD_RECORD;
+    *count = (double)k;
+    if (it->rule->kind == KJ_FILTER_CLEAN && it->threshold == KJ_MASK_COUNT)
+        return KJ_OK;
+    if (b->n != old.n || (old.n && memcmp(b->p, old.p, old.n) != 0))
+        kj_facts_text(&s->facts, (struct kj_str){kj_buf_z(b), b->n});
+    return KJ_OK;
+}
+
+/* Give the document the text that the cleaning rules left. */
+static int keep_text(const struct state *s, struct kj_doc *d, struct kj_arena *a)
+{
+    if (s->facts.p == d->text.p)
+        return KJ_OK;
+    char *p = kj_arena_dup(a, s->facts.p, s->facts.n);
+    d->text = (struct kj_str){p, s->facts.n};
+    return p ? KJ_OK : KJ_BAD_RECORD;
 }
 
 struct verdict {
@@ -281,7 +315,13 @@ static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
         const struct kj_filter_item *it = s->items[i];
         if (it->rule->kind == KJ_FILTER_MASK)
             continue;
-        double v = it->rule->measure(&s->facts, it);
+        double v;
+        if (it->rule->clean)
+            rc = clean(it, s, &v);
+        else
+            v = it->rule->measure(&s->facts, it);
+        if (rc)
+            break;
         if (s->facts.over) {
             first = (struct verdict){RULE_OVER, (double)KJ_FACTS_MAX + 1, KJ_FACTS_MAX};
             break;
@@ -295,6 +335,7 @@ static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
             rc =
                 kj_buf_printf(&failed, "%s\"%s\"", failed.n ? "," : "", it->rule->name);
     }
+    rc = rc ? rc : keep_text(s, d, a);
     /* Behind the measures: what is masked must not change what is measured. */
     for (size_t i = 0; i < n && rc == KJ_OK; i++)
         if (s->items[i]->rule->kind == KJ_FILTER_MASK)

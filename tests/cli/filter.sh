@@ -51,6 +51,18 @@ rc '--list' 0 "$KIJIL" filter --list
 has '--list rules' "$T/out" '^gopher.min_words +whole number +< +words with'
 has '--list masks' "$T/out" '^pii.ipv4 '
 is '--list is complete' "$(grep -cE '^(lang|gopher|fineweb|pii)\.' "$T/out")" 31
+has '--list cleaning rules' "$T/out" '^c4.citations +clean or count +- '
+
+# A cleaning rule works at its place; counted only, it leaves the text
+printf '{"id":"a","text":"This is a line [1] here.\\nshort\\nA last line stands here."}\n' >c4.jsonl
+"$KIJIL" filter -q --set c4.citations=clean --set c4.min_line_words=3 c4.jsonl >c4.out
+has 'cleaning rules' c4.out '"text":"This is a line  here.\\nA last line stands here."'
+has 'cleaning rules count' c4.out '"c4.citations":1,"c4.min_line_words":1'
+"$KIJIL" filter -q --set c4.citations=count c4.jsonl >c4.out
+has 'count leaves the text' c4.out 'line \[1\] here.*"c4.citations":1'
+printf 'rules:\n  - c4.citations: 3\n' >bad.yaml
+rc 'cleaning rule with a number' 2 "$KIJIL" filter -r ./bad.yaml c4.jsonl
+has 'cleaning rule with a number: says so' "$T/err" 'bad.yaml:2: c4.citations takes clean, count or off'
 
 # Masks
 printf '{"id":"a","text":"write to a.b@c.org or d@e.org from 8.8.8.8, not 10.0.0.1"}\n' >pii.jsonl
@@ -96,7 +108,7 @@ rc 'include loop' 2 "$KIJIL" filter -r ./a.yaml in.jsonl
 has 'include loop: file and line' "$T/err" 'b.yaml:2: .*includes itself'
 rc 'no recipe' 2 "$KIJIL" filter in.jsonl
 rc 'bad --set' 2 "$KIJIL" filter -r gopher --set gopher.min_words in.jsonl
-for r in "$TOP"/recipes/{gopher,fineweb,fineweb-ko-eojeol,pii,demo-filter}.yaml; do
+for r in "$TOP"/recipes/{gopher,c4,c4-dclm,refinedweb,dclm-baseline,fineweb,fineweb-ko-eojeol,pii,demo-filter}.yaml; do
     rc "recipe $r" 0 "$KIJIL" filter -q -r "$r" in.jsonl
 done
 

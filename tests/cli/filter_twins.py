@@ -1,0 +1,285 @@
+"""Slow twins of the c4., dclm. and text. rules, written from their definitions.
+
+filter_twins.py make SEED N > in.jsonl     hand-made and random texts
+filter_twins.py check RECIPE in.jsonl out.jsonl
+    ("any" behind them: a rule may hit nothing.) out.jsonl is `kijil filter --mark -r RECIPE` of in.jsonl: every signal, the
+    rules that failed, and the text that is left must be equal, exactly.
+"""
+import json
+import random
+import re
+import sys
+from collections import Counter
+
+HAND = [
+    "", "\n", " \n\n ", "one", "One line. Two! Three? Four… Five.",
+    "a b c\na b c\n\nA B C \n a b c", "x\r\ny\u2028 z \x0b w\x85v",
+    "Cite [1] this [edit] and [23][citation needed] or [x] [] [१].",
+    "It ends here.\nNo end\nWait...\nHe said \"no\"\nit's'\nodd…\nspace. \n",
+    "Please enable JavaScript now.\nOur cooKie policy is fine.\nuſe cookies too\n",
+    "javaſcript here is odd.\nLorem Ipsum dolor.\nA {brace} here.\nUse of Cookies!",
+    "SHOUTING LINE HERE\nFine line\n12345\n12 34\n²³①\nⅣⅤⅥ ab",
+    "3 likes\n1.2K Views!\n** 4,000m   followers ..\n5 likes x\n7likes\n٣ liKes\nk 3 views",
+    "2 items in cart now\nItems In Cart\n  items in cart\nan items in cart items in cart b",
+    "news Read more...\nREAD MORE…..\nread more abc\n read more\nxread more 한국어",
+    "Sign-in\nsign-in now\nSıgn-ın  twice\nnot sign-in\n   \n",
+    "Dr. Smith met J. R. Hall. He left, e.g. early. (Yes.) \"No.\" She sat! ok",
+    "the BE To of\nThe the\nBEFORE wiTh", "- a\n* b\n● c\n• d\ne . . .\n f... \n g…",
+    "p one\n\np two\n\n\np one\n\n \n\np one", "# ... . . . … .... ##",
+    "w" * 1001 + " is long.\nThis line has lorem IPSUM in it.\nok", "z" * 1000 + " is not so.",
+    "A line of five words stays.\nA LINE of five words stays. \nAnother line of five words.",
+    "alpha beta alpha beta alpha beta gamma delta alpha beta gamma delta",
+    "a b c d e f a b c d e f g a b c d e z", "１２ 三 ㅋㅋ 한국어 한국어 문장 한국어 문장",
+]
+PIECES = (
+    "a b the be The OF cat word 한국 문장 3 12 1,000 4k likes VIEWS x . ... … # ! ? , \" ' "
+    "- * • ● { [1] [edit] [2 javascript JavaScript cookies use privacy policy . . lorem "
+    "ipsum items in cart read more Read more... sign-in Sign-in ABC DEF ² Ⅳ K ı ſ"
+).split(" ") + ["\n"] * 18 + ["\n\n", "\n\n\n", "\t", "\r\n", "\u3000", "\u2028",
+                               "same line here.\n", "Another same line!\n", "terms of use\n"]
+
+
+def texts(seed, n):
+    yield from HAND
+    rnd = random.Random(seed)
+    for i in range(n):
+        few = rnd.sample(PIECES, rnd.randint(3, len(PIECES)))
+        glue = " " if i % 4 else ""
+        yield glue.join(rnd.choice(few) for _ in range(rnd.randint(0, 150)))
+
+
+def share(a, b):
+    return a / b if b else 0
+
+
+def unless(lines, gone):
+    return [x for x in lines if not gone(x)]
+
+
+def removed(text, gone, strip=False):
+    """Lines that go; the text that is left, and how many went."""
+    lines = text.split("\n")
+    left = unless(lines, gone)
+    new = "\n".join(left)
+    return new.strip() if strip else new, len(lines) - len(left)
+
+
+CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
+POLICY = ["terms of use", "privacy policy", "cookie policy", "uses cookies",
+          "use of cookies", "use cookies"]
+POLICY_RE = re.compile(r"\s?(?:%s)" % "|".join(POLICY), re.I)
+COUNTER = re.compile(
+    r"^\W*\d(?:,|\.|\d)*(?:K|k|M|m|B|b)?\s+(?:likes|shares|comments|retweets|reposts|"
+    r"quotes|bookmarks|upvotes|downvotes|downloads|views|followers)\W*$")
+STOPS = {"the", "be", "to", "of", "and", "that", "have", "with"}
+ABBREVIATIONS = set(
+    "mr mrs ms dr prof st vs etc e.g i.e inc ltd co corp no jr sr gen col capt lt rev hon "
+    "gov sen rep vol fig al cf approx dept".split())
+
+
+def cut(text, pattern):
+    out, count = [], 0
+    for line in text.split("\n"):
+        if len(line.split()) <= 10:
+            new, k = pattern.subn("", line)
+            count += k
+            if line and (not new or new.isspace()):
+                continue
+            line = new
+        out.append(line)
+    return "\n".join(out).strip(), count
+
+
+def repeated(text):
+    seen, out = set(), []
+    lines = text.split("\n")
+    for line in lines:
+        key = line.strip().lower()
+        if key not in seen or not key:
+            out.append(line)
+            seen.add(key)
+    return "\n".join(out), len(lines) - len(out)
+
+
+def rewrite(rule, text, t):
+    """A cleaning rule: new text and count; None for one that only measures."""
+    words = lambda line: line.split()
+    if rule == "text.split_lines":
+        lines = text.splitlines()
+        return "\n".join(x.strip() for x in lines), sum(x.strip() != x for x in lines)
+    if rule == "text.strip":
+        return text.strip(), int(text.strip() != text)
+    if rule == "text.max_newlines":
+        return re.subn(r"\n{%d,}" % (t + 1), "\n" * int(t), text)
+    if rule == "c4.max_word_len":
+        return removed(text, lambda x: any(len(w) > t for w in words(x)))
+    if rule == "c4.min_line_words":
+        return removed(text, lambda x: len(words(x)) < t)
+    if rule == "dclm.min_line_words":
+        return removed(text, lambda x: x and len(words(x)) < t)
+    if rule == "c4.citations":
+        return CITATION.subn("", text)
+    if rule == "c4.terminal_punct":
+        ends = (".", "?", "!", '"', "'")
+        return removed(text, lambda x: not x.endswith(ends) or x.endswith("..."))
+    if rule == "dclm.terminal_punct":
+        return removed(text, lambda x: x and not re.search(r'[.!?"\u2026]\s*$', x)
+                       or re.search(r"(?:\.\.\.|\u2026)\s*$", x))
+    if rule == "c4.javascript":
+        return removed(text, lambda x: "javascript" in x.lower())
+    if rule == "dclm.javascript":
+        return removed(text, lambda x: re.search(r"\s?(?:javascript)", x, re.I))
+    if rule == "c4.policy":
+        return removed(text, lambda x: any(p in x.lower() for p in POLICY))
+    if rule == "dclm.policy":
+        return removed(text, POLICY_RE.search)
+    if rule == "dclm.repeated_lines":
+        return repeated(text)
+    if rule == "dclm.upper_lines":
+        return removed(text, lambda x: x and sum(c.isupper() for c in x) / len(x) > t, True)
+    if rule == "dclm.digit_lines":
+        return removed(text, lambda x: x and sum(c.isdigit() for c in x) / len(x) > t, True)
+    if rule == "dclm.counter_lines":
+        return removed(text, lambda x: COUNTER.search(x.lower()), True)
+    if rule == "dclm.cart":
+        return cut(text, re.compile(r"\s?(?:items in cart)", re.I))
+    if rule == "dclm.read_more":
+        return cut(text, re.compile(r"\s?(?:read more...)$", re.I))
+    if rule == "dclm.sign_in":
+        return cut(text, re.compile(r"^(?:sign-in)\s?", re.I))
+    return None
+
+
+def sentences(text):
+    n = 0
+    for line in text.split("\n"):
+        line = line.strip()
+        n += bool(line)
+        for m in re.finditer(r"""[.?!…](?=(["')\]}”’]*)(\s+)(\S))""", line):
+            before = re.split(r'[ ("]', line[max(0, m.start() - 8):m.start()])[-1]
+            whole = m.start() - len(before) == 0 or line[m.start() - len(before) - 1] in ' ("'
+            short = m[0] == "." and (re.fullmatch("[A-Z]", before) and whole
+                                     or whole and before.lower() in ABBREVIATIONS)
+            n += not short and not m[3].islower()
+    return n
+
+
+def tokens(text):
+    return sum(w[0].isalnum() for w in re.split(r"[ \n\r\t\v\f\0]+", text) if w)
+
+
+def grams(text, n):
+    words = [w for w in re.findall(r"\w+", text) if w[0].isalnum()]
+    chars = sum(map(len, words))
+    g = [tuple(words[i:i + n]) for i in range(len(words) - n + 1)]
+    count = Counter(g)
+    if not g or max(count.values()) == 1:
+        return 0
+    most = max(count.values())
+    if n < 5:
+        return most * max(sum(map(len, x)) for x in count if count[x] == most) / chars
+    hit = {k for i, x in enumerate(g) if count[x] > 1 for k in range(i, i + n)}
+    return sum(len(words[k]) for k in hit) / chars
+
+
+# Between these UAX #29 does not part words where \w+ does, or the other way.
+UNLIKE = re.compile(r"\w['’.,:;·]\w|[²①ⅣⅤⅥ\u3040-\u30ff一-鿿१٣]")
+
+
+def segments(text, sep):
+    s = [x.strip() for x in text.split(sep) if x.strip()]
+    many = {x: k for x, k in Counter(s).items() if k > 1}
+    return (s, share(sum(many.values()), len(s)),
+            share(sum(len(x) * k for x, k in many.items()), sum(map(len, s))))
+
+
+def measure(rule, text, came):
+    words = text.split()
+    lines, copies, copy_chars = segments(text, "\n")
+    _, para_copies, para_chars = segments(text, "\n\n")
+    gram = re.match(r"dclm\.(?:top|dup)_(\d+)gram", rule)
+    if gram:
+        return None if UNLIKE.search(text) else grams(text, int(gram[1]))
+    symbols = sum(text.count(x) for x in ["#", "...", ". . .", "…"])
+    values = {
+        "text.max_chars": lambda: len(text),
+        "c4.lorem_ipsum": lambda: "lorem ipsum" in text.lower(),
+        "c4.curly_bracket": lambda: "{" in text,
+        "c4.min_sentences": lambda: sentences(text),
+        "c4.long_lines": lambda: sum(len(x) >= 200 for x in text.split("\n")),
+        "dclm.removed_words": lambda: max(0, share(tokens(came) - tokens(text), tokens(came))),
+        "dclm.min_words": lambda: tokens(text),
+        "dclm.max_words": lambda: tokens(text),
+        "dclm.min_mean_word_len": lambda: share(sum(map(len, words)), len(words)),
+        "dclm.max_mean_word_len": lambda: share(sum(map(len, words)), len(words)),
+        "dclm.symbol_ratio": lambda: share(symbols, len(words)),
+        "dclm.bullet_lines": lambda: share(sum(x[0] in "●•*-" for x in lines), len(lines)),
+        "dclm.ellipsis_lines": lambda: share(
+            sum(x.endswith(("...", ". . .", "…")) for x in lines), len(lines)),
+        "dclm.non_alpha_words": lambda: share(
+            sum(not any(c.isalpha() for c in w) for w in words), len(words)),
+        "dclm.stop_words": lambda: sum(w.lower() in STOPS for w in words),
+        "dclm.dup_lines": lambda: copies,
+        "dclm.dup_line_chars": lambda: copy_chars,
+        "dclm.dup_paras": lambda: para_copies,
+        "dclm.dup_para_chars": lambda: para_chars,
+    }
+    return values[rule]() if rule in values else None
+
+
+LOW = {"c4.min_sentences", "c4.long_lines", "dclm.min_words", "dclm.min_mean_word_len",
+       "dclm.stop_words"}
+
+
+def fails(rule, value, t):
+    return value < t if rule in LOW else value > t
+
+
+def rules_of(path):
+    for line in open(path, encoding="utf-8"):
+        m = re.match(r"\s*- ([a-z0-9]+\.\w+): ([\d.]+%?|clean)", line)
+        if m:
+            t = m[2]
+            yield m[1], t if t == "clean" else float(t[:-1]) / 100 if t[-1] == "%" else float(t)
+
+
+def check(recipe, before, after, any_hits=""):
+    rules = [(r, t) for r, t in rules_of(recipe)]
+    n = skipped = bad = 0
+    seen = Counter()
+    for a, b in zip(open(before, encoding="utf-8"), open(after, encoding="utf-8")):
+        came, out = json.loads(a)["text"], json.loads(b)
+        text, wrong = came, []
+        verdict = out["filter"].get("failed", [])
+        for rule, t in rules:
+            new = rewrite(rule, text, int(t) if t != "clean" and t >= 1 else t)
+            if new is not None:
+                text, want = new
+            else:
+                want = measure(rule, text, came)
+                if want is None:
+                    skipped += 1
+                    continue
+                if fails(rule, want, t) != (rule in verdict):
+                    wrong.append((rule, "verdict", verdict))
+            n += 1
+            seen[rule] += want > 0
+            if out["signals"][rule] != want:
+                wrong.append((rule, out["signals"][rule], want))
+        if text != out["text"]:
+            wrong.append(("text", out["text"], text))
+        if wrong:
+            bad += 1
+            if bad < 6:
+                print("DIFFERENT", json.dumps(came, ensure_ascii=False), wrong[:3])
+    never = [r for r, _ in rules if not seen[r] and not r.startswith("lang.")]
+    print(f"{n} values compared, {skipped} left out, {bad} texts differ, never hit: {never}")
+    return 1 if bad or not n or never and not any_hits else 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "make":
+        for k, text in enumerate(texts(int(sys.argv[2]), int(sys.argv[3]))):
+            print(json.dumps({"id": str(k), "text": text}))
+    else:
+        sys.exit(check(*sys.argv[2:]))
