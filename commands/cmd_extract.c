@@ -7,16 +7,6 @@
 #include "extract/archive.h"
 #include "extract/stage.h"
 
-struct options {
-    int source; /* enum kj_archive_kind */
-};
-
-static const struct kj_opt source_opts[] = {
-    {"source", 0, KJ_OPT_ENUM, offsetof(struct options, source), "auto|warc|wet|html",
-     "what the files are; auto: WARC and ARC or bare HTML, by content", "auto", 0, 0},
-    {0},
-};
-
 struct inputs {
     const struct kj_strs *files;
     enum kj_archive_kind kind;
@@ -49,13 +39,12 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     const struct kj_stage *stage = &kj_stage_extract;
     struct kj_common common;
     struct kj_strs pos = {0};
-    struct options o = {0};
     void *cfg = kj_xcalloc(1, stage->cfg_size);
-    void *const cfgs[] = {&o, cfg, NULL};
+    void *const cfgs[] = {cfg, NULL};
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
     if (status < 0 && kj_cmd_done_already(cmd, &common))
         status = 0;
-    struct inputs in = {.files = &pos, .kind = (enum kj_archive_kind)o.source};
+    struct inputs in = {.files = &pos, .kind = kj_extract_source(cfg)};
     if (status < 0 && common.dry_run)
         status = kj_cmd_dry_run(cmd, &common, stage, cfg,
                                 (struct kj_corpus_inputs){reopen, &in}, &pos);
@@ -86,15 +75,18 @@ const struct kj_cmd kj_cmd_extract = {
         "gzip, "
         "deflate, br, zstd), its charset found by byte order mark, HTTP header, meta "
         "element and detection, and the main text taken out of the page.\n\n"
+        "--source wikipedia reads dumps of MediaWiki (pages-articles XML, plain or "
+        "compressed): one document per article, wikitext made text with its headings, "
+        "lists, tables and formulas.\n\n"
         "Damaged records are counted with file and offset and cost only themselves; "
         "the "
         "exit status is then 3, and --rejects keeps them.",
     .examples =
         "kijil extract crawl/*.warc.gz -o docs.jsonl.zst  # a crawl to documents\n"
+        "kijil extract --source wikipedia kowiki-latest-pages-articles.xml.bz2\n"
         "kijil extract --format markdown page.html        # one page, with its "
         "structure",
-    .opts = (const struct kj_opt *const[]){source_opts, kj_extract_opts, kj_common_opts,
-                                           NULL},
+    .opts = (const struct kj_opt *const[]){kj_extract_opts, kj_common_opts, NULL},
     .run = run,
     .stage = &kj_stage_extract,
 };

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/input.h"
 #include "extract/warc.h"
+#include "extract/wikidump.h"
 
 struct archive {
     const char *const *files;
@@ -31,9 +32,8 @@ static struct kj_str base_name(const char *path)
     return kj_str_z(slash && slash[1] ? slash + 1 : path);
 }
 
-static void count(struct archive *a, const char *type)
+void kj_archive_count(struct kj_archive_counts *c, const char *type)
 {
-    struct kj_archive_counts *c = a->counts;
     if (!c)
         return;
     c->records++;
@@ -148,7 +148,7 @@ static int kind_of(const struct archive *a, const struct kj_warc_rec *r)
 static int add_record(struct archive *a, struct kj_batch *b,
                       const struct kj_warc_rec *r, struct kj_err *err)
 {
-    count(a, r->type);
+    kj_archive_count(a->counts, r->type);
     int kind = kind_of(a, r);
     if (kind < 0)
         return KJ_OK;
@@ -210,7 +210,7 @@ static int add_page(struct archive *a, struct kj_batch *b, struct kj_err *err)
         d->id = content_id(b, none, none, raw);
         d->raw = keep(b, raw);
         rc = x && (d->raw.p || !raw.n) ? KJ_OK : full(err);
-        count(a, "page");
+        kj_archive_count(a->counts, "page");
     }
     close_file(a, b);
     return rc;
@@ -309,34 +309,48 @@ static void archive_close(void *self)
     free(a);
 }
 
+/* Every file must be there before hours are spent on the first. */
+int kj_archive_sizes(const char *const *files, size_t n, size_t from, int64_t *total,
+                     struct kj_err *err)
+{
+    *total = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct kj_input *in;
+        if (strcmp(files[i], "-") == 0)
+            continue;
+        int rc = kj_input_open(&in, files[i], err);
+        if (rc < 0)
+            return rc;
+        int64_t size = kj_input_size(in);
+        *total += size > 0 && i >= from ? size : 0;
+        kj_input_close(in);
+    }
+    return KJ_OK;
+}
+
 int kj_archive_source(struct kj_source *out, const char *const *files, size_t n,
                       enum kj_archive_kind kind, struct kj_pos start,
                       struct kj_archive_counts *counts, struct kj_err *err)
 {
     static const char *const standard_input[] = {"-"};
+    int64_t total;
+    if (counts)
+        memset(counts, 0, sizeof *counts);
+    files = n ? files : standard_input;
+    n = n ? n : 1;
+    if (kind == KJ_ARCHIVE_WIKIPEDIA)
+        return kj_wikidump_source(out, files, n, start, counts, err);
+    int rc = kj_archive_sizes(files, n, start.file, &total, err);
+    if (rc < 0)
+        return rc;
     struct archive *a = kj_xcalloc(1, sizeof *a);
-    a->files = n ? files : standard_input;
-    a->n_files = n ? n : 1;
+    a->files = files;
+    a->n_files = n;
     a->kind = kind;
     a->counts = counts;
     a->at = start.file;
     a->seek = start.offset;
-    for (size_t i = 0; i < a->n_files; i++) {
-        /* Every file must be there before hours are spent on the first. */
-        struct kj_input *in;
-        if (strcmp(a->files[i], "-") == 0)
-            continue;
-        int rc = kj_input_open(&in, a->files[i], err);
-        if (rc < 0) {
-            free(a);
-            return rc;
-        }
-        int64_t size = kj_input_size(in);
-        a->total += size > 0 && i >= start.file ? size : 0;
-        kj_input_close(in);
-    }
-    if (counts)
-        memset(counts, 0, sizeof *counts);
+    a->total = total;
     out->self = a;
     out->read = archive_read;
     out->decode = NULL;

@@ -1,5 +1,5 @@
 /* archive.h - a source of raw documents: the records of WARC and ARC files, or
- * bare HTML files.
+ * bare HTML files; and the door to the sources of arxiv.h and wikidump.h.
  *
  * Each response, resource, conversion and ARC record becomes one document with
  * raw = the record's block, id, url, date, file_path, warc{} filled, and aux
@@ -22,15 +22,23 @@
 #include "base/flow.h"
 
 enum kj_archive_kind {
-    KJ_ARCHIVE_AUTO, /* per file, by content */
-    KJ_ARCHIVE_WARC, /* WARC and ARC */
-    KJ_ARCHIVE_WET,  /* WARC, conversion records only */
-    KJ_ARCHIVE_HTML  /* one page per file */
+    KJ_ARCHIVE_AUTO,     /* per file, by content */
+    KJ_ARCHIVE_WARC,     /* WARC and ARC */
+    KJ_ARCHIVE_WET,      /* WARC, conversion records only */
+    KJ_ARCHIVE_HTML,     /* one page per file */
+    KJ_ARCHIVE_WIKIPEDIA /* extract/wikidump.h */
 };
 
 /* What doc->aux points to. */
 struct kj_archive_rec {
-    enum { KJ_REC_HTTP, KJ_REC_RESOURCE, KJ_REC_TEXT, KJ_REC_PAGE } kind;
+    enum {
+        KJ_REC_HTTP,
+        KJ_REC_RESOURCE,
+        KJ_REC_TEXT,
+        KJ_REC_PAGE,
+        KJ_REC_WIKI, /* the first member of a struct kj_wiki_rec */
+        KJ_REC_PAPER /* a paper's files, packed or one */
+    } kind;
     struct kj_str content_type; /* of the record, not of the HTTP message */
 };
 
@@ -52,5 +60,13 @@ struct kj_archive_counts {
 int kj_archive_source(struct kj_source *out, const char *const *files, size_t n,
                       enum kj_archive_kind kind, struct kj_pos start,
                       struct kj_archive_counts *counts, struct kj_err *err);
+
+/* ---- for the other sources of extract/ ---- */
+
+/* Count one record; c may be NULL. */
+void kj_archive_count(struct kj_archive_counts *c, const char *type);
+/* Can all files be opened? The bytes of those from number `from` on. */
+int kj_archive_sizes(const char *const *files, size_t n, size_t from, int64_t *total,
+                     struct kj_err *err);
 
 #endif

@@ -7,20 +7,24 @@
 #include "base/utf8.h"
 #include "extract/archive.h"
 #include "extract/charset.h"
+#include "extract/curated.h"
 #include "extract/html.h"
 #include "extract/http.h"
 
 struct cfg {
+    int source; /* enum kj_archive_kind */
     int format; /* 0 text, 1 markdown */
     int64_t min_chars;
     bool whole_page;
     const char *source_name;
+    bool skip_lists;
 };
 
 /* One worker's. */
 struct state {
     struct kj_charset *charset;
     struct kj_html *html;
+    struct kj_curated *curated;
     struct kj_buf a, b;    /* bodies */
     struct kj_buf decoded; /* UTF-8 */
     struct kj_buf text;    /* result */
@@ -29,6 +33,8 @@ struct state {
 
 #define F(x) offsetof(struct cfg, x)
 const struct kj_opt kj_extract_opts[] = {
+    {"source", 0, KJ_OPT_ENUM, F(source), "auto|warc|wet|html|wikipedia",
+     "what the files are; auto: WARC and ARC or bare HTML, by content", "auto", 0, 0},
     {"format", 0, KJ_OPT_ENUM, F(format), "text|markdown",
      "text: a line per paragraph; markdown: with headings, lists, code, tables", "text",
      0, 0},
@@ -38,6 +44,8 @@ const struct kj_opt kj_extract_opts[] = {
      "all visible text, menus and all, instead of the main text", 0, 0, 0},
     {"source_name", 0, KJ_OPT_STR, F(source_name), "NAME",
      "what the field source says of every document", 0, 0, 0},
+    {"skip_lists", 0, KJ_OPT_FLAG, F(skip_lists), 0,
+     "drop lists of articles of an encyclopedia, known by their titles", 0, 0, 0},
     {0},
 };
 #undef F
@@ -49,6 +57,7 @@ static int stage_begin(const void *cfg, void *state, struct kj_err *err)
     (void)err;
     s->charset = kj_charset_new();
     s->html = kj_html_new();
+    s->curated = kj_curated_new();
     kj_buf_init(&s->a, KJ_HTTP_BODY_MAX);
     kj_buf_init(&s->b, KJ_HTTP_BODY_MAX);
     kj_buf_init(&s->decoded, 3 * KJ_HTTP_BODY_MAX);
@@ -63,6 +72,7 @@ static void stage_end(const void *cfg, void *state)
     (void)cfg;
     kj_charset_free(s->charset);
     kj_html_free(s->html);
+    kj_curated_free(s->curated);
     kj_buf_release(&s->a);
     kj_buf_release(&s->b);
     kj_buf_release(&s->decoded);
@@ -255,10 +265,24 @@ static int decode_text(const struct cfg *c, struct state *s, struct kj_batch *b,
     return set_text(c, d, b, (struct kj_str){s->text.p, s->text.n}, err);
 }
 
+static int extract_curated(const struct cfg *c, struct state *s, struct kj_batch *b,
+                           struct kj_doc *d, struct kj_err *err)
+{
+    struct kj_str text, meta;
+    int rc = kj_curated_text(s->curated, b, d, c->skip_lists, &text, &meta, err);
+    if (rc < 0 || !kj_doc_kept(d))
+        return rc;
+    if (meta.n)
+        kj_doc_set(d, &b->arena, "metadata", meta);
+    return set_text(c, d, b, text, err);
+}
+
 static int extract_one(const struct cfg *c, struct state *s, struct kj_batch *b,
                        struct kj_doc *d, struct kj_err *err)
 {
     const struct kj_archive_rec *rec = d->aux;
+    if (rec->kind >= KJ_REC_WIKI)
+        return extract_curated(c, s, b, d, err);
     struct kj_str body = d->raw, value = rec->content_type, type, charset;
     if (rec->kind == KJ_REC_HTTP) {
         struct kj_http h;
@@ -305,11 +329,20 @@ static size_t stage_rules(const void *cfg, const struct kj_rule **out)
         {"extract.html_bytes", "", NAN, "bytes", "page too large (damage)"},
         {"extract.html_nodes", "", NAN, "nodes", "too many elements (damage)"},
         {"extract.html_depth", "", NAN, "levels", "nested too deep (damage)"},
+        {"extract.wiki_redirect", "", NAN, "", "a page that names another page"},
+        {"extract.wiki_disambiguation", "", NAN, "", "a page that only lists meanings"},
+        {"extract.wiki_list", "", NAN, "", "a list of articles (skip_lists)"},
+        {"extract.wiki_bytes", "", NAN, "bytes", "wiki page too large (damage)"},
         {"extract.text_bytes", "", NAN, "bytes", "text too large (damage)"},
     };
     (void)cfg;
     *out = rules;
     return sizeof rules / sizeof *rules;
+}
+
+enum kj_archive_kind kj_extract_source(const void *cfg)
+{
+    return (enum kj_archive_kind)((const struct cfg *)cfg)->source;
 }
 
 const struct kj_stage kj_stage_extract = {
