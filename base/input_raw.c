@@ -24,7 +24,7 @@
 enum { TRIAL = 1 << 20 };
 /* Mapped pages that were read are given back in steps of this size, so that a
  * large archive does not count as memory of the program. */
-#define DROP_STEP ((size_t)32 << 20)
+#define DROP_STEP ((size_t)4 << 20)
 
 void kj_raw_release(struct kj_raw *r)
 {

@@ -50,7 +50,13 @@ const struct kj_cmd kj_cmd_dedup = {
         "similarity}; those dropped go to --rejects with the same. Which copy stays "
         "is decided by --keep, then by id; the result depends neither on the order "
         "of the input nor on --jobs or --shard. A folder or file named like a method "
-        "is written ./exact.",
+        "is written ./exact.\n"
+        "\n"
+        "--memory holds whatever the corpus: when it would not do, the work goes on "
+        "in files below TMPDIR, with the same outcome (docs/formats/signatures.md "
+        "says how much disk that takes). Only documents that are tied together by "
+        "shared n-grams, over any number of steps, must fit at a time, with about "
+        "400 bytes each and 60 for each band that ties them.",
     .examples =
         "kijil dedup d.jsonl.zst -o unique.jsonl.zst --rejects copies.jsonl  # "
         "both\n"

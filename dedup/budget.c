@@ -8,13 +8,15 @@
 
 int kj_budget_take(struct kj_budget *b, size_t bytes, struct kj_err *err)
 {
-    if (b->max > 0 && b->used + (int64_t)bytes > b->max)
+    if (b->max > 0 && b->used + (int64_t)bytes > b->max) {
+        b->refused = 1;
         return kj_err_set(err, KJ_FATAL,
                           "%s would need %.0f MB, and --memory allows %.0f MB: allow "
                           "more, take fewer bands, or deduplicate the corpus in parts "
                           "(by dump or by language)",
                           b->doing, ((double)b->used + (double)bytes) / 1e6,
                           (double)b->max / 1e6);
+    }
     b->used += (int64_t)bytes;
     if (b->used > b->peak)
         b->peak = b->used;

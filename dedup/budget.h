@@ -14,6 +14,7 @@ struct kj_err;
 struct kj_budget {
     int64_t used, peak, max; /* bytes; max 0: no limit */
     const char *doing;       /* "signatures": named in the message */
+    int refused;             /* something did not fit */
 };
 
 /* KJ_OK, or KJ_FATAL with a message that says what to do. */

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "dedup/lsh.h"
 #include "dedup/shingle.h"
+#include "dedup/spill.h"
 
 #define NONE UINT32_MAX
 
@@ -33,6 +34,9 @@ struct kj_set {
     uint32_t n;
     uint32_t keeper; /* NONE: undecided */
     double similarity;
+    uint64_t pos;  /* in the store, if v was not given */
+    uint32_t next; /* in the list of those read from the store, oldest first */
+    bool stored;
 };
 
 /* What one call of solve() needs. */
@@ -57,10 +61,73 @@ void kj_clusters_init(struct kj_clusters *c, double threshold, uint32_t max_comp
     size_t cap = budget->max > 0 ? (size_t)budget->max : SIZE_MAX / 4;
     kj_arena_init(&c->ids, cap);
     kj_arena_init(&c->pool, cap);
+    c->cache_head = c->cache_tail = NONE;
+}
+
+void kj_clusters_store(struct kj_clusters *c, const struct kj_spill *store,
+                       size_t bytes)
+{
+    c->store = store;
+    c->cache_max = bytes;
+}
+
+/* Let go of the set that was read first. */
+static void evict(struct kj_clusters *c)
+{
+    struct kj_set *s = &c->sets[c->cache_head];
+    c->cache_head = s->next;
+    if (c->cache_head == NONE)
+        c->cache_tail = NONE;
+    c->cached -= s->n * sizeof *s->v;
+    free((void *)(uintptr_t)s->v);
+    s->v = NULL;
+}
+
+static void enlist(struct kj_clusters *c, uint32_t set)
+{
+    c->sets[set].next = NONE;
+    if (c->cache_tail != NONE)
+        c->sets[c->cache_tail].next = set;
+    else
+        c->cache_head = set;
+    c->cache_tail = set;
+}
+
+/* Have the set in memory; `pinned` is not to go for it. */
+static int need_set(struct kj_clusters *c, uint32_t set, uint32_t pinned,
+                    struct kj_err *err)
+{
+    struct kj_set *s = &c->sets[set];
+    if (!s->stored || s->v)
+        return KJ_OK;
+    size_t bytes = s->n * sizeof *s->v;
+    while (c->cache_head != NONE && c->cached + bytes > c->cache_max) {
+        uint32_t first = c->cache_head;
+        if (first != pinned) {
+            evict(c);
+            continue;
+        }
+        if (c->sets[first].next == NONE)
+            break;
+        c->cache_head = c->sets[first].next;
+        enlist(c, first);
+    }
+    uint64_t *v = kj_xmalloc(bytes);
+    int rc = kj_spill_read(c->store, s->pos, v, bytes, err);
+    if (rc) {
+        free(v);
+        return rc;
+    }
+    s->v = v;
+    c->cached += bytes;
+    enlist(c, set);
+    return KJ_OK;
 }
 
 static void free_sets(struct kj_clusters *c)
 {
+    while (c->cache_head != NONE)
+        evict(c);
     kj_budget_give(c->budget, c->pool.used);
     kj_arena_release(&c->pool);
     kj_budget_free(c->budget, c->sets, c->cap_sets, sizeof *c->sets);
@@ -138,12 +205,19 @@ static int intern_set(struct kj_clusters *c, const struct kj_candidate *d,
     c->sets = p;
     if (rc)
         return rc;
+    bool stored = d->n && !d->set;
     const uint64_t *v =
-        d->n ? keep(c, &c->pool, d->set, d->n * sizeof *d->set, err) : NULL;
-    if (d->n && !v)
+        d->set ? keep(c, &c->pool, d->set, d->n * sizeof *d->set, err) : NULL;
+    if (d->set && !v)
         return KJ_FATAL;
     *out = (uint32_t)c->n_sets;
-    c->sets[c->n_sets++] = (struct kj_set){d->same, v, (uint32_t)d->n, NONE, 0};
+    c->sets[c->n_sets++] = (struct kj_set){.same = d->same,
+                                           .v = v,
+                                           .n = (uint32_t)d->n,
+                                           .keeper = NONE,
+                                           .pos = d->set_pos,
+                                           .next = NONE,
+                                           .stored = stored};
     c->table[i] = *out + 1;
     return KJ_OK;
 }
@@ -288,12 +362,15 @@ static int list_buckets(struct solver *s, const struct kj_lsh *l, struct kj_err 
 }
 
 /* The best keeper for member m among the kept of one bucket. */
-static void search_bucket(struct solver *s, uint32_t m, uint32_t bucket, uint32_t *best,
-                          double *sim)
+static int search_bucket(struct solver *s, uint32_t m, uint32_t bucket, uint32_t *best,
+                         double *sim, struct kj_err *err)
 {
     struct kj_clusters *c = s->c;
-    const struct kj_set *a = &c->sets[c->members[m].set];
-    uint32_t seen = 0;
+    uint32_t mine = c->members[m].set, seen = 0;
+    const struct kj_set *a = &c->sets[mine];
+    int rc = s->head[bucket] ? need_set(c, mine, NONE, err) : KJ_OK;
+    if (rc)
+        return rc;
     for (uint32_t at = s->head[bucket]; at && seen < c->max_compare;
          at = s->node_next[at - 1], seen++) {
         uint32_t k = s->node_member[at - 1];
@@ -302,6 +379,9 @@ static void search_bucket(struct solver *s, uint32_t m, uint32_t bucket, uint32_
         s->stamp[k] = m + 1;
         const struct kj_set *b = &c->sets[c->members[k].set];
         c->pairs++;
+        rc = need_set(c, c->members[k].set, mine, err);
+        if (rc)
+            return rc;
         double j = kj_shingle_jaccard(a->v, a->n, b->v, b->n,
                                       *best == NONE ? c->threshold : *sim);
         if (j > *sim || (j >= 0 && j == *sim && s->rank[k] < s->rank[*best])) {
@@ -310,6 +390,7 @@ static void search_bucket(struct solver *s, uint32_t m, uint32_t bucket, uint32_
         }
     }
     c->members[m].unchecked += s->len[bucket] - seen;
+    return KJ_OK;
 }
 
 /* m stays: enter it in the lists of its buckets. */
@@ -327,7 +408,7 @@ static void enter(struct solver *s, uint32_t m)
     }
 }
 
-static void decide(struct solver *s, uint32_t m)
+static int decide(struct solver *s, uint32_t m, struct kj_err *err)
 {
     struct kj_clusters *c = s->c;
     struct kj_member *d = &c->members[m];
@@ -336,7 +417,8 @@ static void decide(struct solver *s, uint32_t m)
         uint32_t best = NONE;
         double sim = -1;
         for (uint32_t i = s->start[m]; i < s->start[m + 1]; i++)
-            search_bucket(s, m, s->buckets[i], &best, &sim);
+            if (search_bucket(s, m, s->buckets[i], &best, &sim, err))
+                return KJ_FATAL;
         set->keeper = best == NONE ? m : best;
         set->similarity = best == NONE ? 1 : sim;
         if (best == NONE)
@@ -345,6 +427,7 @@ static void decide(struct solver *s, uint32_t m)
     d->keeper = set->keeper;
     d->similarity = set->similarity;
     c->members[d->keeper].size += d->weight;
+    return KJ_OK;
 }
 
 int kj_clusters_solve(struct kj_clusters *c, const struct kj_lsh *l, struct kj_err *err)
@@ -358,7 +441,7 @@ int kj_clusters_solve(struct kj_clusters *c, const struct kj_lsh *l, struct kj_e
     if (!rc)
         rc = list_buckets(&s, l, err);
     for (size_t i = 0; i < c->n && !rc; i++)
-        decide(&s, s.order[i]);
+        rc = decide(&s, s.order[i], err);
     solver_arrays(&s, false, err);
     free_sets(c);
     return rc;
@@ -372,6 +455,7 @@ bool kj_clusters_find(const struct kj_clusters *c, uint64_t doc, struct kj_fate 
     const struct kj_member *d = &c->members[m], *k = &c->members[d->keeper];
     *out = (struct kj_fate){
         .cluster = kj_hash64(k->id.p, k->id.n, k->tie),
+        .keeper_doc = k->doc,
         .size = k->size,
         .keeper = k->id,
         .similarity = d->similarity,

@@ -28,7 +28,7 @@
  * fate and one stored set.
  *
  * Memory: about 150 bytes, its id, and its set per candidate with a set of its
- * own; all of it through the budget.
+ * own; all of it through the budget. Sets may stay in a file.
  */
 #ifndef KJ_DEDUP_CLUSTER_H
 #define KJ_DEDUP_CLUSTER_H
@@ -43,6 +43,7 @@
 
 struct kj_err;
 struct kj_lsh;
+struct kj_spill;
 
 /* A candidate as it is added. */
 struct kj_candidate {
@@ -55,11 +56,13 @@ struct kj_candidate {
     struct kj_hash128 same; /* equal for equal sets, and only for those */
     const uint64_t *set;    /* sorted, without repeats; may be NULL with n 0: then */
     size_t n;               /* only documents of the same `same` are similar */
+    uint64_t set_pos;       /* set NULL, n > 0: where the set is in the store */
 };
 
 /* What became of one. */
 struct kj_fate {
     uint64_t cluster;     /* hash that names the cluster */
+    uint64_t keeper_doc;  /* its document number */
     uint64_t size;        /* documents in it, the keeper too; by weight */
     struct kj_str keeper; /* its id; lives as long as the clusters */
     double similarity;    /* to the keeper; 1 for the keeper itself */
@@ -77,13 +80,21 @@ struct kj_clusters {
     size_t n_sets, cap_sets;
     uint32_t *table; /* open addressing over sets, index + 1 */
     size_t n_table;
-    struct kj_arena ids, pool; /* ids stay; the sets go after solving */
-    uint64_t pairs;            /* compared */
+    struct kj_arena ids, pool;    /* ids stay; the sets go after solving */
+    const struct kj_spill *store; /* sets that were given by place; or NULL */
+    size_t cache_max, cached;     /* bytes of them that are in memory */
+    uint32_t cache_head, cache_tail;
+    uint64_t pairs; /* compared */
 };
 
 void kj_clusters_init(struct kj_clusters *c, double threshold, uint32_t max_compare,
                       struct kj_budget *budget);
 void kj_clusters_release(struct kj_clusters *c);
+/* Sets may be given by their place in store (blocks of their bytes): each is
+ * read when it is first compared, and at most `bytes` of them (but always the
+ * two in hand) stay in memory, which the caller has taken from the budget. */
+void kj_clusters_store(struct kj_clusters *c, const struct kj_spill *store,
+                       size_t bytes);
 
 int kj_clusters_add(struct kj_clusters *c, const struct kj_candidate *d,
                     struct kj_err *err);

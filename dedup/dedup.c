@@ -21,6 +21,7 @@
 #include "base/stage.h"
 #include "dedup/budget.h"
 #include "dedup/cluster.h"
+#include "dedup/external.h"
 #include "dedup/lsh.h"
 #include "dedup/minhash.h"
 #include "dedup/normal.h"
@@ -29,10 +30,11 @@
 enum { METHOD_MINHASH, METHOD_EXACT };
 enum { KEY_TEXT, KEY_URL };
 enum { KEEP_LONGEST, KEEP_FIRST, KEEP_NEWEST, KEEP_BEST };
+enum { SPILL_AUTO, SPILL_ALWAYS, SPILL_NEVER };
 
 struct dedup {
     /* options */
-    int method, unit, key;
+    int method, unit, key, spill;
     bool normalize;
     int64_t bands, rows, ngram, max_compare;
     double threshold;
@@ -48,6 +50,13 @@ struct dedup {
     uint32_t *checks; /* by document; 0: not in play */
     size_t n_checks, cap_checks;
     struct kj_clusters clusters;
+    bool in_files; /* external holds the survey, not checks and clusters */
+    struct kj_external external;
+};
+
+/* What a worker of the run holds. */
+struct state {
+    struct kj_external_reader reader;
 };
 
 #define OFF(f) offsetof(struct dedup, f)
@@ -74,6 +83,8 @@ const struct kj_opt kj_dedup_opts[] = {
     {"keep", 0, KJ_OPT_STR, OFF(keep), "POLICY",
      "which copy stays: longest, first (by id), newest (date), best=FIELD", "longest",
      0, 0},
+    {"spill", 0, KJ_OPT_ENUM, OFF(spill), "auto|always|never",
+     "work in temporary files; auto: when --memory would not do", "auto", 0, 0},
     {0},
 };
 
@@ -112,6 +123,9 @@ static void forget(struct dedup *c)
 {
     if (!c->surveyed)
         return;
+    if (c->in_files)
+        kj_external_release(&c->external);
+    c->in_files = false;
     kj_clusters_release(&c->clusters);
     kj_minhash_release(&c->mh);
     kj_budget_free(&c->budget, c->checks, c->cap_checks, sizeof *c->checks);
@@ -143,6 +157,7 @@ struct worker {
 struct found {
     bool has; /* it has a key at all */
     uint32_t check;
+    size_t units;                  /* shingles, repeats included */
     uint64_t *keys;                /* first reading */
     struct kj_candidate candidate; /* second reading */
 };
@@ -152,6 +167,10 @@ struct survey {
     struct worker *workers;
     unsigned n_workers;
     struct kj_lsh lsh;
+    struct kj_spill_params params;
+    const char *dir;
+    bool may_spill;
+    size_t units; /* shingles of all documents so far */
 };
 
 static uint32_t check_word(const struct kj_doc *d)
@@ -211,6 +230,7 @@ static int find_keys(struct survey *s, struct worker *w, const struct kj_doc *d,
     int rc = shingle(c, w, d, &f->has, err);
     if (rc || !f->has)
         return rc;
+    f->units = w->sh.n;
     kj_minhash_sign(&c->mh, w->sh.h, w->sh.n, w->sig);
     kj_minhash_bands(&c->mh, w->sig, f->keys);
     return KJ_OK;
@@ -276,6 +296,12 @@ static int find_candidate(struct survey *s, struct worker *w, const struct kj_do
     return KJ_OK;
 }
 
+static bool is_candidate(const struct survey *s, uint64_t doc)
+{
+    return s->c->in_files ? kj_external_candidate(&s->c->external, doc)
+                          : kj_lsh_candidate(&s->lsh, doc);
+}
+
 /* Work on a batch; second: the second reading. b->aux gets one found each. */
 static int work(struct survey *s, unsigned worker, struct kj_batch *b, bool second,
                 struct kj_err *err)
@@ -287,7 +313,7 @@ static int work(struct survey *s, unsigned worker, struct kj_batch *b, bool seco
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++) {
         const struct kj_doc *d = &b->docs[i];
-        if (!kj_doc_kept(d) || (second && !kj_lsh_candidate(&s->lsh, d->serial)))
+        if (!kj_doc_kept(d) || (second && !is_candidate(s, d->serial)))
             continue;
         struct worker *w = &s->workers[worker];
         rc = second ? find_candidate(s, w, d, b, &f[i], err)
@@ -308,6 +334,48 @@ static int work_sets(void *ctx, unsigned worker, struct kj_batch *b, struct kj_e
     return work(ctx, worker, b, true, err);
 }
 
+static int keep_check(struct dedup *c, uint64_t doc, uint32_t check, struct kj_err *err)
+{
+    void *p = c->checks;
+    int rc = kj_budget_grow(&c->budget, &p, &c->cap_checks, (size_t)doc + 1,
+                            sizeof *c->checks, err);
+    c->checks = p;
+    if (rc)
+        return rc;
+    while (c->n_checks < doc)
+        c->checks[c->n_checks++] = 0;
+    c->checks[c->n_checks++] = check;
+    return KJ_OK;
+}
+
+/* Is it foreseeable that memory will not do? Half of all sets are taken for
+ * candidates', which is more than most corpora have. */
+static bool too_much(const struct survey *s)
+{
+    const struct kj_budget *b = &s->c->budget;
+    return s->may_spill && s->c->spill == SPILL_AUTO &&
+           ((uint64_t)b->used + s->units * 4 > (uint64_t)b->max / 2);
+}
+
+/* Go on in files: what memory holds goes there first. */
+static int start_files(struct survey *s, struct kj_err *err)
+{
+    struct dedup *c = s->c;
+    uint64_t keys[4096];
+    c->in_files = true;
+    int rc = kj_external_init(&c->external, s->dir, &s->params, c->threshold,
+                              (uint32_t)c->max_compare, &c->budget, err);
+    for (size_t doc = 0; doc < c->n_checks && !rc; doc++)
+        if (c->checks[doc])
+            rc = kj_external_add(&c->external, doc, c->checks[doc],
+                                 kj_lsh_get(&s->lsh, doc, keys) ? keys : NULL, err);
+    kj_lsh_release(&s->lsh);
+    kj_budget_free(&c->budget, c->checks, c->cap_checks, sizeof *c->checks);
+    c->checks = NULL;
+    c->n_checks = c->cap_checks = 0;
+    return rc;
+}
+
 static int collect_keys(void *ctx, struct kj_batch *b, struct kj_err *err)
 {
     struct survey *s = ctx;
@@ -318,18 +386,18 @@ static int collect_keys(void *ctx, struct kj_batch *b, struct kj_err *err)
         if (!f[i].check)
             continue;
         uint64_t doc = b->docs[i].serial;
-        void *p = c->checks;
-        rc = kj_budget_grow(&c->budget, &p, &c->cap_checks, (size_t)doc + 1,
-                            sizeof *c->checks, err);
-        c->checks = p;
-        if (rc)
-            break;
-        while (c->n_checks < doc)
-            c->checks[c->n_checks++] = 0;
-        c->checks[c->n_checks++] = f[i].check;
-        if (f[i].has)
+        if (c->in_files) {
+            rc = kj_external_add(&c->external, doc, f[i].check,
+                                 f[i].has ? f[i].keys : NULL, err);
+            continue;
+        }
+        s->units += f[i].units;
+        rc = keep_check(c, doc, f[i].check, err);
+        if (!rc && f[i].has)
             rc = kj_lsh_add(&s->lsh, doc, f[i].keys, err);
     }
+    if (!rc && !c->in_files && too_much(s))
+        rc = start_files(s, err);
     return rc;
 }
 
@@ -340,7 +408,9 @@ static int collect_sets(void *ctx, struct kj_batch *b, struct kj_err *err)
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++)
         if (f[i].has)
-            rc = kj_clusters_add(&s->c->clusters, &f[i].candidate, err);
+            rc = s->c->in_files
+                     ? kj_external_add_candidate(&s->c->external, &f[i].candidate, err)
+                     : kj_clusters_add(&s->c->clusters, &f[i].candidate, err);
     return rc;
 }
 
@@ -367,29 +437,78 @@ static void free_workers(struct survey *s)
     free(s->workers);
 }
 
-static int dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
+/* Both readings and the decisions, in memory or in files. */
+static int survey_once(struct survey *s, struct kj_corpus *corpus, struct kj_err *err)
 {
-    struct dedup *c = cfg;
-    struct survey s = {.c = c};
+    struct dedup *c = s->c;
+    kj_lsh_init(&s->lsh, (unsigned)s->params.v[0], &c->budget);
+    s->units = 0;
+    c->budget.doing = "keeping keys";
+    int rc = c->in_files ? start_files(s, err) : KJ_OK;
+    if (!rc)
+        rc = corpus->pass(corpus, s, work_keys, collect_keys, err);
+    c->budget.doing = "grouping keys";
+    if (!rc)
+        rc = c->in_files ? kj_external_group(&c->external, err)
+                         : kj_lsh_group(&s->lsh, err);
+    c->budget.doing = "keeping candidates";
+    if (!rc && (c->in_files ? c->external.n_edges : s->lsh.n_entries))
+        rc = corpus->pass(corpus, s, work_sets, collect_sets, err);
+    c->budget.doing = "comparing candidates";
+    if (!rc)
+        rc = c->in_files ? kj_external_solve(&c->external, err)
+                         : kj_clusters_solve(&c->clusters, &s->lsh, err);
+    kj_lsh_release(&s->lsh);
+    return rc;
+}
+
+static void prepare(struct dedup *c, const struct kj_corpus *corpus, int64_t memory)
+{
     forget(c);
     c->surveyed = true;
     kj_minhash_init(&c->mh, (unsigned)c->bands, (unsigned)c->rows,
                     (uint32_t)corpus->seed);
-    c->budget = (struct kj_budget){.max = corpus->memory, .doing = "keeping keys"};
+    c->budget = (struct kj_budget){.max = memory};
     kj_clusters_init(&c->clusters, c->threshold, (uint32_t)c->max_compare, &c->budget);
-    kj_lsh_init(&s.lsh, c->method == METHOD_EXACT ? 1 : (unsigned)c->bands, &c->budget);
+}
+
+/* What the program and the batches in flight take of --memory: 4.5 MB each
+ * beside 28 MB, but never more than three quarters of it. */
+static int64_t for_survey(const struct kj_corpus *corpus)
+{
+    int64_t batches = corpus->threads > 1 ? 8 * (int64_t)corpus->threads : 1;
+    int64_t rest = corpus->memory - ((int64_t)28 << 20) - batches * (9 << 19);
+    return rest < corpus->memory / 4 ? corpus->memory / 4 : rest;
+}
+
+static int dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
+{
+    struct dedup *c = cfg;
+    unsigned bands = c->method == METHOD_EXACT ? 1 : (unsigned)c->bands;
+    struct survey s = {.c = c, .dir = corpus->tmp_dir};
+    s.params = (struct kj_spill_params){
+        KJ_SIGS_KIND,
+        {bands, (uint64_t)c->rows, (uint64_t)c->unit, (uint64_t)c->ngram, corpus->seed,
+         (uint64_t)c->method, (uint64_t)c->key, c->normalize}};
+    s.may_spill = c->spill != SPILL_NEVER && corpus->tmp_dir && corpus->memory > 0;
+    int64_t memory = s.may_spill ? for_survey(corpus) : corpus->memory;
+    if (s.may_spill && memory < kj_external_least(bands))
+        return kj_err_set(err, KJ_FATAL,
+                          "--memory is too small: dedup with %u bands and %u threads "
+                          "wants %lld MB",
+                          bands, corpus->threads,
+                          (long long)(4 * kj_external_least(bands) >> 20) + 1);
+    prepare(c, corpus, memory);
     make_workers(&s, corpus->threads ? corpus->threads : 1);
-    int rc = corpus->pass(corpus, &s, work_keys, collect_keys, err);
-    c->budget.doing = "grouping keys";
-    if (!rc)
-        rc = kj_lsh_group(&s.lsh, err);
-    c->budget.doing = "keeping candidates";
-    if (!rc && s.lsh.n_entries)
-        rc = corpus->pass(corpus, &s, work_sets, collect_sets, err);
-    c->budget.doing = "comparing candidates";
-    if (!rc)
-        rc = kj_clusters_solve(&c->clusters, &s.lsh, err);
-    kj_lsh_release(&s.lsh);
+    c->in_files = s.may_spill && c->spill == SPILL_ALWAYS;
+    int rc = survey_once(&s, corpus, err);
+    if (rc && c->budget.refused && s.may_spill && !c->in_files) {
+        /* the guess of too_much() was wrong: again, in files */
+        kj_err_reset(err);
+        prepare(c, corpus, memory);
+        c->in_files = true;
+        rc = survey_once(&s, corpus, err);
+    }
     free_workers(&s);
     if (rc)
         forget(c);
@@ -418,17 +537,36 @@ static struct kj_str cluster_json(const struct kj_fate *f, struct kj_arena *a)
     return s.p ? s : (struct kj_str){NULL, 0};
 }
 
-static int judge(const struct dedup *c, struct kj_batch *b, struct kj_doc *d,
-                 struct kj_err *err)
+/* The check word and the fate of a document. */
+static int look_up(const struct dedup *c, struct state *st, uint64_t doc,
+                   uint32_t *check, struct kj_fate *f, bool *found, struct kj_err *err)
 {
-    if (d->serial >= c->n_checks || c->checks[d->serial] != check_word(d)) {
+    if (c->in_files) {
+        int rc = kj_external_check(&c->external, &st->reader, doc, check, err);
+        return rc ? rc
+                  : kj_external_find(&c->external, &st->reader, doc, f, found, err);
+    }
+    *check = doc < c->n_checks ? c->checks[doc] : 0;
+    *found = kj_clusters_find(&c->clusters, doc, f);
+    return KJ_OK;
+}
+
+static int judge(const struct dedup *c, struct state *st, struct kj_batch *b,
+                 struct kj_doc *d, struct kj_err *err)
+{
+    struct kj_fate f;
+    uint32_t check;
+    bool found;
+    int rc = look_up(c, st, d->serial, &check, &f, &found, err);
+    if (rc)
+        return rc;
+    if (check != check_word(d)) {
         kj_err_set(err, KJ_FATAL,
                    "the input changed since it was first read: this document is new");
         kj_err_doc(err, d->id.p, d->id.n);
         return KJ_FATAL;
     }
-    struct kj_fate f;
-    if (!kj_clusters_find(&c->clusters, d->serial, &f))
+    if (!found)
         return KJ_OK;
     if (f.unchecked)
         kj_doc_signal(d, &b->arena, "dedup.unchecked", f.unchecked);
@@ -447,14 +585,19 @@ static int dedup_run(const void *cfg, void *state, struct kj_batch *b,
                      struct kj_err *err)
 {
     const struct dedup *c = cfg;
-    (void)state;
     if (!c->surveyed)
         return kj_err_set(err, KJ_FATAL, "dedup must read its input twice");
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++)
         if (kj_doc_kept(&b->docs[i]))
-            rc = judge(c, b, &b->docs[i], err);
+            rc = judge(c, state, b, &b->docs[i], err);
     return rc;
+}
+
+static void dedup_end(const void *cfg, void *state)
+{
+    (void)cfg;
+    kj_external_reader_release(&((struct state *)state)->reader);
 }
 
 const struct kj_stage kj_stage_dedup = {
@@ -462,10 +605,11 @@ const struct kj_stage kj_stage_dedup = {
     .about = "take out exact and near copies of documents",
     .opts = kj_dedup_opts,
     .cfg_size = sizeof(struct dedup),
-    .state_size = 1,
+    .state_size = sizeof(struct state),
     .open = dedup_open,
     .survey = dedup_survey,
     .run = dedup_run,
+    .end = dedup_end,
     .close = dedup_close,
     .rules = dedup_rules,
 };

@@ -25,9 +25,16 @@
  * number.
  *
  * The survey reads the corpus twice: for keys, and, if there are candidates,
- * for their sets. Memory: 8 bytes per document and band (1 for exact), 4 per
- * document to notice input that changes in between, and the candidates' sets;
- * passing kj_corpus.memory is KJ_FATAL. The permutations are those of
+ * for their sets. In memory that is 8 bytes per document and band (1 for
+ * exact), 4 per document to notice input that changes in between, and the
+ * candidates' sets. When that will not fit kj_corpus.memory, everything goes
+ * to files in kj_corpus.tmp_dir (external.h), with the same outcome bit for
+ * bit; they are removed as soon as they are open, so nothing is left behind.
+ * spill: auto decides while the keys come in (or starts again in files when
+ * the guess was wrong), always and never are for tests and measurements.
+ * Without tmp_dir, or when even the files' buffers do not fit, it is KJ_FATAL.
+ * In kj_corpus.memory the program itself and the batches in flight are
+ * counted. The permutations are those of
  * kj_corpus.seed; 1 gives datatrove's. Results do not depend on threads,
  * shards, or the order of documents.
  */

@@ -91,6 +91,16 @@ int kj_lsh_add(struct kj_lsh *l, uint64_t doc, const uint64_t *keys, struct kj_e
     return KJ_OK;
 }
 
+bool kj_lsh_get(const struct kj_lsh *l, uint64_t doc, uint64_t *keys)
+{
+    size_t c = (size_t)(doc / CHUNK), i = (size_t)(doc % CHUNK);
+    if (c >= l->n_chunks || !l->chunks[c] || !l->chunks[c]->has[i])
+        return false;
+    for (unsigned b = 0; b < l->bands; b++)
+        keys[b] = l->chunks[c]->keys[(size_t)b * CHUNK + i];
+    return true;
+}
+
 bool kj_lsh_candidate(const struct kj_lsh *l, uint64_t doc)
 {
     size_t c = (size_t)(doc / CHUNK);

@@ -42,6 +42,10 @@ void kj_lsh_release(struct kj_lsh *l);
 int kj_lsh_add(struct kj_lsh *l, uint64_t doc, const uint64_t *keys,
                struct kj_err *err);
 
+/* Before group(): the keys of a document into keys[0..bands); false if it was
+ * not added. */
+bool kj_lsh_get(const struct kj_lsh *l, uint64_t doc, uint64_t *keys);
+
 /* Find the buckets; the keys are freed. */
 int kj_lsh_group(struct kj_lsh *l, struct kj_err *err);
 

@@ -1,6 +1,8 @@
 #!/bin/bash
 # tests/bench/dedup.sh [FILE.jsonl...] - MB/s of signatures on one core, and of
-# the whole command. Without files: generated English-like text.
+# the whole command. Without files: generated English-like text. Then how time,
+# memory and disk grow with the corpus: synthetic documents of which the copies
+# are known, SCALE="100000 1000000" of them, in files within MEMORY (64M).
 set -eu
 cd "$(dirname "$0")/../.."
 B=${B:-build/release}
@@ -40,4 +42,18 @@ for method in exact minhash; do
                           m, j, b / 1e6 / ($1 + $2), f }' <<<"$took"
         done
     done
+done
+
+# Growth. Found: exact and near copies that went; wrong: others that did.
+make -s "$B/tests/bench/bench_gen_dups"
+for n in ${SCALE:-30000 100000}; do
+    "$B/tests/bench/bench_gen_dups" "$n" >"$tmp/dups"
+    "$B/kijil" dedup -j1 --spill always --memory "${MEMORY:-64M}" --progress never "$tmp/dups" \
+        -o "$tmp/out" --rejects "$tmp/gone" 2>"$tmp/err"
+    printf '%9d documents, %s: %s\n' "$n" "${MEMORY:-64M}" "$(tail -n 1 "$tmp/err")"
+    for kind in exact near far original; do
+        printf '%10s of %d %s gone' "$(grep -c "\"kind\":\"$kind\"" "$tmp/gone")" \
+            "$(grep -c "\"kind\":\"$kind\"" "$tmp/dups")" "$kind"
+    done
+    echo
 done

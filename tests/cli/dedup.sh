@@ -98,6 +98,34 @@ printf '%s\n' '{"id":"1","text":"x","url":"http://www.a.org/p/","s":1}' \
 rc "exact --key url --keep best" 0 "$KIJIL" dedup exact --key url --keep best=s -q u.jsonl -o o
 is "the better page of one URL" "$(grep -o '"id":"[0-9]"' o | tr -d '\n')" '"id":"2""id":"3"'
 
+# ---- in temporary files ----
+mkdir -p spill
+for j in 1 2; do
+    rc "in files, -j$j" 0 env TMPDIR=spill "$KIJIL" dedup -q -j$j --spill always --memory 100M \
+        in.jsonl -o outf.jsonl --rejects rejf.jsonl
+    same "in files, -j$j: the same bytes" out.jsonl outf.jsonl
+    same "in files, -j$j: the same rejects" rej.jsonl rejf.jsonl
+done
+is "nothing stays behind" "$(ls spill)" ""
+awk 'BEGIN { srand(4); for (i = 0; i < 60000; i++)
+    printf "{\"id\":\"%d\",\"text\":\"%d\"}\n", i, int(rand() * 20000) }' >many.jsonl
+rc "more copies than memory foresaw" 0 "$KIJIL" dedup exact -q -j1 --memory 18M many.jsonl -o o
+rc "and without files" 0 "$KIJIL" dedup exact -q -j1 --spill never many.jsonl -o want
+same "the same bytes" o want
+rc "not at all without files" 1 "$KIJIL" dedup exact -q -j1 --memory 4M --spill never many.jsonl -o o2
+if [[ $(id -u) -eq 0 ]] && mount -t tmpfs -o size=1M tmpfs spill 2>err; then
+    rc "a full disk" 1 env TMPDIR=spill "$KIJIL" dedup -q -j1 --spill always many.jsonl -o full.jsonl
+    has "is named" err 'cannot write spill/.*No space left'
+    is "nothing under the final name" "$(ls full.jsonl* 2>/dev/null)" ""
+    is "nothing on the full disk" "$(ls spill)" ""
+    mount -o remount,size=200M spill
+    rc "more space" 0 env TMPDIR=spill "$KIJIL" dedup -q -j1 --spill always in.jsonl -o full.jsonl
+    same "and it goes on" full.jsonl out.jsonl
+    umount spill
+else
+    skip "no file system of its own to fill"
+fi
+
 # ---- refusals, damage ----
 rc "no memory" 1 "$KIJIL" dedup --memory 1M --bands 450 --rows 20 in.jsonl -o never.jsonl
 has "says what to do" err 'memory'

@@ -9,6 +9,7 @@
 #include "tests/unit/test.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 static uint64_t rng_state = 7;
 static uint64_t rng(void)
@@ -39,6 +40,7 @@ struct mem_corpus {
     size_t n, per_batch;
     const size_t *order; /* or NULL */
     size_t passes;
+    const char *tmp_dir;
 };
 
 static void fill(const struct mem_corpus *m, struct kj_batch *b, size_t at, size_t n)
@@ -106,21 +108,28 @@ static int run(const char *const *o, struct mem_corpus *m, unsigned threads,
                 rc = kj_opt_set(p, cfg, o[1], err);
     if (!rc)
         rc = st->open(cfg, err);
-    struct kj_corpus c = {
-        .self = m, .threads = threads, .memory = memory, .seed = 1, .pass = pass};
+    struct kj_corpus c = {.self = m,
+                          .threads = threads,
+                          .memory = memory,
+                          .seed = 1,
+                          .pass = pass,
+                          .tmp_dir = m->tmp_dir};
+    void *state = calloc(1, st->state_size);
     if (!rc) {
         rc = st->survey(cfg, &c, err);
         struct kj_batch b;
         kj_batch_init(&b);
         for (size_t at = 0; at < m->n && !rc; at += m->per_batch) {
             fill(m, &b, at, m->n - at < m->per_batch ? m->n - at : m->per_batch);
-            rc = st->run(cfg, NULL, &b, err);
+            rc = st->run(cfg, state, &b, err);
             for (size_t i = 0; i < b.n && !rc; i++)
                 take(&b.docs[i], b.json, &out[m->order ? m->order[at + i] : at + i]);
         }
         kj_batch_release(&b);
+        st->end(cfg, state);
         st->close(cfg);
     }
+    free(state);
     free(cfg);
     return rc;
 }
@@ -288,6 +297,51 @@ static void test_invariance(void)
     free_corpus(t, N);
 }
 
+/* In files, and when files are taken up midway, all is as in memory. */
+static void test_files(void)
+{
+    enum { N = 1500 };
+    char dir[] = "/tmp/kijil-test-XXXXXX";
+    if (!CHECK(mkdtemp(dir) != NULL))
+        return;
+    struct text *t = make_corpus(N, false);
+    for (size_t i = 0; i < N; i += 9)
+        t[i].field = "{\"size\":3}";
+    static const char *const opts[][5] = {{"spill", NULL, "bands", "200", NULL},
+                                          {"spill", NULL, "max_compare", "1", NULL},
+                                          {"spill", NULL, "method", "exact", NULL},
+                                          {"spill", NULL, "threshold", "0.3", NULL}};
+    static struct out a[N], b[N];
+    for (size_t k = 0; k < sizeof opts / sizeof *opts; k++)
+        for (size_t mem = 0; mem < 3; mem++) {
+            const char *o[5];
+            struct kj_err err = KJ_ERR_INIT;
+            memcpy(o, opts[k], sizeof o);
+            memset(a, 0, sizeof a);
+            memset(b, 0, sizeof b);
+            struct mem_corpus m = {.v = t, .n = N, .per_batch = 23, .tmp_dir = dir};
+            o[1] = "never";
+            CHECK_INT(run(o, &m, 1, 0, a, &err), KJ_OK);
+            o[1] = mem == 2
+                       ? "auto"
+                       : "always"; /* auto: of 200 bands 18 MB soon holds too many */
+            CHECK_INT(
+                run(o, &m, 1 + (unsigned)mem, mem ? 18 << 20 : 400 << 20, b, &err),
+                KJ_OK);
+            size_t differ = 0, dropped = 0;
+            for (size_t i = 0; i < N; i++) {
+                differ += a[i].dropped != b[i].dropped || a[i].size != b[i].size ||
+                          a[i].similarity != b[i].similarity ||
+                          strcmp(a[i].keeper, b[i].keeper) != 0;
+                dropped += a[i].dropped;
+            }
+            CHECK_INT(differ, 0);
+            CHECK(dropped > 20);
+        }
+    free_corpus(t, N);
+    CHECK_INT(rmdir(dir), 0); /* nothing was left there */
+}
+
 static void small(const char *const *opt, struct text *t, size_t n, struct out *o)
 {
     struct kj_err err = KJ_ERR_INIT;
@@ -409,6 +463,7 @@ int main(void)
     test_all_pairs(false);
     test_all_pairs(true);
     test_invariance();
+    test_files();
     test_exact();
     test_short();
     test_weights();

@@ -1,0 +1,70 @@
+/* Any bytes as a file of keys: opened and read through, or refused. The header
+ * is also repaired, so that what lies behind its checksum is reached. */
+#include "base/err.h"
+#include "base/hash.h"
+#include "dedup/sigs.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void put64(uint8_t *p, uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        p[i] = (uint8_t)(v >> 8 * i);
+}
+
+static void read_through(const char *path, const struct kj_spill_params *params)
+{
+    struct kj_sigs s;
+    struct kj_err err = KJ_ERR_INIT;
+    if (kj_sigs_open(&s, path, params, &err)) {
+        if (!err.msg[0])
+            abort(); /* refused without a reason */
+        return;
+    }
+    uint64_t *v = malloc(s.cap * 8);
+    int rc = KJ_OK;
+    for (uint64_t k = 0; k < kj_sigs_chunks(&s) && !rc; k++)
+        for (unsigned c = 0; c <= s.bands && !rc; c++)
+            rc = kj_sigs_column(&s, k, c, v, &err);
+    size_t n;
+    if (kj_spill_length(&s.file, KJ_SPILL_HEADER, &n, &err) == KJ_OK && n > s.file.size)
+        abort();
+    free(v);
+    kj_sigs_release(&s);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct kj_spill_params params = {KJ_SIGS_KIND, {4000, 8, 0, 0, 1}};
+    char path[] = "/tmp/kijil-fuzz-XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0)
+        abort();
+    uint8_t *p = malloc(size + 1);
+    if (size)
+        memcpy(p, data, size);
+    if (write(fd, p, size) != (ssize_t)size)
+        abort();
+    read_through(path, &params);
+    if (size >= KJ_SPILL_HEADER) {
+        memcpy(p, "kijilDD", 8);
+        put64(p + 8, (uint64_t)1 << 32 | params.kind);
+        for (size_t i = 0; i < KJ_SPILL_PARAMS; i++)
+            put64(p + 16 + 8 * i, params.v[i]);
+        put64(p + 96, size);
+        put64(p + KJ_SPILL_HEADER - 8, kj_hash64(p, KJ_SPILL_HEADER - 8, 0));
+        if (pwrite(fd, p, size, 0) != (ssize_t)size)
+            abort();
+        read_through(path, &params);
+    }
+    close(fd);
+    unlink(path);
+    free(p);
+    return 0;
+}
