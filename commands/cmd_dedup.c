@@ -44,7 +44,9 @@ const struct kj_cmd kj_cmd_dedup = {
         "document that was dropped is no reason to be dropped.\n"
         "\n"
         "exact: equal texts, equal normal forms (--normalize), or equal URLs "
-        "(--key url).\n"
+        "(--key url). With --scope line or paragraph, copies of these are cut out of "
+        "their documents, and one stays somewhere; documents of which nothing is "
+        "left go.\n"
         "\n"
         "Documents in a cluster of two or more get cluster{id, size, keeper, "
         "similarity}; those dropped go to --rejects with the same. Which copy stays "
@@ -62,6 +64,7 @@ const struct kj_cmd kj_cmd_dedup = {
         "both\n"
         "kijil dedup --bands 26 --rows 11 --keep newest a.jsonl b.jsonl  # as Dolma 3\n"
         "kijil dedup exact --normalize < docs.jsonl  # but for case and punctuation\n"
+        "kijil dedup exact --scope line docs.jsonl  # menus, footers, once each\n"
         "kijil dedup exact --key url --keep best=edu_score docs.jsonl  # one per page",
     .opts = (const struct kj_opt *const[]){kj_dedup_opts, kj_common_opts, NULL},
     .run = run_dedup,

@@ -22,19 +22,22 @@
 #include "dedup/budget.h"
 #include "dedup/cluster.h"
 #include "dedup/external.h"
+#include "dedup/identity.h"
 #include "dedup/lsh.h"
 #include "dedup/minhash.h"
 #include "dedup/normal.h"
 #include "dedup/shingle.h"
+#include "dedup/units.h"
 
 enum { METHOD_MINHASH, METHOD_EXACT };
 enum { KEY_TEXT, KEY_URL };
+enum { SCOPE_DOCUMENT, SCOPE_PARAGRAPH, SCOPE_LINE };
 enum { KEEP_LONGEST, KEEP_FIRST, KEEP_NEWEST, KEEP_BEST };
 enum { SPILL_AUTO, SPILL_ALWAYS, SPILL_NEVER };
 
 struct dedup {
     /* options */
-    int method, unit, key, spill;
+    int method, unit, key, spill, scope;
     bool normalize;
     int64_t bands, rows, ngram, max_compare;
     double threshold;
@@ -52,11 +55,13 @@ struct dedup {
     struct kj_clusters clusters;
     bool in_files; /* external holds the survey, not checks and clusters */
     struct kj_external external;
+    struct kj_units units; /* scope paragraph, line */
 };
 
 /* What a worker of the run holds. */
 struct state {
     struct kj_external_reader reader;
+    struct kj_units_reader units;
 };
 
 #define OFF(f) offsetof(struct dedup, f)
@@ -75,6 +80,9 @@ const struct kj_opt kj_dedup_opts[] = {
      "minhash: units in a shingle; 0: 8 syllables, 5 of the others", "0", 0, 100},
     {"max_compare", 0, KJ_OPT_INT, OFF(max_compare), "N",
      "minhash: most kept documents to compare with in one bucket", "256", 1, 1e9},
+    {"scope", 0, KJ_OPT_ENUM, OFF(scope), "document|paragraph|line",
+     "exact: what is a copy; paragraphs and lines are cut out of their documents",
+     "document", 0, 0},
     {"key", 0, KJ_OPT_ENUM, OFF(key), "text|url", "exact: what must be equal", "text",
      0, 0},
     {"normalize", 0, KJ_OPT_FLAG, OFF(normalize), NULL,
@@ -106,7 +114,13 @@ static int dedup_open(void *cfg, struct kj_err *err)
                           c->keep);
     if (c->bands * c->rows > KJ_MINHASH_MAX)
         return kj_err_set(err, KJ_USAGE, "bands x rows is over %d", KJ_MINHASH_MAX);
-    if (c->method == METHOD_MINHASH) {
+    if (c->scope && (c->method != METHOD_EXACT || c->key != KEY_TEXT))
+        return kj_err_set(err, KJ_USAGE, "scope paragraph and line go with exact only");
+    if (c->scope) {
+        c->rule = (struct kj_rule){
+            c->scope == SCOPE_LINE ? "dedup.lines" : "dedup.paragraphs", ">=", 1,
+            "share of bytes", "all of its text stands in other documents"};
+    } else if (c->method == METHOD_MINHASH) {
         c->rule =
             (struct kj_rule){"dedup.minhash", ">=", c->threshold, "Jaccard similarity",
                              "shares that much of its n-grams with a kept copy"};
@@ -123,6 +137,7 @@ static void forget(struct dedup *c)
 {
     if (!c->surveyed)
         return;
+    kj_units_release(&c->units);
     if (c->in_files)
         kj_external_release(&c->external);
     c->in_files = false;
@@ -173,11 +188,6 @@ struct survey {
     size_t units; /* shingles of all documents so far */
 };
 
-static uint32_t check_word(const struct kj_doc *d)
-{
-    return (uint32_t)kj_hash64(d->text.p, d->text.n, 0) | 1;
-}
-
 static int too_large(const struct kj_doc *d, struct kj_err *err)
 {
     kj_err_set(err, KJ_FATAL, "a batch does not fit its memory");
@@ -220,7 +230,7 @@ static int find_keys(struct survey *s, struct worker *w, const struct kj_doc *d,
     f->keys = kj_arena_alloc(a, s->lsh.bands * sizeof *f->keys);
     if (!f->keys)
         return too_large(d, err);
-    f->check = check_word(d);
+    f->check = kj_dedup_check(d);
     if (c->method == METHOD_EXACT) {
         struct kj_hash128 h = {0, 0};
         int rc = exact_hash(c, w, d, &f->has, &h);
@@ -234,21 +244,6 @@ static int find_keys(struct survey *s, struct worker *w, const struct kj_doc *d,
     kj_minhash_sign(&c->mh, w->sh.h, w->sh.n, w->sig);
     kj_minhash_bands(&c->mh, w->sig, f->keys);
     return KJ_OK;
-}
-
-/* Hash of what distinguishes two documents of the same id. */
-static uint64_t tie_hash(const struct kj_doc *d)
-{
-    const struct kj_str *s[] = {&d->text,      &d->url,    &d->date,     &d->dump,
-                                &d->file_path, &d->source, &d->warc.file};
-    uint64_t h = (uint64_t)d->warc.offset;
-    for (size_t i = 0; i < sizeof s / sizeof *s; i++)
-        h = kj_hash64(s[i]->p, s[i]->n, h + 1);
-    for (size_t i = 0; i < d->n_fields; i++) {
-        h = kj_hash64(d->fields[i].key.p, d->fields[i].key.n, h);
-        h = kj_hash64(d->fields[i].json.p, d->fields[i].json.n, h);
-    }
-    return h;
 }
 
 /* Documents that d stands for already. */
@@ -269,8 +264,10 @@ static int find_candidate(struct survey *s, struct worker *w, const struct kj_do
 {
     const struct dedup *c = s->c;
     struct kj_candidate *k = &f->candidate;
-    *k = (struct kj_candidate){
-        .doc = d->serial, .id = d->id, .tie = tie_hash(d), .weight = weight_of(d, b)};
+    *k = (struct kj_candidate){.doc = d->serial,
+                               .id = d->id,
+                               .tie = kj_dedup_tie(d),
+                               .weight = weight_of(d, b)};
     if (c->policy == KEEP_LONGEST)
         k->number = -(double)d->text.n;
     if (c->policy == KEEP_NEWEST)
@@ -499,6 +496,13 @@ static int dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
                           bands, corpus->threads,
                           (long long)(4 * kj_external_least(bands) >> 20) + 1);
     prepare(c, corpus, memory);
+    if (c->scope) {
+        struct kj_corpus part = *corpus;
+        part.memory = memory;
+        c->units.kind = c->scope == SCOPE_LINE ? KJ_UNITS_LINE : KJ_UNITS_PARAGRAPH;
+        c->units.normalize = c->normalize;
+        return kj_units_survey(&c->units, &part, err);
+    }
     make_workers(&s, corpus->threads ? corpus->threads : 1);
     c->in_files = s.may_spill && c->spill == SPILL_ALWAYS;
     int rc = survey_once(&s, corpus, err);
@@ -560,7 +564,7 @@ static int judge(const struct dedup *c, struct state *st, struct kj_batch *b,
     int rc = look_up(c, st, d->serial, &check, &f, &found, err);
     if (rc)
         return rc;
-    if (check != check_word(d)) {
+    if (check != kj_dedup_check(d)) {
         kj_err_set(err, KJ_FATAL,
                    "the input changed since it was first read: this document is new");
         kj_err_doc(err, d->id.p, d->id.n);
@@ -581,6 +585,21 @@ static int judge(const struct dedup *c, struct state *st, struct kj_batch *b,
     return KJ_OK;
 }
 
+/* Scope paragraph, line. */
+static int cut_units(const struct dedup *c, struct state *st, struct kj_batch *b,
+                     struct kj_doc *d, struct kj_err *err)
+{
+    size_t before = d->text.n, cut;
+    int rc = kj_units_cut(&c->units, &st->units, b, d, &cut, err);
+    if (rc || !cut)
+        return rc;
+    double share = d->text.n ? (double)cut / (double)before : 1;
+    kj_doc_signal(d, &b->arena, "dedup.cut", share);
+    if (!d->text.n)
+        kj_doc_drop(d, c->rule.name, share, c->rule.threshold);
+    return KJ_OK;
+}
+
 static int dedup_run(const void *cfg, void *state, struct kj_batch *b,
                      struct kj_err *err)
 {
@@ -590,14 +609,17 @@ static int dedup_run(const void *cfg, void *state, struct kj_batch *b,
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++)
         if (kj_doc_kept(&b->docs[i]))
-            rc = judge(c, state, b, &b->docs[i], err);
+            rc = c->scope ? cut_units(c, state, b, &b->docs[i], err)
+                          : judge(c, state, b, &b->docs[i], err);
     return rc;
 }
 
 static void dedup_end(const void *cfg, void *state)
 {
     (void)cfg;
-    kj_external_reader_release(&((struct state *)state)->reader);
+    struct state *st = state;
+    kj_external_reader_release(&st->reader);
+    kj_units_reader_release(&st->units);
 }
 
 const struct kj_stage kj_stage_dedup = {

@@ -6,6 +6,11 @@
  * documents without a URL are left alone).
  * Rules "dedup.exact", "dedup.url".
  *
+ * With scope paragraph or line these are what is compared (units.h), and copies
+ * are cut out of their texts: signal "dedup.cut", the share of bytes that went;
+ * a document of which nothing is left is out by the rule "dedup.paragraphs" or
+ * "dedup.lines".
+ *
  * method minhash: near duplicates. Shingles as in shingle.h, signatures as in
  * minhash.h, candidates as in lsh.h, each verified by the true Jaccard
  * similarity of the sets of 64-bit shingle hashes. Rule "dedup.minhash", whose

@@ -98,6 +98,43 @@ printf '%s\n' '{"id":"1","text":"x","url":"http://www.a.org/p/","s":1}' \
 rc "exact --key url --keep best" 0 "$KIJIL" dedup exact --key url --keep best=s -q u.jsonl -o o
 is "the better page of one URL" "$(grep -o '"id":"[0-9]"' o | tr -d '\n')" '"id":"2""id":"3"'
 
+# ---- lines and paragraphs, against a set ----
+awk 'BEGIN { srand(6); for (i = 0; i < 3000; i++) {
+    t = ""
+    for (k = 1 + int(rand() * 6); k > 0; k--)
+        t = t " l" int(rand() * rand() * 9000) (rand() < .3 ? "  " : "") "\\n" (rand() < .3 ? " \\n" : "")
+    printf "{\"id\":\"%d\",\"text\":\"%s\"}\n", i, t } }' >units.jsonl
+lines() {
+    grep -o '"text":"[^"]*"' "$1" | cut -d'"' -f4 | sed 's/\\n/\n/g' | sed 's/^ *//; s/ *$//' | grep .
+}
+# an empty paragraph stands between two blank lines or more
+paragraphs() {
+    grep -o '"text":"[^"]*"' "$1" | cut -d'"' -f4 | sed 's/\\n\( *\\n\)\{1,\}/@/g; s/\\n$//' |
+        tr '@' '\n' | sed 's/^ *//; s/ *$//' | grep .
+}
+rc "lines" 0 "$KIJIL" dedup exact --scope line -q -j1 units.jsonl -o o --rejects r
+lines o | sort >got
+lines units.jsonl | sort -u >want
+same "each line stays once" got want
+is "documents that lost all" \
+    "$(($(grep -c '"rule":"dedup.lines","value":1' r) == $(wc -l <r) && $(wc -l <r) > 20))" 1
+has "the share that went" o '"dedup.cut":0\.[0-9]'
+rc "lines, -j3, in runs" 0 "$KIJIL" dedup exact --scope line -q -j3 --memory 20M units.jsonl -o o3
+same "the same bytes" o3 o
+shuf --random-source=units.jsonl units.jsonl >mixed.jsonl
+rc "lines, in another order" 0 "$KIJIL" dedup exact --scope line -q mixed.jsonl -o om
+sort o >o.sorted
+sort om >om.sorted
+same "the same documents" o.sorted om.sorted
+rc "paragraphs" 0 "$KIJIL" dedup exact --scope paragraph -q units.jsonl -o o
+paragraphs o | sort >got
+paragraphs units.jsonl | sort -u >want
+same "each paragraph stays once" got want
+printf '%s\n' '{"id":"1","text":"Menu\nA b.\nmenu!"}' '{"id":"2","text":"MENU\nc"}' >m.jsonl
+rc "normalized lines" 0 "$KIJIL" dedup exact --scope line --normalize -q m.jsonl -o o
+is "one menu" "$(grep -oi menu o | wc -l)" 1
+rc "scope needs exact" 2 "$KIJIL" dedup --scope line m.jsonl
+
 # ---- in temporary files ----
 mkdir -p spill
 for j in 1 2; do

@@ -371,6 +371,36 @@ static void test_exact(void)
           !o[4].dropped);
 }
 
+/* Lines and paragraphs: documents that lose all of theirs, in any order. */
+static void test_scope(void)
+{
+    char dir[] = "/tmp/kijil-test-XXXXXX";
+    if (!CHECK(mkdtemp(dir) != NULL))
+        return;
+    struct text t[] = {{"a", "one\n\ntwo\n", 0, 0, 0}, {"b", "two", 0, 0, 0},
+                       {"c", " two \n", 0, 0, 0},      {"d", "one\ntwo", 0, 0, 0},
+                       {"e", " \n\n", 0, 0, 0},        {"f", "", 0, 0, 0}};
+    for (size_t k = 0; k < 2; k++) {
+        const char *o[] = {"method", "exact", "scope", k ? "paragraph" : "line", NULL};
+        const size_t order[] = {3, 5, 1, 0, 4, 2};
+        struct out a[6], b[6];
+        struct kj_err err = KJ_ERR_INIT;
+        struct mem_corpus m = {.v = t, .n = 6, .per_batch = 2, .tmp_dir = dir};
+        CHECK_INT(run(o, &m, 1, 0, a, &err), KJ_OK);
+        m.order = order;
+        CHECK_INT(run(o, &m, 2, 0, b, &err), KJ_OK);
+        int gone = 0;
+        for (size_t i = 0; i < 6; i++) {
+            CHECK_INT(a[i].dropped, b[i].dropped);
+            gone += a[i].dropped;
+        }
+        CHECK(!a[4].dropped && !a[5].dropped); /* blank ones are nobody's copy */
+        CHECK(gone >= (k ? 1 : 2) && gone <= 3);
+        CHECK(k == 0 || !a[3].dropped); /* a paragraph of its own */
+    }
+    CHECK_INT(rmdir(dir), 0);
+}
+
 /* Short texts are compared as wholes; wordless ones are never copies. */
 static void test_short(void)
 {
@@ -465,6 +495,7 @@ int main(void)
     test_invariance();
     test_files();
     test_exact();
+    test_scope();
     test_short();
     test_weights();
     test_identical();
