@@ -51,7 +51,7 @@ const struct kj_cmd kj_cmd_filter = {
         "document goes by the first rule, in recipe order, that it fails; --rejects "
         "keeps it with that rule, the value and the threshold.\n\n"
         "A recipe is a name (gopher, c4, c4-dclm, fineweb, "
-        "refinedweb, dclm-baseline, fineweb-ko-eojeol, pii) or a YAML file; "
+        "refinedweb, dclm-baseline, fineweb-ko-eojeol, pii, pii-ko) or a YAML file; "
         "filter/filter.h tells the format. It may hold groups of rules for some "
         "languages, so that one pass treats each language by its own thresholds.\n\n"
         "--set changes a threshold wherever the rule stands; where it stands nowhere, "

@@ -11,6 +11,7 @@
 #include "filter/pii.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -213,30 +214,107 @@ static const char *const emails[] = {"email@example.com",
 static const char *const addresses[] = {"22.214.171.124", "126.96.36.199",
                                         "188.8.131.52",   "184.108.40.206",
                                         "220.127.116.11", "18.104.22.168"};
+static const char *const fixed[KJ_PII_KINDS] = {
+    [KJ_PII_IPV6] = "2001:db8::1",         [KJ_PII_RRN] = "000000-0000000",
+    [KJ_PII_CARD] = "0000-0000-0000-0000", [KJ_PII_BUSINESS] = "000-00-00000",
+    [KJ_PII_DRIVER] = "00-00-000000-00",   [KJ_PII_PHONE] = "010-0000-0000",
+    [KJ_PII_ACCOUNT] = "000-0000-0000-00", [KJ_PII_PASSPORT] = "M00000000",
+};
+
+/* The replacement of the k-th match. */
+static const char *replacement(enum kj_pii_kind kind, size_t k)
+{
+    if (kind == KJ_PII_EMAIL || kind == KJ_PII_EMAIL_ANY)
+        return emails[k % 2];
+    return kind == KJ_PII_IPV4 || kind == KJ_PII_IPV4_ALONE ? addresses[k % 6]
+                                                            : fixed[kind];
+}
+
+static bool find(enum kj_pii_kind kind, const char *p, size_t n, size_t at,
+                 size_t *from, size_t *len)
+{
+    static bool (*const finders[KJ_PII_KINDS])(const char *, size_t, size_t, size_t *,
+                                               size_t *) = {
+        kj_pii_email, kj_pii_ipv4,    kj_pii_email_any, kj_pii_ipv6,
+        kj_pii_rrn,   kj_pii_card,    kj_pii_business,  kj_pii_driver,
+        kj_pii_phone, kj_pii_account, kj_pii_passport,  kj_pii_ipv4_alone};
+    return finders[kind](p, n, at, from, len);
+}
 
 int kj_pii_mask(enum kj_pii_kind kind, const char *p, size_t n, size_t *count,
                 struct kj_arena *a, struct kj_str *out)
 {
-    const char *const *with = kind == KJ_PII_EMAIL ? emails : addresses;
-    size_t n_with = kind == KJ_PII_EMAIL ? 2 : 6, grow = 0, from, len;
-    bool (*find)(const char *, size_t, size_t, size_t *, size_t *) =
-        kind == KJ_PII_EMAIL ? kj_pii_email : kj_pii_ipv4;
-    *count = 0;
-    for (size_t at = 0; find(p, n, at, &from, &len); at = from + len)
-        grow += strlen(with[(*count)++ % n_with]);
-    if (!a || !*count)
-        return KJ_OK;
-    char *to = kj_arena_alloc(a, n + grow);
+    struct kj_pii_spans s = {0};
+    int rc = KJ_OK;
+    *count = kj_pii_spans_add(&s, kind, p, n);
+    if (a && *count)
+        rc = kj_pii_spans_mask(&s, p, n, a, out);
+    kj_pii_spans_release(&s);
+    return rc;
+}
+
+/* ---- several kinds at once ---- */
+
+void kj_pii_spans_release(struct kj_pii_spans *s)
+{
+    free(s->v);
+    free(s->next);
+    memset(s, 0, sizeof *s);
+}
+
+static void put(struct kj_pii_spans *s, size_t *k, struct kj_pii_span x)
+{
+    if (*k == s->cap) {
+        s->cap = s->cap ? 2 * s->cap : 16;
+        s->v = kj_xrealloc(s->v, s->cap * sizeof *s->v);
+        s->next = kj_xrealloc(s->next, s->cap * sizeof *s->next);
+    }
+    s->next[(*k)++] = x;
+}
+
+size_t kj_pii_spans_add(struct kj_pii_spans *s, enum kj_pii_kind kind, const char *p,
+                        size_t n)
+{
+    size_t from, len, old = 0, k = 0, added = 0;
+    for (size_t at = 0; find(kind, p, n, at, &from, &len); at = from + len) {
+        while (old < s->n && s->v[old].from + s->v[old].len <= from)
+            put(s, &k, s->v[old++]);
+        if (old < s->n && s->v[old].from < from + len)
+            continue; /* an earlier kind has it */
+        put(s, &k, (struct kj_pii_span){from, len, kind, kj_utf8_count(p + from, len)});
+        added++;
+    }
+    if (!added)
+        return 0;
+    while (old < s->n)
+        put(s, &k, s->v[old++]);
+    struct kj_pii_span *v = s->v;
+    s->v = s->next;
+    s->next = v;
+    s->n = k;
+    return added;
+}
+
+int kj_pii_spans_mask(struct kj_pii_spans *s, const char *p, size_t n,
+                      struct kj_arena *a, struct kj_str *out)
+{
+    size_t seen[KJ_PII_KINDS] = {0}, size = n, used = 0, at = 0;
+    for (size_t i = 0; i < s->n; i++)
+        size += strlen(replacement(s->v[i].kind, seen[s->v[i].kind]++));
+    char *to = kj_arena_alloc(a, size);
     if (!to)
         return KJ_BAD_RECORD;
-    size_t k = 0, used = 0, at = 0;
-    while (find(p, n, at, &from, &len)) {
-        const char *r = with[k++ % n_with];
-        memcpy(to + used, p + at, from - at);
-        used += from - at;
-        memcpy(to + used, r, strlen(r));
-        used += strlen(r);
-        at = from + len;
+    memset(seen, 0, sizeof seen);
+    for (size_t i = 0; i < s->n; i++) {
+        struct kj_pii_span *x = &s->v[i];
+        const char *r = replacement(x->kind, seen[x->kind]++);
+        size_t m = strlen(r), end = x->from + x->len;
+        memcpy(to + used, p + at, x->from - at);
+        used += x->from - at;
+        memcpy(to + used, r, m);
+        *x = (struct kj_pii_span){used, m, x->kind, x->was};
+        used += m;
+        at = end;
     }
     memcpy(to + used, p + at, n - at);
     *out = (struct kj_str){to, used + n - at};

@@ -7,6 +7,7 @@
 #include "filter/dclm.h"
 #include "filter/facts.h"
 #include "filter/filter.h"
+#include "filter/pii.h"
 #include "filter/recipe.h"
 #include "filter/text.h"
 
@@ -308,6 +309,10 @@ static double d_gram(struct kj_facts *f, const struct kj_filter_item *it)
             " words which stand more than once, all copies counted",                   \
             d_gram, NULL                                                               \
     }
+#define MASK(NAME, KIND, UNIT, ABOUT)                                                  \
+    {                                                                                  \
+        NAME, "", KJ_FILTER_MASK, KIND, UNIT, ABOUT, NULL, NULL                        \
+    }
 #define WCHARS "share of characters of words"
 #define LINES  "lines removed"
 #define CLEAN(NAME, KIND, ARG, UNIT, ABOUT, FUNC)                                      \
@@ -487,10 +492,29 @@ const struct kj_filter_rule kj_filter_rules[] = {
     DDUP(9),
     DDUP(10),
 
-    {"pii.email", "", KJ_FILTER_MASK, 0, "addresses",
+    {"pii.email", "", KJ_FILTER_MASK, KJ_PII_EMAIL, "addresses",
      "e-mail addresses; mask: replaced by example addresses in turn", NULL, NULL},
-    {"pii.ipv4", "", KJ_FILTER_MASK, 0, "addresses",
+    {"pii.ipv4", "", KJ_FILTER_MASK, KJ_PII_IPV4, "addresses",
      "public IPv4 addresses; mask: replaced by six fixed ones in turn", NULL, NULL},
+    MASK("pii.email_any", KJ_PII_EMAIL_ANY, "addresses",
+         "e-mail addresses, also right behind a Korean letter; example addresses stay"),
+    MASK("pii.ipv4_alone", KJ_PII_IPV4_ALONE, "addresses",
+         "public IPv4 addresses that are no part of a longer number and stand not "
+         "behind a word for version"),
+    MASK("pii.ipv6", KJ_PII_IPV6, "addresses", "public IPv6 addresses"),
+    MASK("pii.rrn", KJ_PII_RRN, "numbers",
+         "Korean resident and foreigner registration numbers, by date and check digit "
+         "or a word before them"),
+    MASK("pii.card", KJ_PII_CARD, "numbers", "card numbers, by range and check digit"),
+    MASK("pii.business", KJ_PII_BUSINESS, "numbers",
+         "Korean business registration numbers, by check digit"),
+    MASK("pii.driver", KJ_PII_DRIVER, "numbers", "Korean driver's licence numbers"),
+    MASK("pii.phone", KJ_PII_PHONE, "numbers",
+         "Korean mobile, land-line and 070 numbers, national or with +82"),
+    MASK("pii.account", KJ_PII_ACCOUNT, "numbers",
+         "account numbers behind the name of a bank or a word for account"),
+    MASK("pii.passport", KJ_PII_PASSPORT, "numbers",
+         "Korean passport numbers behind a word for passport"),
     {0},
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 #include "base/yaml.h"
 #include "filter/facts.h"
 #include "filter/filter.h"
@@ -28,6 +29,7 @@ struct state {
     bool *on;                            /* scopes that hold for the document */
     const struct kj_filter_item **items; /* rules that apply to it, in order */
     struct kj_buf text[2];               /* rewritten texts: the last one, the next */
+    struct kj_pii_spans spans;
 };
 
 #define F(x) offsetof(struct cfg, x)
@@ -199,6 +201,7 @@ static void filter_end(const void *cfg, void *state)
     free(s->items);
     for (int i = 0; i < 2; i++)
         kj_buf_release(&s->text[i]);
+    kj_pii_spans_release(&s->spans);
 }
 
 /* The rules that apply to d, in recipe order: of one that stands more than
@@ -233,18 +236,53 @@ static bool fails(const struct kj_filter_item *it, double v)
     return it->rule->op[0] == '<' ? v < it->threshold : v > it->threshold;
 }
 
-static int mask(const struct kj_filter_item *it, struct kj_doc *d, struct kj_arena *a)
+/* Where masks stand in the new text, in characters. */
+static int put_spans(const struct kj_pii_spans *sp, struct kj_doc *d,
+                     const char *const *names, struct kj_arena *a)
 {
-    size_t count;
-    struct kj_str text = d->text;
-    enum kj_pii_kind kind =
-        strcmp(it->rule->name, "pii.email") == 0 ? KJ_PII_EMAIL : KJ_PII_IPV4;
-    bool rewrite = it->threshold == KJ_MASK_REWRITE;
-    if (kj_pii_mask(kind, d->text.p, d->text.n, &count, rewrite ? a : NULL, &text))
-        return KJ_BAD_RECORD;
-    d->text = text;
-    kj_doc_signal(d, a, it->rule->name, (double)count);
-    return KJ_OK;
+    struct kj_buf b;
+    size_t at = 0, chars = 0;
+    int rc = KJ_OK;
+    kj_buf_init(&b, KJ_BATCH_ARENA_CAP);
+    for (size_t i = 0; i < sp->n && rc == KJ_OK; i++) {
+        const struct kj_pii_span *x = &sp->v[i];
+        chars += kj_utf8_count(d->text.p + at, x->from - at);
+        rc = kj_buf_printf(
+            &b, "%s{\"rule\":\"%s\",\"start\":%zu,\"end\":%zu,\"was\":%zu}",
+            i ? "," : "[", names[x->kind], chars, chars + x->len, x->was);
+        at = x->from + x->len; /* what stands for it is ASCII */
+        chars += x->len;
+    }
+    rc = rc ? rc : kj_buf_addc(&b, ']');
+    char *json = rc ? NULL : kj_arena_dup(a, b.p, b.n);
+    if (json)
+        kj_doc_set(d, a, "pii", (struct kj_str){json, b.n});
+    kj_buf_release(&b);
+    return json ? KJ_OK : KJ_BAD_RECORD;
+}
+
+/* All masks at once; where two find the same place, the earlier rule has it. */
+static int mask(struct state *s, size_t n, struct kj_doc *d, struct kj_arena *a)
+{
+    const char *names[KJ_PII_KINDS];
+    s->spans.n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct kj_filter_item *it = s->items[i];
+        enum kj_pii_kind kind = (enum kj_pii_kind)it->rule->arg;
+        size_t count;
+        if (it->rule->kind != KJ_FILTER_MASK)
+            continue;
+        names[kind] = it->rule->name;
+        if (it->threshold == KJ_MASK_REWRITE)
+            count = kj_pii_spans_add(&s->spans, kind, d->text.p, d->text.n);
+        else
+            kj_pii_mask(kind, d->text.p, d->text.n, &count, NULL, NULL);
+        kj_doc_signal(d, a, it->rule->name, (double)count);
+    }
+    if (!s->spans.n)
+        return KJ_OK;
+    int rc = kj_pii_spans_mask(&s->spans, d->text.p, d->text.n, a, &d->text);
+    return rc ? rc : put_spans(&s->spans, d, names, a);
 }
 
 /* A cleaning rule at its place: what follows sees the new text. */
@@ -337,9 +375,7 @@ static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
     }
     rc = rc ? rc : keep_text(s, d, a);
     /* Behind the measures: what is masked must not change what is measured. */
-    for (size_t i = 0; i < n && rc == KJ_OK; i++)
-        if (s->items[i]->rule->kind == KJ_FILTER_MASK)
-            rc = mask(s->items[i], d, a);
+    rc = rc ? rc : mask(s, n, d, a);
     if (rc == KJ_OK && c->mark)
         rc = put_mark(d, a, &first, &failed);
     else if (rc == KJ_OK && first.rule)

@@ -50,7 +50,7 @@ has '--mark verdict' mark.jsonl \
 rc '--list' 0 "$KIJIL" filter --list
 has '--list rules' "$T/out" '^gopher.min_words +whole number +< +words with'
 has '--list masks' "$T/out" '^pii.ipv4 '
-is '--list is complete' "$(grep -cE '^(lang|gopher|fineweb|pii)\.' "$T/out")" 31
+is '--list is complete' "$(grep -cE '^(lang|gopher|fineweb)\.' "$T/out")" 29
 has '--list cleaning rules' "$T/out" '^c4.citations +clean or count +- '
 
 # A cleaning rule works at its place; counted only, it leaves the text
@@ -108,7 +108,7 @@ rc 'include loop' 2 "$KIJIL" filter -r ./a.yaml in.jsonl
 has 'include loop: file and line' "$T/err" 'b.yaml:2: .*includes itself'
 rc 'no recipe' 2 "$KIJIL" filter in.jsonl
 rc 'bad --set' 2 "$KIJIL" filter -r gopher --set gopher.min_words in.jsonl
-for r in "$TOP"/recipes/{gopher,c4,c4-dclm,refinedweb,dclm-baseline,fineweb,fineweb-ko-eojeol,pii,demo-filter}.yaml; do
+for r in "$TOP"/recipes/{gopher,c4,c4-dclm,refinedweb,dclm-baseline,fineweb,fineweb-ko-eojeol,pii,pii-ko,demo-filter}.yaml; do
     rc "recipe $r" 0 "$KIJIL" filter -q -r "$r" in.jsonl
 done
 

@@ -149,18 +149,79 @@ static void test_known(void)
     kj_arena_release(&a);
 }
 
+static void test_korean(void)
+{
+    check_mask(KJ_PII_EMAIL_ANY, "메일kim@a.co.kr으로 icon@2x.png a@example.com", 1,
+               "메일email@example.com으로 icon@2x.png a@example.com");
+    check_mask(KJ_PII_IPV4_ALONE, "8.8.8.8 1.8.8.8.8 v8.8.8.8 버전 8.8.8.8", 1,
+               "22.214.171.124 1.8.8.8.8 v8.8.8.8 버전 8.8.8.8");
+    check_mask(KJ_PII_IPV6, "[2400:cb00::1]:80 2001:db8::1 fe80::1 a::b 1:2:3", 1,
+               "[2001:db8::1]:80 2001:db8::1 fe80::1 a::b 1:2:3");
+    /* Check digits by hand: 900101-123456x sums to 124, 124 mod 11 = 3, 11 - 3 = 8;
+     * for foreigners, 900101-523456x: 156 mod 11 = 2, 13 - 2 = 11, so 1. */
+    check_mask(KJ_PII_RRN, "900101-1234568, 900101-5234561", 2,
+               "000000-0000000, 000000-0000000");
+    check_mask(KJ_PII_RRN, "900101-1234567, 901301-5234561", 0,
+               "900101-1234567, 901301-5234561");
+    check_mask(KJ_PII_RRN, "주민등록번호 210315-3000000, 211315-3000000", 1,
+               "주민등록번호 000000-0000000, 211315-3000000");
+    /* A published test number of each scheme. */
+    check_mask(KJ_PII_CARD,
+               "4111-1111-1111-1111, 5555 5555 5555 4444 카드 378282246310005", 3,
+               "0000-0000-0000-0000, 0000-0000-0000-0000 카드 0000-0000-0000-0000");
+    check_mask(KJ_PII_CARD, "4111-1111-1111-1112 1234-5678-9012-3452 4111111111111111",
+               0, "4111-1111-1111-1112 1234-5678-9012-3452 4111111111111111");
+    /* 120-81-4752x: 1 + 6 + 0 + 8 + 3 + 28 + 7 + 15 + 10 + 1 = 79, so 1. */
+    check_mask(KJ_PII_BUSINESS, "120-81-47521 120-81-47522 1120-81-47521", 1,
+               "000-00-00000 120-81-47522 1120-81-47521");
+    check_mask(KJ_PII_DRIVER, "11-90-123456-78 10-90-123456-78", 1,
+               "00-00-000000-00 10-90-123456-78");
+    check_mask(KJ_PII_PHONE, "010-2345-6789 (02) 345-6789 +82 10-2345-6789 01023456789",
+               4, "010-0000-0000 010-0000-0000 010-0000-0000 010-0000-0000");
+    check_mask(KJ_PII_PHONE,
+               "2010-2345-6789 1588-2345 02-2345 08-345-6789 010-234-56789", 0,
+               "2010-2345-6789 1588-2345 02-2345 08-345-6789 010-234-56789");
+    check_mask(KJ_PII_ACCOUNT, "국민은행 123-45-678901, 계좌 1588-1234 123-45-678901",
+               1, "국민은행 000-0000-0000-00, 계좌 1588-1234 123-45-678901");
+    check_mask(KJ_PII_PASSPORT, "여권 M12345678 M123A4567\nM12345678", 2,
+               "여권 M00000000 M00000000\nM12345678");
+}
+
+/* Where two kinds find the same place, the first has it. */
+static void test_spans(void)
+{
+    static const char text[] = "국민은행 010-2345-6789 a@b.kr 110-234-567890";
+    struct kj_pii_spans s = {0};
+    struct kj_arena a;
+    struct kj_str out;
+    kj_arena_init(&a, 4096);
+    CHECK_INT(kj_pii_spans_add(&s, KJ_PII_EMAIL, text, sizeof text - 1), 1);
+    CHECK_INT(kj_pii_spans_add(&s, KJ_PII_PHONE, text, sizeof text - 1), 1);
+    CHECK_INT(kj_pii_spans_add(&s, KJ_PII_EMAIL_ANY, text, sizeof text - 1), 0);
+    CHECK_INT(s.n, 2);
+    CHECK_INT(kj_pii_spans_mask(&s, text, sizeof text - 1, &a, &out), KJ_OK);
+    CHECK_STR(out.p, out.n, "국민은행 010-0000-0000 email@example.com 110-234-567890");
+    CHECK_INT(s.v[1].from, 27);
+    CHECK_INT(s.v[1].was, 6);
+    kj_pii_spans_release(&s);
+    kj_arena_release(&a);
+}
+
 /* Texts on which a backtracking search is quadratic. */
 static void test_linear(void)
 {
     enum { N = 2 << 20 };
-    static const char *const unit[] = {"a!", "a.", "a@", "1.", "@a.", "1.1.1.", "a-"};
+    static const char *const unit[] = {"a!", "a.", "a@", "1.", "@a.", "1.1.1.",
+                                       "a-", "1",  "1-", "a:", "010-"};
     char *p = malloc(N);
     for (size_t k = 0; k < sizeof unit / sizeof *unit; k++) {
         size_t m = strlen(unit[k]), count;
         for (size_t i = 0; i < N; i++)
             p[i] = unit[k][i % m];
         CHECK_INT(kj_pii_mask(KJ_PII_EMAIL, p, N, &count, NULL, NULL), KJ_OK);
-        CHECK_INT(kj_pii_mask(KJ_PII_IPV4, p, N, &count, NULL, NULL), KJ_OK);
+        for (int kind = KJ_PII_IPV4; kind < KJ_PII_KINDS; kind++)
+            CHECK_INT(kj_pii_mask((enum kj_pii_kind)kind, p, N, &count, NULL, NULL),
+                      KJ_OK);
     }
     free(p);
 }
@@ -168,6 +229,8 @@ static void test_linear(void)
 int main(void)
 {
     test_known();
+    test_korean();
+    test_spans();
     test_random();
     test_linear();
     return test_end();
