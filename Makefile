@@ -35,6 +35,8 @@ CFLAGS.kern_avx512 = $(CFLAGS.kern_base)
 # Loops over floats that want vectors.
 CFLAGS.ft_train = -O3
 CFLAGS.ft_quant = -O3
+CFLAGS.judge = -O3
+CFLAGS.features = -O3
 
 # The rooms. A module may use base; classify and trainer also use nn; only
 # commands/ may use all (scripts/checksrc proves it).
@@ -82,6 +84,7 @@ $(B)/%.o: %.S $(B)/cflags
 	@mkdir -p $(@D)
 	$(CC) $(DEFS) -MMD -MP -c -o $@ $<
 $(B)/manifests/embedded.o: manifests/schema.sql manifests/report.css # .incbin
+$(B)/extract/judge_data.o: extract/judge.f32
 $(REPLAY): $(B)/tests/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(LIBS) $(B)/ldflags
 	$(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
 $(BENCH): $(B)/%: $(B)/%.o $(LIBS) $(B)/ldflags

@@ -168,7 +168,7 @@ static void drop_hard(struct kj_content *c, struct kj_tree *t)
         c->hint[i] = (uint16_t)kj_hints(x->attr);
         if (is_drop(x) && !(x->tag == KJ_TAG_button &&
                             (kj_tag_class(t->nodes[x->parent].tag) & KJ_TC_HEADING)))
-            x->flags |= KJ_NF_SKIP;
+            x->flags |= KJ_NF_SKIP | KJ_NF_HARD;
     }
 }
 
@@ -183,7 +183,7 @@ static void drop_noscript(struct kj_content *c, struct kj_tree *t)
     bool keep = inside > 400 && inside * 2 > all;
     for (size_t i = 1; i < t->n; i++)
         if (t->nodes[i].tag == KJ_TAG_noscript && !(keep && text_of(c, t, i) > 200))
-            t->nodes[i].flags |= KJ_NF_SKIP;
+            t->nodes[i].flags |= KJ_NF_SKIP | KJ_NF_HARD;
 }
 
 static void drop_hidden(struct kj_content *c, struct kj_tree *t)
@@ -207,7 +207,7 @@ static void drop_hidden(struct kj_content *c, struct kj_tree *t)
                       (!x->attr->hidden && w > 200 && link_of(c, t, i) * 10 < w &&
                        !(c->hint[i] & ~(unsigned)KJ_HINT_CONTENT));
         if (hidden && !folded && w * 3 < all)
-            x->flags |= KJ_NF_SKIP;
+            x->flags |= KJ_NF_SKIP | KJ_NF_HIDDEN;
     }
 }
 
@@ -272,7 +272,7 @@ static void drop_chrome(struct kj_content *c, struct kj_tree *t)
             if (x->tag == KJ_TAG_nav && w * 3 < all * 2)
                 big = false;
             if (!big && !holds(t, i, KJ_TAG_main, KJ_TAG_main)) {
-                x->flags |= KJ_NF_SKIP;
+                x->flags |= KJ_NF_SKIP | KJ_NF_CHROME;
                 next = x->end;
             }
         }
@@ -373,7 +373,7 @@ static void drop_links(struct kj_content *c, struct kj_tree *t)
             x->tag != KJ_TAG_td && x->tag != KJ_TAG_tr && x->tag != KJ_TAG_p) {
             uint32_t w = text_of(c, t, i), l = link_of(c, t, i);
             if (w > 0 && l * 10 > w * 7) {
-                x->flags |= KJ_NF_SKIP;
+                x->flags |= KJ_NF_SKIP | KJ_NF_LINKS;
                 next = x->end;
             }
         }
@@ -401,7 +401,7 @@ static void drop_comments(struct kj_content *c, struct kj_tree *t)
         struct kj_node *x = &t->nodes[i];
         if (x->tag != KJ_TAG_TEXT && (c->hint[i] & KJ_HINT_COMMENT) &&
             plain_of(c, t, i) * 10 < all * 7)
-            x->flags |= KJ_NF_SKIP;
+            x->flags |= KJ_NF_SKIP | KJ_NF_COMMENT;
     }
 }
 
@@ -436,7 +436,7 @@ static void drop_related(struct kj_content *c, struct kj_tree *t, size_t i)
         i = p;
         p = t->nodes[i].parent;
     }
-    t->nodes[i].flags |= KJ_NF_SKIP;
+    t->nodes[i].flags |= KJ_NF_SKIP | KJ_NF_PHRASE;
     if (p < c->root)
         return;
     for (size_t k = t->nodes[i].end; k < t->nodes[p].end; k = t->nodes[k].end) {
@@ -446,7 +446,7 @@ static void drop_related(struct kj_content *c, struct kj_tree *t, size_t i)
         if ((kj_tag_class(x->tag) & KJ_TC_HEADING) ||
             link_of(c, t, k) * 2 < text_of(c, t, k))
             return;
-        x->flags |= KJ_NF_SKIP;
+        x->flags |= KJ_NF_SKIP | KJ_NF_PHRASE;
     }
 }
 
@@ -466,7 +466,7 @@ static void drop_phrases(struct kj_content *c, struct kj_tree *t)
             size_t n = short_text(t, i, text, sizeof text);
             enum kj_phrase ph = n ? kj_phrase_of(text, n) : KJ_PHRASE_NONE;
             if (ph == KJ_PHRASE_CHROME)
-                x->flags |= KJ_NF_SKIP;
+                x->flags |= KJ_NF_SKIP | KJ_NF_PHRASE;
             else if (ph == KJ_PHRASE_RELATED)
                 drop_related(c, t, i);
         }
@@ -501,7 +501,7 @@ static bool looks_like_forum(const struct kj_content *c, const struct kj_tree *t
     return posts >= 6;
 }
 
-void kj_content_find(struct kj_content *c, struct kj_tree *t)
+void kj_content_begin(struct kj_content *c, struct kj_tree *t)
 {
     if (t->n + 1 > c->cap) {
         c->cap = t->n + 1 + t->n / 2;
@@ -515,6 +515,10 @@ void kj_content_find(struct kj_content *c, struct kj_tree *t)
     sum_up(c, t);
     drop_noscript(c, t);
     sum_up(c, t);
+}
+
+void kj_content_find(struct kj_content *c, struct kj_tree *t)
+{
     uint32_t visible = c->text[t->n];
     drop_hidden(c, t);
     sum_up(c, t);
@@ -531,4 +535,16 @@ void kj_content_find(struct kj_content *c, struct kj_tree *t)
     drop_phrases(c, t);
     sum_up(c, t);
     c->share = visible ? (double)text_of(c, t, c->root) / (double)visible : 0;
+}
+
+void kj_content_settle(struct kj_content *c, struct kj_tree *t, const uint32_t *seen)
+{
+    sum_up(c, t);
+    for (size_t i = 1; i < t->n; i++) {
+        struct kj_node *x = &t->nodes[i];
+        if (x->tag != KJ_TAG_TEXT && text_of(c, t, i) == 0 && seen[x->end] > seen[i])
+            x->flags |= KJ_NF_SKIP;
+    }
+    c->root = 0;
+    c->share = seen[t->n] ? (double)c->text[t->n] / seen[t->n] : 0;
 }

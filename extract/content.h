@@ -8,7 +8,15 @@
 
 #include "extract/tree.h"
 
-enum kj_node_flags { KJ_NF_SKIP = 1 << 0 };
+enum kj_node_flags {
+    KJ_NF_SKIP = 1 << 0,   /* left out; the others say by which rule */
+    KJ_NF_HARD = 1 << 1,   /* never text: scripts, form controls */
+    KJ_NF_HIDDEN = 1 << 2, /* not shown */
+    KJ_NF_CHROME = 1 << 3, /* menus, page headers and footers, adverts */
+    KJ_NF_LINKS = 1 << 4,  /* mostly links */
+    KJ_NF_COMMENT = 1 << 5,
+    KJ_NF_PHRASE = 1 << 6
+};
 
 struct kj_content {
     uint32_t root;    /* node under which the text lies */
@@ -22,6 +30,13 @@ struct kj_content {
 };
 
 void kj_content_release(struct kj_content *c);
+/* First what can never be text, then the rules. */
+void kj_content_begin(struct kj_content *c, struct kj_tree *t);
 void kj_content_find(struct kj_content *c, struct kj_tree *t);
+
+/* When text nodes have been marked by somebody else: also skip the elements
+ * all of whose text is, and set root and share. seen: the sums of text that
+ * kj_content_begin left. */
+void kj_content_settle(struct kj_content *c, struct kj_tree *t, const uint32_t *seen);
 
 #endif

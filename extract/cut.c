@@ -13,6 +13,8 @@
 
 #include "extract/tree.h"
 
+#include "base/err.h"
+
 struct raw {
     const char *name;
     size_t n;
@@ -169,8 +171,13 @@ static const char *raw_end(struct cut *c, const char *p, const struct raw *r)
     if (!stop && r->to_end)
         stop = c->end;
     if (stop && c->ld && k == 0 && is_ld(p, body)) {
-        kj_buf_add(c->ld, body, (size_t)(inner - body));
-        kj_buf_addc(c->ld, '\n');
+        size_t at = c->ld->n;
+        if (kj_buf_add(c->ld, body, (size_t)(inner - body)) == KJ_OK)
+            kj_buf_addc(c->ld, '\n');
+        /* One line: raw line ends in strings are not JSON, but common. */
+        for (size_t i = at; i + 1 < c->ld->n; i++)
+            if ((unsigned char)c->ld->p[i] < ' ')
+                c->ld->p[i] = ' ';
     }
     return stop;
 }

@@ -23,12 +23,16 @@ void kj_html_free(struct kj_html *h);
 /* What the page says of itself; views that live until the next page. White
  * space in them is as it stood. Absent: {NULL,0}. */
 struct kj_html_page {
-    struct kj_str title;     /* <title>, else og:title, else the first <h1> */
+    struct kj_str title;     /* <title>, og:title, JSON-LD's headline, or first <h1> */
     struct kj_str lang;      /* <html lang> */
     struct kj_str canonical; /* <link rel=canonical>, else og:url */
     struct kj_str description, author, date, site;
-    double share;     /* share of the visible text that was kept */
-    const char *rule; /* with KJ_BAD_RECORD: which cap was hit */
+    struct kj_str license; /* link rel=license, else JSON-LD's */
+    struct kj_str robots;  /* <meta name=robots> */
+    struct kj_str tdm;     /* <meta name=tdm-reservation>, W3C TDMRep: "1" reserves */
+    double share;          /* share of the visible text that was kept */
+    double confidence;     /* mean certainty of what was kept and left, .5 to 1 */
+    const char *rule;      /* with KJ_BAD_RECORD: which cap was hit */
 };
 
 /* Append the main text to out. whole: all visible text, menus included. KJ_OK

@@ -82,6 +82,11 @@ static void stage_end(const void *cfg, void *state)
 
 /* ---- what kind of content it is ---- */
 
+/* What the HTTP header says. */
+struct head {
+    struct kj_str charset, robots, tdm;
+};
+
 enum content { CONTENT_HTML, CONTENT_TEXT, CONTENT_OTHER };
 
 static bool begins(struct kj_str s, const char *z)
@@ -180,8 +185,20 @@ static struct kj_str tidy(struct kj_arena *a, struct kj_str v, size_t max)
     return (struct kj_str){out, n};
 }
 
+/* What the page and its headers say about robots; either may be missing. */
+static struct kj_str both(struct kj_arena *a, struct kj_str x, struct kj_str y)
+{
+    char *p = x.n && y.n ? kj_arena_alloc(a, x.n + y.n + 2) : NULL;
+    if (!p)
+        return x.n ? x : y;
+    memcpy(p, x.p, x.n);
+    memcpy(p + x.n, ", ", 2);
+    memcpy(p + x.n + 2, y.p, y.n);
+    return (struct kj_str){p, x.n + y.n + 2};
+}
+
 static void set_metadata(struct state *s, struct kj_doc *d, struct kj_batch *b,
-                         const struct kj_html_page *p)
+                         const struct kj_html_page *p, const struct head *head)
 {
     struct kj_arena *a = &b->arena;
     struct kj_buf *j = &s->json;
@@ -194,6 +211,11 @@ static void set_metadata(struct state *s, struct kj_doc *d, struct kj_batch *b,
     put_member(j, "author", tidy(a, p->author, 200));
     put_member(j, "date", tidy(a, p->date, 64));
     put_member(j, "site", tidy(a, p->site, 200));
+    put_member(j, "license", tidy(a, p->license, 1000));
+    put_member(j, "robots", tidy(a, both(a, p->robots, head->robots), 400));
+    put_member(j, "tdm_reservation", tidy(a, p->tdm.n ? p->tdm : head->tdm, 16));
+    kj_buf_addz(j, j->n > 1 ? ",\"confidence\":" : "\"confidence\":");
+    kj_buf_printf(j, "%.3f", p->confidence);
     set_json(d, b, "metadata", j);
 }
 
@@ -235,13 +257,13 @@ static int plain_text(struct state *s, struct kj_str in)
 }
 
 static int decode_text(const struct cfg *c, struct state *s, struct kj_batch *b,
-                       struct kj_doc *d, struct kj_str body, struct kj_str charset,
+                       struct kj_doc *d, struct kj_str body, const struct head *head,
                        enum content what, struct kj_err *err)
 {
     struct kj_charset_result r;
     kj_buf_reset(&s->decoded);
-    if (kj_charset_decode(s->charset, body.p, body.n, charset, what == CONTENT_HTML,
-                          &s->decoded, &r, NULL) < 0) {
+    if (kj_charset_decode(s->charset, body.p, body.n, head->charset,
+                          what == CONTENT_HTML, &s->decoded, &r, NULL) < 0) {
         kj_doc_damage(d, "extract.html_bytes", "decoded text too large");
         return KJ_OK;
     }
@@ -258,7 +280,7 @@ static int decode_text(const struct cfg *c, struct state *s, struct kj_batch *b,
                           "page beyond the limits of the parser");
             return KJ_OK;
         }
-        set_metadata(s, d, b, &page);
+        set_metadata(s, d, b, &page, head);
         if (!d->url.n && page.canonical.n)
             d->url = tidy(&b->arena, page.canonical, 4000);
     }
@@ -283,7 +305,9 @@ static int extract_one(const struct cfg *c, struct state *s, struct kj_batch *b,
     const struct kj_archive_rec *rec = d->aux;
     if (rec->kind >= KJ_REC_WIKI)
         return extract_curated(c, s, b, d, err);
-    struct kj_str body = d->raw, value = rec->content_type, type, charset;
+    struct kj_str body = d->raw, value = rec->content_type, type;
+    struct head head;
+    memset(&head, 0, sizeof head);
     if (rec->kind == KJ_REC_HTTP) {
         struct kj_http h;
         unsigned flags;
@@ -293,9 +317,11 @@ static int extract_one(const struct cfg *c, struct state *s, struct kj_batch *b,
             return KJ_OK;
         }
         body = kj_http_body(&h, &s->a, &s->b, &flags);
+        head.robots = kj_http_get(&h, "x-robots-tag");
+        head.tdm = kj_http_get(&h, "tdm-reservation");
         value = h.status ? kj_http_get(&h, "content-type") : (struct kj_str){NULL, 0};
     }
-    kj_http_type(value, &type, &charset);
+    kj_http_type(value, &type, &head.charset);
     enum content what = rec->kind == KJ_REC_TEXT   ? CONTENT_TEXT
                         : rec->kind == KJ_REC_PAGE ? CONTENT_HTML
                                                    : content_of(type, body);
@@ -303,7 +329,7 @@ static int extract_one(const struct cfg *c, struct state *s, struct kj_batch *b,
         kj_doc_drop(d, "extract.not_html", NAN, NAN);
         return KJ_OK;
     }
-    return decode_text(c, s, b, d, body, charset, what, err);
+    return decode_text(c, s, b, d, body, &head, what, err);
 }
 
 static int stage_run(const void *cfg, void *state, struct kj_batch *b,

@@ -50,7 +50,7 @@ has records err '46 records: warcinfo 1 response 45'
 is documents "$(wc -l <site.jsonl)" 42
 has korean site.jsonl "\"text\":\"제목\\\\n$ko\\\\n$ko\""
 has enc site.jsonl '"enc":\{"declared":"euc-kr","detected":"EUC-KR","used":"EUC-KR","replaced":0\}'
-has meta site.jsonl '"metadata":\{"title":"Page 07","lang":"en"\}'
+has meta site.jsonl '"metadata":\{"title":"Page 07","lang":"en","confidence":0\.[0-9]+\}'
 has plain site.jsonl '"text":"plain text, as it stands\\nsecond line"'
 has url site.jsonl '"url":"https://example.org/x/page07.html"'
 has id site.jsonl '"id":"<urn:uuid:[0-9a-f-]{36}>"'

@@ -100,7 +100,7 @@ static void check_main(const char *p)
 static void test_main_text(void)
 {
     check_main("<html><body>" MENU "<div id=wrap><div>" BODY "</div></div>" FOOT);
-    CHECK(strstr(out.p, "Head line\nA first paragraph") != NULL);
+    CHECK(strstr(out.p, "A first paragraph") != NULL);
     CHECK(strstr(out.p, "articles are.") != NULL);
     check_main("<html><body>" MENU "<main><article>" BODY "</article></main>" FOOT);
     CHECK(strstr(out.p, "A first paragraph") != NULL);
@@ -108,7 +108,7 @@ static void test_main_text(void)
     snprintf(p, sizeof p, "<html><body>%s<div id=content>%s</div>%s", MENU, korean,
              FOOT);
     check_main(p);
-    CHECK(strstr(out.p, "제목입니다\n첫째 문단은") != NULL);
+    CHECK(strstr(out.p, "첫째 문단은") != NULL);
     CHECK(strstr(out.p, "설명합니다.") != NULL);
     /* layout tables of old pages */
     snprintf(
@@ -137,6 +137,63 @@ static void test_metadata(void)
     CHECK_STR(page.author.p, page.author.n, "W");
     CHECK_STR(page.date.p, page.date.n, "2020-01-02");
     CHECK(page.share > 0.99);
+}
+
+static void test_rights(void)
+{
+    static const char p[] =
+        "<html><head><meta name=ROBOTS content='noai, noindex'>"
+        "<meta name=tdm-reservation content=1>"
+        "<script type='application/ld+json'>{\"@graph\":[{\"@type\":\"Article\","
+        "\"license\":{\"@id\":\"https://l/by\"},\"author\":[{\"name\":\"N\"}],\n"
+        "\"datePublished\":\"2021-05-06\",\"headline\":\"H \\u00e9\"}]}</script>"
+        "<script type='application/ld+json'>{not json</script></head><body>" BODY;
+    CHECK_INT(run(p, sizeof p - 1, false, false), KJ_OK);
+    CHECK_STR(page.license.p, page.license.n, "https://l/by");
+    CHECK_STR(page.author.p, page.author.n, "N");
+    CHECK_STR(page.date.p, page.date.n, "2021-05-06");
+    CHECK_STR(page.title.p, page.title.n, "H \xC3\xA9");
+    CHECK_STR(page.robots.p, page.robots.n, "noai, noindex");
+    CHECK_STR(page.tdm.p, page.tdm.n, "1");
+    static const char q[] = "<p>x <a rel='nofollow License' href=/by>l</a>";
+    CHECK_INT(run(q, sizeof q - 1, false, false), KJ_OK);
+    CHECK_STR(page.license.p, page.license.n, "/by");
+}
+
+/* A page as they are: menu, byline, text, related pages, footer. Only the text
+ * is, and the same every time. */
+static void test_judge(void)
+{
+    static const char para[] =
+        "<p>The river rose through the night, and by morning the lower road was under "
+        "water. Nobody had seen it so high since the mill was built, said the keeper "
+        "of the bridge, who had slept in his boots.</p>";
+    char p[8000];
+    int n = snprintf(
+        p, sizeof p,
+        "<html><head><title>The river rose | Paper</title></head><body>"
+        "<nav><ul><li><a href=/a>Home</a><li><a href=/b>World</a><li><a href=/c>Sport"
+        "</a></ul></nav><div class=wrap><h1>The river rose</h1>"
+        "<div class=byline>By A. Writer <time>3 May 2021</time></div>"
+        "<div class=article-body>%s%s%s%s%s<p>He <a href=/x>left</a> at noon.</p></div>"
+        "<div class=related><h3>Related stories</h3><ul><li><a href=/1>One story of "
+        "many</a><li><a href=/2>Another story</a><li><a href=/3>A third story</a></ul>"
+        "</div></div><footer><p>Copyright 2021 Paper. All rights reserved.</p><ul><li>"
+        "<a href=/t>Terms</a><li><a href=/p>Privacy</a></ul></footer></body></html>",
+        para, para, para, para, para);
+    CHECK_INT(run(p, (size_t)n, false, false), KJ_OK);
+    kj_buf_addc(&out, 0);
+    CHECK(strncmp(out.p, "The river rose through the night", 32) == 0);
+    CHECK(strstr(out.p, "He left at noon.") != NULL);
+    CHECK(!strstr(out.p, "Sport") && !strstr(out.p, "Writer"));
+    CHECK(!strstr(out.p, "third") && !strstr(out.p, "Terms"));
+    CHECK(page.confidence > 0.6 && page.confidence <= 1);
+    struct kj_buf first;
+    kj_buf_init(&first, 1 << 20);
+    kj_buf_add(&first, out.p, out.n);
+    CHECK_INT(run(p, (size_t)n, false, false), KJ_OK);
+    CHECK_STR(out.p, out.n, first.p);
+    kj_buf_release(&first);
 }
 
 /* n times the piece, between head and tail. */
@@ -230,6 +287,8 @@ int main(void)
     test_markdown();
     test_main_text();
     test_metadata();
+    test_rights();
+    test_judge();
     test_cut();
     test_hostile();
     kj_html_free(html);

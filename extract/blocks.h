@@ -1,0 +1,75 @@
+/* blocks.h - a page as a row of blocks, and numbers that describe each.
+ * Internal to extract/.
+ *
+ * A block is a run of text that no block element, cell or double line break
+ * interrupts: a paragraph, a heading, a list item, a cell, a row of links.
+ * judge.c tells from the numbers which blocks are the page's text.
+ *
+ * All numbers are about form: tags, hints of names (hints.h), lengths, links,
+ * punctuation, repetition, place, and what the rules of content.c said. None is
+ * a word of the text, so that they carry over between languages.
+ */
+#ifndef KJ_EXTRACT_BLOCKS_H
+#define KJ_EXTRACT_BLOCKS_H
+
+#include "extract/content.h"
+
+/* Numbers of one block. scripts/train_blocks must be run again when their
+ * meaning changes. */
+#define KJ_BLOCK_FEATURES 192
+
+/* Pages of more blocks are left to the rules: what a block needs of memory
+ * and time is for pages, not for dumps of data bases. */
+#define KJ_BLOCKS_MAX 40000
+/* Pages of fewer, too: of so little there is nothing to learn from. */
+#define KJ_BLOCKS_MIN 10
+
+struct kj_block {
+    uint32_t first, end;   /* text nodes lie in first .. end-1 */
+    uint32_t box;          /* the block element around it */
+    uint32_t weight, link; /* of its text (content.c), and inside links */
+    uint64_t hash;         /* of its text without white space */
+    uint32_t twins;        /* blocks of the page with the same hash */
+    uint32_t before;       /* weight of all blocks in front of it */
+};
+
+/* What is said of an element by it and all around it. */
+struct kj_around {
+    uint16_t hints; /* enum kj_hints */
+    uint8_t rules;  /* enum kj_node_flags */
+    uint32_t tags;  /* see blocks.c */
+};
+
+struct kj_blocks {
+    struct kj_block *b;
+    size_t n, cap;
+    struct kj_around *around; /* of each node */
+    uint32_t *text, *link;    /* sums over the visible page, as in kj_content */
+    uint32_t *kin;            /* siblings of an element of its tag and class */
+    size_t node_cap;
+    uint64_t *seen; /* hash table of block texts */
+    uint32_t *count;
+    size_t seen_cap;
+    uint64_t title[64]; /* hashes of the title's words */
+    size_t n_title;
+    uint32_t h1; /* block of the first h1, or n */
+    float page[48];
+    size_t n_page;
+};
+
+void kj_blocks_release(struct kj_blocks *k);
+
+/* Call when what can never be text is marked and before the rules run: keeps
+ * the sums of the visible page. */
+void kj_blocks_begin(struct kj_blocks *k, const struct kj_content *c,
+                     const struct kj_tree *t);
+
+/* Call behind the rules. False: too many blocks, or too few. */
+bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,
+                    const struct kj_tree *t);
+
+/* The numbers of block i into x[KJ_BLOCK_FEATURES]. */
+void kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
+                       const struct kj_tree *t, size_t i, float *x);
+
+#endif

@@ -1,0 +1,324 @@
+/* features.c - the numbers of a block, see blocks.h.
+ *
+ * All lie about between 0 and 1. Their order is that of the code, and the same
+ * for the training script, which gets them from here. */
+#include "extract/blocks.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "extract/phrases.h"
+
+/* Counts by their order of magnitude; 1 at scale. */
+static float squashed(float v, float per)
+{
+    float r = logf(1 + v) * per;
+    return r > 1.5F ? 1.5F : r;
+}
+#define squash(v, scale) squashed((float)(v), (float)(1 / log1p(scale)))
+
+static float share(double a, double b)
+{
+    return b > 0 ? (float)(a / b) : 0;
+}
+
+/* ---- the text of a block ---- */
+
+struct marks {
+    unsigned ends, commas, digits, upper, money, bars, at, copy, quotes, bytes;
+    unsigned words, in_title, runs, inlines, years, hours, links;
+    unsigned char first, last;
+    bool time, author, strong;
+};
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static void mark_bytes(struct marks *m, struct kj_str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c <= ' ')
+            continue;
+        if (!m->bytes)
+            m->first = c;
+        m->bytes++;
+        m->last = c;
+        bool gap = i + 1 == s.n || (unsigned char)s.p[i + 1] <= ' ';
+        switch (c) {
+        case '.':
+        case '!':
+        case '?':
+            m->ends += gap;
+            break;
+        case ',':
+            m->commas += gap;
+            break;
+        case '|':
+        case '>':
+        case '/':
+            m->bars++;
+            break;
+        case '@':
+            m->at++;
+            break;
+        case '$':
+            m->money++;
+            break;
+        case '"':
+            m->quotes++;
+            break;
+        case ':':
+            m->hours += i > 0 && is_digit(s.p[i - 1]) && !gap && is_digit(s.p[i + 1]);
+            break;
+        case 0xC2: /* pound, copyright, middle dot, right guillemet */
+            if (i + 1 < s.n) {
+                unsigned char d = (unsigned char)s.p[i + 1];
+                m->money += d == 0xA3;
+                m->copy += d == 0xA9;
+                m->bars += d == 0xB7 || d == 0xBB;
+            }
+            break;
+        case 0xE2: /* euro, won; curly quotes */
+            if (i + 2 < s.n && (unsigned char)s.p[i + 1] == 0x82)
+                m->money++;
+            else if (i + 2 < s.n && (unsigned char)s.p[i + 1] == 0x80)
+                m->quotes += ((unsigned char)s.p[i + 2] & 0xFE) == 0x9C;
+            break;
+        case 0xE3: /* ideographic full stop */
+            m->ends += i + 2 < s.n && (unsigned char)s.p[i + 1] == 0x80 &&
+                       (unsigned char)s.p[i + 2] == 0x82;
+            break;
+        default:
+            m->upper += c >= 'A' && c <= 'Z';
+            if (is_digit((char)c)) {
+                m->digits++;
+                m->years +=
+                    s.n - i >= 4 && (i == 0 || !is_digit(s.p[i - 1])) &&
+                    (memcmp(s.p + i, "20", 2) == 0 || memcmp(s.p + i, "19", 2) == 0) &&
+                    is_digit(s.p[i + 2]) && is_digit(s.p[i + 3]) &&
+                    (s.n - i == 4 || !is_digit(s.p[i + 4]));
+            }
+        }
+    }
+}
+
+static void mark_words(struct marks *m, const struct kj_blocks *k, struct kj_str s)
+{
+    for (size_t i = 0; i < s.n;) {
+        uint64_t h = 0xCBF29CE484222325u;
+        size_t a = i;
+        for (; i < s.n; i++) {
+            unsigned char c = (unsigned char)s.p[i];
+            if (!(c >= 0x80 || is_digit((char)c) ||
+                  ((c | 32) >= 'a' && (c | 32) <= 'z')))
+                break;
+            h = (h ^ (c < 0x80 ? c | 32u : c)) * 0x100000001B3u;
+        }
+        if (i == a) {
+            i++;
+            continue;
+        }
+        m->words++;
+        for (size_t j = 0; j < k->n_title; j++)
+            if (k->title[j] == h) {
+                m->in_title++;
+                break;
+            }
+    }
+}
+
+static void read_block(struct marks *m, const struct kj_blocks *k,
+                       const struct kj_content *c, const struct kj_tree *t,
+                       const struct kj_block *b)
+{
+    memset(m, 0, sizeof *m);
+    for (uint32_t i = b->first; i < b->end; i++) {
+        const struct kj_node *x = &t->nodes[i];
+        if (x->tag == KJ_TAG_TEXT) {
+            if (!c->weight[i])
+                continue;
+            m->runs++;
+            mark_bytes(m, x->text);
+            if (b->weight < 400)
+                mark_words(m, k, x->text);
+        } else {
+            m->inlines++;
+        }
+    }
+    /* Inline elements around the first run, up to the box. */
+    for (uint32_t i = b->first; i > b->box; i = t->nodes[i].parent) {
+        const struct kj_node *x = &t->nodes[i];
+        m->time |= x->tag == KJ_TAG_time;
+        m->strong |= x->tag == KJ_TAG_b || x->tag == KJ_TAG_strong;
+        if (x->tag != KJ_TAG_TEXT && x->attr)
+            m->author |= kj_str_is(x->attr->rel, "author") ||
+                         kj_str_is(x->attr->itemprop, "author");
+    }
+}
+
+static unsigned kind_of_char(unsigned char c)
+{
+    return c >= 'a' && c <= 'z'   ? 0
+           : c >= 'A' && c <= 'Z' ? 1
+           : c >= '0' && c <= '9' ? 2
+           : c >= 0x80            ? 3
+                                  : 4;
+}
+
+static enum kj_phrase phrase_of(const struct kj_content *c, const struct kj_tree *t,
+                                const struct kj_block *b)
+{
+    char text[400];
+    size_t n = 0;
+    if (b->weight >= 160)
+        return KJ_PHRASE_NONE;
+    for (uint32_t i = b->first; i < b->end; i++) {
+        if (t->nodes[i].tag != KJ_TAG_TEXT || !c->weight[i])
+            continue;
+        struct kj_str s = t->nodes[i].text;
+        if (n + s.n > sizeof text)
+            return KJ_PHRASE_NONE;
+        memcpy(text + n, s.p, s.n);
+        n += s.n;
+    }
+    return n ? kj_phrase_of(text, n) : KJ_PHRASE_NONE;
+}
+
+static float *put_text(float *x, const struct kj_blocks *k, const struct kj_content *c,
+                       const struct kj_tree *t, const struct kj_block *b)
+{
+    struct marks m;
+    read_block(&m, k, c, t, b);
+    enum kj_phrase ph = phrase_of(c, t, b);
+    double w = b->weight;
+    *x++ = squash(w, 1000);
+    *x++ = w < 12;
+    *x++ = w < 40;
+    *x++ = w > 120;
+    *x++ = share(b->link, w);
+    *x++ = b->link == 0;
+    *x++ = squash(m.ends, 8);
+    *x++ = m.ends > 0;
+    *x++ = squash(m.commas, 8);
+    *x++ = share(m.digits, w);
+    *x++ = share(m.upper, w);
+    *x++ = m.money > 0;
+    *x++ = squash(m.bars, 8);
+    *x++ = m.at > 0;
+    *x++ = m.copy > 0;
+    *x++ = m.quotes > 0;
+    *x++ = m.years > 0;
+    *x++ = m.hours > 0;
+    *x++ = m.years > 0 && w < 60;
+    *x++ = squash(m.runs, 16);
+    *x++ = squash(m.inlines, 16);
+    *x++ = share(m.in_title, m.words);
+    *x++ = share(m.in_title, (double)k->n_title);
+    *x++ = m.time;
+    *x++ = m.author;
+    *x++ = m.strong;
+    *x++ = ph == KJ_PHRASE_CHROME;
+    *x++ = ph == KJ_PHRASE_RELATED;
+    for (unsigned i = 0; i < 5; i++)
+        *x++ = kind_of_char(m.first) == i;
+    *x++ = m.last == '.' || m.last == '!' || m.last == '?' || m.last == 0x82;
+    *x++ = m.last == ':';
+    *x++ = b->twins > 1;
+    *x++ = squash(b->twins - 1.0, 10);
+    return x;
+}
+
+/* ---- where a block stands ---- */
+
+static float *put_tags(float *x, const struct kj_tree *t, const struct kj_block *b)
+{
+    static const uint8_t own[] = {
+        KJ_TAG_p,  KJ_TAG_li, KJ_TAG_h1,  KJ_TAG_h2,         KJ_TAG_h3,
+        KJ_TAG_h4, KJ_TAG_td, KJ_TAG_div, KJ_TAG_pre,        KJ_TAG_blockquote,
+        KJ_TAG_dd, KJ_TAG_dt, KJ_TAG_th,  KJ_TAG_figcaption, KJ_TAG_section,
+    };
+    uint8_t tag = t->nodes[b->box].tag;
+    for (size_t i = 0; i < sizeof own; i++)
+        *x++ = tag == own[i];
+    *x++ = tag == KJ_TAG_h5 || tag == KJ_TAG_h6;
+    *x++ = squash(t->nodes[b->box].depth, 40);
+    return x;
+}
+
+static float *put_bits(float *x, uint32_t bits, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        *x++ = bits >> i & 1;
+    return x;
+}
+
+/* A box around the block: how much of the page it is, and of what kind. */
+static float *put_box(float *x, const struct kj_blocks *k, const struct kj_content *c,
+                      const struct kj_tree *t, uint32_t i, bool hints)
+{
+    double all = k->text[t->n], plain = all - k->link[t->n];
+    double w = k->text[t->nodes[i].end] - k->text[i];
+    double l = k->link[t->nodes[i].end] - k->link[i];
+    *x++ = squash(w, 5000);
+    *x++ = share(l, w);
+    *x++ = share(w, all);
+    *x++ = share(w - l, plain);
+    *x++ = squash(k->kin[i] - 1.0, 30);
+    if (hints)
+        x = put_bits(x, c->hint[i], 9);
+    return x;
+}
+
+/* The next box up that holds noticeably more text. */
+static uint32_t wider(const struct kj_blocks *k, const struct kj_tree *t, uint32_t i)
+{
+    uint32_t w = k->text[t->nodes[i].end] - k->text[i];
+    while (i) {
+        i = t->nodes[i].parent;
+        if (k->text[t->nodes[i].end] - k->text[i] > w + w / 4)
+            break;
+    }
+    return i;
+}
+
+static float *put_place(float *x, const struct kj_blocks *k, const struct kj_content *c,
+                        const struct kj_tree *t, size_t at)
+{
+    const struct kj_block *b = &k->b[at];
+    const struct kj_around *a = &k->around[b->first];
+    double all = k->text[t->n];
+    x = put_tags(x, t, b);
+    x = put_bits(x, a->tags, 31);
+    x = put_bits(x, a->hints, 9);
+    x = put_bits(x, a->rules, 7);
+    *x++ = b->first >= c->root && b->first < t->nodes[c->root].end;
+    *x++ = b->first < c->root;
+    *x++ = share(b->before, all);
+    *x++ = share((double)at, (double)k->n);
+    *x++ = squash((double)at, 200);
+    *x++ = squash((double)(k->n - at), 200);
+    *x++ = k->h1 < k->n && at > k->h1;
+    *x++ = k->h1 < k->n ? squash(fabs((double)at - k->h1), 50) : 0;
+    uint32_t box = b->box;
+    x = put_box(x, k, c, t, box, true);
+    for (int up = 0; up < 3; up++) {
+        box = wider(k, t, box);
+        x = put_box(x, k, c, t, box, up == 0);
+    }
+    return x;
+}
+
+void kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
+                       const struct kj_tree *t, size_t i, float *x)
+{
+    float *end = x + KJ_BLOCK_FEATURES;
+    x = put_text(x, k, c, t, &k->b[i]);
+    x = put_place(x, k, c, t, i);
+    assert((size_t)(end - x) == k->n_page);
+    memcpy(x, k->page, (size_t)(end - x) * sizeof *x);
+}
