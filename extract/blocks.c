@@ -371,7 +371,6 @@ static void read_page(struct kj_blocks *k, const struct kj_content *c,
     *x++ = squash(tags[KJ_TAG_dt], 50);
     read_address(url, &x);
     read_kinds(t, og, &x);
-    k->n_page = (size_t)(x - k->page);
 }
 
 bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,

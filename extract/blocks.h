@@ -53,8 +53,7 @@ struct kj_blocks {
     uint64_t title[64]; /* hashes of the title's words */
     size_t n_title;
     uint32_t h1; /* block of the first h1, or n */
-    float page[48];
-    size_t n_page;
+    float page[45];
 };
 
 void kj_blocks_release(struct kj_blocks *k);
