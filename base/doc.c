@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/stage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,23 +79,30 @@ static void *grow(struct kj_arena *a, void *old, size_t n, size_t *cap, size_t s
 }
 
 static void add_signal(struct kj_doc *d, struct kj_arena *a, struct kj_str name,
-                       double value)
+                       double value, const struct kj_rule *by)
 {
     for (size_t i = 0; i < d->n_signals; i++)
         if (kj_str_eq(d->signals[i].name, name)) {
             d->signals[i].value = value;
+            d->signals[i].by = by;
             return;
         }
     void *p = grow(a, d->signals, d->n_signals, &d->cap_signals, sizeof *d->signals);
     if (!p)
         return; /* the arena is full: the document is about to be damaged anyway */
     d->signals = p;
-    d->signals[d->n_signals++] = (struct kj_signal){name, value};
+    d->signals[d->n_signals++] = (struct kj_signal){name, value, by};
 }
 
 void kj_doc_signal(struct kj_doc *d, struct kj_arena *a, const char *name, double value)
 {
-    add_signal(d, a, kj_str_z(name), value);
+    add_signal(d, a, kj_str_z(name), value, NULL);
+}
+
+void kj_doc_signal_by(struct kj_doc *d, struct kj_arena *a, const struct kj_rule *r,
+                      double value)
+{
+    add_signal(d, a, kj_str_z(r->name), value, r);
 }
 
 double kj_doc_signal_get(const struct kj_doc *d, const char *name)
@@ -222,7 +230,7 @@ static bool take_signals(struct kj_doc *d, struct kj_arena *a, const struct kj_j
         struct kj_str name = {kj_arena_dup(a, v->keys[i].p, v->keys[i].n),
                               v->keys[i].n};
         if (name.p)
-            add_signal(d, a, name, kj_jnum(&v->items[i], NAN));
+            add_signal(d, a, name, kj_jnum(&v->items[i], NAN), NULL);
     }
     return true;
 }

@@ -20,6 +20,7 @@
 
 struct kj_err;
 struct kj_json;
+struct kj_rule;
 
 /* Largest line, and so largest document, that is read. */
 #define KJ_DOC_LINE_MAX (64u << 20)
@@ -38,6 +39,8 @@ struct kj_field {
 struct kj_signal {
     struct kj_str name;
     double value;
+    const struct kj_rule *by; /* the row of rules() of the stage that compared it in
+                                 this process; NULL: none, or it came with the input */
 };
 
 /* Who decided, when it was no stage. */
@@ -126,6 +129,11 @@ void kj_doc_content_id(struct kj_doc *d, struct kj_arena *a);
  * The name is borrowed. */
 void kj_doc_signal(struct kj_doc *d, struct kj_arena *a, const char *name,
                    double value);
+/* The same for a value that a rule with a cut was applied to: r is one of the
+ * rows that the stage's rules() gives, and lives as long as the stage. The
+ * ledger keeps which cut it was, so that others can be tried later. */
+void kj_doc_signal_by(struct kj_doc *d, struct kj_arena *a, const struct kj_rule *r,
+                      double value);
 double kj_doc_signal_get(const struct kj_doc *d, const char *name); /* NAN absent */
 /* Set an unknown field to raw JSON (borrowed: static or in the arena). */
 void kj_doc_set(struct kj_doc *d, struct kj_arena *a, const char *key,

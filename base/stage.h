@@ -33,7 +33,8 @@ enum kj_stage_flags { KJ_STAGE_SERIAL = 1 << 0 };
 /* One rule of an opened stage, for the ledger, --list and the report. */
 struct kj_rule {
     const char *name;  /* "gopher.min_words" */
-    const char *op;    /* what is dropped: "<", ">", "<=", ">=", or "" */
+    const char *op;    /* what is dropped: "<", ">", "<=", ">=", or ""; "off": the rule
+                          stands here, but is not applied */
     double threshold;  /* NAN where the rule has none */
     const char *unit;  /* "words", "share of characters", ... */
     const char *about; /* one line */

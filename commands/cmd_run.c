@@ -41,7 +41,6 @@
 struct run_opts {
     struct kj_strs input;
     int64_t part_size;
-    int signals;
 };
 
 static const struct kj_opt run_opts[] = {
@@ -49,8 +48,6 @@ static const struct kj_opt run_opts[] = {
      "input files; quote the pattern, it is expanded and sorted here", 0, 0, 0},
     {"part_size", 0, KJ_OPT_SIZE, offsetof(struct run_opts, part_size), "SIZE",
      "input that makes one part, the unit of restart", "256M", 1, 0x1p50},
-    {"signals", 0, KJ_OPT_ENUM, offsetof(struct run_opts, signals), "all|none",
-     "which measured values the ledger keeps", "all", 0, 0},
     {0},
 };
 
@@ -668,7 +665,8 @@ static int open_books(struct run *r, const char *config, struct kj_err *err)
                                   .shard = r->c.shard,
                                   .resume = !r->c.force,
                                   .partial = r->c.shard_n > 1 || r->c.limit > 0,
-                                  .signals = r->o.signals};
+                                  .signals = r->c.signals_kind,
+                                  .signal_share = r->c.signal_share};
     int rc = kj_ledger_open(&r->ledger, r->c.ledger ? r->c.ledger : own,
                             KJ_LEDGER_WRITE, err);
     if (rc == KJ_OK)

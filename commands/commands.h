@@ -30,7 +30,7 @@ extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
 extern const struct kj_cmd kj_cmd_dedup;
 extern const struct kj_cmd kj_cmd_lid, kj_cmd_classify, kj_cmd_model;
 extern const struct kj_cmd kj_cmd_pack, kj_cmd_extract, kj_cmd_cat;
-extern const struct kj_cmd kj_cmd_report, kj_cmd_check;
+extern const struct kj_cmd kj_cmd_report, kj_cmd_whatif, kj_cmd_check;
 
 extern const struct kj_cmd kj_cmd_plan, kj_cmd_train, kj_cmd_eval, kj_cmd_generate;
 extern const struct kj_cmd kj_cmd_device;
@@ -40,6 +40,9 @@ struct kj_common {
     const char *output; /* -o; NULL: standard output */
     int64_t jobs;       /* resolved: >= 1 */
     const char *ledger, *rejects;
+    const char *signals; /* as given; resolved: */
+    int signals_kind;    /* enum kj_ledger_signals */
+    double signal_share;
     const char *shard; /* "i/n" as given */
     unsigned shard_i, shard_n;
     int64_t memory, seed, limit;

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "manifests/ledger.h"
 
 #include <math.h>
 #include <sched.h>
@@ -31,6 +32,13 @@
 #define LEDGER(help)                                                                   \
     {                                                                                  \
         "ledger", 0, KJ_OPT_STR, F(ledger), "FILE", help, 0, 0, 0                      \
+    }
+#define SIGNALS                                                                        \
+    {                                                                                  \
+        "signals", 0, KJ_OPT_STR, F(signals), "all|sample=P|none",                     \
+            "of which documents the ledger keeps the measured values: of a share P "   \
+            "(0.01, 1%), chosen by their ids",                                         \
+            "all", 0, 0                                                                \
     }
 #define REJECTS                                                                        \
     {                                                                                  \
@@ -97,6 +105,7 @@ const struct kj_opt kj_common_opts[] = {
     OUTPUT_FILE,
     JOBS,
     LEDGER("append counts, decisions and signals to this SQLite file"),
+    SIGNALS,
     REJECTS,
     SHARD,
     MEMORY,
@@ -115,6 +124,7 @@ const struct kj_opt kj_run_common_opts[] = {
     OUTPUT("DIR", "the folder of the run"),
     JOBS,
     LEDGER("the ledger, instead of DIR/run.db"),
+    SIGNALS,
     SHARD,
     MEMORY,
     SEED,
@@ -214,6 +224,30 @@ static int parse_shard(struct kj_common *c, struct kj_err *err)
     return KJ_OK;
 }
 
+static int parse_signals(struct kj_common *c, struct kj_err *err)
+{
+    const char *s = c->signals ? c->signals : "all";
+    char *end = NULL;
+    c->signals_kind = strcmp(s, "all") == 0    ? KJ_SIGNALS_ALL
+                      : strcmp(s, "none") == 0 ? KJ_SIGNALS_NONE
+                                               : KJ_SIGNALS_SAMPLE;
+    c->signal_share = 1;
+    if (c->signals_kind != KJ_SIGNALS_SAMPLE)
+        return KJ_OK;
+    if (strncmp(s, "sample=", 7) == 0 && s[7])
+        c->signal_share = strtod(s + 7, &end);
+    if (end && *end == '%') {
+        c->signal_share /= 100;
+        end++;
+    }
+    if (!end || *end || !(c->signal_share > 0 && c->signal_share <= 1))
+        return kj_err_set(err, KJ_USAGE,
+                          "signals is all, none or sample=P with P above 0 and up to 1,"
+                          " not '%s'",
+                          s);
+    return KJ_OK;
+}
+
 static int64_t allowed_cpus(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -258,6 +292,8 @@ int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *c
         rc = kj_opt_parse(sets, argc, argv, pos, &help, &err);
     if (rc == KJ_OK && !help)
         rc = parse_shard(common, &err);
+    if (rc == KJ_OK && !help)
+        rc = parse_signals(common, &err);
     if (help || rc) { /* the command ends here: nothing of its options is used */
         for (size_t i = 0; sets[i].opts; i++)
             kj_opt_release(sets[i].opts, sets[i].cfg);

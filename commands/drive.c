@@ -130,6 +130,8 @@ int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
         kj_buf_printf(&b, "rule: %s", rules[i].name);
         if (!isnan(rules[i].threshold))
             kj_buf_printf(&b, " drops %s %g", rules[i].op, rules[i].threshold);
+        else if (strcmp(rules[i].op, "off") == 0)
+            kj_buf_addz(&b, " off");
         kj_buf_printf(&b, " (%s)\n", rules[i].unit ? rules[i].unit : "");
     }
     fwrite(b.p, 1, b.n, stdout);
@@ -188,7 +190,9 @@ static int open_ledger(struct drive *d, const struct kj_cmd *cmd,
                                   .version = KJ_VERSION,
                                   .command = c->command_line,
                                   .shard = c->shard,
-                                  .partial = c->shard_n > 1 || c->limit > 0};
+                                  .partial = c->shard_n > 1 || c->limit > 0,
+                                  .signals = c->signals_kind,
+                                  .signal_share = c->signal_share};
     int rc = kj_ledger_open(&d->ledger, c->ledger, KJ_LEDGER_WRITE, err);
     if (rc == KJ_OK)
         rc = kj_ledger_begin(d->ledger, &info, NULL, err);

@@ -79,7 +79,7 @@ static int apply_sets(struct kj_filter_recipe *r, const struct kj_strs *set,
     return rc;
 }
 
-/* The rules as the ledger and the report want them. */
+/* The rules as the ledger and the report want them: one for each item. */
 static void list_rules(struct cfg *c)
 {
     const struct kj_filter_recipe *r = c->compiled;
@@ -87,8 +87,6 @@ static void list_rules(struct cfg *c)
     c->abouts = kj_xcalloc(r->n + 1, sizeof *c->abouts);
     for (size_t i = 0; i < r->n; i++) {
         const struct kj_filter_item *it = &r->items[i];
-        if (it->off)
-            continue;
         const char *about = it->rule->about, *text = it->scope->text;
         if (text[0]) {
             size_t n = strlen(about) + strlen(text) + 16;
@@ -98,8 +96,8 @@ static void list_rules(struct cfg *c)
         }
         c->rules[c->n_rules++] = (struct kj_rule){
             .name = it->rule->name,
-            .op = it->rule->op,
-            .threshold = it->rule->op[0] ? it->threshold : NAN,
+            .op = it->off ? "off" : it->rule->op,
+            .threshold = it->off || !it->rule->op[0] ? NAN : it->threshold,
             .unit = it->rule->unit,
             .about = about,
         };
@@ -364,7 +362,7 @@ static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
             first = (struct verdict){RULE_OVER, (double)KJ_FACTS_MAX + 1, KJ_FACTS_MAX};
             break;
         }
-        kj_doc_signal(d, a, it->rule->name, v);
+        kj_doc_signal_by(d, a, &c->rules[it - c->compiled->items], v);
         if (!fails(it, v))
             continue;
         if (!first.rule)

@@ -62,7 +62,9 @@ int kj_ledger_begin(struct kj_ledger *l, const struct kj_ledger_info *info,
     const char *config = info->config ? info->config : "";
     kj_hash128_hex(kj_hash128(config, strlen(config)), hash);
     kj_ledger_now(now);
-    l->signals = info->signals;
+    l->signals = info->signals == KJ_SIGNALS_NONE     ? 0
+                 : info->signals == KJ_SIGNALS_SAMPLE ? info->signal_share
+                                                      : 1;
     l->run = 0;
     int rc = kj_db_begin(l, err);
     if (rc)
@@ -89,6 +91,10 @@ int kj_ledger_begin(struct kj_ledger *l, const struct kj_ledger_info *info,
     }
     if (rc == KJ_OK)
         rc = put_config(l, "", config, strlen(config), err);
+    if (rc == KJ_OK) /* as a number, whatever the command calls it */
+        rc = kj_db_do(l, err,
+                      "INSERT OR REPLACE INTO config VALUES (?, '', 'signal_share', ?)",
+                      "id", l->run, l->signals);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -174,16 +180,20 @@ static int register_stage(struct kj_ledger *l, size_t ordinal, const char *name,
     return rc;
 }
 
-static int register_rules(struct kj_ledger *l, int64_t stage, const struct kj_step *s,
-                          struct kj_err *err)
+static int register_rules(struct kj_ledger *l, size_t step, int64_t stage,
+                          const struct kj_step *s, struct kj_err *err)
 {
     const struct kj_rule *r = NULL;
     size_t n = s->stage->rules ? s->stage->rules(s->cfg, &r) : 0;
+    int64_t *rule = kj_xcalloc(n + 1, sizeof *rule);
     int rc = KJ_OK;
     for (size_t i = 0; i < n && rc == KJ_OK; i++) {
         struct kj_rule_slot *slot;
         rc = kj_ledger_rule(l, r[i].name, strlen(r[i].name), true, &slot, err);
         if (rc || !slot)
+            continue;
+        rule[i] = slot->id;
+        if (strcmp(r[i].op, "off") == 0)
             continue;
         slot->threshold = r[i].threshold;
         rc = kj_db_do(l, err, "UPDATE rules SET unit = ?, about = ? WHERE rule = ?",
@@ -192,6 +202,9 @@ static int register_rules(struct kj_ledger *l, int64_t stage, const struct kj_st
             rc = kj_db_do(l, err, "INSERT OR REPLACE INTO thresholds VALUES (?,?,?,?)",
                           "iisd", stage, slot->id, r[i].op, r[i].threshold);
     }
+    if (rc == KJ_OK)
+        rc = kj_ledger_cuts_register(l, step, stage, r, n, rule, err);
+    free(rule);
     return rc;
 }
 
@@ -202,6 +215,7 @@ static int register_flow(struct kj_ledger *l, const struct kj_flow *f,
     kj_buf_init(&dump, 1 << 20);
     int64_t id;
     int rc = register_stage(l, 0, "input", &l->stage0, err);
+    kj_ledger_cuts_release(l);
     for (size_t i = 0; i < f->n_steps && rc == KJ_OK; i++) {
         const struct kj_step *s = &f->steps[i];
         rc = register_stage(l, i + 1, s->stage->name, &id, err);
@@ -214,7 +228,7 @@ static int register_flow(struct kj_ledger *l, const struct kj_flow *f,
         if (rc == KJ_OK)
             rc = put_config(l, s->stage->name, dump.p, dump.n, err);
         if (rc == KJ_OK)
-            rc = register_rules(l, id, s, err);
+            rc = register_rules(l, i, id, s, err);
     }
     kj_buf_release(&dump);
     return rc;

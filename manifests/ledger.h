@@ -60,7 +60,11 @@ int kj_ledger_close(struct kj_ledger *l, struct kj_err *err);
 
 /* Which measured values become rows of `signals`. Histograms and samples are
  * kept either way. */
-enum kj_ledger_signals { KJ_SIGNALS_ALL = 0, KJ_SIGNALS_NONE };
+enum kj_ledger_signals {
+    KJ_SIGNALS_ALL = 0,
+    KJ_SIGNALS_NONE,
+    KJ_SIGNALS_SAMPLE /* of a share of the documents, chosen by their ids */
+};
 
 struct kj_ledger_info {
     const char *name;    /* of the command: "filter" */
@@ -72,6 +76,7 @@ struct kj_ledger_info {
     bool resume;         /* go on with the last unfinished run of equal name,
                             configuration and shard, when there is one */
     int signals;         /* enum kj_ledger_signals */
+    double signal_share; /* 0..1, for KJ_SIGNALS_SAMPLE */
 };
 
 /* Register this process's run. *resumed (may be NULL) says whether it goes on

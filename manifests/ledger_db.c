@@ -145,6 +145,8 @@ void kj_db_rollback(struct kj_ledger *l)
     kj_names_clear(&l->languages);
     kj_names_clear(&l->sources);
     kj_names_clear(&l->archives);
+    kj_names_clear(&l->cutsets);
+    l->last_set_id = 0;
 }
 
 void kj_ledger_now(char out[32])
@@ -174,6 +176,16 @@ static int busy(void *ctx, int count)
     return 1;
 }
 
+/* A file of version 1 goes on as one of version 2. */
+static const char to_version_2[] =
+    "CREATE TABLE cuts (cut INTEGER PRIMARY KEY, stage INTEGER NOT NULL REFERENCES"
+    " stages(stage), ordinal INTEGER NOT NULL, rule INTEGER NOT NULL REFERENCES"
+    " rules(rule), op TEXT, threshold REAL, failed INTEGER NOT NULL DEFAULT 0,"
+    " alone INTEGER NOT NULL DEFAULT 0, UNIQUE (stage, ordinal));"
+    "CREATE TABLE cutsets (cutset INTEGER PRIMARY KEY, cuts TEXT NOT NULL UNIQUE);"
+    "ALTER TABLE decisions ADD COLUMN cutset INTEGER REFERENCES cutsets(cutset);"
+    "PRAGMA user_version = 2";
+
 /* Two processes may find the file empty at the same time: look again under
  * the write lock. */
 static int make_schema(struct kj_ledger *l, struct kj_err *err)
@@ -183,8 +195,13 @@ static int make_schema(struct kj_ledger *l, struct kj_err *err)
         return rc;
     int64_t app = 0;
     rc = kj_db_int(l, &app, err, "PRAGMA application_id", "");
+    int64_t version = KJ_LEDGER_VERSION;
     if (rc == KJ_OK && app != KJ_LEDGER_APP_ID)
         rc = kj_db_exec(l, kj_ledger_schema, err);
+    else if (rc == KJ_OK)
+        rc = kj_db_int(l, &version, err, "PRAGMA user_version", "");
+    if (rc == KJ_OK && version < 2)
+        rc = kj_db_exec(l, to_version_2, err);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -210,6 +227,7 @@ static int check_kind(struct kj_ledger *l, struct kj_err *err)
     if (rc == KJ_OK && version > KJ_LEDGER_VERSION)
         rc = kj_err_set(err, KJ_FAIL, "ledger of version %d; this program knows %d",
                         (int)version, KJ_LEDGER_VERSION);
+    l->version = version;
     if (rc)
         kj_err_where(err, l->path, -1);
     return rc;
@@ -229,8 +247,8 @@ static int prepare_hot(struct kj_ledger *l, struct kj_err *err)
                           " source = coalesce(?6, source) WHERE doc = ?1",
         [ST_DECIDED] = "SELECT 1 FROM decisions WHERE doc = ?1 AND stage BETWEEN ?2"
                        " AND ?3 LIMIT 1",
-        [ST_DECIDE] = "INSERT INTO decisions (doc, stage, kept, rule, value, threshold)"
-                      " VALUES (?1,?2,?3,?4,?5,?6)",
+        [ST_DECIDE] = "INSERT INTO decisions (doc, stage, kept, rule, value, threshold,"
+                      " cutset) VALUES (?1,?2,?3,?4,?5,?6,?7)",
         [ST_SIGNAL] = "INSERT OR REPLACE INTO signals (doc, rule, value)"
                       " VALUES (?1,?2,?3)",
         [ST_CLUSTER] = "INSERT OR REPLACE INTO clusters (doc, cluster, size, keeper,"
@@ -299,6 +317,8 @@ int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
         rc = kj_db_exec(l, "PRAGMA temp_store = MEMORY", err);
     if (rc == KJ_OK && l->write)
         rc = open_write(l, err);
+    else if (rc == KJ_OK && l->version < 2) /* so that reports need not ask */
+        rc = kj_db_exec(l, "CREATE TEMP TABLE cuts (stage, rule, alone)", err);
     if (rc) {
         kj_ledger_close(l, NULL);
         return rc;
@@ -327,6 +347,8 @@ int kj_ledger_close(struct kj_ledger *l, struct kj_err *err)
         if (sqlite3_close(l->db) != SQLITE_OK)
             rc = kj_err_set(err, KJ_FAIL, "ledger: cannot close %s", l->path);
     }
+    kj_ledger_cuts_release(l);
+    kj_names_clear(&l->cutsets);
     kj_names_clear(&l->languages);
     kj_names_clear(&l->sources);
     kj_names_clear(&l->archives);

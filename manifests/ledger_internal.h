@@ -7,7 +7,7 @@
 #include "manifests/ledger.h"
 
 #define KJ_LEDGER_APP_ID  1802070636
-#define KJ_LEDGER_VERSION 1
+#define KJ_LEDGER_VERSION 2
 /* Rules that a ledger names; signals beyond them are not recorded. They come
  * from the input's `signals`, so there has to be a bound. */
 #define KJ_LEDGER_RULES_MAX 1000
@@ -66,6 +66,19 @@ struct kj_done {
     size_t n_tallies;
 };
 
+/* A row of a stage's rules(), and how documents fared with it. */
+struct kj_cut {
+    int64_t id; /* 0: not in the file */
+    uint64_t failed, alone;
+};
+struct kj_cut_stage {
+    const struct kj_rule *rules; /* borrowed from the stage */
+    struct kj_cut *cuts;
+    size_t n;
+    size_t fails; /* of the document at hand; the last of them */
+    struct kj_cut *last;
+};
+
 enum {
     ST_DOC_NEW,
     ST_DOC_FIND,
@@ -81,16 +94,17 @@ struct kj_ledger {
     sqlite3 *db;
     char *path;
     bool write;
-    bool in_txn; /* a transaction of ours is open */
+    int64_t version; /* of the file when it was opened */
+    bool in_txn;     /* a transaction of ours is open */
     sqlite3_stmt *st[ST_COUNT];
     struct kj_json *json;
 
     int64_t run;
     char *phase;
     bool parts;
-    int signals;
+    double signals; /* share of documents whose values are kept */
 
-    struct kj_names languages, sources, archives;
+    struct kj_names languages, sources, archives, cutsets;
     struct kj_names rule_names; /* id: index in rules */
     struct kj_rule_slot *rules;
     size_t n_rules;
@@ -103,9 +117,13 @@ struct kj_ledger {
     size_t n_steps;
     struct kj_done *done; /* [0] the input, [1..n_steps] the steps */
     uint64_t own_sum;
-    struct kj_spent spent; /* what is in the file already */
-    bool known_first;      /* the last document was in the file already */
-    struct kj_count last;  /* documents and bytes that the last flow kept */
+    struct kj_spent spent;           /* what is in the file already */
+    bool known_first;                /* the last document was in the file already */
+    struct kj_cut_stage *cut_stages; /* by step */
+    size_t n_cut_stages;
+    int64_t *set, *last_set, last_set_id; /* cuts of this document, of the last one */
+    size_t n_last_set;
+    struct kj_count last; /* documents and bytes that the last flow kept */
     uint64_t last_sum;
 };
 
@@ -151,6 +169,20 @@ int kj_names_row(struct kj_ledger *l, struct kj_names *m, const char *table,
 int kj_ledger_rule(struct kj_ledger *l, const char *p, size_t n, bool declared,
                    struct kj_rule_slot **out, struct kj_err *err);
 void kj_ledger_rules_release(struct kj_ledger *l);
+
+/* ---- cuts (ledger_cuts.c) ---- */
+/* Is v dropped by this cut? */
+bool kj_cut_fails(const char *op, double threshold, double v);
+/* rule[i]: row number of the rule r[i], 0 for none. */
+int kj_ledger_cuts_register(struct kj_ledger *l, size_t step, int64_t stage,
+                            const struct kj_rule *r, size_t n, const int64_t *rule,
+                            struct kj_err *err);
+/* Count a document; *set: the row of its set of cuts, 0 for none. */
+int kj_ledger_cuts_doc(struct kj_ledger *l, const struct kj_doc *d, int64_t *set,
+                       struct kj_err *err);
+int kj_ledger_cuts_flush(struct kj_ledger *l, struct kj_err *err);
+void kj_ledger_cuts_unflush(struct kj_ledger *l);
+void kj_ledger_cuts_release(struct kj_ledger *l);
 
 /* ---- rows of a batch, histograms, samples (ledger_rows.c) ---- */
 int kj_ledger_rows(struct kj_ledger *l, const struct kj_batch *b, struct kj_err *err);

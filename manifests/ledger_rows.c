@@ -188,6 +188,8 @@ int kj_ledger_flush(struct kj_ledger *l, struct kj_err *err)
             rc = put_samples(l, 0, 1, l->kept, l->n_kept, KJ_SAMPLES_ALL, err);
     }
     if (rc == KJ_OK)
+        rc = kj_ledger_cuts_flush(l, err);
+    if (rc == KJ_OK)
         kj_ledger_unflush(l);
     return rc;
 }
@@ -399,7 +401,7 @@ static int doc_number(struct kj_ledger *l, const struct kj_doc *d, const struct 
 /* ---------------------------------------------------- decisions and signals */
 
 static int put_decision(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
-                        const struct kj_rule_slot *out, struct kj_err *err)
+                        const struct kj_rule_slot *out, int64_t set, struct kj_err *err)
 {
     sqlite3_stmt *st = l->st[ST_DECIDE];
     int64_t last = l->stage0 + (int64_t)l->n_steps;
@@ -411,7 +413,14 @@ static int put_decision(struct kj_ledger *l, const struct kj_doc *d, int64_t doc
     bind_id(st, 4, out ? out->id : 0);
     bind_real(st, 5, kept ? NAN : d->out.value);
     bind_real(st, 6, kept ? NAN : d->out.threshold);
+    bind_id(st, 7, set);
     return kj_db_run(l, st, err);
+}
+
+/* A hash as a number in [0, 1). */
+static double unit_of(uint64_t hash)
+{
+    return (double)(hash >> 11) * 0x1p-53;
 }
 
 static int put_signal(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
@@ -430,7 +439,7 @@ static int put_signal(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
             sample_add(r->samples[1], &r->n_samples[1], KJ_SAMPLES_RULE, rank, hash, v,
                        d);
     }
-    if (l->signals == KJ_SIGNALS_NONE)
+    if (unit_of(hash) >= l->signals)
         return KJ_OK;
     sqlite3_stmt *st = l->st[ST_SIGNAL];
     sqlite3_bind_int64(st, 1, doc);
@@ -464,7 +473,7 @@ static int put_signals(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
             rc = put_signal(l, d, doc, *out, d->out.value, true, hash, err);
         else if (rc == KJ_OK && *out && !seen) /* a rule without values */
             sample_add((*out)->samples[0], &(*out)->n_samples[0], KJ_SAMPLES_RULE,
-                       (double)(hash >> 11) * 0x1p-53, hash, NAN, d);
+                       unit_of(hash), hash, NAN, d);
     }
     if (kj_doc_kept(d))
         sample_add(l->kept, &l->n_kept, KJ_SAMPLES_ALL, (double)(hash >> 11) * 0x1p-53,
@@ -499,7 +508,7 @@ static int put_doc(struct kj_ledger *l, const struct kj_doc *d, struct kj_err *e
     struct row r = {.id = d->id};
     struct kj_rule_slot *out;
     char id[300];
-    int64_t doc;
+    int64_t doc, set = 0;
     if (!r.id.n) { /* damaged beyond an id: its place will do */
         int n = snprintf(id, sizeof id, "%.*s@%lld",
                          (int)(d->warc.file.n < 200 ? d->warc.file.n : 200),
@@ -515,7 +524,9 @@ static int put_doc(struct kj_ledger *l, const struct kj_doc *d, struct kj_err *e
     if (rc == KJ_OK)
         rc = put_signals(l, d, doc, &out, err);
     if (rc == KJ_OK)
-        rc = put_decision(l, d, doc, out, err);
+        rc = kj_ledger_cuts_doc(l, d, &set, err);
+    if (rc == KJ_OK)
+        rc = put_decision(l, d, doc, out, set, err);
     if (rc == KJ_OK)
         rc = put_cluster(l, d, doc, err);
     if (rc)

@@ -193,13 +193,16 @@ static void reasons(struct kj_rep *r)
       "under"
       " the first rule that took it out.</p><div class=\"box\"><table><tr><th>rule</th>"
       "<th>drops</th><th>documents</th><th class=\"n\"></th><th class=\"n\">of all</th>"
-      "<th class=\"n\">text</th></tr>\n");
+      "<th class=\"n\">text</th><th class=\"n\" title=\"passing every other rule of the"
+      " stage: what would stay without this one\">alone</th></tr>\n");
     sqlite3_stmt *st = kj_rep_query(
-        r, "SELECT u.name, sum(x.docs) AS n, sum(x.bytes), max(t.op), max(t.threshold),"
-           " u.about, max(x.damaged), u.unit FROM reasons x JOIN scope_stages USING "
-           "(stage)"
-           " JOIN rules u USING (rule) LEFT JOIN thresholds t ON t.stage = x.stage AND"
-           " t.rule = x.rule GROUP BY u.rule ORDER BY n DESC, u.name LIMIT 40");
+        r,
+        "SELECT u.name, sum(x.docs) AS n, sum(x.bytes), max(t.op), max(t.threshold),"
+        " u.about, max(x.damaged), u.unit, sum((SELECT sum(alone) FROM cuts c WHERE"
+        " c.stage = x.stage AND c.rule = x.rule)) FROM reasons x JOIN scope_stages"
+        " USING (stage) JOIN rules u USING (rule) LEFT JOIN thresholds t ON t.stage ="
+        " x.stage AND t.rule = x.rule GROUP BY u.rule ORDER BY n DESC, u.name LIMIT"
+        " 40");
     while (kj_rep_next(r, st)) {
         double n = kj_rep_num(st, 1);
         Z("<tr><td class=\"w\" title=\"");
@@ -222,6 +225,10 @@ static void reasons(struct kj_rep *r)
         cell(r, (int64_t)n);
         cell_percent(r, n, in);
         cell_bytes(r, kj_rep_num(st, 2));
+        if (isnan(kj_rep_num(st, 8)))
+            Z("<td class=\"n\">–</td>");
+        else
+            cell(r, (int64_t)kj_rep_num(st, 8));
         Z("</tr>\n");
     }
     Z("</table></div>\n");
@@ -300,7 +307,15 @@ static void rule_card(struct kj_rep *r, sqlite3_stmt *st, double all)
         kj_put_count(r->out, (int64_t)dropped);
         Z("</b> dropped first (");
         kj_put_percent(r->out, dropped, all);
-        Z(") · ");
+        Z(")");
+        if (!isnan(kj_rep_num(st, 8))) {
+            Z(", <b>");
+            kj_put_count(r->out, (int64_t)kj_rep_num(st, 8));
+            Z("</b> alone (");
+            kj_put_percent(r->out, kj_rep_num(st, 8), all);
+            Z(")");
+        }
+        Z(" · ");
     }
     kj_put_html(r->out, *kj_rep_text(st, 5) ? kj_rep_text(st, 5) : "");
     if (*kj_rep_text(st, 6)) {
@@ -332,10 +347,13 @@ static void rules(struct kj_rep *r)
         "WITH t AS (SELECT rule, max(op) AS op, max(threshold) AS threshold FROM"
         " thresholds JOIN scope_stages USING (stage) WHERE threshold IS NOT NULL GROUP"
         " BY rule), x AS (SELECT rule, sum(docs) AS n FROM reasons JOIN scope_stages"
-        " USING (stage) GROUP BY rule)"
+        " USING (stage) GROUP BY rule), o AS (SELECT rule, sum(alone) AS alone FROM "
+        "cuts"
+        " JOIN scope_stages USING (stage) GROUP BY rule)"
         " SELECT u.rule, u.name, t.op, t.threshold, coalesce(x.n, 0) AS n, u.about,"
-        " u.unit, t.rule IS NOT NULL AS cuts FROM rules u LEFT JOIN t USING (rule) LEFT"
-        " JOIN x USING (rule) WHERE u.rule > 0 AND (x.n > 0 OR u.rule IN (SELECT rule"
+        " u.unit, t.rule IS NOT NULL AS cuts, o.alone FROM rules u LEFT JOIN t USING"
+        " (rule) LEFT JOIN x USING (rule) LEFT JOIN o USING (rule) WHERE u.rule > 0 "
+        "AND (x.n > 0 OR u.rule IN (SELECT rule"
         " FROM histograms)) ORDER BY n DESC, cuts DESC, u.name");
     while (kj_rep_next(r, st)) {
         bool plain = kj_rep_num(st, 4) == 0 && !sqlite3_column_int(st, 7);

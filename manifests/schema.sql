@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -66,6 +66,26 @@ CREATE TABLE thresholds (
     threshold REAL,
     PRIMARY KEY (stage, rule)
 ) WITHOUT ROWID;
+
+-- The same in full. A rule may stand in a stage more than once, with another
+-- threshold for other documents; thresholds has the last of them.
+CREATE TABLE cuts (
+    cut       INTEGER PRIMARY KEY,
+    stage     INTEGER NOT NULL REFERENCES stages(stage),
+    ordinal   INTEGER NOT NULL,               -- order in which they are applied
+    rule      INTEGER NOT NULL REFERENCES rules(rule),
+    op        TEXT,                           -- "off": named, but not applied
+    threshold REAL,
+    failed    INTEGER NOT NULL DEFAULT 0,     -- documents beyond it
+    alone     INTEGER NOT NULL DEFAULT 0,     -- of these, beyond no other of the stage
+    UNIQUE (stage, ordinal)
+);
+
+-- Sets of cuts that were applied to a document together: "12-25,27".
+CREATE TABLE cutsets (
+    cutset INTEGER PRIMARY KEY,
+    cuts   TEXT NOT NULL UNIQUE
+);
 
 -- Documents dropped, by the first rule that dropped them.
 CREATE TABLE reasons (
@@ -146,6 +166,7 @@ CREATE TABLE decisions (
     rule      INTEGER REFERENCES rules(rule), -- first failing rule
     value     REAL,
     threshold REAL,
+    cutset    INTEGER REFERENCES cutsets(cutset), -- cuts that applied to it
     PRIMARY KEY (doc, stage)
 ) WITHOUT ROWID;
 

@@ -598,9 +598,19 @@ static void test_open(void)
     kj_err_reset(&err);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    tamper(db_path("new.db"), "PRAGMA user_version = 2");
+    /* version 1 lacked these; writing makes it version 2 */
+    tamper(db_path("new.db"), "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
+                              " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
+    CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_OK);
+    kj_ledger_close(l, NULL);
+    CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
+    kj_ledger_close(l, NULL);
+    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 2, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT count(cutset) FROM decisions"), 0, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT count(alone) FROM cuts"), 0, 0);
+    tamper(db_path("new.db"), "PRAGMA user_version = 3");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_FAIL);
-    CHECK(strstr(err.msg, "version 2"));
+    CHECK(strstr(err.msg, "version 3"));
 }
 
 static void test_metrics(void)
