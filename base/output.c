@@ -87,14 +87,17 @@ static int open_encoder(struct kj_output *o, struct kj_err *err)
 
 /* Regular files are written beside their final place; a link is followed, so
  * that its target is replaced and not the link. Devices and pipes are written
- * directly. */
+ * directly, and so is what the shell has opened (/dev/stderr). */
 static int open_file(struct kj_output *o, const char *path, struct kj_err *err)
 {
     struct stat st;
     char *real = realpath(path, NULL);
     o->path = kj_xstrdup(real ? real : path);
     free(real);
-    if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    if (strncmp(path, "/dev/std", 8) == 0 || strncmp(path, "/dev/fd/", 8) == 0) {
+        /* may be a file that others write to: never replaced */
+        o->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    } else if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode)) {
         o->fd = open(o->path, O_WRONLY | O_CLOEXEC);
     } else {
         size_t n = strlen(o->path) + 32;
