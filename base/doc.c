@@ -235,22 +235,24 @@ static bool take_signals(struct kj_doc *d, struct kj_arena *a, const struct kj_j
     return true;
 }
 
+static const struct {
+    const char *name;
+    size_t off;
+} known_strings[] = {
+    {"url", offsetof(struct kj_doc, url)},
+    {"date", offsetof(struct kj_doc, date)},
+    {"dump", offsetof(struct kj_doc, dump)},
+    {"file_path", offsetof(struct kj_doc, file_path)},
+    {"source", offsetof(struct kj_doc, source)},
+    {"language", offsetof(struct kj_doc, language)},
+    {"language_script", offsetof(struct kj_doc, language_script)},
+};
+enum { KNOWN_STRINGS = sizeof known_strings / sizeof *known_strings };
+
 /* A known field of the expected kind: true when it was taken. */
 static bool take_known(struct kj_doc *d, struct kj_arena *a, struct kj_str key,
                        const struct kj_jval *v)
 {
-    static const struct {
-        const char *name;
-        size_t off;
-    } strings[] = {
-        {"url", offsetof(struct kj_doc, url)},
-        {"date", offsetof(struct kj_doc, date)},
-        {"dump", offsetof(struct kj_doc, dump)},
-        {"file_path", offsetof(struct kj_doc, file_path)},
-        {"source", offsetof(struct kj_doc, source)},
-        {"language", offsetof(struct kj_doc, language)},
-        {"language_script", offsetof(struct kj_doc, language_script)},
-    };
     if (kj_str_is(key, "id")) {
         if (v->kind == KJ_J_INT) { /* common in other tools' files */
             char *s = kj_arena_printf(a, "%lld", (long long)v->i);
@@ -259,9 +261,9 @@ static bool take_known(struct kj_doc *d, struct kj_arena *a, struct kj_str key,
         }
         return take_str(a, v, &d->id);
     }
-    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
-        if (kj_str_is(key, strings[i].name))
-            return take_str(a, v, (struct kj_str *)((char *)d + strings[i].off));
+    for (size_t i = 0; i < KNOWN_STRINGS; i++)
+        if (kj_str_is(key, known_strings[i].name))
+            return take_str(a, v, (struct kj_str *)((char *)d + known_strings[i].off));
     if (kj_str_is(key, "language_score")) {
         d->language_score = kj_jnum(v, NAN);
         return !isnan(d->language_score);
@@ -277,6 +279,20 @@ static bool take_known(struct kj_doc *d, struct kj_arena *a, struct kj_str key,
     return false;
 }
 
+/* A field of a known name that was not taken, because it was null or of another
+ * kind, goes through as it stood; but not beside a value set since then. */
+static bool is_replaced(const struct kj_doc *d, struct kj_str key)
+{
+    for (size_t i = 0; i < KNOWN_STRINGS; i++)
+        if (kj_str_is(key, known_strings[i].name))
+            return ((const struct kj_str *)((const char *)d + known_strings[i].off))->n;
+    return kj_str_is(key, "id") ||
+           (kj_str_is(key, "language_score") && !isnan(d->language_score)) ||
+           (kj_str_is(key, "token_count") && d->token_count >= 0) ||
+           (kj_str_is(key, "warc") && (d->warc.file.n || d->warc.offset >= 0)) ||
+           (kj_str_is(key, "signals") && d->n_signals);
+}
+
 int kj_doc_parse(struct kj_doc *d, struct kj_json *j, struct kj_arena *a, const char *p,
                  size_t n, struct kj_err *err)
 {
@@ -286,6 +302,11 @@ int kj_doc_parse(struct kj_doc *d, struct kj_json *j, struct kj_arena *a, const 
         return rc;
     if (root->kind != KJ_J_OBJECT)
         return kj_err_set(err, KJ_BAD_RECORD, "the line is JSON, but not an object");
+    if (root->n > KJ_DOC_FIELDS_MAX)
+        return kj_err_set(err, KJ_BAD_RECORD, "%zu fields are too many", root->n);
+    const struct kj_jval *signals = kj_jget(root, "signals");
+    if (signals && signals->kind == KJ_J_OBJECT && signals->n > KJ_DOC_FIELDS_MAX)
+        return kj_err_set(err, KJ_BAD_RECORD, "%zu signals are too many", signals->n);
     size_t pos = 0;
     struct kj_str key, raw;
     for (size_t i = 0; i < root->n; i++) {
@@ -403,6 +424,9 @@ int kj_doc_write(const struct kj_doc *d, const char *stage_name, bool with_drop,
     put_str_field(o, "source", d->source);
     put_place(o, &d->warc);
     for (size_t i = 0; i < d->n_fields; i++) {
+        if (is_replaced(d, d->fields[i].key) ||
+            (with_drop && d->out.rule && kj_str_is(d->fields[i].key, "drop")))
+            continue;
         kj_buf_addz(o, ",\"");
         kj_buf_add(o, d->fields[i].key.p, d->fields[i].key.n);
         kj_buf_addz(o, "\":");

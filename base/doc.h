@@ -24,6 +24,10 @@ struct kj_rule;
 
 /* Largest line, and so largest document, that is read. */
 #define KJ_DOC_LINE_MAX (64u << 20)
+/* Most fields of a document, and most signals; more are damage. Looking one up
+ * is linear, and adding n of them takes n^2 / 2 comparisons: 100,000 took more
+ * than a minute. Published corpora have below 50. */
+#define KJ_DOC_FIELDS_MAX 1024
 /* A batch is cut once its documents hold this many bytes of input. */
 #define KJ_BATCH_BYTES (1u << 20)
 /* Cap of a batch's arena: a batch may hold one largest document, decoded. */

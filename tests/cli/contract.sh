@@ -63,6 +63,12 @@ for c in extract lid 'filter -r gopher' dedup 'dedup exact' cat; do
     rc "empty input: $c" 0 "$KIJIL" $c empty
     is "empty input: $c" "$(wc -c <out)" 0
 done
+awk 'BEGIN {printf "{\"text\":\"x\""; for (i = 0; i < 200000; i++) printf ",\"k%d\":1", i; print "}"}' >wide.jsonl
+cat docs.jsonl >>wide.jsonl
+rc "a line of 200,000 fields" 3 timeout 60 "$KIJIL" lid wide.jsonl
+is "costs itself alone" "$(wc -l <out)" 120
+rc "to /dev/stderr" 3 "$KIJIL" lid -q wide.jsonl --rejects /dev/stderr
+has "to /dev/stderr" err 'input.invalid_json'
 rc "no such folder" 1 "$KIJIL" lid docs.jsonl -o none/x.jsonl
 has "no such folder" err 'none/x.jsonl'
 rc "cat: neither file nor id" 1 "$KIJIL" cat docs.jsonl nothing

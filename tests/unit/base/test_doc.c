@@ -41,6 +41,57 @@ static void test_known(void)
     /* A known name with another kind of value passes through. */
     round_trip("{\"id\":\"i\",\"text\":\"t\",\"date\":20240101}",
                "{\"id\":\"i\",\"text\":\"t\",\"date\":20240101}\n");
+    /* id is always set. */
+    round_trip("{\"id\":\"\",\"text\":\"t\",\"x\":1,\"id\":\"i\"}",
+               "{\"id\":\"i\",\"text\":\"t\",\"x\":1}\n");
+}
+
+/* What a stage sets stands alone, whatever kind of value came in. */
+static void test_replaced(void)
+{
+    static const char in[] =
+        "{\"id\":null,\"text\":\"t\",\"language\":null,\"language_score\":\"x\","
+        "\"token_count\":-1,\"signals\":[1],\"warc\":7,\"drop\":{\"stage\":\"x\"},"
+        "\"url\":null}";
+    static const char out[] =
+        "{\"id\":\"i\",\"text\":\"t\",\"language\":\"ko\",\"language_score\":0.5,"
+        "\"token_count\":3,\"warc\":{\"file\":\"f\",\"offset\":9},\"url\":null,"
+        "\"signals\":{\"s\":1},\"drop\":{\"stage\":\"lid\",\"rule\":\"a.b\"}}\n";
+    struct kj_batch b;
+    struct kj_err err = KJ_ERR_INIT;
+    kj_batch_init(&b);
+    struct kj_doc *d = kj_batch_add(&b);
+    CHECK_INT(kj_doc_parse(d, b.json, &b.arena, in, strlen(in), &err), KJ_OK);
+    d->id = KJ_STR("i");
+    d->language = KJ_STR("ko");
+    d->language_score = 0.5;
+    d->token_count = 3;
+    d->warc.file = KJ_STR("f");
+    d->warc.offset = 9;
+    kj_doc_signal(d, &b.arena, "s", 1);
+    kj_doc_drop(d, "a.b", NAN, NAN);
+    CHECK_INT(kj_doc_write(d, "lid", true, &b.out, &err), KJ_OK);
+    CHECK_MEM(b.out.p, b.out.n, out, strlen(out));
+    kj_batch_release(&b);
+}
+
+/* Fields are looked up one by one: a line of many is refused, not endless. */
+static void test_many_fields(void)
+{
+    for (int signals = 0; signals < 2; signals++)
+        for (size_t n = KJ_DOC_FIELDS_MAX - 2; n < KJ_DOC_FIELDS_MAX + 3; n++) {
+            struct kj_batch b;
+            struct kj_err err = KJ_ERR_INIT;
+            kj_batch_init(&b);
+            kj_buf_addz(&b.in, signals ? "{\"signals\":{" : "{");
+            for (size_t i = 0; i < n; i++)
+                kj_buf_printf(&b.in, "%s\"k%zu\":%zu", i ? "," : "", i, i);
+            kj_buf_addz(&b.in, signals ? "}}" : "}");
+            CHECK_INT(
+                kj_doc_parse(kj_batch_add(&b), b.json, &b.arena, b.in.p, b.in.n, &err),
+                n > KJ_DOC_FIELDS_MAX ? KJ_BAD_RECORD : KJ_OK);
+            kj_batch_release(&b);
+        }
 }
 
 static void test_bad_lines(void)
@@ -121,6 +172,8 @@ int main(void)
 {
     test_lines();
     test_known();
+    test_replaced();
+    test_many_fields();
     test_bad_lines();
     test_fields();
     test_shards();
