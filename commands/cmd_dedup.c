@@ -14,12 +14,14 @@ static int run_dedup(const struct kj_cmd *cmd, int argc, char **argv)
 {
     static const struct {
         const char *word, *option;
-    } methods[] = {{"exact", "--method=exact"}, {"minhash", "--method=minhash"}};
+    } methods[] = {{"exact", "--method=exact"},
+                   {"minhash", "--method=minhash"},
+                   {"bloom", "--method=bloom"}};
     char **words = kj_xcalloc((size_t)argc + 1, sizeof *words);
     char *option = NULL;
     for (int i = 0; i < argc; i++)
         words[i] = argv[i];
-    for (size_t i = 0; i < 2 && argc > 1; i++)
+    for (size_t i = 0; i < 3 && argc > 1; i++)
         if (strcmp(argv[1], methods[i].word) == 0)
             words[1] = option = kj_xstrdup(methods[i].option);
     int status = kj_cmd_stage(cmd, argc, words);
@@ -30,7 +32,7 @@ static int run_dedup(const struct kj_cmd *cmd, int argc, char **argv)
 
 const struct kj_cmd kj_cmd_dedup = {
     .name = "dedup",
-    .synopsis = "[minhash|exact] [FILE...]",
+    .synopsis = "[minhash|exact|bloom] [FILE...]",
     .about = "take out exact and near copies of documents",
     .details =
         "Reads documents as JSONL and writes those that are no copy of another. The "
@@ -48,10 +50,19 @@ const struct kj_cmd kj_cmd_dedup = {
         "their documents, and one stays somewhere; documents of which nothing is "
         "left go.\n"
         "\n"
+        "bloom: as DataComp-LM's old-both. A line of which more than --threshold of "
+        "the 13-grams came before is cut; a "
+        "document of which that many did goes. Nothing is verified (--fpr of the "
+        "new n-grams count as known), lines of fewer words than an n-gram always "
+        "stay, and the order of the input decides: the first copy stays, and "
+        "another order gives another result. The memory is 1.2 bytes for each "
+        "n-gram of --expected at 1 %; more of them than expected is an error.\n"
+        "\n"
         "Documents in a cluster of two or more get cluster{id, size, keeper, "
         "similarity}; those dropped go to --rejects with the same. Which copy stays "
         "is decided by --keep, then by id; the result depends neither on the order "
-        "of the input nor on --jobs or --shard. A folder or file named like a method "
+        "of the input (but for bloom) nor on --jobs or --shard. A folder or file named "
+        "like a method "
         "is written ./exact.\n"
         "\n"
         "--memory holds whatever the corpus: when it would not do, the work goes on "

@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/opt.h"
 #include "base/stage.h"
+#include "dedup/bloom.h"
 #include "dedup/budget.h"
 #include "dedup/cluster.h"
 #include "dedup/external.h"
@@ -29,7 +30,7 @@
 #include "dedup/shingle.h"
 #include "dedup/units.h"
 
-enum { METHOD_MINHASH, METHOD_EXACT };
+enum { METHOD_MINHASH, METHOD_EXACT, METHOD_BLOOM };
 enum { KEY_TEXT, KEY_URL };
 enum { SCOPE_DOCUMENT, SCOPE_PARAGRAPH, SCOPE_LINE };
 enum { KEEP_LONGEST, KEEP_FIRST, KEEP_NEWEST, KEEP_BEST };
@@ -39,8 +40,8 @@ struct dedup {
     /* options */
     int method, unit, key, spill, scope;
     bool normalize;
-    int64_t bands, rows, ngram, max_compare;
-    double threshold;
+    int64_t bands, rows, ngram, max_compare, expected;
+    double threshold, fpr;
     const char *keep;
     /* from open() */
     int policy;
@@ -66,10 +67,12 @@ struct state {
 
 #define OFF(f) offsetof(struct dedup, f)
 const struct kj_opt kj_dedup_opts[] = {
-    {"method", 0, KJ_OPT_ENUM, OFF(method), "minhash|exact", "how copies are found",
-     "minhash", 0, 0},
+    {"method", 0, KJ_OPT_ENUM, OFF(method), "minhash|exact|bloom",
+     "how copies are found", "minhash", 0, 0},
     {"threshold", 0, KJ_OPT_REAL, OFF(threshold), "S",
-     "minhash: least Jaccard similarity of a copy to its keeper", "0.8", 0.01, 1},
+     "minhash: least Jaccard similarity of a copy to its keeper; bloom: share of "
+     "known n-grams beyond which text goes",
+     "0.8", 0.01, 1},
     {"bands", 0, KJ_OPT_INT, OFF(bands), "N", "minhash: bands of the signature", "14",
      1, 4096},
     {"rows", 0, KJ_OPT_INT, OFF(rows), "N", "minhash: rows of a band", "8", 1, 64},
@@ -77,7 +80,8 @@ const struct kj_opt kj_dedup_opts[] = {
      "minhash: what n-grams are made of; auto: syllables for Korean, else words",
      "auto", 0, 0},
     {"ngram", 0, KJ_OPT_INT, OFF(ngram), "N",
-     "minhash: units in a shingle; 0: 8 syllables, 5 of the others", "0", 0, 100},
+     "units in a shingle; 0: minhash 8 syllables, 5 of the others; bloom 13 words", "0",
+     0, 100},
     {"max_compare", 0, KJ_OPT_INT, OFF(max_compare), "N",
      "minhash: most kept documents to compare with in one bucket", "256", 1, 1e9},
     {"scope", 0, KJ_OPT_ENUM, OFF(scope), "document|paragraph|line",
@@ -91,6 +95,11 @@ const struct kj_opt kj_dedup_opts[] = {
     {"keep", 0, KJ_OPT_STR, OFF(keep), "POLICY",
      "which copy stays: longest, first (by id), newest (date), best=FIELD", "longest",
      0, 0},
+    {"expected", 0, KJ_OPT_INT, OFF(expected), "N",
+     "bloom: different n-grams to be expected, about as many as words", "100000000", 1,
+     1e13},
+    {"fpr", 0, KJ_OPT_REAL, OFF(fpr), "P",
+     "bloom: share of new n-grams that may be taken for known", "0.01", 1e-12, 0.5},
     {"spill", 0, KJ_OPT_ENUM, OFF(spill), "auto|always|never",
      "work in temporary files; auto: when --memory would not do", "auto", 0, 0},
     {0},
@@ -116,7 +125,10 @@ static int dedup_open(void *cfg, struct kj_err *err)
         return kj_err_set(err, KJ_USAGE, "bands x rows is over %d", KJ_MINHASH_MAX);
     if (c->scope && (c->method != METHOD_EXACT || c->key != KEY_TEXT))
         return kj_err_set(err, KJ_USAGE, "scope paragraph and line go with exact only");
-    if (c->scope) {
+    if (c->method == METHOD_BLOOM) {
+        c->rule = (struct kj_rule){"dedup.bloom", ">=", 1, "share of bytes",
+                                   "nearly all of its n-grams came before"};
+    } else if (c->scope) {
         c->rule = (struct kj_rule){
             c->scope == SCOPE_LINE ? "dedup.lines" : "dedup.paragraphs", ">=", 1,
             "share of bytes", "all of its text stands in other documents"};
@@ -481,7 +493,7 @@ static int64_t for_survey(const struct kj_corpus *corpus)
 static int dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
 {
     struct dedup *c = cfg;
-    unsigned bands = c->method == METHOD_EXACT ? 1 : (unsigned)c->bands;
+    unsigned bands = c->method != METHOD_MINHASH ? 1 : (unsigned)c->bands;
     struct survey s = {.c = c, .dir = corpus->tmp_dir};
     s.params = (struct kj_spill_params){
         KJ_SIGS_KIND,
@@ -496,9 +508,14 @@ static int dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
                           bands, corpus->threads,
                           (long long)(4 * kj_external_least(bands) >> 20) + 1);
     prepare(c, corpus, memory);
+    struct kj_corpus part = *corpus;
+    part.memory = memory;
+    if (c->method == METHOD_BLOOM) {
+        struct kj_bloom_options o = {(uint64_t)c->expected, c->fpr, c->threshold,
+                                     c->ngram ? (unsigned)c->ngram : 13};
+        return kj_bloom_survey(&o, &c->units, &part, err);
+    }
     if (c->scope) {
-        struct kj_corpus part = *corpus;
-        part.memory = memory;
         c->units.kind = c->scope == SCOPE_LINE ? KJ_UNITS_LINE : KJ_UNITS_PARAGRAPH;
         c->units.normalize = c->normalize;
         return kj_units_survey(&c->units, &part, err);
@@ -585,7 +602,7 @@ static int judge(const struct dedup *c, struct state *st, struct kj_batch *b,
     return KJ_OK;
 }
 
-/* Scope paragraph, line. */
+/* Scope paragraph, line; bloom. */
 static int cut_units(const struct dedup *c, struct state *st, struct kj_batch *b,
                      struct kj_doc *d, struct kj_err *err)
 {
@@ -606,11 +623,12 @@ static int dedup_run(const void *cfg, void *state, struct kj_batch *b,
     const struct dedup *c = cfg;
     if (!c->surveyed)
         return kj_err_set(err, KJ_FATAL, "dedup must read its input twice");
+    bool cuts = c->scope || c->method == METHOD_BLOOM;
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++)
         if (kj_doc_kept(&b->docs[i]))
-            rc = c->scope ? cut_units(c, state, b, &b->docs[i], err)
-                          : judge(c, state, b, &b->docs[i], err);
+            rc = cuts ? cut_units(c, state, b, &b->docs[i], err)
+                      : judge(c, state, b, &b->docs[i], err);
     return rc;
 }
 

@@ -17,6 +17,10 @@
  * value is the similarity to the keeper. Documents without a single word are
  * left alone.
  *
+ * method bloom: lines and documents whose n-grams came before in the input
+ * (bloom.h). Rule "dedup.bloom", signal "dedup.cut". The only method whose
+ * outcome depends on the order of documents.
+ *
  * Who is kept, and why chains do no harm: cluster.h.
  *
  * Every document of a cluster of two or more, kept and dropped alike, gets the
@@ -41,7 +45,7 @@
  * In kj_corpus.memory the program itself and the batches in flight are
  * counted. The permutations are those of
  * kj_corpus.seed; 1 gives datatrove's. Results do not depend on threads,
- * shards, or the order of documents.
+ * shards, or (but for bloom) the order of documents.
  */
 #ifndef KJ_DEDUP_DEDUP_H
 #define KJ_DEDUP_DEDUP_H

@@ -130,13 +130,12 @@ static int collect(void *ctx, struct kj_batch *b, struct kj_err *err)
     for (size_t i = 0; i < b->n && !rc; i++) {
         uint64_t doc = b->docs[i].serial;
         if (f[i].check)
-            rc = kj_sigs_add(&s->u->checks, doc, f[i].check, NULL, err);
+            rc = kj_units_doc(s->u, doc, f[i].check, err);
         for (size_t k = 0; k < f[i].n && !rc; k++)
             if (f[i].v[k].hi || f[i].v[k].lo)
                 rc = kj_extsort_add(
                     &s->units,
                     (uint64_t[]){f[i].v[k].hi, f[i].v[k].lo, f[i].rank, doc, k}, err);
-        s->u->n_units += f[i].n;
     }
     return rc;
 }
@@ -157,8 +156,25 @@ static int find_copies(struct survey *s, struct kj_err *err)
     return rc == KJ_EOF ? KJ_OK : rc;
 }
 
-static int write_block(struct kj_units *u, const uint64_t *v, size_t n,
-                       struct kj_err *err)
+int kj_units_begin(struct kj_units *u, const char *dir, struct kj_err *err)
+{
+    struct kj_spill_params params = {KJ_SIGS_KIND, {1}};
+    u->cuts.fd = u->checks.file.fd = -1;
+    if (!dir)
+        return kj_err_set(err, KJ_FATAL, "no folder for temporary files");
+    int rc = kj_sigs_create(&u->checks, dir, NULL, &params, err);
+    if (!rc)
+        rc = kj_spill_create(&u->cuts, dir, NULL, &cut_params, err);
+    u->pending = kj_xcalloc(CUT_BLOCK, sizeof *u->pending);
+    return rc;
+}
+
+int kj_units_doc(struct kj_units *u, uint64_t doc, uint32_t check, struct kj_err *err)
+{
+    return kj_sigs_add(&u->checks, doc, check, NULL, err);
+}
+
+static int write_block(struct kj_units *u, struct kj_err *err)
 {
     void *p = u->first;
     int rc = kj_budget_grow(&u->budget, &p, &u->cap_first, u->n_first + 1,
@@ -166,39 +182,44 @@ static int write_block(struct kj_units *u, const uint64_t *v, size_t n,
     u->first = p;
     if (rc)
         return rc;
-    u->first[u->n_first++] = v[0];
-    u->n_cuts += n;
-    return kj_spill_add(&u->cuts, v, n * sizeof *v, NULL, err);
+    size_t n = u->n_pending;
+    u->first[u->n_first++] = u->pending[0];
+    u->n_pending = 0;
+    return kj_spill_add(&u->cuts, u->pending, n * sizeof *u->pending, NULL, err);
+}
+
+int kj_units_add(struct kj_units *u, uint64_t place, struct kj_err *err)
+{
+    u->pending[u->n_pending++] = place;
+    u->n_cuts++;
+    return u->n_pending == CUT_BLOCK ? write_block(u, err) : KJ_OK;
+}
+
+int kj_units_finish(struct kj_units *u, struct kj_err *err)
+{
+    int rc = u->n_pending ? write_block(u, err) : KJ_OK;
+    u->cuts.count[0] = u->n_cuts;
+    if (!rc)
+        rc = kj_sigs_finish(&u->checks, err);
+    return rc ? rc : kj_spill_finish(&u->cuts, err);
 }
 
 static int write_cuts(struct survey *s, struct kj_err *err)
 {
-    uint64_t v[CUT_BLOCK];
     const uint64_t *r;
-    size_t n = 0;
     int rc = kj_extsort_sort(&s->cuts, err);
-    while (!rc && (rc = kj_extsort_next(&s->cuts, &r, err)) == KJ_OK) {
-        v[n++] = *r;
-        if (n == CUT_BLOCK) {
-            rc = write_block(s->u, v, n, err);
-            n = 0;
-        }
-    }
-    if (rc == KJ_EOF)
-        rc = n ? write_block(s->u, v, n, err) : KJ_OK;
-    return rc ? rc : kj_spill_finish(&s->u->cuts, err);
+    while (!rc && (rc = kj_extsort_next(&s->cuts, &r, err)) == KJ_OK)
+        rc = kj_units_add(s->u, *r, err);
+    return rc == KJ_EOF ? KJ_OK : rc;
 }
 
 int kj_units_survey(struct kj_units *u, struct kj_corpus *corpus, struct kj_err *err)
 {
     struct survey s = {.u = u};
-    struct kj_spill_params params = {KJ_SIGS_KIND, {1}};
     unsigned n = corpus->threads ? corpus->threads : 1;
     int64_t memory = corpus->memory > 0 ? corpus->memory : (int64_t)1 << 30;
     u->budget = (struct kj_budget){.max = corpus->memory, .doing = "sorting units"};
-    u->cuts.fd = u->checks.file.fd = -1;
-    if (!corpus->tmp_dir)
-        return kj_err_set(err, KJ_FATAL, "no folder for temporary files");
+    int rc = kj_units_begin(u, corpus->tmp_dir, err);
     kj_extsort_init(&s.units, 5, (size_t)(memory / 3), corpus->tmp_dir, &u->budget);
     kj_extsort_init(&s.cuts, 1, (size_t)(memory / 6), corpus->tmp_dir, &u->budget);
     s.workers = kj_xcalloc(n, sizeof *s.workers);
@@ -206,18 +227,15 @@ int kj_units_survey(struct kj_units *u, struct kj_corpus *corpus, struct kj_err 
         kj_buf_init(&s.workers[i].norm, (size_t)1 << 30);
         kj_buf_init(&s.workers[i].run, (size_t)1 << 30);
     }
-    int rc = kj_sigs_create(&u->checks, corpus->tmp_dir, NULL, &params, err);
     if (!rc)
         rc = corpus->pass(corpus, &s, work, collect, err);
-    if (!rc)
-        rc = kj_sigs_finish(&u->checks, err);
     if (!rc)
         rc = find_copies(&s, err);
     kj_extsort_release(&s.units);
     if (!rc)
-        rc = kj_spill_create(&u->cuts, corpus->tmp_dir, NULL, &cut_params, err);
-    if (!rc)
         rc = write_cuts(&s, err);
+    if (!rc)
+        rc = kj_units_finish(u, err);
     kj_extsort_release(&s.cuts);
     for (unsigned i = 0; i < n; i++) {
         kj_buf_release(&s.workers[i].norm);
@@ -231,6 +249,7 @@ void kj_units_release(struct kj_units *u)
 {
     kj_sigs_release(&u->checks);
     kj_spill_release(&u->cuts);
+    free(u->pending);
     kj_budget_free(&u->budget, u->first, u->cap_first, sizeof *u->first);
     *u = (struct kj_units){.kind = u->kind, .normalize = u->normalize};
 }

@@ -42,11 +42,20 @@ struct kj_units {
     struct kj_spill cuts;  /* document << 32 | number of the unit, sorted */
     uint64_t *first;       /* of each block */
     size_t n_first, cap_first;
-    uint64_t n_cuts, n_units;
+    uint64_t n_cuts;
+    uint64_t *pending; /* a block being filled */
+    size_t n_pending;
 };
 
 /* One reading. u->kind and u->normalize are set, the rest is zero. */
 int kj_units_survey(struct kj_units *u, struct kj_corpus *corpus, struct kj_err *err);
+/* The same by hand: begin, then documents in their order and places that are
+ * to be cut (document << 32 | number of the unit) ascending, then finish. dir
+ * NULL is KJ_FATAL. u->budget must be set. */
+int kj_units_begin(struct kj_units *u, const char *dir, struct kj_err *err);
+int kj_units_doc(struct kj_units *u, uint64_t doc, uint32_t check, struct kj_err *err);
+int kj_units_add(struct kj_units *u, uint64_t place, struct kj_err *err);
+int kj_units_finish(struct kj_units *u, struct kj_err *err);
 void kj_units_release(struct kj_units *u);
 
 /* What a thread holds while it cuts. */

@@ -135,6 +135,62 @@ rc "normalized lines" 0 "$KIJIL" dedup exact --scope line --normalize -q m.jsonl
 is "one menu" "$(grep -oi menu o | wc -l)" 1
 rc "scope needs exact" 2 "$KIJIL" dedup --scope line m.jsonl
 
+# ---- bloom, against old-both with a set in place of the filter ----
+awk 'BEGIN { srand(8); for (i = 0; i < 400; i++) {
+    t = ""
+    for (k = 1 + int(rand() * 4); k > 0; k--) {
+        if (n && rand() < .5) {
+            l = line[int(rand() * n)]
+            if (rand() < .5) l = l " and some new words behind it"
+        } else {
+            l = ""
+            for (w = int(rand() * 40); w >= 0; w--) l = l " w" int(rand() * 5000)
+            line[n++] = l
+        }
+        t = t (t == "" ? "" : "\\n") l
+    }
+    printf "{\"id\":\"%d\",\"text\":\"%s\"}\n", i, t } }' >bloom.jsonl
+cat >oldboth.py <<'PY'
+import json, sys
+seen = set()
+for row in sys.stdin:
+    text, out, total, known = json.loads(row)["text"], "", 0, 0
+    for line in text.splitlines(True):
+        w = line.split()
+        grams = [tuple(w[i : i + 13]) for i in range(len(w) - 12)]
+        has = sum(g in seen for g in grams)
+        total, known = total + len(grams), known + has
+        if has > 0.8 * len(grams):
+            continue
+        seen.update(grams)
+        out += line
+    if known > 0.8 * total or (not out.strip() and text.strip()):
+        continue
+    if not text.endswith("\n"):
+        out = out.rstrip("\n")
+    print(out.replace("\n", "\\n"))
+PY
+texts() { grep -o '"text":"[^"]*"' "$1" | cut -d'"' -f4; }
+rc "bloom" 0 "$KIJIL" dedup bloom -q -j1 --fpr 1e-9 --expected 1000000 bloom.jsonl -o o --rejects r
+if command -v python3 >/dev/null; then
+    texts o >got
+    python3 oldboth.py <bloom.jsonl >want
+    same "bloom is old-both" got want
+else
+    skip "no python3 for the model of old-both"
+fi
+has "its rule" r '"rule":"dedup.bloom"'
+rc "bloom, -j4" 0 "$KIJIL" dedup bloom -q -j4 --fpr 1e-9 --expected 1000000 bloom.jsonl -o o4
+same "the same bytes" o4 o
+printf '%s\n' '{"id":"1","text":"a b c d e f"}' '{"id":"2","text":"a b c d e f g"}' >1.jsonl
+sort -r 1.jsonl >2.jsonl
+rc "two orders" 0 "$KIJIL" dedup bloom -q --ngram 3 --threshold 0.7 1.jsonl -o o1
+rc "two orders" 0 "$KIJIL" dedup bloom -q --ngram 3 --threshold 0.7 2.jsonl -o o2
+is "the first one stays" "$(cut -c8 o1)$(cut -c8 o2)" 12
+rc "more than expected" 1 "$KIJIL" dedup bloom -q --expected 100 bloom.jsonl -o never.jsonl
+has "says how many" err 'there are [0-9]{4,} n-grams'
+is "no output" "$(ls never.jsonl* 2>/dev/null)" ""
+
 # ---- in temporary files ----
 mkdir -p spill
 for j in 1 2; do
