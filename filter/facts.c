@@ -191,7 +191,15 @@ void kj_facts_text(struct kj_facts *f, struct kj_str text)
         memset(w->have_dup, 0, sizeof w->have_dup);
     }
     f->lines.ready = f->lines.py_ready = f->lines.para_ready = false;
+    f->ko.ready = false;
     kj_dclm_reset(f->dclm);
+}
+
+const struct kj_korean *kj_facts_korean(struct kj_facts *f)
+{
+    if (!f->ko.ready)
+        kj_korean_count((struct kj_str){f->p, f->n}, &f->ko);
+    return &f->ko;
 }
 
 static size_t count_chars(const char *p, size_t n)

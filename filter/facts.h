@@ -33,6 +33,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
+#include "filter/korean.h"
 
 struct kj_dclm;
 struct kj_doc;
@@ -85,6 +86,7 @@ struct kj_facts {
     bool over;       /* a limit was hit: nothing measured is meant to be used */
     struct kj_words words[KJ_WORD_UNITS];
     struct kj_lines lines;
+    struct kj_korean ko;
     struct kj_dclm *dclm; /* what the dclm. rules count; dclm.h */
     struct kj_str came;   /* the text before any rule changed it */
     /* scratch: open-addressed tables */
@@ -112,6 +114,7 @@ uint64_t kj_facts_dup(struct kj_facts *f, enum kj_word_unit unit, unsigned n);
 const struct kj_lines *kj_facts_lines(struct kj_facts *f, size_t short_line);
 const struct kj_lines *kj_facts_py_lines(struct kj_facts *f);
 const struct kj_lines *kj_facts_paras(struct kj_facts *f);
+const struct kj_korean *kj_facts_korean(struct kj_facts *f);
 
 /* The polynomial hash that `cat` is made of, of one word; and of word i. */
 uint64_t kj_facts_hash(const char *p, size_t n);

@@ -278,6 +278,58 @@ static double d_gram(struct kj_facts *f, const struct kj_filter_item *it)
     return share(n < 5 ? kj_dclm_top(f, n) : kj_dclm_dup(f, n), w->chars[w->n]);
 }
 
+/* ---- Korean ---- */
+
+static double k_hangul(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_korean *k = kj_facts_korean(f);
+    (void)it;
+    return share(k->hangul, k->letters);
+}
+
+static double k_hanja(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_korean *k = kj_facts_korean(f);
+    (void)it;
+    return share(k->hanja, k->letters);
+}
+
+static double k_latin(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_korean *k = kj_facts_korean(f);
+    (void)it;
+    return share(k->latin, k->letters);
+}
+
+static double k_lone(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_korean *k = kj_facts_korean(f);
+    (void)it;
+    return share(k->lone, k->chars);
+}
+
+static double k_odd(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_korean *k = kj_facts_korean(f);
+    (void)it;
+    return share(k->half + k->conjoining, k->chars);
+}
+
+static double k_laughs(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    (void)it;
+    return share(kj_facts_korean(f)->laughs, kj_facts_words(f, KJ_WORDS_SPACE)->n);
+}
+
+static double k_spam(struct kj_facts *f, const struct kj_filter_item *it)
+{
+    const struct kj_korean *k = kj_facts_korean(f);
+    unsigned list = it->rule->arg;
+    return k->kinds[list] < 4
+               ? 0
+               : share(k->spam[list], kj_facts_words(f, KJ_WORDS_SPACE)->n);
+}
+
 #define CHARS "share of characters"
 #define TOP(N, WORD)                                                                   \
     {                                                                                  \
@@ -491,6 +543,43 @@ const struct kj_filter_rule kj_filter_rules[] = {
     DDUP(8),
     DDUP(9),
     DDUP(10),
+
+    CLEAN("ko.nfc", KJ_FILTER_CLEAN, 0, "texts changed",
+          "text in another form (NFD) is composed (NFC)", nfc),
+    CLEAN("ko.half_jamo", KJ_FILTER_CLEAN, 0, "characters changed",
+          "half-width jamo and full-width ASCII get their usual form", half_jamo),
+    CLEAN("ko.jamo_runs", KJ_FILTER_COUNT, 0, "runs cut",
+          "longer runs of one lone jamo, as in laughter, are cut to so many",
+          jamo_runs),
+    CLEAN("ko.news_tails", KJ_FILTER_CLEAN, 0, LINES,
+          "lines that forbid copying, name a reporter and an address, or hold nothing "
+          "but names of places to share are removed",
+          news_tails),
+    {"ko.hangul_share", "<", KJ_FILTER_SHARE, 0, "share of letters", "Hangul letters",
+     k_hangul, NULL},
+    {"ko.latin_share", ">", KJ_FILTER_SHARE, 0, "share of letters", "Latin letters",
+     k_latin, NULL},
+    {"ko.hanja_share", ">", KJ_FILTER_SHARE, 0, "share of letters", "Han characters",
+     k_hanja, NULL},
+    {"ko.lone_jamo", ">", KJ_FILTER_SHARE, 0, CHARS,
+     "jamo that stand for themselves (U+3131..318E)", k_lone, NULL},
+    {"ko.odd_jamo", ">", KJ_FILTER_SHARE, 0, CHARS, "half-width and conjoining jamo",
+     k_odd, NULL},
+    {"ko.laughs", ">", KJ_FILTER_NUMBER, 0, "per word",
+     "runs of two or more of one jamo of laughter and tears, per word between white "
+     "space",
+     k_laughs, NULL},
+    {"ko.spam_gambling", ">", KJ_FILTER_NUMBER, KJ_SPAM_GAMBLING, "per word",
+     "words of advertisements for gambling; 0 unless four different ones occur", k_spam,
+     NULL},
+    {"ko.spam_loan", ">", KJ_FILTER_NUMBER, KJ_SPAM_LOAN, "per word",
+     "words of advertisements for loans; 0 unless four different ones occur", k_spam,
+     NULL},
+    {"ko.spam_adult", ">", KJ_FILTER_NUMBER, KJ_SPAM_ADULT, "per word",
+     "words of advertisements for sex; 0 unless four different ones occur", k_spam,
+     NULL},
+    {"ko.spam_doorway", ">", KJ_FILTER_NUMBER, KJ_SPAM_DOORWAY, "per word",
+     "words of doorway pages; 0 unless four different ones occur", k_spam, NULL},
 
     {"pii.email", "", KJ_FILTER_MASK, KJ_PII_EMAIL, "addresses",
      "e-mail addresses; mask: replaced by example addresses in turn", NULL, NULL},

@@ -108,7 +108,7 @@ rc 'include loop' 2 "$KIJIL" filter -r ./a.yaml in.jsonl
 has 'include loop: file and line' "$T/err" 'b.yaml:2: .*includes itself'
 rc 'no recipe' 2 "$KIJIL" filter in.jsonl
 rc 'bad --set' 2 "$KIJIL" filter -r gopher --set gopher.min_words in.jsonl
-for r in "$TOP"/recipes/{gopher,c4,c4-dclm,refinedweb,dclm-baseline,fineweb,fineweb-ko-eojeol,pii,pii-ko,demo-filter}.yaml; do
+for r in "$TOP"/recipes/{gopher,c4,c4-dclm,refinedweb,dclm-baseline,fineweb,fineweb-ko-eojeol,pii,pii-ko,kanana-en,kanana-ko,demo-filter}.yaml; do
     rc "recipe $r" 0 "$KIJIL" filter -q -r "$r" in.jsonl
 done
 

@@ -1,4 +1,4 @@
-"""Slow twins of the c4., dclm. and text. rules, written from their definitions.
+"""Slow twins of the c4., dclm., ko. and text. rules, written from their definitions.
 
 filter_twins.py make SEED N > in.jsonl     hand-made and random texts
 filter_twins.py check RECIPE in.jsonl out.jsonl
@@ -6,9 +6,11 @@ filter_twins.py check RECIPE in.jsonl out.jsonl
     rules that failed, and the text that is left must be equal, exactly.
 """
 import json
+import os
 import random
 import re
 import sys
+import unicodedata
 from collections import Counter
 
 HAND = [
@@ -28,12 +30,19 @@ HAND = [
     "p one\n\np two\n\n\np one\n\n \n\np one", "# ... . . . … .... ##",
     "w" * 1001 + " is long.\nThis line has lorem IPSUM in it.\nok", "z" * 1000 + " is not so.",
     "A line of five words stays.\nA LINE of five words stays. \nAnother line of five words.",
-    "alpha beta alpha beta alpha beta gamma delta alpha beta gamma delta",
+    "한글과 漢字 그리고 English ㅋㅋㅋㅋ ㅠㅠ ㅎㅎㅎ ㅋ", "ㅋㅋㅋㅋㅋㅋ ㅎㅋㅎㅋ ㅏㅏㅏㅏㅏ\nㅠㅠㅠㅜㅜㅜ",
+    "\u1112\u1161\u11ab\u1100\u1173\u11af NFD e\u0301", "ﾡﾢ ￂￃￏￚ ｶﾅ １２ＡＢ\u3000，",
+    "본문입니다.\n저작권자 ⓒ 키질일보 무단 전재 및 재배포 금지\n홍길동 기자 hong@a.kr",
+    "카카오톡 페이스북 트위터 공유하기\n| - |\n무단 횡단은 위험하다.\n홍길동 기자는 a@b.kr 로 썼다.\n공유",
+    "카지노 바카라 먹튀 룰렛 카지노 파워볼", "카지노사이트 바카라 룰렛 뉴스",
+    "당일대출 무직자 급전 소액결제 현금화 저신용자", "출장안마 조건만남 풀싸롱 콜걸 안마방 이다",
+    "최저가 비교견적 무료상담 바로가기 카톡문의", "alpha beta alpha beta alpha beta gamma delta alpha beta gamma delta",
     "a b c d e f a b c d e f g a b c d e z", "１２ 三 ㅋㅋ 한국어 한국어 문장 한국어 문장",
 ]
 PIECES = (
     "a b the be The OF cat word 한국 문장 3 12 1,000 4k likes VIEWS x . ... … # ! ? , \" ' "
     "- * • ● { [1] [edit] [2 javascript JavaScript cookies use privacy policy . . lorem "
+    "ㅋ ㅋㅋㅋ ㅠㅠ 漢 ﾡ \u1100\u1161 카지노 바카라 먹튀 룰렛 급전 무직자 "
     "ipsum items in cart read more Read more... sign-in Sign-in ABC DEF ² Ⅳ K ı ſ"
 ).split(" ") + ["\n"] * 18 + ["\n\n", "\n\n\n", "\t", "\r\n", "\u3000", "\u2028",
                                "same line here.\n", "Another same line!\n", "terms of use\n"]
@@ -147,7 +156,76 @@ def rewrite(rule, text, t):
         return cut(text, re.compile(r"\s?(?:read more...)$", re.I))
     if rule == "dclm.sign_in":
         return cut(text, re.compile(r"^(?:sign-in)\s?", re.I))
+    if rule == "ko.nfc":
+        new = unicodedata.normalize("NFC", text)
+        return new, int(new != text)
+    if rule == "ko.half_jamo":
+        return half(text)
+    if rule == "ko.jamo_runs":
+        return re.subn(r"([\u3131-\u318e])\1{%d,}" % t, lambda m: m[1] * int(t), text)
+    if rule == "ko.news_tails":
+        return removed(text, is_tail)
     return None
+
+
+def lexicon(which):
+    """The words of a list of filter/korean.c."""
+    source = open(os.path.join(os.path.dirname(__file__), "../../filter/korean.c"),
+                  encoding="utf-8").read()
+    return re.findall(r'\{"(\w+)",\s*KJ_SPAM_%s\}' % which.upper(), source)
+
+
+def is_tail(line):
+    line = line.strip()
+    words = line.split()
+    if not 0 < len(words) <= 30 or len(line.encode()) >= 600:
+        return False
+    copying = "무단" in line and "금지" in line and re.search("전재|복제|배포", line)
+    holder = "저작권자" in line and re.search(r"ⓒ|©|\([cC]\)", line)
+    reporter = (len(words) <= 8 and "@" in line and re.search("기자|특파원|리포터", line)
+                and line[-1] not in ".?")
+    source = open(os.path.join(os.path.dirname(__file__), "../../filter/korean.c"),
+                  encoding="utf-8").read()
+    names = re.findall(r'"([^"]+)"', source[source.index("is_share_bar"):].split("}")[0])
+    return bool(copying or holder or reporter
+                or 2 <= len(words) <= 20 and all(w in names for w in words)
+                and sum(len(w.encode()) > 2 for w in words) >= 2)
+
+
+def half(text):
+    out = re.sub(r"[\uff01-\uff5e\u3000\uffa1-\uffdc]",
+                 lambda m: HALF(m[0]), text)
+    return out, sum(a != b for a, b in zip(out, text))
+
+
+def HALF(c):
+    name = unicodedata.name(c, "")
+    if name.startswith("HALFWIDTH HANGUL"):
+        return unicodedata.lookup(name.replace("HALFWIDTH HANGUL", "HANGUL"))
+    new = unicodedata.normalize("NFKC", c)
+    return new if new.isascii() else c
+
+
+def korean(rule, text):
+    letters = [c for c in text if c.isalpha()]
+    hangul = [c for c in letters if "HANGUL" in unicodedata.name(c, "")]
+    if rule == "ko.hangul_share":
+        return share(len(hangul), len(letters))
+    if rule == "ko.latin_share":
+        return share(sum(ord(c) < 0x250 for c in letters), len(letters))
+    if rule == "ko.hanja_share":
+        return share(sum("CJK " in unicodedata.name(c, "") for c in letters), len(letters))
+    if rule == "ko.lone_jamo":
+        return share(sum("\u3131" <= c <= "\u318e" for c in text), len(text))
+    if rule == "ko.odd_jamo":
+        return share(sum(("\u1100" <= c <= "\u11ff" or
+                         "HALFWIDTH HANGUL" in unicodedata.name(c, "")
+                         and c != "\uffa0") for c in text), len(text))
+    if rule == "ko.laughs":
+        return share(len(re.findall(r"([ㅋㅎㅠㅜㅡㄷㅇㄱㅅㅉ])\1+", text)), len(text.split()))
+    counts = {w: len(re.findall("(?=%s)" % w, text)) for w in lexicon(rule[8:])}
+    kinds = sum(k > 0 for k in counts.values())
+    return share(sum(counts.values()), len(text.split())) if kinds >= 4 else 0
 
 
 def sentences(text):
@@ -200,6 +278,8 @@ def measure(rule, text, came):
     gram = re.match(r"dclm\.(?:top|dup)_(\d+)gram", rule)
     if gram:
         return None if UNLIKE.search(text) else grams(text, int(gram[1]))
+    if rule.startswith("ko."):
+        return korean(rule, text)
     symbols = sum(text.count(x) for x in ["#", "...", ". . .", "…"])
     values = {
         "text.max_chars": lambda: len(text),
@@ -228,7 +308,7 @@ def measure(rule, text, came):
 
 
 LOW = {"c4.min_sentences", "c4.long_lines", "dclm.min_words", "dclm.min_mean_word_len",
-       "dclm.stop_words"}
+       "dclm.stop_words", "ko.hangul_share"}
 
 
 def fails(rule, value, t):
