@@ -382,8 +382,9 @@ static int search_bucket(struct solver *s, uint32_t m, uint32_t bucket, uint32_t
         rc = need_set(c, c->members[k].set, mine, err);
         if (rc)
             return rc;
-        double j = kj_shingle_jaccard(a->v, a->n, b->v, b->n,
-                                      *best == NONE ? c->threshold : *sim);
+        double least = *best == NONE ? c->threshold : *sim;
+        double j = c->containment ? kj_shingle_contained(a->v, a->n, b->v, b->n, least)
+                                  : kj_shingle_jaccard(a->v, a->n, b->v, b->n, least);
         if (j > *sim || (j >= 0 && j == *sim && s->rank[k] < s->rank[*best])) {
             *best = k;
             *sim = j;

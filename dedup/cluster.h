@@ -12,6 +12,10 @@
  *     bound below;
  *   - the outcome depends on the set of documents only: not on the order in
  *     which they came, threads or shards.
+ * With `containment` the similarity of a document to a keeper is the share of
+ * the document's own set that the keeper has: what goes is in what stays, but
+ * not the other way round.
+ *
  * A cluster is a keeper with the documents that it stands for.
  *
  * Keeper order: the policy's key (longest: bytes of text, most first; newest:
@@ -74,6 +78,7 @@ struct kj_clusters {
     struct kj_budget *budget;
     double threshold;
     uint32_t max_compare;
+    bool containment;          /* set it after init; see above */
     struct kj_member *members; /* by document number */
     size_t n, cap;
     struct kj_set *sets;

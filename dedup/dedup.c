@@ -33,12 +33,13 @@
 enum { METHOD_MINHASH, METHOD_EXACT, METHOD_BLOOM };
 enum { KEY_TEXT, KEY_URL };
 enum { SCOPE_DOCUMENT, SCOPE_PARAGRAPH, SCOPE_LINE };
+enum { JACCARD, CONTAINMENT };
 enum { KEEP_LONGEST, KEEP_FIRST, KEEP_NEWEST, KEEP_BEST };
 enum { SPILL_AUTO, SPILL_ALWAYS, SPILL_NEVER };
 
 struct dedup {
     /* options */
-    int method, unit, key, spill, scope;
+    int method, unit, key, spill, scope, measure;
     bool normalize;
     int64_t bands, rows, ngram, max_compare, expected;
     double threshold, fpr;
@@ -70,9 +71,13 @@ const struct kj_opt kj_dedup_opts[] = {
     {"method", 0, KJ_OPT_ENUM, OFF(method), "minhash|exact|bloom",
      "how copies are found", "minhash", 0, 0},
     {"threshold", 0, KJ_OPT_REAL, OFF(threshold), "S",
-     "minhash: least Jaccard similarity of a copy to its keeper; bloom: share of "
-     "known n-grams beyond which text goes",
+     "minhash: least similarity of a copy to its keeper; bloom: share of known "
+     "n-grams beyond which text goes",
      "0.8", 0.01, 1},
+    {"measure", 0, KJ_OPT_ENUM, OFF(measure), "jaccard|containment",
+     "minhash: the similarity; containment: share of a document's n-grams that its "
+     "keeper has",
+     "jaccard", 0, 0},
     {"bands", 0, KJ_OPT_INT, OFF(bands), "N", "minhash: bands of the signature", "14",
      1, 4096},
     {"rows", 0, KJ_OPT_INT, OFF(rows), "N", "minhash: rows of a band", "8", 1, 64},
@@ -133,9 +138,9 @@ static int dedup_open(void *cfg, struct kj_err *err)
             c->scope == SCOPE_LINE ? "dedup.lines" : "dedup.paragraphs", ">=", 1,
             "share of bytes", "all of its text stands in other documents"};
     } else if (c->method == METHOD_MINHASH) {
-        c->rule =
-            (struct kj_rule){"dedup.minhash", ">=", c->threshold, "Jaccard similarity",
-                             "shares that much of its n-grams with a kept copy"};
+        c->rule = (struct kj_rule){"dedup.minhash", ">=", c->threshold,
+                                   c->measure ? "containment" : "Jaccard similarity",
+                                   "shares that much of its n-grams with a kept copy"};
     } else if (c->key == KEY_URL) {
         c->rule = (struct kj_rule){"dedup.url", "", NAN, "", "a kept copy has its URL"};
     } else {
@@ -374,6 +379,7 @@ static int start_files(struct survey *s, struct kj_err *err)
     c->in_files = true;
     int rc = kj_external_init(&c->external, s->dir, &s->params, c->threshold,
                               (uint32_t)c->max_compare, &c->budget, err);
+    c->external.containment = c->measure == CONTAINMENT;
     for (size_t doc = 0; doc < c->n_checks && !rc; doc++)
         if (c->checks[doc])
             rc = kj_external_add(&c->external, doc, c->checks[doc],
@@ -479,6 +485,7 @@ static void prepare(struct dedup *c, const struct kj_corpus *corpus, int64_t mem
                     (uint32_t)corpus->seed);
     c->budget = (struct kj_budget){.max = memory};
     kj_clusters_init(&c->clusters, c->threshold, (uint32_t)c->max_compare, &c->budget);
+    c->clusters.containment = c->measure == CONTAINMENT;
 }
 
 /* What the program and the batches in flight take of --memory: 4.5 MB each

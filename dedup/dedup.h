@@ -13,7 +13,9 @@
  *
  * method minhash: near duplicates. Shingles as in shingle.h, signatures as in
  * minhash.h, candidates as in lsh.h, each verified by the true Jaccard
- * similarity of the sets of 64-bit shingle hashes. Rule "dedup.minhash", whose
+ * similarity of the sets of 64-bit shingle hashes, or by containment (measure; the
+ * candidates are those of the signatures, so of a short text in a long one few
+ * are found: 1 - (1 - s^rows)^bands with s their Jaccard similarity). Rule "dedup.minhash", whose
  * value is the similarity to the keeper. Documents without a single word are
  * left alone.
  *

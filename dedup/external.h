@@ -39,6 +39,7 @@ struct kj_external {
     const char *dir;
     double threshold;
     uint32_t max_compare;
+    bool containment; /* as in cluster.h */
     struct kj_sigs sigs;
     uint32_t *parent;       /* the union of buckets: towards the first document */
     unsigned char *in_play; /* bits: is in a bucket */

@@ -249,6 +249,7 @@ static int solve_all(struct solve *s, struct kj_err *err)
         rc = kj_budget_take(x->budget, cache, err);
     while (!rc && s->member) {
         kj_clusters_init(&s->c, x->threshold, x->max_compare, x->budget);
+        s->c.containment = x->containment;
         kj_clusters_store(&s->c, &x->sets, cache);
         rc = take_lot(s, err);
         if (!rc)

@@ -279,3 +279,25 @@ double kj_shingle_jaccard(const uint64_t *a, size_t na, const uint64_t *b, size_
     double sim = (double)common / (double)(na + nb - common);
     return sim >= least ? sim : -1;
 }
+
+double kj_shingle_contained(const uint64_t *a, size_t na, const uint64_t *b, size_t nb,
+                            double least)
+{
+    if (na == 0 || nb == 0)
+        return least > 0 ? -1 : 0;
+    /* as above: at most `spare` of a may be missing in b */
+    double need = least * (double)na - 1;
+    size_t alone = 0, spare = need < 0 ? na : na - (size_t)need;
+    size_t i = 0, j = 0, common = 0;
+    while (i < na && j < nb) {
+        uint64_t x = a[i], y = b[j];
+        common += x == y;
+        alone += x < y;
+        i += x <= y;
+        j += y <= x;
+        if (alone > spare)
+            return -1;
+    }
+    double sim = (double)common / (double)na;
+    return sim >= least ? sim : -1;
+}

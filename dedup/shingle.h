@@ -68,4 +68,8 @@ size_t kj_shingle_sort(uint64_t *v, uint64_t *tmp, size_t n);
 double kj_shingle_jaccard(const uint64_t *a, size_t na, const uint64_t *b, size_t nb,
                           double least);
 
+/* Share of a's elements that are in b, in the same way; 0 without elements. */
+double kj_shingle_contained(const uint64_t *a, size_t na, const uint64_t *b, size_t nb,
+                            double least);
+
 #endif

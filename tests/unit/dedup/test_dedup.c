@@ -307,10 +307,12 @@ static void test_files(void)
     struct text *t = make_corpus(N, false);
     for (size_t i = 0; i < N; i += 9)
         t[i].field = "{\"size\":3}";
-    static const char *const opts[][5] = {{"spill", NULL, "bands", "200", NULL},
-                                          {"spill", NULL, "max_compare", "1", NULL},
-                                          {"spill", NULL, "method", "exact", NULL},
-                                          {"spill", NULL, "threshold", "0.3", NULL}};
+    static const char *const opts[][5] = {
+        {"spill", NULL, "bands", "200", NULL},
+        {"spill", NULL, "max_compare", "1", NULL},
+        {"spill", NULL, "method", "exact", NULL},
+        {"spill", NULL, "threshold", "0.3", NULL},
+        {"spill", NULL, "measure", "containment", NULL}};
     static struct out a[N], b[N];
     for (size_t k = 0; k < sizeof opts / sizeof *opts; k++)
         for (size_t mem = 0; mem < 3; mem++) {
@@ -399,6 +401,30 @@ static void test_scope(void)
         CHECK(k == 0 || !a[3].dropped); /* a paragraph of its own */
     }
     CHECK_INT(rmdir(dir), 0);
+}
+
+/* A text inside another one: of low Jaccard similarity, contained as a whole;
+ * and never the other way round. */
+static void test_containment(void)
+{
+    struct text t[] = {{"a", "one two three four five six seven eight", 0, 0, 0},
+                       {"b", "one two three four five six", 0, 0, 0}};
+    struct out o[2];
+    /* one row a band: candidates for sure */
+    const char *v[] = {"bands",       "400", "rows", "1", "measure",
+                       "containment", NULL,  NULL,   NULL};
+    small(v, t, 2, o);
+    CHECK(!o[0].dropped && o[1].dropped); /* 2 of 4 shingles, 2 of 2 */
+    CHECK_NEAR(o[1].similarity, 1, 0);
+    v[5] = "jaccard";
+    small(v, t, 2, o);
+    CHECK(!o[0].dropped && !o[1].dropped);
+    v[5] = "containment"; /* the smaller one first: the larger is not in it */
+    v[6] = "keep";
+    v[7] = "first";
+    strcpy(t[0].id, "z");
+    small(v, t, 2, o);
+    CHECK(!o[0].dropped && !o[1].dropped);
 }
 
 /* Short texts are compared as wholes; wordless ones are never copies. */
@@ -495,6 +521,7 @@ int main(void)
     test_invariance();
     test_files();
     test_exact();
+    test_containment();
     test_scope();
     test_short();
     test_weights();

@@ -138,6 +138,13 @@ static void test_jaccard(void)
             CHECK_NEAR(got, want, 0);
             return;
         }
+        double part = na ? (double)common / (double)na : 0;
+        got = kj_shingle_contained(a, na, b, nb, least);
+        want = na && nb ? part >= least ? part : -1 : least > 0 ? -1 : 0;
+        if (got != want) {
+            CHECK_NEAR(got, want, 0);
+            return;
+        }
         /* at its own value exactly, it must be found */
         if (truth > 0 && kj_shingle_jaccard(a, na, b, nb, truth) != truth) {
             CHECK_NEAR(kj_shingle_jaccard(a, na, b, nb, truth), truth, 0);
