@@ -85,6 +85,36 @@ static const char *tag_end(const char *p, const char *end)
     return end;
 }
 
+/* libxml2 compares each attribute of an element with all before it: a tag of
+ * 200,000 took it half a minute. Those behind this many go. */
+enum { ATTRIBUTES = 512 };
+
+/* Where the attributes of the tag at p that are too many begin, or NULL; *stop
+ * is its '>', or the end of the page. */
+static const char *too_many(const char *p, const char *end, const char **stop)
+{
+    const char *cut = NULL;
+    char quote = 0;
+    bool apart = false; /* a blank, a slash or a closing quote came before */
+    size_t n = 0;
+    for (; p < end && (quote || *p != '>'); p++) {
+        if (quote) {
+            apart = *p == quote;
+            quote = apart ? 0 : quote;
+        } else if ((*p == '"' || *p == '\'') && p[-1] == '=') {
+            quote = *p;
+        } else if ((unsigned char)*p <= ' ' || *p == '/') {
+            apart = true;
+        } else {
+            if (apart && n++ == ATTRIBUTES)
+                cut = p;
+            apart = false;
+        }
+    }
+    *stop = p;
+    return cut;
+}
+
 /* Behind </name ...>, or NULL. *inner is where the end tag starts. */
 static const char *close_tag(const char *p, const char *end, const struct raw *r,
                              const char **inner)
@@ -185,6 +215,7 @@ static const char *raw_end(struct cut *c, const char *p, const struct raw *r)
 int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld)
 {
     const char *end = p + n, *from = p;
+    const char *seen = p; /* end of the tag last looked into */
     struct cut c = {.start = p, .end = end, .ld = ld};
     while (p < end && (p = memchr(p, '<', (size_t)(end - p)))) {
         const char *stop = NULL;
@@ -197,6 +228,14 @@ int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld)
         } else if (end - p > 2) {
             const struct raw *r = raw_at(p + 1, end);
             stop = r ? raw_end(&c, p, r) : NULL;
+        }
+        if (!stop && p >= seen && end - p > 1 && lower(p[1]) >= 'a' &&
+            lower(p[1]) <= 'z') {
+            const char *cut = too_many(p + 1, end, &seen);
+            if (cut) {
+                p = cut;
+                stop = seen;
+            }
         }
         if (!stop) {
             p++;
