@@ -77,7 +77,10 @@ const struct kj_cmd kj_cmd_extract = {
         "element and detection, and the main text taken out of the page.\n\n"
         "--source wikipedia reads dumps of MediaWiki (pages-articles XML, plain or "
         "compressed): one document per article, wikitext made text with its headings, "
-        "lists, tables and formulas.\n\n"
+        "lists, tables and formulas. --source arxiv reads tars of LaTeX sources as "
+        "arXiv "
+        "packs them, or single papers: one document per paper, its files in their "
+        "order.\n\n"
         "Damaged records are counted with file and offset and cost only themselves; "
         "the "
         "exit status is then 3, and --rejects keeps them.",

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/input.h"
+#include "extract/arxiv.h"
 #include "extract/warc.h"
 #include "extract/wikidump.h"
 
@@ -340,6 +341,8 @@ int kj_archive_source(struct kj_source *out, const char *const *files, size_t n,
     n = n ? n : 1;
     if (kind == KJ_ARCHIVE_WIKIPEDIA)
         return kj_wikidump_source(out, files, n, start, counts, err);
+    if (kind == KJ_ARCHIVE_ARXIV)
+        return kj_arxiv_source(out, files, n, start, counts, err);
     int rc = kj_archive_sizes(files, n, start.file, &total, err);
     if (rc < 0)
         return rc;

@@ -22,11 +22,12 @@
 #include "base/flow.h"
 
 enum kj_archive_kind {
-    KJ_ARCHIVE_AUTO,     /* per file, by content */
-    KJ_ARCHIVE_WARC,     /* WARC and ARC */
-    KJ_ARCHIVE_WET,      /* WARC, conversion records only */
-    KJ_ARCHIVE_HTML,     /* one page per file */
-    KJ_ARCHIVE_WIKIPEDIA /* extract/wikidump.h */
+    KJ_ARCHIVE_AUTO,      /* per file, by content */
+    KJ_ARCHIVE_WARC,      /* WARC and ARC */
+    KJ_ARCHIVE_WET,       /* WARC, conversion records only */
+    KJ_ARCHIVE_HTML,      /* one page per file */
+    KJ_ARCHIVE_WIKIPEDIA, /* extract/wikidump.h */
+    KJ_ARCHIVE_ARXIV      /* extract/arxiv.h */
 };
 
 /* What doc->aux points to. */

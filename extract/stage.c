@@ -33,7 +33,7 @@ struct state {
 
 #define F(x) offsetof(struct cfg, x)
 const struct kj_opt kj_extract_opts[] = {
-    {"source", 0, KJ_OPT_ENUM, F(source), "auto|warc|wet|html|wikipedia",
+    {"source", 0, KJ_OPT_ENUM, F(source), "auto|warc|wet|html|wikipedia|arxiv",
      "what the files are; auto: WARC and ARC or bare HTML, by content", "auto", 0, 0},
     {"format", 0, KJ_OPT_ENUM, F(format), "text|markdown",
      "text: a line per paragraph; markdown: with headings, lists, code, tables", "text",
@@ -355,6 +355,10 @@ static size_t stage_rules(const void *cfg, const struct kj_rule **out)
         {"extract.html_bytes", "", NAN, "bytes", "page too large (damage)"},
         {"extract.html_nodes", "", NAN, "nodes", "too many elements (damage)"},
         {"extract.html_depth", "", NAN, "levels", "nested too deep (damage)"},
+        {"extract.not_latex", "", NAN, "", "a paper without LaTeX"},
+        {"extract.latex_bytes", "", NAN, "bytes", "paper too large (damage)"},
+        {"extract.latex_work", "", NAN, "", "paper too intricate (damage)"},
+        {"extract.paper_files", "", NAN, "", "paper that cannot be unpacked (damage)"},
         {"extract.wiki_redirect", "", NAN, "", "a page that names another page"},
         {"extract.wiki_disambiguation", "", NAN, "", "a page that only lists meanings"},
         {"extract.wiki_list", "", NAN, "", "a list of articles (skip_lists)"},

@@ -6,8 +6,9 @@
  * (neither HTML nor plain text), "extract.empty" (less text than min_chars).
  * Pages that hit a cap are damage. Documents that have no raw bytes pass.
  *
- * Pages of a wiki go through extract/curated.h: "extract.wiki_redirect",
- * "extract.wiki_disambiguation", with skip_lists "extract.wiki_list". */
+ * Papers and pages of wikis go through extract/curated.h, with the rules
+ * "extract.not_latex", "extract.wiki_redirect", "extract.wiki_disambiguation",
+ * and with skip_lists "extract.wiki_list". */
 #ifndef KJ_EXTRACT_STAGE_H
 #define KJ_EXTRACT_STAGE_H
 
