@@ -22,6 +22,7 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_extract,
     &kj_cmd_lid,
     &kj_cmd_filter,
+    &kj_cmd_decontaminate,
     &kj_cmd_dedup,
     &kj_cmd_classify,
     &kj_cmd_tokenizer,

@@ -4,6 +4,7 @@
 #include "classify/stages.h"
 #include "dedup/dedup.h"
 #include "extract/stage.h"
+#include "filter/decontam.h"
 #include "filter/filter.h"
 #include "tokenize/shards.h"
 
@@ -13,6 +14,7 @@ const struct kj_stage *const kj_stages[] = {
     &kj_stage_extract,
     &kj_stage_lid,
     &kj_stage_filter,
+    &kj_stage_decontaminate,
     &kj_stage_dedup,
     &kj_stage_classify,
     &kj_stage_tokenize,
