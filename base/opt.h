@@ -83,6 +83,7 @@ int kj_opt_yaml(const struct kj_opt *opts, void *cfg, const struct kj_ynode *map
 /* One command of the program. Rows with name NULL and group set start a
  * group in the table that `kijil` alone prints. */
 struct kj_stage;
+struct kj_watch;
 struct kj_cmd {
     const char *name;
     const char *group;    /* heading, on group rows only */
@@ -93,6 +94,9 @@ struct kj_cmd {
     const struct kj_opt *const *opts; /* NULL-terminated list of tables, or NULL */
     int (*run)(const struct kj_cmd *cmd, int argc, char **argv); /* exit status */
     const struct kj_stage *stage; /* for the generic stage command */
+    /* Of the generic stage command, one more watch of the run; cfg is the
+     * stage's. May be NULL. */
+    void (*watch)(const void *cfg, struct kj_watch *out);
 };
 
 /* Texts made from a command's tables. */

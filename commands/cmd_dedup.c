@@ -5,9 +5,83 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/doc.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/stage.h"
 #include "dedup/dedup.h"
+
+/* ---- alarm: sources that lose much ---- */
+
+enum { MOST_SOURCES = 4096, FEWEST_DOCS = 50 };
+
+struct source {
+    char *name;
+    uint64_t docs, gone;
+};
+
+/* One command runs in a process; static, because a run that fails does not
+ * come to tell_sources(). */
+static struct sources {
+    double alarm;
+    struct source v[2 * MOST_SOURCES]; /* by hash, open addressing */
+    size_t n;
+} the_sources;
+
+static struct source *find_source(struct sources *s, struct kj_str name)
+{
+    size_t i = (size_t)kj_hash64(name.p, name.n, 0) % (2 * MOST_SOURCES);
+    for (; s->v[i].name; i = (i + 1) % (2 * MOST_SOURCES))
+        if (kj_str_is(name, s->v[i].name))
+            return &s->v[i];
+    if (s->n == MOST_SOURCES)
+        return NULL;
+    s->n++;
+    s->v[i].name = kj_xstrndup(name.n ? name.p : "", name.n);
+    return &s->v[i];
+}
+
+static int count_sources(void *self, const struct kj_flow *f, const struct kj_batch *b,
+                         struct kj_err *err)
+{
+    (void)f;
+    (void)err;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct kj_doc *d = &b->docs[i];
+        struct source *s = d->out.damaged ? NULL : find_source(self, d->source);
+        if (s) {
+            s->docs++;
+            s->gone += !kj_doc_kept(d);
+        }
+    }
+    return KJ_OK;
+}
+
+static int tell_sources(void *self, const struct kj_flow *f, struct kj_err *err)
+{
+    struct sources *s = self;
+    (void)f;
+    (void)err;
+    for (size_t i = 0; i < 2 * (size_t)MOST_SOURCES; i++) {
+        struct source *x = &s->v[i];
+        if (x->docs >= FEWEST_DOCS && (double)x->gone > s->alarm * (double)x->docs)
+            fprintf(stderr,
+                    "kijil dedup: warning: source \"%s\" loses %.1f %% of its %llu "
+                    "documents\n",
+                    x->name, 100 * (double)x->gone / (double)x->docs,
+                    (unsigned long long)x->docs);
+        free(x->name);
+        *x = (struct source){0};
+    }
+    return KJ_OK;
+}
+
+static void watch_sources(const void *cfg, struct kj_watch *out)
+{
+    the_sources.alarm = kj_dedup_alarm(cfg);
+    *out = (struct kj_watch){
+        .self = &the_sources, .batch = count_sources, .end = tell_sources};
+}
 
 /* "dedup exact FILE..." is "dedup --method=exact FILE...". */
 static int run_dedup(const struct kj_cmd *cmd, int argc, char **argv)
@@ -65,6 +139,9 @@ const struct kj_cmd kj_cmd_dedup = {
         "like a method "
         "is written ./exact.\n"
         "\n"
+        "A source (the field of that name) that loses more than --alarm of its "
+        "documents is named on standard error.\n"
+        "\n"
         "--memory holds whatever the corpus: when it would not do, the work goes on "
         "in files below TMPDIR, with the same outcome (docs/formats/signatures.md "
         "says how much disk that takes). Only documents that are tied together by "
@@ -80,4 +157,5 @@ const struct kj_cmd kj_cmd_dedup = {
     .opts = (const struct kj_opt *const[]){kj_dedup_opts, kj_common_opts, NULL},
     .run = run_dedup,
     .stage = &kj_stage_dedup,
+    .watch = watch_sources,
 };

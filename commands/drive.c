@@ -175,7 +175,7 @@ static int survey(const struct kj_common *c, const struct kj_stage *stage, void 
 struct drive {
     struct kj_output *out, *rejects;
     struct kj_ledger *ledger;
-    struct kj_watch watches[4];
+    struct kj_watch watches[5];
     struct kj_progress progress;
     struct kj_step step;
     struct kj_flow flow;
@@ -247,6 +247,8 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
         f->watches[f->n_watches++] = kj_jsonl_rejects(d->rejects);
     if (d->ledger)
         f->watches[f->n_watches++] = kj_ledger_watch(d->ledger);
+    if (cmd->watch)
+        cmd->watch(cfg, &f->watches[f->n_watches++]);
     if (kj_progress_wanted(c))
         f->watches[f->n_watches++] = kj_progress_watch(&d->progress, cmd->name, c);
     f->threads = (unsigned)c->jobs;

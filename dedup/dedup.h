@@ -55,6 +55,9 @@
 #include "base/opt.h"
 
 struct kj_stage;
+/* Option alarm: the share of a source's documents beyond which its removal is
+ * to be told; for those who count them. */
+double kj_dedup_alarm(const void *cfg);
 extern const struct kj_opt kj_dedup_opts[]; /* the stage's table */
 extern const struct kj_stage kj_stage_dedup;
 

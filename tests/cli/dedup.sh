@@ -219,6 +219,15 @@ else
     skip "no file system of its own to fill"
 fi
 
+# ---- alarm ----
+awk 'BEGIN { for (i = 0; i < 300; i++)
+    printf "{\"id\":\"%d\",\"text\":\"%s\",\"source\":\"%s\"}\n", i, i % 3 ? i : "same", i % 3 ? "good" : "bad" }' >src.jsonl
+rc "alarm" 0 "$KIJIL" dedup exact -q src.jsonl -o o
+has "names the source" err 'source "bad" loses 99.0 % of its 100 documents'
+is "and no other" "$(grep -c warning err)" 1
+rc "no alarm" 0 "$KIJIL" dedup exact -q --alarm 1 src.jsonl -o o
+is "is quiet" "$(wc -c <err)" 0
+
 # ---- refusals, damage ----
 rc "no memory" 1 "$KIJIL" dedup --memory 1M --bands 450 --rows 20 in.jsonl -o never.jsonl
 has "says what to do" err 'memory'

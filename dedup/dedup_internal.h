@@ -1,0 +1,57 @@
+/* dedup_internal.h - the stage's configuration, for dedup.c and dedup_survey.c. */
+#ifndef KJ_DEDUP_INTERNAL_H
+#define KJ_DEDUP_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/stage.h"
+#include "dedup/bloom.h"
+#include "dedup/budget.h"
+#include "dedup/cluster.h"
+#include "dedup/external.h"
+#include "dedup/minhash.h"
+#include "dedup/units.h"
+
+enum { METHOD_MINHASH, METHOD_EXACT, METHOD_BLOOM };
+enum { KEY_TEXT, KEY_URL };
+enum { SCOPE_DOCUMENT, SCOPE_PARAGRAPH, SCOPE_LINE };
+enum { JACCARD, CONTAINMENT };
+enum { KEEP_LONGEST, KEEP_FIRST, KEEP_NEWEST, KEEP_BEST };
+enum { SPILL_AUTO, SPILL_ALWAYS, SPILL_NEVER };
+
+struct dedup {
+    /* options */
+    int method, unit, key, spill, scope, measure;
+    bool normalize;
+    int64_t bands, rows, ngram, max_compare, expected;
+    double threshold, fpr, alarm;
+    const char *keep;
+    /* from open() */
+    int policy;
+    const char *field; /* of policy best */
+    struct kj_rule rule;
+    /* from survey() */
+    bool surveyed;
+    struct kj_minhash mh;
+    struct kj_budget budget;
+    uint32_t *checks; /* by document; 0: not in play */
+    size_t n_checks, cap_checks;
+    struct kj_clusters clusters;
+    bool in_files; /* external holds the survey, not checks and clusters */
+    struct kj_external external;
+    struct kj_units units; /* scope paragraph, line */
+};
+
+int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err);
+/* Free what the survey found. */
+void kj_dedup_forget(struct dedup *c);
+/* Documents that d stands for already. */
+uint64_t kj_dedup_weight(const struct kj_doc *d, struct kj_batch *b);
+/* KJ_FATAL: the batch's arena is full. */
+int kj_dedup_too_large(const struct kj_doc *d, struct kj_err *err);
+/* The part of --memory that is left for the survey. */
+int64_t kj_dedup_memory(int64_t memory, unsigned threads);
+
+#endif
