@@ -39,6 +39,11 @@ has dry out '^  hidden_size: 32'
 rc whole 0 "${train[@]}" -j1 -o whole
 has whole err '^step 1/60 '
 has whole err 'done at step 60/60'
+# One step's loss jumps: the last one told is the mean of ten.
+mean=$(tail -n 10 whole/metrics.jsonl | sed 's/.*"loss": \([0-9.]*\).*/\1/' |
+    awk '{s += $1} END {printf "%.3f", s / NR}')
+told=$(sed -n 's/.*, loss [0-9.]* to \([0-9.]*\).*/\1/p' err | awk '{printf "%.3f", $1}')
+is "mean of ten" "$(awk -v a="$mean" -v b="$told" 'BEGIN {d = a - b; print (d < 0.0015 && d > -0.0015)}')" 1
 is metrics "$(wc -l <whole/metrics.jsonl)" 60
 is metrics.last "$(tail -n 1 whole/metrics.jsonl | grep -c '"step": 60, "loss": [0-3]\.')" 1
 same tokenizer tokenizer.json whole/model/tokenizer.json
