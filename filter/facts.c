@@ -95,7 +95,7 @@ uint64_t kj_facts_hash(const char *p, size_t n)
 static unsigned bits_for(size_t n)
 {
     unsigned bits = 4;
-    while (((size_t)1 << bits) < 2 * n)
+    while (((size_t)1 << bits) < 4 * n)
         bits++;
     return bits;
 }
@@ -130,12 +130,16 @@ static inline bool keys_add(uint64_t *keys, unsigned bits, uint64_t key)
 
 /* ---- the text as a whole ---- */
 
-static size_t count_find(const char *p, size_t n, const char *s, size_t m)
+/* Occurrences of three bytes, without overlap, where the first is rare. */
+static size_t count_three(const char *p, size_t n, const char *s)
 {
     size_t k = 0;
     const char *e = p + n;
-    while ((p = memmem(p, (size_t)(e - p), s, m)))
-        k++, p += m;
+    while (p && e - p > 2 && (p = memchr(p, s[0], (size_t)(e - p) - 2))) {
+        bool hit = p[1] == s[1] && p[2] == s[2];
+        k += hit;
+        p += hit ? 3 : 1;
+    }
     return k;
 }
 
@@ -150,43 +154,21 @@ void kj_facts_set(struct kj_facts *f, const struct kj_doc *d)
 void kj_facts_text(struct kj_facts *f, struct kj_str text)
 {
     const char *p = text.p;
-    size_t n = text.n, conts = 0, newlines = 0, hashes = 0, dots = 0, c2 = 0, e2 = 0;
-    size_t odd = 0;
+    size_t n = text.n;
+    const struct kj_facts_bytes t = kj_facts_tally(p, n);
     f->p = p;
     f->n = n;
-    for (size_t i = 0; i < n;) {
-        /* Byte counters let the compiler use whole vectors. */
-        size_t end = n - i > 255 ? i + 255 : n;
-        unsigned char k[7] = {0};
-        for (; i < end; i++) {
-            unsigned char c = (unsigned char)p[i];
-            k[0] += (c & 0xC0) == 0x80;
-            k[1] += c == '\n';
-            k[2] += c == '#';
-            k[3] += c == '.';
-            k[4] += c == 0xC2;
-            k[5] += c == 0xE2;
-            k[6] += (unsigned char)(c - 0x0B) < 3 || (unsigned char)(c - 0x1C) < 3;
-        }
-        conts += k[0];
-        newlines += k[1];
-        hashes += k[2];
-        dots += k[3];
-        c2 += k[4];
-        e2 += k[5];
-        odd += k[6];
-    }
-    f->chars = n - conts;
-    f->newlines = newlines;
-    f->hashes = hashes;
-    f->ellipses = (dots > 2 ? count_find(p, n, "...", 3) : 0) +
-                  (e2 ? count_find(p, n, "\xE2\x80\xA6", 3) : 0);
+    f->chars = n - t.conts;
+    f->newlines = t.newlines;
+    f->hashes = t.hashes;
+    f->ellipses = (t.dots > 2 ? count_three(p, n, "...") : 0) +
+                  (t.e2 ? count_three(p, n, "\xE2\x80\xA6") : 0);
     f->odd_breaks =
-        odd || (c2 && memmem(p, n, "\xC2\x85", 2)) ||
-        (e2 && (memmem(p, n, "\xE2\x80\xA8", 3) || memmem(p, n, "\xE2\x80\xA9", 3)));
+        t.odd || (t.c2 && memmem(p, n, "\xC2\x85", 2)) ||
+        (t.e2 && (memmem(p, n, "\xE2\x80\xA8", 3) || memmem(p, n, "\xE2\x80\xA9", 3)));
     for (int u = 0; u < KJ_WORD_UNITS; u++) {
         struct kj_words *w = &f->words[u];
-        w->ready = false;
+        w->ready = w->counted = false;
         memset(w->have_top, 0, sizeof w->have_top);
         memset(w->have_dup, 0, sizeof w->have_dup);
     }
@@ -332,6 +314,24 @@ const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit
         f->over = true;
     w->ready = true;
     return w;
+}
+
+size_t kj_facts_word_count(struct kj_facts *f, enum kj_word_unit unit)
+{
+    struct kj_words *w = &f->words[unit];
+    if (w->ready || unit != KJ_WORDS_UAX29)
+        return kj_facts_words(f, unit)->n;
+    if (w->counted)
+        return w->count;
+    w->count = 0;
+    for (size_t i = 0, end; i < f->n; i = end) {
+        end = kj_uni_word_next(f->p, f->n, i);
+        w->count += !space_at(f->p + i, f->n - i) || !all_space(f->p + i, end - i);
+    }
+    if (w->count > KJ_FACTS_MAX)
+        f->over = true;
+    w->counted = true;
+    return w->count;
 }
 
 uint64_t kj_facts_word_hash(struct kj_facts *f, const struct kj_words *w, size_t i)

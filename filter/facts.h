@@ -53,6 +53,8 @@ enum kj_word_unit {
 
 struct kj_words {
     bool ready;
+    bool counted; /* only `count` is known */
+    size_t count;
     size_t n;
     size_t n_solid, solid_chars;
     size_t n_alpha; /* words with a letter */
@@ -97,6 +99,13 @@ struct kj_facts {
     uint64_t *powers;
 };
 
+/* Bytes of a text: continuations, newlines, '#', '.', 0xC2, 0xE2, and control
+ * characters that str.splitlines breaks at, \n not among them. */
+struct kj_facts_bytes {
+    size_t conts, newlines, hashes, dots, c2, e2, odd;
+};
+struct kj_facts_bytes kj_facts_tally(const char *p, size_t n);
+
 void kj_facts_init(struct kj_facts *f);
 void kj_facts_release(struct kj_facts *f);
 
@@ -107,6 +116,8 @@ void kj_facts_set(struct kj_facts *f, const struct kj_doc *d);
 void kj_facts_text(struct kj_facts *f, struct kj_str text);
 
 const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit);
+/* Their number alone: less work where no other rule asks for the words. */
+size_t kj_facts_word_count(struct kj_facts *f, enum kj_word_unit unit);
 /* Code points of the top n-gram times its count; 0 when there is none. */
 uint64_t kj_facts_top(struct kj_facts *f, enum kj_word_unit unit, unsigned n);
 /* Code points in repeated n-grams. */

@@ -160,7 +160,7 @@ static double char_dup(struct kj_facts *f, const struct kj_filter_item *it)
 
 static double newlines(struct kj_facts *f, const struct kj_filter_item *it)
 {
-    return share(f->newlines, words(f, it)->n);
+    return share(f->newlines, kj_facts_word_count(f, it->scope->words));
 }
 
 /* ---- C4 ---- */

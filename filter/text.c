@@ -5,7 +5,6 @@
  * letter of the pattern with bit 0x20 set, and looks closer where both fit. A
  * text that does hold one of the four such letters is walked by code point.
  */
-#define _GNU_SOURCE /* memmem */
 #include "filter/text.h"
 
 #include <string.h>
@@ -80,12 +79,21 @@ size_t kj_text_begins(struct kj_str s, const char *z, enum kj_fold how)
     return i;
 }
 
+/* Does s hold this sequence of a rare first byte? */
+static bool holds(struct kj_str s, const char *z, size_t m)
+{
+    const char *p = s.p, *e = s.p + s.n;
+    for (; (p = memchr(p, z[0], (size_t)(e - p))); p++)
+        if ((size_t)(e - p) >= m && memcmp(p, z, m) == 0)
+            return true;
+    return false;
+}
+
 static bool odd_letters(struct kj_str s, enum kj_fold how)
 {
-    return memmem(s.p, s.n, "\xE2\x84\xAA", 3) ||
-           (how == KJ_FOLD_RE &&
-            (memmem(s.p, s.n, "\xC4\xB0", 2) || memmem(s.p, s.n, "\xC4\xB1", 2) ||
-             memmem(s.p, s.n, "\xC5\xBF", 2)));
+    return holds(s, "\xE2\x84\xAA", 3) ||
+           (how == KJ_FOLD_RE && (holds(s, "\xC4\xB0", 2) || holds(s, "\xC4\xB1", 2) ||
+                                  holds(s, "\xC5\xBF", 2)));
 }
 
 static bool same_ascii(const char *p, const char *z, size_t m)

@@ -33,8 +33,10 @@ for f in "$@"; do
     zstd -dcqf "$f" >"$tmp/in"
     bytes=$(wc -c <"$tmp/in")
     for what in 'pass: --set gopher.max_words=off --set pii.email=off' 'pii: -r pii' \
-        'gopher: -r gopher' \
+        'gopher: -r gopher' 'c4: -r c4' 'pii-ko: -r pii-ko' \
+        'dclm-baseline: -r dclm-baseline --set lang.keep=off --set lang.min_score=off' \
         'fineweb: -r fineweb --set lang.keep=off --set lang.min_score=off' \
+        'kanana-ko: -r kanana-ko --set lang.keep=off --set lang.min_score=off' \
         'fineweb-ko-eojeol: -r fineweb-ko-eojeol --set lang.keep=off --set lang.min_score=off'; do
         read -ra args <<<"${what#*: }"
         TIMEFORMAT='%U %S'

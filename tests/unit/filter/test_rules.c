@@ -353,6 +353,7 @@ static void check_text(struct kj_facts *f, const char *p, size_t n)
                                      .n_stop = 4};
         struct slow s;
         slow_init(&s, p, n, (enum kj_word_unit)u);
+        CHECK_INT(kj_facts_word_count(f, (enum kj_word_unit)u), s.n_words);
         CHECK_INT(f->chars, s.n);
         for (const struct kj_filter_rule *r = kj_filter_rules; r->name; r++) {
             struct kj_filter_item it = {.rule = r, .scope = &sc};
@@ -526,8 +527,34 @@ static void test_known(struct kj_facts *f)
     CHECK(!kj_char_punct(' ') && !kj_char_punct('\t') && !kj_char_punct('a'));
 }
 
+/* The vector count against one byte at a time, around the lengths of its blocks. */
+static void test_tally(void)
+{
+    static const size_t lengths[] = {0, 1, 31, 32, 33, 8159, 8160, 8161, 8200, 20000};
+    static const char kinds[] = ".#\n\x0B\x1E a\xC2\x85\xE2\x80\xA8";
+    char *p = malloc(20000);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < 20000; i++)
+            p[i] = round ? kinds[rnd() % (sizeof kinds - 1)] : '.';
+        for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+            size_t dots = 0, conts = 0, odd = 0, n = lengths[k];
+            for (size_t i = 0; i < n; i++) {
+                dots += p[i] == '.';
+                conts += (p[i] & 0xC0) == 0x80;
+                odd += p[i] == 0x0B || p[i] == 0x1E;
+            }
+            struct kj_facts_bytes t = kj_facts_tally(p, n);
+            CHECK_INT(t.dots, dots);
+            CHECK_INT(t.conts, conts);
+            CHECK_INT(t.odd, odd);
+        }
+    }
+    free(p);
+}
+
 int main(void)
 {
+    test_tally();
     struct kj_facts f;
     kj_facts_init(&f);
     test_known(&f);
