@@ -31,6 +31,8 @@ void kj_dclm_reset(struct kj_dclm *d)
 {
     if (d)
         d->hashed = d->lines.ready = d->paras.ready = false;
+    if (d)
+        d->unique = 0;
 }
 
 static struct kj_dclm *dclm(struct kj_facts *f)
@@ -44,7 +46,7 @@ static struct kj_dclm *dclm(struct kj_facts *f)
 static size_t table_reset(struct kj_dclm *d, size_t n)
 {
     size_t size = 16;
-    while (size < 2 * n)
+    while (size < 4 * n)
         size *= 2;
     if (size > d->table_cap) {
         d->table = kj_xrealloc(d->table, size * sizeof *d->table);
@@ -195,12 +197,17 @@ uint64_t kj_dclm_top(struct kj_facts *f, unsigned n)
 uint64_t kj_dclm_dup(struct kj_facts *f, unsigned n)
 {
     const struct kj_words *w = hashed(f, n);
-    if (!w)
-        return 0;
+    if (!w || (f->dclm->unique && n >= f->dclm->unique))
+        return 0; /* what repeats has parts that repeat */
     uint64_t top = top_power(n), h = 0, value = 0;
     size_t mask = table_reset(f->dclm, w->n), done = 0; /* words counted so far */
+    bool repeats = false;
     for (size_t i = 0; i + n <= w->n; i++)
-        entry(f->dclm, mask, h = roll(f->dclm, h, top, i, n))->count++;
+        repeats |= ++entry(f->dclm, mask, h = roll(f->dclm, h, top, i, n))->count > 1;
+    if (!repeats) {
+        f->dclm->unique = n;
+        return 0;
+    }
     h = 0;
     for (size_t i = 0; i + n <= w->n; i++) {
         h = roll(f->dclm, h, top, i, n);

@@ -35,7 +35,8 @@ struct kj_segments {
 struct kj_dclm {
     struct kj_segments lines, paras;
     bool hashed;
-    uint64_t *hash; /* of each word (KJ_WORDS_ALNUM) */
+    unsigned unique; /* n-grams of so many words or more do not repeat; 0 unknown */
+    uint64_t *hash;  /* of each word (KJ_WORDS_ALNUM) */
     size_t cap;
     struct kj_entry *table;
     size_t table_cap;
