@@ -135,7 +135,8 @@ static size_t count_three(const char *p, size_t n, const char *s)
 {
     size_t k = 0;
     const char *e = p + n;
-    while (p && e - p > 2 && (p = memchr(p, s[0], (size_t)(e - p) - 2))) {
+    while (p && e - p > 2 &&
+           (p = memchr(p, (unsigned char)s[0], (size_t)(e - p) - 2))) {
         bool hit = p[1] == s[1] && p[2] == s[2];
         k += hit;
         p += hit ? 3 : 1;

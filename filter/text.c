@@ -83,7 +83,7 @@ size_t kj_text_begins(struct kj_str s, const char *z, enum kj_fold how)
 static bool holds(struct kj_str s, const char *z, size_t m)
 {
     const char *p = s.p, *e = s.p + s.n;
-    for (; (p = memchr(p, z[0], (size_t)(e - p))); p++)
+    for (; (p = memchr(p, (unsigned char)z[0], (size_t)(e - p))); p++)
         if ((size_t)(e - p) >= m && memcmp(p, z, m) == 0)
             return true;
     return false;
