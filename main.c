@@ -21,6 +21,7 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_pack,
     &kj_cmd_extract,
     &kj_cmd_lid,
+    &kj_cmd_urls,
     &kj_cmd_filter,
     &kj_cmd_decontaminate,
     &kj_cmd_dedup,

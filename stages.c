@@ -6,6 +6,7 @@
 #include "extract/stage.h"
 #include "filter/decontam.h"
 #include "filter/filter.h"
+#include "filter/url.h"
 #include "tokenize/shards.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@
 const struct kj_stage *const kj_stages[] = {
     &kj_stage_extract,
     &kj_stage_lid,
+    &kj_stage_urls,
     &kj_stage_filter,
     &kj_stage_decontaminate,
     &kj_stage_dedup,

@@ -27,7 +27,7 @@ extern const struct kj_cmd kj_cmd_filter;
 extern const struct kj_cmd kj_cmd_tokenizer, kj_cmd_tokenize;
 extern const struct kj_cmd kj_cmd_run;
 extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
-extern const struct kj_cmd kj_cmd_decontaminate, kj_cmd_dedup;
+extern const struct kj_cmd kj_cmd_urls, kj_cmd_decontaminate, kj_cmd_dedup;
 extern const struct kj_cmd kj_cmd_lid, kj_cmd_classify, kj_cmd_model;
 extern const struct kj_cmd kj_cmd_pack, kj_cmd_extract, kj_cmd_cat;
 extern const struct kj_cmd kj_cmd_report, kj_cmd_whatif, kj_cmd_check;
