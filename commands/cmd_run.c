@@ -14,107 +14,35 @@
  * one ended. Batches start afresh with each part, so their bytes are the same
  * as if nothing had happened.
  */
-#include "commands/commands.h"
+#include "commands/run.h"
 
 #include "base/hash.h"
 #include "base/json.h"
-#include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/output.h"
-#include "commands/recipe.h"
-#include "extract/archive.h"
-#include "extract/stage.h"
-#include "manifests/ledger.h"
 #include "manifests/report.h"
-#include "tokenize/shards.h"
-#include "tokenize/train.h"
-
 #include <fcntl.h>
 #include <glob.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-struct run_opts {
-    struct kj_strs input;
-    int64_t part_size;
-};
-
 static const struct kj_opt run_opts[] = {
-    {"input", 'i', KJ_OPT_LIST, offsetof(struct run_opts, input), "GLOB",
+    {"input", 'i', KJ_OPT_LIST, offsetof(struct kj_run_opts, input), "GLOB",
      "input files; quote the pattern, it is expanded and sorted here", 0, 0, 0},
-    {"part_size", 0, KJ_OPT_SIZE, offsetof(struct run_opts, part_size), "SIZE",
+    {"part_size", 0, KJ_OPT_SIZE, offsetof(struct kj_run_opts, part_size), "SIZE",
      "input that makes one part, the unit of restart", "256M", 1, 0x1p50},
     {0},
 };
-
-/* Documents as a phase left them. */
-struct parts {
-    char **path;
-    uint64_t *docs;
-    size_t n;
-};
-
-struct run {
-    const struct kj_cmd *cmd;
-    struct kj_common c;
-    struct run_opts o;
-    struct kj_recipe recipe;
-    struct kj_strs files; /* expanded inputs, owned words */
-    struct kj_ledger *ledger;
-    const char *out;
-    struct parts docs; /* what the phase before wrote */
-    unsigned phase, phases;
-    size_t shard_step; /* the phase that starts here emits only the shard */
-    struct kj_archive_counts records;
-    uint64_t damaged;
-};
-
-/* ---- small things ---- */
-
-static char *path_in(const char *dir, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static char *path_in(const char *dir, const char *fmt, ...)
-{
-    struct kj_buf b;
-    kj_buf_init(&b, 1 << 16);
-    kj_buf_printf(&b, "%s/", dir);
-    va_list ap;
-    va_start(ap, fmt);
-    kj_buf_vprintf(&b, fmt, ap);
-    va_end(ap);
-    char *s = kj_xstrndup(b.p, b.n);
-    kj_buf_release(&b);
-    return s;
-}
-
-static void parts_add(struct parts *p, char *path, uint64_t docs)
-{
-    p->path = kj_xrealloc(p->path, (p->n + 1) * sizeof *p->path);
-    p->docs = kj_xrealloc(p->docs, (p->n + 1) * sizeof *p->docs);
-    p->path[p->n] = path;
-    p->docs[p->n++] = docs;
-}
-
-static void parts_release(struct parts *p)
-{
-    for (size_t i = 0; i < p->n; i++)
-        free(p->path[i]);
-    free(p->path);
-    free(p->docs);
-    memset(p, 0, sizeof *p);
-}
 
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int expand_inputs(struct run *r, const struct kj_strs *pos, struct kj_err *err)
+static int expand_inputs(struct kj_run *r, const struct kj_strs *pos,
+                         struct kj_err *err)
 {
     for (size_t k = 0; k < r->o.input.n + pos->n; k++) {
         const char *w = k < r->o.input.n ? r->o.input.v[k] : pos->v[k - r->o.input.n];
@@ -133,469 +61,12 @@ static int expand_inputs(struct run *r, const struct kj_strs *pos, struct kj_err
     return KJ_OK;
 }
 
-/* ---- one part ---- */
-
-/* A source that ends at the first place behind part_size bytes where reading
- * can start again; it stays open for the next part. */
-struct portion {
-    struct kj_source inner;
-    int64_t size;
-    uint64_t taken;
-    struct kj_pos next;
-    bool full, ended;
-};
-
-static int portion_read(void *self, struct kj_batch *b, struct kj_err *err)
-{
-    struct portion *p = self;
-    if (p->full)
-        return KJ_EOF;
-    int rc = p->inner.read(p->inner.self, b, err);
-    if (rc == KJ_EOF)
-        p->ended = true;
-    if (rc == KJ_OK) {
-        p->taken += b->bytes_in;
-        p->next = b->next;
-        p->full = p->taken >= (uint64_t)p->size && b->next.offset >= 0;
-    }
-    return rc;
-}
-
-static int portion_decode(void *self, struct kj_batch *b, struct kj_err *err)
-{
-    struct portion *p = self;
-    return p->inner.decode ? p->inner.decode(p->inner.self, b, err) : KJ_OK;
-}
-
-static double portion_progress(void *self)
-{
-    struct portion *p = self;
-    return p->inner.progress ? p->inner.progress(p->inner.self) : NAN;
-}
-
-/* What a phase is made of. */
-struct phase {
-    char *name, *dir;
-    size_t first, last; /* steps[first..last) */
-    bool archives;      /* the source is the archives */
-    struct portion portion;
-    uint64_t first_doc;
-};
-
-struct part_io {
-    struct kj_output *docs, *rejects;
-    char *path, *reject_path;
-    struct kj_watch watches[3];
-    struct kj_progress progress;
-};
-
-static int part_open(struct run *r, struct phase *ph, int64_t no, struct part_io *io,
-                     struct kj_err *err)
-{
-    io->path = path_in(ph->dir, "part-%05lld.jsonl.zst", (long long)no);
-    io->reject_path = path_in(ph->dir, "rejects-%05lld.jsonl.zst", (long long)no);
-    int rc = kj_output_open(&io->docs, io->path, err);
-    if (rc == KJ_OK)
-        rc = kj_output_open(&io->rejects, io->reject_path, err);
-    io->watches[0] = kj_jsonl_rejects(io->rejects);
-    io->watches[1] = kj_ledger_watch(r->ledger);
-    if (kj_progress_wanted(&r->c))
-        io->watches[2] = kj_progress_watch(&io->progress, ph->name, &r->c);
-    return rc;
-}
-
-static int part_commit(struct run *r, struct part_io *io, const struct kj_flow *f,
-                       struct kj_ledger_part *part, struct kj_err *err)
-{
-    int rc = kj_output_commit(io->rejects, err);
-    io->rejects = NULL;
-    if (rc == KJ_OK) {
-        rc = kj_output_commit(io->docs, err);
-        io->docs = NULL;
-    }
-    if (rc == KJ_OK)
-        rc = kj_hash_file(io->path, part->hash, &part->bytes, err);
-    part->path = io->path + strlen(r->out) + 1;
-    if (rc == KJ_OK)
-        rc = kj_ledger_commit(r->ledger, f, part, err);
-    return rc;
-}
-
-/* Run one part. start is where its input begins. KJ_OK, KJ_EOF when the run
- * was interrupted (nothing of the part remains), negative. */
-static int run_part(struct run *r, struct phase *ph, struct kj_source source,
-                    int64_t no, struct kj_pos start, struct kj_pos *end,
-                    struct kj_err *err)
-{
-    struct part_io io = {0};
-    size_t n = ph->last - ph->first;
-    struct kj_step *steps = kj_xcalloc(n, sizeof *steps);
-    for (size_t i = 0; i < n; i++)
-        steps[i] = (struct kj_step){.stage = r->recipe.steps[ph->first + i].stage,
-                                    .cfg = r->recipe.steps[ph->first + i].cfg};
-    int rc = part_open(r, ph, no, &io, err);
-    struct kj_flow f = {.source = source,
-                        .steps = steps,
-                        .n_steps = n,
-                        .sink = kj_jsonl_sink(io.docs),
-                        .watches = io.watches,
-                        .n_watches = io.watches[2].batch ? 3 : 2,
-                        .threads = (unsigned)r->c.jobs,
-                        .limit = ph->archives ? r->c.limit : 0,
-                        .first_doc = ph->first_doc,
-                        .stop = &kj_interrupted};
-    if (ph->first == r->shard_step) {
-        f.shard = r->c.shard_i;
-        f.shards = r->c.shard_n;
-    }
-    if (rc == KJ_OK)
-        rc = kj_flow_run(&f, err);
-    if (rc == KJ_OK && atomic_load(&kj_interrupted))
-        rc = KJ_EOF;
-    struct kj_ledger_part part = {.part = no, .start = start};
-    if (rc == KJ_OK) {
-        if (ph->archives) {
-            struct portion *p = &ph->portion;
-            bool limit =
-                r->c.limit && ph->first_doc + f.docs_in >= (uint64_t)r->c.limit;
-            *end =
-                p->ended || limit ? (struct kj_pos){(uint32_t)r->files.n, 0} : p->next;
-        }
-        part.end = *end;
-        rc = part_commit(r, &io, &f, &part, err);
-    }
-    kj_output_abort(io.docs);
-    kj_output_abort(io.rejects);
-    if (rc == KJ_OK) {
-        parts_add(&r->docs, io.path, f.docs_kept);
-        io.path = NULL;
-        if (ph->archives)
-            ph->first_doc += f.docs_in;
-    } else {
-        kj_ledger_rollback(r->ledger);
-    }
-    free(io.path);
-    free(io.reject_path);
-    kj_flow_release(&f);
-    free(steps);
-    return rc;
-}
-
-/* ---- phases of stages ---- */
-
-struct done {
-    struct run *r;
-    struct phase *ph;
-    const struct parts *from;
-    int64_t next;
-    struct kj_pos end;
-};
-
-/* A part that an earlier process finished. */
-static int take_done(void *ctx, const struct kj_ledger_part *p)
-{
-    struct done *d = ctx;
-    parts_add(&d->r->docs, path_in(d->r->out, "%s", p->path), p->docs);
-    d->next = p->part + 1;
-    d->end = p->end;
-    return 0;
-}
-
-static int archive_parts(struct run *r, struct phase *ph, struct done *d,
-                         struct kj_err *err)
-{
-    struct portion *p = &ph->portion;
-    *p = (struct portion){.size = r->o.part_size};
-    struct kj_pos at = d->next ? d->end : (struct kj_pos){0, 0};
-    if (at.file >= r->files.n)
-        return KJ_OK; /* all parts were done */
-    int rc = kj_ledger_docs_in(r->ledger, ph->name, &ph->first_doc, err);
-    if (rc == KJ_OK)
-        rc = kj_archive_source(&p->inner, r->files.v, r->files.n,
-                               kj_extract_source(r->recipe.steps[0].cfg), at,
-                               &r->records, err);
-    if (rc)
-        return rc;
-    struct kj_source s = {p, portion_read, portion_decode, portion_progress, NULL};
-    while (rc == KJ_OK && at.file < r->files.n) {
-        p->full = false;
-        p->taken = 0;
-        struct kj_pos end = at;
-        rc = run_part(r, ph, s, d->next++, at, &end, err);
-        at = end;
-    }
-    p->inner.close(p->inner.self);
-    return rc;
-}
-
-static int jsonl_parts(struct run *r, struct phase *ph, struct done *d,
-                       struct kj_err *err)
-{
-    int rc = KJ_OK;
-    for (int64_t i = 0; i < d->next && (size_t)i < d->from->n; i++)
-        ph->first_doc += d->from->docs[i];
-    for (size_t i = (size_t)d->next; i < d->from->n && rc == KJ_OK; i++) {
-        struct kj_source s;
-        struct kj_pos at = {(uint32_t)i, 0}, end = {(uint32_t)i + 1, 0};
-        const char *name = d->from->path[i];
-        rc = kj_jsonl_source(&s, &name, 1, err);
-        if (rc)
-            break;
-        rc = run_part(r, ph, s, (int64_t)i, at, &end, err);
-        ph->first_doc += d->from->docs[i];
-        s.close(s.self);
-    }
-    return rc;
-}
-
-static int reopen_parts(void *self, struct kj_source *out, struct kj_err *err)
-{
-    struct parts *p = self;
-    return kj_jsonl_source(out, (const char *const *)p->path, p->n, err);
-}
-
-static int survey(struct run *r, struct phase *ph, struct parts *from,
-                  struct kj_err *err)
-{
-    struct kj_recipe_step *s = &r->recipe.steps[ph->first];
-    if (!s->stage->survey)
-        return KJ_OK;
-    if (!r->c.quiet)
-        fprintf(stderr, "        %s reads the whole corpus\n", s->name);
-    struct kj_corpus_inputs in = {reopen_parts, from};
-    char *tmp = path_in(ph->dir, "survey");
-    int rc = kj_output_mkdirs(tmp, err);
-    struct kj_corpus c = {&in, (unsigned)r->c.jobs, r->c.memory, (uint64_t)r->c.seed,
-                          tmp, kj_corpus_pass,      0,           &kj_interrupted};
-    if (rc == KJ_OK)
-        rc = s->stage->survey(s->cfg, &c, err);
-    rmdir(tmp);
-    free(tmp);
-    return rc;
-}
-
-static void say_phase(struct run *r, const struct phase *ph)
-{
-    if (r->c.quiet)
-        return;
-    fprintf(stderr, "[%u/%u]", r->phase, r->phases);
-    for (size_t i = ph->first; i < ph->last; i++)
-        fprintf(stderr, " %s", r->recipe.steps[i].name);
-    fprintf(stderr, "\n");
-}
-
-/* What a killed process was writing. Safe because the folder is locked. */
-static void sweep(const char *dir)
-{
-    char *pattern = path_in(dir, "*.tmp-*");
-    glob_t g;
-    if (glob(pattern, 0, NULL, &g) == 0) {
-        for (size_t i = 0; i < g.gl_pathc; i++)
-            unlink(g.gl_pathv[i]);
-        globfree(&g);
-    }
-    free(pattern);
-}
-
-static int run_phase(struct run *r, size_t first, size_t last, struct kj_err *err)
-{
-    struct phase ph = {.first = first, .last = last};
-    r->phase++;
-    ph.archives = first == 0 && r->recipe.steps[0].stage == &kj_stage_extract;
-    struct kj_buf name;
-    kj_buf_init(&name, 256);
-    kj_buf_printf(&name, "%u-%s", r->phase, r->recipe.steps[first].name);
-    ph.name = kj_xstrndup(name.p, name.n);
-    kj_buf_release(&name);
-    ph.dir = path_in(r->out, "%s", ph.name);
-    say_phase(r, &ph);
-    struct parts from = r->docs; /* input of this phase, for a source of JSONL */
-    memset(&r->docs, 0, sizeof r->docs);
-    struct done d = {.r = r, .ph = &ph, .from = &from};
-    int rc = kj_output_mkdirs(ph.dir, err);
-    sweep(ph.dir);
-    if (rc == KJ_OK)
-        rc = kj_ledger_phase(r->ledger, ph.name, true, err);
-    if (rc == KJ_OK)
-        rc = kj_ledger_parts(r->ledger, ph.name, take_done, &d, err);
-    bool finished = !ph.archives && (size_t)d.next >= from.n;
-    if (rc == KJ_OK && !finished)
-        rc = survey(r, &ph, &from, err);
-    if (rc == KJ_OK)
-        rc =
-            ph.archives ? archive_parts(r, &ph, &d, err) : jsonl_parts(r, &ph, &d, err);
-    parts_release(&from);
-    free(ph.dir);
-    free(ph.name);
-    return rc;
-}
-
-/* ---- corpus steps ---- */
-
-static void say_step(struct run *r, const char *name)
-{
-    r->phase++;
-    if (!r->c.quiet)
-        fprintf(stderr, "[%u/%u] %s\n", r->phase, r->phases, name);
-}
-
-static int run_tokenizer(struct run *r, struct kj_recipe_step *s, struct kj_err *err)
-{
-    say_step(r, s->name);
-    char *path = path_in(r->out, "tokenizer.json");
-    struct kj_tok_train *c = s->cfg;
-    c->memory = r->c.memory;
-    c->threads = (unsigned)r->c.jobs;
-    c->shards = 1;
-    c->stop = &kj_interrupted;
-    struct kj_source src;
-    int rc = KJ_OK;
-    /* The file appears whole or not at all, so one that is there is done. */
-    if (access(path, F_OK) != 0) {
-        rc = reopen_parts(&r->docs, &src, err);
-        if (rc == KJ_OK)
-            rc = kj_tok_train_file(c, &src, path, NULL, err);
-    }
-    if (rc < 0 && atomic_load(&kj_interrupted))
-        rc = KJ_EOF;
-    if (rc == KJ_OK)
-        rc = kj_ledger_phase(r->ledger, s->name, false, err);
-    free(path);
-    return rc;
-}
-
-/* Shards are made in one go: a kill costs this step, no document before it. */
-static int run_tokenize(struct run *r, struct kj_recipe_step *s, struct kj_err *err)
-{
-    struct kj_tokenize *cfg = s->cfg;
-    char *own = path_in(r->out, "tokenizer.json");
-    say_step(r, s->name);
-    if (!cfg->tokenizer)
-        cfg->tokenizer = own;
-    s->opened = true;
-    int rc = s->stage->open ? s->stage->open(cfg, err) : KJ_OK;
-    struct kj_shard_writer *w = NULL;
-    struct kj_source src = {0};
-    if (rc == KJ_OK)
-        rc = kj_ledger_forget(r->ledger, s->name, err);
-    if (rc == KJ_OK)
-        rc = kj_ledger_phase(r->ledger, s->name, true, err);
-    if (rc == KJ_OK) /* a manifest that is there is of a killed run: the ledger
-                        had not taken it yet */
-        rc = kj_shard_writer_open(&w, cfg, s->more, r->out, "kijil " KJ_VERSION, true,
-                                  err);
-    if (rc == KJ_OK)
-        rc = reopen_parts(&r->docs, &src, err);
-    struct kj_step step = {.stage = s->stage, .cfg = cfg};
-    struct kj_progress progress;
-    struct kj_watch watches[2] = {kj_ledger_watch(r->ledger)};
-    struct kj_flow f = {.source = src,
-                        .steps = &step,
-                        .n_steps = 1,
-                        .watches = watches,
-                        .n_watches = 1,
-                        .threads = (unsigned)r->c.jobs,
-                        .stop = &kj_interrupted};
-    if (kj_progress_wanted(&r->c))
-        watches[f.n_watches++] = kj_progress_watch(&progress, s->name, &r->c);
-    if (rc == KJ_OK) {
-        f.sink = kj_shard_writer_sink(w);
-        rc = kj_flow_run(&f, err);
-    }
-    if (rc == KJ_OK && atomic_load(&kj_interrupted))
-        rc = KJ_EOF;
-    if (rc == KJ_OK) {
-        rc = kj_shard_writer_commit(w, NULL, err);
-        w = NULL;
-    }
-    struct kj_ledger_part part = {.part = 0, .path = "manifest.jsonl"};
-    if (rc == KJ_OK) {
-        char *path = path_in(r->out, "manifest.jsonl");
-        rc = kj_hash_file(path, part.hash, &part.bytes, err);
-        free(path);
-    }
-    if (rc == KJ_OK)
-        rc = kj_ledger_commit(r->ledger, &f, &part, err);
-    kj_shard_writer_abort(w);
-    if (src.close)
-        src.close(src.self);
-    kj_flow_release(&f);
-    if (cfg->tokenizer == own)
-        cfg->tokenizer = NULL;
-    free(own);
-    return rc;
-}
-
-/* ---- the whole ---- */
-
-/* Steps [first, end of the phase): up to the next survey or corpus step. */
-static size_t phase_end(const struct run *r, size_t first)
-{
-    size_t k = first + 1;
-    while (k < r->recipe.n && r->recipe.steps[k].stage &&
-           !r->recipe.steps[k].stage->survey &&
-           r->recipe.steps[k].stage != &kj_stage_tokenize)
-        k++;
-    return k;
-}
-
-static bool is_phase(const struct kj_recipe_step *s)
-{
-    return s->stage && s->stage != &kj_stage_tokenize;
-}
-
-/* What the recipe must look like beyond its keys. */
-static int check_order(const struct run *r, struct kj_err *err)
-{
-    bool documents = true;
-    for (size_t i = 0; i < r->recipe.n; i++) {
-        const struct kj_recipe_step *s = &r->recipe.steps[i];
-        if (i > 0 && s->stage == &kj_stage_extract)
-            return kj_ynode_err(s->node, err, "extract can only be the first step");
-        if (i == 0 && s->stage != &kj_stage_extract)
-            return kj_ynode_err(s->node, err, "the first step is extract");
-        if (is_phase(s) && !documents)
-            return kj_ynode_err(s->node, err, "%s comes before tokenizer and tokenize",
-                                s->name);
-        documents &= is_phase(s);
-        if (!s->stage && r->c.shard_n > 1)
-            return kj_ynode_err(s->node, err,
-                                "a tokenizer cannot be trained on one shard: train it "
-                                "once, and give tokenize its path");
-    }
-    if (r->c.shard_n > 1 && r->c.limit)
-        return kj_err_set(err, KJ_USAGE, "--shard and --limit exclude each other here");
-    return KJ_OK;
-}
-
-static int run_steps(struct run *r, struct kj_err *err)
-{
-    int rc = KJ_OK;
-    /* A survey must see every document, so only the last phase that has one
-     * (or the first of all) may leave the other shards out. */
-    for (size_t i = 0; i < r->recipe.n; i = phase_end(r, i)) {
-        r->phases++;
-        if (r->recipe.steps[i].stage && r->recipe.steps[i].stage->survey)
-            r->shard_step = i;
-    }
-    for (size_t i = 0; i < r->recipe.n && rc == KJ_OK;) {
-        struct kj_recipe_step *s = &r->recipe.steps[i];
-        size_t end = phase_end(r, i);
-        if (is_phase(s))
-            rc = run_phase(r, i, end, err);
-        else
-            rc = s->stage ? run_tokenize(r, s, err) : run_tokenizer(r, s, err);
-        i = end;
-    }
-    return rc;
-}
-
 /* The state of a run folder: run.json says for which configuration, and
  * whether it is complete. */
-static int folder_state(struct run *r, const char *config, bool *complete,
+static int folder_state(struct kj_run *r, const char *config, bool *complete,
                         struct kj_err *err)
 {
-    char *path = path_in(r->out, "run.json");
+    char *path = kj_run_path(r->out, "run.json");
     struct kj_json *j = kj_json_new();
     const struct kj_jval *v = NULL;
     int rc = KJ_OK;
@@ -616,12 +87,12 @@ static int folder_state(struct run *r, const char *config, bool *complete,
     return rc;
 }
 
-static int mark_folder(struct run *r, const char *config, bool complete,
+static int mark_folder(struct kj_run *r, const char *config, bool complete,
                        struct kj_err *err)
 {
     struct kj_buf b;
     kj_buf_init(&b, 4096);
-    char *path = path_in(r->out, "run.json");
+    char *path = kj_run_path(r->out, "run.json");
     kj_buf_printf(&b,
                   "{\"config\":\"%s\",\"version\":\"" KJ_VERSION
                   "\",\"complete\":%s,\"damaged\":%llu}\n",
@@ -633,19 +104,19 @@ static int mark_folder(struct run *r, const char *config, bool complete,
 }
 
 /* --force: what an earlier run left that would be taken for this one's. */
-static void clear_folder(struct run *r)
+static void clear_folder(struct kj_run *r)
 {
     static const char *const names[] = {"run.json",       "run.db",
                                         "run.db-wal",     "run.db-shm",
                                         "tokenizer.json", "manifest.jsonl"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *p = path_in(r->out, "%s", names[i]);
+        char *p = kj_run_path(r->out, "%s", names[i]);
         unlink(p);
         free(p);
     }
 }
 
-static void summary(struct run *r)
+static void summary(struct kj_run *r)
 {
     struct kj_buf b;
     struct kj_err err = KJ_ERR_INIT;
@@ -655,9 +126,9 @@ static void summary(struct run *r)
     kj_buf_release(&b);
 }
 
-static int open_books(struct run *r, const char *config, struct kj_err *err)
+static int open_books(struct kj_run *r, const char *config, struct kj_err *err)
 {
-    char *own = path_in(r->out, "run.db");
+    char *own = kj_run_path(r->out, "run.db");
     struct kj_ledger_info info = {.name = "run",
                                   .version = KJ_VERSION,
                                   .command = r->c.command_line,
@@ -679,18 +150,18 @@ static int open_books(struct run *r, const char *config, struct kj_err *err)
 
 /* Two processes on one folder would undo each other's work. The lock is
  * released with the process, however it ends. */
-static int lock_folder(struct run *r, struct kj_err *err)
+static int lock_folder(struct kj_run *r, struct kj_err *err)
 {
     int fd = open(r->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return kj_err_errno(err, KJ_FAIL, "cannot open the folder %s", r->out);
     if (flock(fd, LOCK_EX | LOCK_NB))
         return kj_err_set(err, KJ_FAIL, "another process is at work in %s", r->out);
-    sweep(r->out);
+    kj_run_sweep(r->out);
     return KJ_OK;
 }
 
-static int run_all(struct run *r, struct kj_err *err)
+static int run_all(struct kj_run *r, struct kj_err *err)
 {
     struct kj_buf config;
     char hex[33];
@@ -728,7 +199,7 @@ static int run_all(struct run *r, struct kj_err *err)
     if (rc == KJ_OK)
         rc = open_books(r, kj_buf_z(&config), err);
     if (rc == KJ_OK)
-        rc = run_steps(r, err);
+        rc = kj_run_steps(r, err);
     if (rc == KJ_OK)
         rc = kj_ledger_damaged(r->ledger, &r->damaged, err);
     if (rc == KJ_OK)
@@ -751,16 +222,16 @@ static int run_all(struct run *r, struct kj_err *err)
 
 static int reopen_archives(void *self, struct kj_source *out, struct kj_err *err)
 {
-    struct run *r = self;
+    struct kj_run *r = self;
     return kj_archive_source(out, r->files.v, r->files.n, KJ_ARCHIVE_AUTO,
                              (struct kj_pos){0, 0}, &r->records, err);
 }
 
 /* --dry-run: of the first phase, which reads everything; the phases behind it
  * read only what it kept. */
-static int estimate(struct run *r, struct kj_err *err)
+static int estimate(struct kj_run *r, struct kj_err *err)
 {
-    size_t n = phase_end(r, 0);
+    size_t n = kj_run_phase_end(r, 0);
     struct kj_step *steps = kj_xcalloc(n, sizeof *steps);
     printf("estimate_steps:");
     for (size_t i = 0; i < n; i++) {
@@ -777,7 +248,7 @@ static int estimate(struct run *r, struct kj_err *err)
 
 static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
 {
-    struct run r = {.cmd = cmd};
+    struct kj_run r = {.cmd = cmd};
     struct kj_err err = KJ_ERR_INIT;
     struct kj_strs pos = {0}, rest = {0};
     void *const cfgs[] = {&r.o, NULL};
@@ -791,7 +262,7 @@ static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
             kj_strs_add(&rest, pos.v[i]);
         rc = kj_recipe_load(&r.recipe, pos.v[0], &err);
         if (rc == KJ_OK)
-            rc = check_order(&r, &err);
+            rc = kj_run_check(&r, &err);
         if (rc == KJ_OK)
             rc = kj_recipe_open(&r.recipe, &err);
         if (rc == KJ_OK)
@@ -814,7 +285,7 @@ static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
                  : r.damaged                    ? 3
                                                 : 0;
     kj_recipe_release(&r.recipe);
-    parts_release(&r.docs);
+    kj_run_parts_release(&r.docs);
     for (size_t i = 0; i < r.files.n; i++)
         free((char *)(uintptr_t)r.files.v[i]);
     kj_strs_release(&r.files);
