@@ -266,13 +266,7 @@ static bool has(struct kj_str s, const char *z)
     return false;
 }
 
-/* Counts by their order of magnitude; 1 at scale. */
-static float squashed(float v, float per)
-{
-    float r = logf(1 + v) * per;
-    return r > 1.5F ? 1.5F : r;
-}
-#define squash(v, scale) squashed((float)(v), (float)(1 / log1p(scale)))
+#define squash(v, scale) kj_squash((float)(v), (float)(1 / log1p(scale)))
 
 static float share(double a, double b)
 {

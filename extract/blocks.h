@@ -71,4 +71,7 @@ bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,
 void kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
                        const struct kj_tree *t, size_t i, float *x);
 
+/* Counts by their order of magnitude: log(1 + v) * per, at most 1.5. */
+float kj_squash(float v, float per);
+
 #endif

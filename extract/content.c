@@ -33,6 +33,7 @@ void kj_content_release(struct kj_content *c)
     free(c->link);
     free(c->hint);
     free(c->weight);
+    free(c->memo);
     memset(c, 0, sizeof *c);
 }
 
@@ -165,7 +166,7 @@ static void drop_hard(struct kj_content *c, struct kj_tree *t)
             c->weight[i] = weight(x->text);
             continue;
         }
-        c->hint[i] = (uint16_t)kj_hints(x->attr);
+        c->hint[i] = (uint16_t)kj_hints(c->memo, x->attr);
         if (is_drop(x) && !(x->tag == KJ_TAG_button &&
                             (kj_tag_class(t->nodes[x->parent].tag) & KJ_TC_HEADING)))
             x->flags |= KJ_NF_SKIP | KJ_NF_HARD;
@@ -503,6 +504,8 @@ static bool looks_like_forum(const struct kj_content *c, const struct kj_tree *t
 
 void kj_content_begin(struct kj_content *c, struct kj_tree *t)
 {
+    if (!c->memo)
+        c->memo = kj_xcalloc(1, sizeof *c->memo);
     if (t->n + 1 > c->cap) {
         c->cap = t->n + 1 + t->n / 2;
         c->text = kj_xrealloc(c->text, c->cap * sizeof *c->text);

@@ -6,6 +6,7 @@
 #ifndef KJ_EXTRACT_CONTENT_H
 #define KJ_EXTRACT_CONTENT_H
 
+#include "extract/hints.h"
 #include "extract/tree.h"
 
 enum kj_node_flags {
@@ -26,6 +27,7 @@ struct kj_content {
     uint32_t *weight; /* of each text node */
     uint16_t *hint;   /* enum kj_hints of each element */
     size_t cap;
+    struct kj_hint_memo *memo;
     bool forum;
 };
 

@@ -10,13 +10,22 @@
 #include "base/utf8.h"
 #include "extract/phrases.h"
 
-/* Counts by their order of magnitude; 1 at scale. */
-static float squashed(float v, float per)
+/* The C library's logf may round otherwise on another machine; this does not.
+ * v is 2^e m with m in [1,2), log(m) is the series of 2 artanh((m-1)/(m+1)). */
+float kj_squash(float v, float per)
 {
-    float r = logf(1 + v) * per;
+    uint32_t bits;
+    v += 1;
+    memcpy(&bits, &v, sizeof bits);
+    int e = (int)(bits >> 23) - 127;
+    bits = (bits & 0x7FFFFF) | 0x3F800000;
+    memcpy(&v, &bits, sizeof v);
+    float s = (v - 1) / (v + 1), q = s * s;
+    float m = 2 * s * (1 + q * (1.F / 3 + q * (0.2F + q * (1.F / 7 + q * (1.F / 9)))));
+    float r = ((float)e * 0.69314718F + m) * per;
     return r > 1.5F ? 1.5F : r;
 }
-#define squash(v, scale) squashed((float)(v), (float)(1 / log1p(scale)))
+#define squash(v, scale) kj_squash((float)(v), (float)(1 / log1p(scale)))
 
 static float share(double a, double b)
 {

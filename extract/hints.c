@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "base/hash.h"
+
 struct word {
     const char *w;
     unsigned h;
@@ -324,11 +326,25 @@ static unsigned of_names(struct kj_str s)
     return h;
 }
 
-unsigned kj_hints(const struct kj_attrs *a)
+static unsigned remembered(struct kj_hint_memo *m, struct kj_str s)
+{
+    if (s.n == 0)
+        return 0;
+    uint64_t h = kj_hash64(s.p, s.n, 1) | 1; /* 0 is an empty slot */
+    size_t i = (size_t)(h >> 1) % (sizeof m->slot / sizeof *m->slot);
+    if (m->slot[i].hash != h) {
+        m->slot[i].hash = h;
+        m->slot[i].hints = of_names(s);
+    }
+    return m->slot[i].hints;
+}
+
+unsigned kj_hints(struct kj_hint_memo *memo, const struct kj_attrs *a)
 {
     if (!a)
         return 0;
-    unsigned h = of_names(a->cls) | of_names(a->id) | of_names(a->role);
+    unsigned h =
+        remembered(memo, a->cls) | remembered(memo, a->id) | remembered(memo, a->role);
     if (kj_str_is(a->itemprop, "articleBody") || kj_str_is(a->itemprop, "text"))
         h |= BO;
     if (kj_str_is(a->itemprop, "comment"))

@@ -17,7 +17,16 @@ enum kj_hints {
     KJ_HINT_META = 1 << 8   /* bylines, tags, dates, captions of credits */
 };
 
+/* Names repeat within a page and from page to page: what they said last time.
+ * All zero is empty. */
+struct kj_hint_memo {
+    struct {
+        uint64_t hash;
+        uint32_t hints;
+    } slot[2048];
+};
+
 /* Hints of one element's class, id, role and itemprop. */
-unsigned kj_hints(const struct kj_attrs *a);
+unsigned kj_hints(struct kj_hint_memo *memo, const struct kj_attrs *a);
 
 #endif

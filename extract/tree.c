@@ -17,7 +17,16 @@
 #define ARENA_CAP ((size_t)192 << 20)
 #define ATTR_MAX  65536 /* a longer value is of no use and is left out */
 
+/* The parser keeps one copy of every name of a page, so that a name's address
+ * tells what it is once it has been looked up. */
+struct seen {
+    const xmlChar *name;
+    uint8_t what;
+};
+enum { SEEN = 256 };
+
 struct build {
+    struct seen tags[SEEN], atts[SEEN];
     struct kj_tree *t;
     const struct kj_html_limits *lim;
     uint32_t open;   /* the node being filled */
@@ -112,11 +121,45 @@ static struct kj_str *slot(struct kj_attrs *a, const char *name)
                                           : NULL;
     case 't':
         return strcmp(name, "type") == 0 ? &a->type : NULL;
-    case 'x':
-        return strcmp(name, "xml:lang") == 0 && !a->lang.p ? &a->lang : NULL;
     default:
         return NULL;
     }
+}
+
+static struct seen *seen(struct seen *table, const xmlChar *name)
+{
+    uintptr_t h = (uintptr_t)name;
+    return &table[(h ^ (h >> 8)) % SEEN];
+}
+
+static enum kj_tag tag_of(struct build *b, const xmlChar *name)
+{
+    struct seen *s = seen(b->tags, name);
+    if (s->name != name) {
+        s->name = name;
+        s->what = (uint8_t)kj_tag_find((const char *)name, strlen((const char *)name));
+    }
+    return (enum kj_tag)s->what;
+}
+
+/* What an attribute is: its place in struct kj_attrs, or one of these. */
+enum { ATTR_NONE = 255, ATTR_HIDDEN = 254, ATTR_ARIA = 253, ATTR_XML_LANG = 252 };
+
+static uint8_t attr_of(struct build *b, const xmlChar *xname)
+{
+    struct seen *s = seen(b->atts, xname);
+    if (s->name != xname) {
+        const char *name = (const char *)xname;
+        struct kj_attrs a;
+        const struct kj_str *to = slot(&a, name);
+        s->name = xname;
+        s->what = strcmp(name, "hidden") == 0        ? ATTR_HIDDEN
+                  : strcmp(name, "aria-hidden") == 0 ? ATTR_ARIA
+                  : strcmp(name, "xml:lang") == 0    ? ATTR_XML_LANG
+                  : to ? (uint8_t)(to - (const struct kj_str *)&a)
+                       : ATTR_NONE;
+    }
+    return s->what;
 }
 
 static const struct kj_attrs *keep_attrs(struct build *b, const xmlChar **atts)
@@ -125,14 +168,20 @@ static const struct kj_attrs *keep_attrs(struct build *b, const xmlChar **atts)
     bool any = false;
     memset(&a, 0, sizeof a);
     for (; atts && atts[0]; atts += 2) {
-        const char *name = (const char *)atts[0], *value = (const char *)atts[1];
-        if (name[0] == 'h' && strcmp(name, "hidden") == 0) {
+        const char *value = (const char *)atts[1];
+        uint8_t what = attr_of(b, atts[0]);
+        if (what == ATTR_NONE)
+            continue;
+        if (what == ATTR_HIDDEN) {
             a.hidden = !value || strcmp(value, "until-found") != 0;
             any = true;
-        } else if (value && strcmp(name, "aria-hidden") == 0) {
+        } else if (value && what == ATTR_ARIA) {
             any |= a.hidden |= strcmp(value, "true") == 0;
         }
-        struct kj_str *s = value ? slot(&a, name) : NULL;
+        struct kj_str *s = !value                  ? NULL
+                           : what == ATTR_XML_LANG ? &a.lang
+                           : what < ATTR_XML_LANG  ? (struct kj_str *)&a + what
+                                                   : NULL;
         size_t n = s && !s->p ? strlen(value) : 0;
         if (!n || n > ATTR_MAX)
             continue;
@@ -159,8 +208,7 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar **atts)
             stop(b, "extract.html_depth");
         return;
     }
-    enum kj_tag tag = kj_tag_find((const char *)name, strlen((const char *)name));
-    struct kj_node *x = add(b, tag);
+    struct kj_node *x = add(b, tag_of(b, name));
     if (!x)
         return;
     uint32_t i = (uint32_t)(b->t->n - 1);
