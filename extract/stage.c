@@ -359,6 +359,7 @@ static size_t stage_rules(const void *cfg, const struct kj_rule **out)
         {"extract.latex_bytes", "", NAN, "bytes", "paper too large (damage)"},
         {"extract.latex_work", "", NAN, "", "paper too intricate (damage)"},
         {"extract.paper_files", "", NAN, "", "paper that cannot be unpacked (damage)"},
+        {"extract.html_time", "", NAN, "seconds", "parsing takes too long (damage)"},
         {"extract.wiki_redirect", "", NAN, "", "a page that names another page"},
         {"extract.wiki_disambiguation", "", NAN, "", "a page that only lists meanings"},
         {"extract.wiki_list", "", NAN, "", "a list of articles (skip_lists)"},

@@ -28,10 +28,11 @@ struct kj_html_limits {
     size_t nodes;
     size_t depth;      /* deeper elements are dissolved in their parent, text kept */
     size_t depth_stop; /* where the page is given up */
+    double seconds;    /* of processor time for parsing */
 };
 #define KJ_HTML_LIMITS                                                                 \
     {                                                                                  \
-        (size_t)16 << 20, 1000000, 256, 4096                                           \
+        (size_t)16 << 20, 1000000, 256, 4096, 20                                       \
     }
 
 /* Attributes that are kept; absent ones are {NULL,0}. */
@@ -67,7 +68,7 @@ void kj_tree_release(struct kj_tree *t);
 
 /* Parse a page of valid UTF-8. Views in the tree live until the next parse.
  * KJ_OK, or KJ_BAD_RECORD when a cap was hit (t->rule says which:
- * "extract.html_bytes", "extract.html_nodes", "extract.html_depth"). */
+ * "extract.html_bytes", "extract.html_nodes", "extract.html_depth", "extract.html_time"). */
 int kj_tree_parse(struct kj_tree *t, const char *p, size_t n,
                   const struct kj_html_limits *lim, struct kj_err *err);
 

@@ -250,6 +250,19 @@ static void test_hostile(void)
     CHECK_INT(run(p, n, false, false), KJ_OK);
     CHECK_STR(out.p, out.n, "deep text of some length");
     free(p);
+    /* a page that takes longer than it may */
+    struct kj_tree t;
+    struct kj_html_limits lim = KJ_HTML_LIMITS;
+    struct kj_err err = KJ_ERR_INIT;
+    p = repeat("", "<p>x", 5000, "", &n);
+    kj_tree_init(&t);
+    CHECK_INT(kj_tree_parse(&t, p, n, &lim, &err), KJ_OK);
+    lim.seconds = 0;
+    CHECK_INT(kj_tree_parse(&t, p, n, &lim, &err), KJ_BAD_RECORD);
+    CHECK_STR(t.rule, strlen(t.rule), "extract.html_time");
+    CHECK(t.n < 2000);
+    kj_tree_release(&t);
+    free(p);
     static const char nul[] = "<p>a\0b<\0/p>c";
     CHECK_INT(run(nul, sizeof nul - 1, false, true), KJ_OK);
     CHECK_STR(out.p, out.n, "ab\nc");
