@@ -14,6 +14,7 @@
 #include "extract/tree.h"
 
 #include "base/err.h"
+#include "extract/math.h"
 
 struct raw {
     const char *name;
@@ -176,6 +177,8 @@ static int add(struct kj_buf *out, const char *p, size_t n)
 struct cut {
     const char *start, *end;
     struct kj_buf *ld;
+    struct kj_str tex; /* of the script that was just cut */
+    bool display;
     bool no_comment_end, no_tag_end;
     bool no_close[sizeof raws / sizeof *raws];
 };
@@ -200,6 +203,8 @@ static const char *raw_end(struct cut *c, const char *p, const struct raw *r)
     c->no_close[k] = !stop;
     if (!stop && r->to_end)
         stop = c->end;
+    if (stop && k == 0 && kj_math_script(p, (size_t)(body - p), &c->display))
+        c->tex = (struct kj_str){body, (size_t)(inner - body)};
     if (stop && c->ld && k == 0 && is_ld(p, body)) {
         size_t at = c->ld->n;
         if (kj_buf_add(c->ld, body, (size_t)(inner - body)) == KJ_OK)
@@ -241,8 +246,10 @@ int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld)
             p++;
             continue;
         }
-        if (add(out, from, (size_t)(p - from)) < 0)
+        if (add(out, from, (size_t)(p - from)) < 0 ||
+            kj_math_put(out, c.tex.p, c.tex.n, c.display) < 0)
             return -1;
+        c.tex.n = 0;
         p = from = stop;
     }
     return add(out, from, (size_t)(end - from));

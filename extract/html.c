@@ -9,6 +9,7 @@
 #include "extract/blocks.h"
 #include "extract/content.h"
 #include "extract/judge.h"
+#include "extract/math.h"
 #include "extract/meta.h"
 #include "extract/render.h"
 #include "extract/tree.h"
@@ -73,6 +74,7 @@ int kj_html_extract(struct kj_html *h, const char *p, size_t n, bool markdown,
         return rc;
     }
     kj_meta_read(&h->tree, h->json, page);
+    kj_math_resolve(&h->tree);
     if (whole) {
         for (size_t i = 1; i < h->tree.n; i++) {
             struct kj_node *x = &h->tree.nodes[i];

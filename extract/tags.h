@@ -11,6 +11,7 @@
     X(abbr)                                                                            \
     X(acronym)                                                                         \
     X(address)                                                                         \
+    X(annotation)                                                                      \
     X(applet)                                                                          \
     X(area)                                                                            \
     X(article)                                                                         \

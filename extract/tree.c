@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "extract/math.h"
 
 #define ARENA_CAP ((size_t)192 << 20)
 #define ATTR_MAX  65536 /* a longer value is of no use and is left out */
@@ -106,13 +107,18 @@ static struct kj_str *slot(struct kj_attrs *a, const char *name)
 {
     switch (name[0]) {
     case 'a':
-        return strcmp(name, "alt") == 0 ? &a->alt : NULL;
+        return strcmp(name, "alt") == 0 || strcmp(name, "alttext") == 0 ? &a->alt
+                                                                        : NULL;
     case 'c':
         return strcmp(name, "class") == 0     ? &a->cls
                : strcmp(name, "content") == 0 ? &a->content
                                               : NULL;
     case 'd':
-        return strcmp(name, "datetime") == 0 ? &a->datetime : NULL;
+        return strcmp(name, "datetime") == 0  ? &a->datetime
+               : strcmp(name, "display") == 0 ? &a->rel /* of a formula */
+                                              : NULL;
+    case 'e': /* of a formula's annotation */
+        return strcmp(name, "encoding") == 0 ? &a->type : NULL;
     case 'h':
         return strcmp(name, "href") == 0 ? &a->href : NULL;
     case 'i':
@@ -213,6 +219,8 @@ static const struct kj_attrs *keep_attrs(struct build *b, const xmlChar **atts)
                : NULL;
 }
 
+static void on_text(void *ctx, const xmlChar *p, int len);
+
 static void on_start(void *ctx, const xmlChar *name, const xmlChar **atts)
 {
     struct build *b = ctx;
@@ -223,13 +231,20 @@ static void on_start(void *ctx, const xmlChar *name, const xmlChar **atts)
             stop(b, "extract.html_depth");
         return;
     }
-    struct kj_node *x = add(b, tag_of(b, name));
+    enum kj_tag tag = tag_of(b, name);
+    struct kj_node *x = add(b, tag);
     if (!x)
         return;
     uint32_t i = (uint32_t)(b->t->n - 1);
     const struct kj_attrs *a = keep_attrs(b, atts);
     b->t->nodes[i].attr = a;
     b->open = i;
+    if (tag == KJ_TAG_img && a && a->alt.n && a->cls.n && !b->stopped &&
+        kj_math_image(a->cls)) {
+        on_text(ctx, (const xmlChar *)"$", 1);
+        on_text(ctx, (const xmlChar *)a->alt.p, (int)a->alt.n);
+        on_text(ctx, (const xmlChar *)"$", 1);
+    }
 }
 
 static void on_end(void *ctx, const xmlChar *name)

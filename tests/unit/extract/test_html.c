@@ -52,6 +52,28 @@ static void test_text(void)
     TEXT("<p>a<!-- never closed <p>b", "a never closed\nb");
 }
 
+static void test_formulas(void)
+{
+    /* MathJax 2's scripts */
+    TEXT("<p>Let <script type='math/tex'>a < b & c</script>, then<script "
+         "type=\"math/tex; mode=display\">\\sum_i x_i</script>",
+         "Let $a < b & c$, then$$\\sum_i x_i$$");
+    /* KaTeX: MathML for readers, and glyphs */
+    TEXT("<p>so <span class=katex><span class=katex-mathml><math><semantics><mrow><mi>x"
+         "</mi><mo>=</mo></mrow><annotation encoding='application/x-tex'>x=\\frac12"
+         "</annotation></semantics></math></span><span class=katex-html "
+         "aria-hidden=true>"
+         "<span>x=</span><span>1</span>2</span></span> holds",
+         "so $x=\\frac12$ holds");
+    /* Wikipedia */
+    TEXT("<p><math display=block alttext='{\\displaystyle E=mc^{2}}'><semantics><mi>E"
+         "</mi></semantics></math>",
+         "$$E=mc^{2}$$");
+    TEXT("<p>is <img class='latex' alt='\\pi r^2' src=x> here<img alt=photo>",
+         "is $\\pi r^2$ here");
+    TEXT("<p><math><mi>y</mi><mo>+</mo><mn>1</mn></math>", "y+1");
+}
+
 static void test_markdown(void)
 {
     MARKDOWN("<h1>T</h1><p>a</p><p>b</p><h3>U</h3>c", "# T\n\na\n\nb\n\n### U\n\nc");
@@ -328,6 +350,7 @@ int main(void)
     html = kj_html_new();
     kj_buf_init(&out, (size_t)64 << 20);
     test_text();
+    test_formulas();
     test_markdown();
     test_main_text();
     test_metadata();
