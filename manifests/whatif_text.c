@@ -54,7 +54,7 @@ static void put_name(struct answer *a, const char *z, int width)
         unsigned char c = (unsigned char)*z;
         if ((c & 0xC0) != 0x80)
             chars++;
-        kj_buf_addc(b, c < 0x20 || c == 0x7f ? '?' : *z);
+        kj_buf_addc(b, c < 0x20 || c == 0x7f ? ' ' : *z);
     }
     while ((unsigned char)*z && ((unsigned char)*z & 0xC0) == 0x80)
         kj_buf_addc(b, *z++);

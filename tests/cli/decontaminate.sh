@@ -8,9 +8,11 @@
 # planted: verbatim, re-wrapped, lightly edited, with other spacing.
 awk 'BEGIN {
     srand(11)
-    ne = split("a baker a farmer the teacher her brother his neighbour bought sold counted carried lost painted built twelve seven forty ninety apples bricks candles boxes letters horses before after " \
-        "during without every second third Monday winter morning market river school village if each one costs weighs holds and then how many are left in all does she need to finish by noon on foot", en, " ")
-    nk = split("농부가 선생님은 동생이 이웃과 시장에서 강가에서 학교까지 사과를 벽돌을 촛불을 상자에 편지를 열두 개씩 일곱 마리 사흘 동안 날마다 나누어 담았다면 남은 것은 모두 몇 개인가 다음 중 옳은 설명을 고르시오 겨울에 처음으로 만든 제도는 무엇이며 그 까닭을 쓰시오 가장 알맞은 답은", ko, " ")
+    ne = split("a baker a farmer the teacher her brother his neighbour bought sold counted carried lost painted built twelve seven forty ninety " \
+        "apples bricks candles boxes letters horses before after during without " \
+        "every second third Monday winter morning market river school village if each one costs weighs holds and then how many are left in all does she need to finish by noon on foot", en, " ")
+    nk = split("농부가 선생님은 동생이 이웃과 시장에서 강가에서 학교까지 사과를 벽돌을 촛불을 상자에 편지를 열두 개씩 일곱 마리 사흘 동안 날마다 " \
+        "나누어 담았다면 남은 것은 모두 몇 개인가 다음 중 옳은 설명을 고르시오 겨울에 처음으로 만든 제도는 무엇이며 그 까닭을 쓰시오 가장 알맞은 답은", ko, " ")
     for (i = 0; i < 300; i++) {
         q[i] = say(en, ne, 14 + rand() * 30) " " i "?"
         printf "{\"id\":\"g%d\",\"question\":\"%s\",\"answer\":\"%d\"}\n", i, q[i], i * 7 >"gsm.jsonl"
