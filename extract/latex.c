@@ -148,7 +148,7 @@ static bool is_cite(struct kj_str c)
         "citeyear",   "citeyearpar", "parencite", "textcite", "autocite",  "footcite",
         "onlinecite", "Citet",       "Citep",     "citenum",  "shortcite", "supercite"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (kj_str_is(c, names[i]))
+        if (kj_tex_is(c, names[i]))
             return true;
     return false;
 }
@@ -225,7 +225,7 @@ static bool ends(struct kj_str s, const char *z)
 static bool text_command(struct kj_latex *l, struct kj_str c, struct kj_tex *t,
                          int depth)
 {
-    if (kj_str_is(c, "footnote") || kj_str_is(c, "footnotetext")) {
+    if (kj_tex_is(c, "footnote") || kj_tex_is(c, "footnotetext")) {
         kj_tex_option(l, t);
         struct kj_str s = kj_tex_trim(kj_tex_arg(l, t));
         if (!s.n)
@@ -235,13 +235,13 @@ static bool text_command(struct kj_latex *l, struct kj_str c, struct kj_tex *t,
         kj_tex_inline(l, s, depth);
         l->gap = KJ_GAP_NONE;
         kj_tex_putz(l, ")");
-    } else if (kj_str_is(c, "href")) {
+    } else if (kj_tex_is(c, "href")) {
         kj_tex_arg(l, t);
-    } else if (kj_str_is(c, "url") || kj_str_is(c, "path") ||
-               kj_str_is(c, "nolinkurl")) {
+    } else if (kj_tex_is(c, "url") || kj_tex_is(c, "path") ||
+               kj_tex_is(c, "nolinkurl")) {
         struct kj_str s = kj_tex_trim(kj_tex_arg(l, t));
         kj_tex_put(l, s.p, s.n);
-    } else if (kj_str_is(c, "verb") && t->p < t->end && (*t->p & 0x80) == 0) {
+    } else if (kj_tex_is(c, "verb") && t->p < t->end && (*t->p & 0x80) == 0) {
         const char *e = memchr(
             t->p + 1, *t->p,
             (size_t)(t->end - t->p - 1) < 400 ? (size_t)(t->end - t->p - 1) : 400);
@@ -251,17 +251,17 @@ static bool text_command(struct kj_latex *l, struct kj_str c, struct kj_tex *t,
             kj_tex_putz(l, "`");
             t->p = e + 1;
         }
-    } else if (kj_str_is(c, "caption") || kj_str_is(c, "captionof")) {
+    } else if (kj_tex_is(c, "caption") || kj_tex_is(c, "captionof")) {
         kj_tex_caption(l, t, depth);
-    } else if (kj_str_is(c, "item")) {
+    } else if (kj_tex_is(c, "item")) {
         kj_tex_item(l, t, depth);
-    } else if (kj_str_is(c, "ensuremath")) {
+    } else if (kj_tex_is(c, "ensuremath")) {
         kj_tex_formula(l, kj_tex_arg(l, t), "$", false);
-    } else if (kj_str_is(c, "par") || kj_str_is(c, "bigskip") ||
-               kj_str_is(c, "medskip")) {
+    } else if (kj_tex_is(c, "par") || kj_tex_is(c, "bigskip") ||
+               kj_tex_is(c, "medskip")) {
         kj_tex_gap(l, KJ_GAP_PARA);
-    } else if (kj_str_is(c, "\\") || kj_str_is(c, "newline") ||
-               kj_str_is(c, "linebreak")) {
+    } else if (kj_tex_is(c, "\\") || kj_tex_is(c, "newline") ||
+               kj_tex_is(c, "linebreak")) {
         if (t->p < t->end && *t->p == '*')
             t->p++;
         kj_tex_option(l, t);
@@ -277,9 +277,9 @@ static bool spacing(struct kj_latex *l, struct kj_str c)
 {
     if (c.n == 1 && strchr(" ,;:\n\t", *c.p))
         kj_tex_gap(l, KJ_GAP_BLANK);
-    else if (kj_str_is(c, "quad") || kj_str_is(c, "qquad") || kj_str_is(c, "enspace") ||
-             kj_str_is(c, "thinspace") || kj_str_is(c, "space") ||
-             kj_str_is(c, "hfill"))
+    else if (kj_tex_is(c, "quad") || kj_tex_is(c, "qquad") || kj_tex_is(c, "enspace") ||
+             kj_tex_is(c, "thinspace") || kj_tex_is(c, "space") ||
+             kj_tex_is(c, "hfill"))
         kj_tex_gap(l, KJ_GAP_BLANK);
     else
         return c.n == 1 && strchr("!/-@*+", *c.p);
@@ -322,13 +322,13 @@ static void command(struct kj_latex *l, struct kj_tex *t, int depth)
             t->p++;
         kj_tex_option(l, t);
         kj_tex_heading(l, level, kj_tex_arg(l, t), depth);
-    } else if (kj_str_is(c, "begin")) {
+    } else if (kj_tex_is(c, "begin")) {
         kj_tex_begin(l, t, depth);
-    } else if (kj_str_is(c, "end")) {
+    } else if (kj_tex_is(c, "end")) {
         kj_tex_end(l, t);
-    } else if (kj_str_is(c, "(") || kj_str_is(c, "[")) {
+    } else if (kj_tex_is(c, "(") || kj_tex_is(c, "[")) {
         bracketed(l, t, *c.p == '[');
-    } else if (kj_str_is(c, "title")) {
+    } else if (kj_tex_is(c, "title")) {
         kj_tex_option(l, t);
         kj_tex_arg(l, t);
     } else if (is_cite(c)) {
@@ -398,21 +398,28 @@ static size_t ligature(struct kj_latex *l, const char *p, size_t n)
             kj_tex_gap(l, KJ_GAP_BLANK);
         return m;
     }
-    if (*p == '&')
+    /* Arguments of a command that nobody knows: "\\who{A}{B}". */
+    if (*p == '&' || (n > 1 && *p == '}' && p[1] == '{'))
         kj_tex_gap(l, KJ_GAP_BLANK);
     else if (*p != '{' && *p != '}' && (unsigned char)*p >= ' ')
         kj_tex_put(l, p, 1);
     return 1;
 }
 
+static const unsigned char special[256] = {
+    ['\\'] = 1, ['$'] = 1, [' '] = 1, ['\t'] = 1, ['\r'] = 1, ['\n'] = 1, ['{'] = 1,
+    ['}'] = 1,  ['~'] = 1, ['`'] = 1, ['\''] = 1, ['-'] = 1,  ['&'] = 1,  [0] = 1,
+    [1] = 1,    [2] = 1,   [3] = 1,   [4] = 1,    [5] = 1,    [6] = 1,    [7] = 1,
+    [8] = 1,    [11] = 1,  [12] = 1,  [14] = 1,   [15] = 1,   [27] = 1};
+
 static void walk(struct kj_latex *l, struct kj_str s, int depth)
 {
-    struct kj_tex t = {s.p, s.p + s.n};
     if (depth > KJ_LATEX_DEPTH || !s.n || !kj_tex_burn(l, s.n))
         return;
+    struct kj_tex t = {s.p, s.p + s.n};
     while (t.p < t.end && l->rc == KJ_OK && !l->ended && l->fuel > 0) {
         const char *from = t.p;
-        while (t.p < t.end && !strchr("\\$ \t\r\n{}~`'-&\001", *t.p))
+        while (t.p < t.end && !special[(unsigned char)*t.p])
             t.p++;
         kj_tex_put(l, from, (size_t)(t.p - from));
         if (t.p == t.end)

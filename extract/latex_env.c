@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "base/hash.h"
+
 enum kind { K_OTHER, K_ITEMIZE, K_ENUMERATE, K_DESCRIPTION, K_FLOAT, K_TABLE };
 
 /* ---- environments ---- */
@@ -69,7 +71,7 @@ static void table(struct kj_latex *l, struct kj_str in, int depth)
     int deep = 0;
     bool row = false;
     size_t cells = l->out->n;
-    if (!kj_tex_burn(l, in.n))
+    if (!in.n || !kj_tex_burn(l, in.n))
         return;
     kj_tex_gap(l, KJ_GAP_PARA);
     while (t.p <= t.end && l->rc == KJ_OK && l->fuel > 0) {
@@ -78,10 +80,10 @@ static void table(struct kj_latex *l, struct kj_str in, int depth)
         if (!end && *t.p == '\\') {
             struct kj_str c = kj_tex_command(&u);
             newline =
-                deep == 0 && (kj_str_is(c, "\\") || kj_str_is(c, "tabularnewline") ||
-                              kj_str_is(c, "cr"));
-            deep += kj_str_is(c, "begin");
-            deep -= kj_str_is(c, "end") && deep > 0;
+                deep == 0 && (kj_tex_is(c, "\\") || kj_tex_is(c, "tabularnewline") ||
+                              kj_tex_is(c, "cr"));
+            deep += kj_tex_is(c, "begin");
+            deep -= kj_tex_is(c, "end") && deep > 0;
         } else if (!end) {
             amp = *t.p == '&' && deep == 0;
             deep += *t.p == '{';
@@ -122,10 +124,10 @@ static void table(struct kj_latex *l, struct kj_str in, int depth)
 
 static bool is_table(struct kj_str name)
 {
-    return kj_str_is(name, "tabular") || kj_str_is(name, "tabular*") ||
-           kj_str_is(name, "tabularx") || kj_str_is(name, "longtable") ||
-           kj_str_is(name, "tabulary") || kj_str_is(name, "deluxetable") ||
-           kj_str_is(name, "supertabular");
+    return kj_tex_is(name, "tabular") || kj_tex_is(name, "tabular*") ||
+           kj_tex_is(name, "tabularx") || kj_tex_is(name, "longtable") ||
+           kj_tex_is(name, "tabulary") || kj_tex_is(name, "deluxetable") ||
+           kj_tex_is(name, "supertabular");
 }
 
 static enum kind kind_of(struct kj_str name)
@@ -147,7 +149,7 @@ static enum kind kind_of(struct kj_str name)
                  {"sidewaystable", K_TABLE},
                  {"wraptable", K_TABLE}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (kj_str_is(name, kinds[i].name))
+        if (kj_tex_is(name, kinds[i].name))
             return kinds[i].kind;
     return K_OTHER;
 }
@@ -201,7 +203,7 @@ void kj_tex_begin(struct kj_latex *l, struct kj_tex *t, int depth)
         t->p = math ? t->p : u.p;
         if (verb)
             verbatim(l, in);
-        else if (math && kj_str_is(name, "math"))
+        else if (math && kj_tex_is(name, "math"))
             kj_tex_formula(l, in, "$", false);
         else if (math)
             display(l, name, in);
@@ -212,8 +214,8 @@ void kj_tex_begin(struct kj_latex *l, struct kj_tex *t, int depth)
         return;
     }
     enum kind k = kind_of(name);
-    if (kj_str_is(name, "abstract") || kj_str_is(name, "acknowledgments") ||
-        kj_str_is(name, "acknowledgements"))
+    if (kj_tex_is(name, "abstract") || kj_tex_is(name, "acknowledgments") ||
+        kj_tex_is(name, "acknowledgements"))
         kj_tex_heading(l, l->chapters ? 0 : 1,
                        *name.p == 'a' && name.p[1] == 'b' ? KJ_STR("Abstract")
                                                           : KJ_STR("Acknowledgments"),
@@ -225,7 +227,7 @@ void kj_tex_begin(struct kj_latex *l, struct kj_tex *t, int depth)
     for (int i = 0; i < kj_tex_env_args(name); i++)
         kj_tex_arg(l, t);
     if (l->n_env < KJ_TEX_ENVS) {
-        l->env[l->n_env].name = name;
+        l->env[l->n_env].name = kj_hash64(name.p, name.n, 0);
         l->env[l->n_env].count = 0;
         l->env[l->n_env++].kind = k;
     }
@@ -235,12 +237,13 @@ void kj_tex_begin(struct kj_latex *l, struct kj_tex *t, int depth)
 void kj_tex_end(struct kj_latex *l, struct kj_tex *t)
 {
     struct kj_str name = kj_tex_arg(l, t);
-    if (kj_str_is(name, "document")) {
+    if (kj_tex_is(name, "document")) {
         l->ended = true;
         return;
     }
     size_t i = l->n_env;
-    while (i && !kj_str_eq(l->env[i - 1].name, name))
+    uint64_t h = kj_hash64(name.p, name.n, 0);
+    while (i && l->env[i - 1].name != h)
         i--;
     kj_tex_burn(l, l->n_env - i);
     while (i && l->n_env >= i) { /* closes what was left open within, too */

@@ -65,7 +65,7 @@ static int rank(const struct kj_latex_file *f)
                    : has(f->text, "\\bye") || has(f->text, "\\magnification") ||
                          has(f->text, "\\par");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        r += 2 * kj_str_is(s, names[i]);
+        r += 2 * kj_tex_is(s, names[i]);
     return r + (live(f->text, "\\maketitle") || live(f->text, "\\begin{abstract}"));
 }
 
@@ -147,9 +147,9 @@ static void skip_if(struct kj_tex *t)
         } else if (*t->p++ == '\\' && t->p < t->end) {
             t->p--;
             struct kj_str c = kj_tex_command(t);
-            deep -= kj_str_is(c, "fi") || (deep == 1 && kj_str_is(c, "else"));
-            deep += c.n > 2 && c.p[0] == 'i' && c.p[1] == 'f' && !kj_str_is(c, "iff") &&
-                    !kj_str_is(c, "ifthenelse");
+            deep -= kj_tex_is(c, "fi") || (deep == 1 && kj_tex_is(c, "else"));
+            deep += c.n > 2 && c.p[0] == 'i' && c.p[1] == 'f' && !kj_tex_is(c, "iff") &&
+                    !kj_tex_is(c, "ifthenelse");
         }
     }
 }
@@ -165,7 +165,7 @@ static bool raw_environment(struct flat *f, struct kj_tex *t, const char *from,
     if (!e)
         return false;
     struct kj_str name = {u.p + 1, (size_t)(e - u.p - 1)};
-    bool comment = kj_str_is(name, "comment");
+    bool comment = kj_tex_is(name, "comment");
     if (!comment && !kj_tex_is_verbatim(name))
         return false;
     char close[64] = "\\end{";
@@ -186,9 +186,9 @@ static bool raw_environment(struct flat *f, struct kj_tex *t, const char *from,
 
 static bool names_file(struct kj_str c)
 {
-    return kj_str_is(c, "input") || kj_str_is(c, "include") ||
-           kj_str_is(c, "subfile") || kj_str_is(c, "subfileinclude") ||
-           kj_str_is(c, "InputIfFileExists");
+    return kj_tex_is(c, "input") || kj_tex_is(c, "include") ||
+           kj_tex_is(c, "subfile") || kj_tex_is(c, "subfileinclude") ||
+           kj_tex_is(c, "InputIfFileExists");
 }
 
 /* A command; true: the file ends here. */
@@ -210,16 +210,16 @@ static bool command(struct flat *f, struct kj_tex *t, unsigned *unclosed)
         }
         t->p = u.p;
         inline_named(f, name);
-    } else if (kj_str_is(c, "import") || kj_str_is(c, "subimport")) {
+    } else if (kj_tex_is(c, "import") || kj_tex_is(c, "subimport")) {
         kj_tex_arg(f->l, t);
         inline_named(f, kj_tex_arg(f->l, t));
-    } else if (kj_str_is(c, "endinput")) {
+    } else if (kj_tex_is(c, "endinput")) {
         return true;
-    } else if (kj_str_is(c, "iffalse")) {
+    } else if (kj_tex_is(c, "iffalse")) {
         skip_if(t);
-    } else if (kj_str_is(c, "begin") && raw_environment(f, t, from, unclosed)) {
+    } else if (kj_tex_is(c, "begin") && raw_environment(f, t, from, unclosed)) {
         return false;
-    } else if (kj_str_is(c, "verb") && t->p < t->end) {
+    } else if (kj_tex_is(c, "verb") && t->p < t->end) {
         char d = *t->p == '*' && t->p + 1 < t->end ? *++t->p : *t->p;
         const char *e = memchr(
             t->p + 1, d,

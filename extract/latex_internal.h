@@ -38,7 +38,7 @@ struct kj_latex {
     bool flat_mode, dropped; /* no line ends; something was just left out */
     bool chapters, ended;
     struct {
-        struct kj_str name;
+        uint64_t name; /* hashed: it may stand in a text that is gone by then */
         int kind;
         unsigned count;
     } env[KJ_TEX_ENVS];
@@ -54,6 +54,11 @@ static inline bool kj_tex_letter(char c)
 static inline bool kj_tex_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+/* kj_str_is, quick to say no. */
+static inline bool kj_tex_is(struct kj_str s, const char *z)
+{
+    return s.n && *s.p == *z && kj_str_is(s, z);
 }
 /* Take fuel for n bytes; false when there is none left. */
 static inline bool kj_tex_burn(struct kj_latex *l, size_t n)

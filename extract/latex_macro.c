@@ -275,31 +275,31 @@ static void new_theorem(struct kj_latex *l, struct kj_tex *t)
 
 static bool is_definition(struct kj_latex *l, struct kj_str c, struct kj_tex *t)
 {
-    if (kj_str_is(c, "newcommand") || kj_str_is(c, "renewcommand") ||
-        kj_str_is(c, "providecommand") || kj_str_is(c, "DeclareRobustCommand")) {
+    if (kj_tex_is(c, "newcommand") || kj_tex_is(c, "renewcommand") ||
+        kj_tex_is(c, "providecommand") || kj_tex_is(c, "DeclareRobustCommand")) {
         new_command(l, t);
-    } else if (kj_str_is(c, "def") || kj_str_is(c, "gdef") || kj_str_is(c, "edef") ||
-               kj_str_is(c, "xdef")) {
+    } else if (kj_tex_is(c, "def") || kj_tex_is(c, "gdef") || kj_tex_is(c, "edef") ||
+               kj_tex_is(c, "xdef")) {
         plain_def(l, t);
-    } else if (kj_str_is(c, "let")) {
+    } else if (kj_tex_is(c, "let")) {
         let(l, t);
-    } else if (kj_str_is(c, "DeclareMathOperator")) {
+    } else if (kj_tex_is(c, "DeclareMathOperator")) {
         operator_name(l, t);
-    } else if (kj_str_is(c, "newtheorem")) {
+    } else if (kj_tex_is(c, "newtheorem")) {
         new_theorem(l, t);
-    } else if (kj_str_is(c, "newenvironment") || kj_str_is(c, "renewenvironment")) {
+    } else if (kj_tex_is(c, "newenvironment") || kj_tex_is(c, "renewenvironment")) {
         star(t);
         kj_tex_arg(l, t);
         kj_tex_option(l, t);
         kj_tex_option(l, t);
         kj_tex_arg(l, t);
         kj_tex_arg(l, t);
-    } else if (kj_str_is(c, "DeclarePairedDelimiter")) {
+    } else if (kj_tex_is(c, "DeclarePairedDelimiter")) {
         for (int i = 0; i < 3; i++)
             kj_tex_arg(l, t);
     } else {
-        return kj_str_is(c, "long") || kj_str_is(c, "global") ||
-               kj_str_is(c, "makeatletter") || kj_str_is(c, "makeatother");
+        return kj_tex_is(c, "long") || kj_tex_is(c, "global") ||
+               kj_tex_is(c, "makeatletter") || kj_tex_is(c, "makeatother");
     }
     return true;
 }
@@ -313,9 +313,9 @@ static bool opens(const struct kj_tex_macro *m)
 
 int kj_tex_collect(struct kj_latex *l)
 {
-    struct kj_tex t = {l->flat.p, l->flat.p + l->flat.n};
+    struct kj_tex t = {l->flat.p, l->flat.n ? l->flat.p + l->flat.n : l->flat.p};
     int rc = KJ_OK;
-    while (t.p < t.end && rc == KJ_OK) {
+    while (l->flat.n && t.p < t.end && rc == KJ_OK) {
         const char *from = t.p;
         while (t.p < t.end && *t.p != '\\')
             t.p++;

@@ -8,7 +8,7 @@ static bool gone(struct kj_str c)
                                         "hfill",    "allowbreak", "nobreak",
                                         "limits",   "noindent"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (kj_str_is(c, names[i]))
+        if (kj_tex_is(c, names[i]))
             return true;
     return false;
 }
@@ -50,9 +50,9 @@ static void macro(struct kj_latex *l, const struct kj_tex_macro *m, struct kj_te
 void kj_tex_math(struct kj_latex *l, struct kj_str s, bool lines, int depth,
                  struct kj_buf *out)
 {
-    struct kj_tex t = {s.p, s.p + s.n};
-    if (depth > KJ_LATEX_DEPTH || !kj_tex_burn(l, s.n))
+    if (depth > KJ_LATEX_DEPTH || !s.n || !kj_tex_burn(l, s.n))
         return;
+    struct kj_tex t = {s.p, s.p + s.n};
     while (t.p < t.end && l->rc == KJ_OK && l->fuel > 0) {
         const char *from = t.p;
         while (t.p < t.end && *t.p != '\\' && !kj_tex_blank(*t.p))
@@ -70,11 +70,11 @@ void kj_tex_math(struct kj_latex *l, struct kj_str s, bool lines, int depth,
         from = t.p;
         struct kj_str c = kj_tex_command(&t);
         const struct kj_tex_macro *m = kj_tex_macro_find(l, c);
-        if (kj_str_is(c, "label"))
+        if (kj_tex_is(c, "label"))
             kj_tex_arg(l, &t);
         else if (m)
             macro(l, m, &t, lines, depth, out);
-        else if (kj_str_is(c, "ensuremath"))
+        else if (kj_tex_is(c, "ensuremath"))
             kj_tex_math(l, kj_tex_arg(l, &t), lines, depth + 1, out);
         else if (!gone(c))
             put(l, out, from, (size_t)(t.p - from));

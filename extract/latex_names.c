@@ -6,7 +6,7 @@
 static bool among(struct kj_str s, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (s.n && names[i][0] == *s.p && kj_str_is(s, names[i]))
+        if (s.n && names[i][0] == *s.p && kj_tex_is(s, names[i]))
             return true;
     return false;
 }
@@ -93,7 +93,7 @@ const char *kj_tex_symbol(struct kj_str name)
         {"textperthousand", "‰"},
     };
     for (size_t i = 0; i < COUNT(symbols); i++)
-        if (name.n && symbols[i][0][0] == *name.p && kj_str_is(name, symbols[i][0]))
+        if (name.n && symbols[i][0][0] == *name.p && kj_tex_is(name, symbols[i][0]))
             return symbols[i][1];
     return NULL;
 }
@@ -245,7 +245,7 @@ int kj_tex_gone(struct kj_str name)
         {"enlargethispage", 1},
     };
     for (size_t i = 0; i < COUNT(gone); i++)
-        if (name.n && gone[i].name[0] == *name.p && kj_str_is(name, gone[i].name))
+        if (name.n && gone[i].name[0] == *name.p && kj_tex_is(name, gone[i].name))
             return gone[i].args;
     return -1;
 }
@@ -254,10 +254,10 @@ int kj_tex_section(struct kj_str name)
 {
     static const char *const names[] = {"chapter",       "section",   "subsection",
                                         "subsubsection", "paragraph", "subparagraph"};
-    if (kj_str_is(name, "part"))
+    if (kj_tex_is(name, "part"))
         return 0;
     for (size_t i = 0; i < COUNT(names); i++)
-        if (kj_str_is(name, names[i]))
+        if (kj_tex_is(name, names[i]))
             return (int)i;
     return -1;
 }
@@ -348,11 +348,11 @@ int kj_tex_env_args(struct kj_str env)
                 {"adjustbox", 1},      {"CJK", 2},         {"spacing", 1},
                 {"list", 2},           {"deluxetable", 1}, {"minted", 1},
                 {"threeparttable", 0}, {"alignat", 1},     {"IEEEeqnarray", 1}};
-    if (kj_str_is(env, "tabular*"))
+    if (kj_tex_is(env, "tabular*"))
         return 2;
     env = bare(env);
     for (size_t i = 0; i < COUNT(envs); i++)
-        if (kj_str_is(env, envs[i].name))
+        if (kj_tex_is(env, envs[i].name))
             return envs[i].args;
     return 0;
 }
@@ -377,7 +377,7 @@ const char *kj_tex_theorem(struct kj_str env)
                                            {"assumption", "Assumption"}};
     env = bare(env);
     for (size_t i = 0; i < COUNT(names); i++)
-        if (kj_str_is(env, names[i][0]))
+        if (kj_tex_is(env, names[i][0]))
             return names[i][1];
     return NULL;
 }

@@ -28,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         e = e ? e : end;
         files[k].name = (struct kj_str){s, (size_t)(e - s)};
         files[k++].text = (struct kj_str){e, (size_t)(end - e)};
+        s = e;
     }
     kj_buf_init(&out, 1 << 26);
     int rc = kj_latex_render(l, files, k, &out, &paper);

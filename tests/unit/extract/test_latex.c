@@ -48,6 +48,7 @@ static const struct {
     {"\\emph{a \\textbf{b}} {\\it c} \\textcolor{red}{d} \\underline{e} \\foo{f} "
      "\\foo[opt]{g}",
      "a b c d e f g"},
+    {"\\who{A}{B}[c] {d}e", "A B[c] de"},
     {"\\href{http://x}{text} \\url{http://y_z} \\verb|a_b%| x\\footnote{A note.} y",
      "text http://y_z `a_b%` x (A note.) y"},
     {"\\vspace{2cm}a\\hspace*{1em}b\\label{x}c \\noindent d \\parindent=0pt e \\vskip "
