@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/output.h"
 #include "manifests/report.h"
+
 #include <fcntl.h>
 #include <glob.h>
 #include <stdlib.h>

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/output.h"
 #include "extract/stage.h"
+
 #include <glob.h>
 #include <math.h>
 #include <stdlib.h>

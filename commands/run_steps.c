@@ -6,6 +6,7 @@
 #include "extract/stage.h"
 #include "tokenize/shards.h"
 #include "tokenize/train.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
