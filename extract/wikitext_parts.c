@@ -47,13 +47,13 @@ static void sort_arg(const struct kj_wikitext *w, struct kj_wiki_range r,
 
 static void put_arg(struct kj_wikitext *w, const struct args *g, int k, int depth)
 {
-    if (k >= 1 && k <= g->n)
+    if (k >= 1 && k <= g->n && k < ARGS)
         kj_wiki_render(w, g->value[k].a, g->value[k].b, depth);
 }
 
 static struct kj_str arg(const struct kj_wikitext *w, const struct args *g, int k)
 {
-    if (k < 1 || k > g->n)
+    if (k < 1 || k > g->n || k >= ARGS)
         return (struct kj_str){"", 0};
     return (struct kj_str){w->p + g->value[k].a, g->value[k].b - g->value[k].a};
 }
