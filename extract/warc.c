@@ -28,7 +28,8 @@
 #include "extract/lex.h"
 #include "extract/window.h"
 
-#define TAIL       64 /* bytes that decide what follows a block */
+#define TAIL       64                /* bytes that decide what follows a block */
+#define GARBAGE    ((size_t)1 << 20) /* how far damage behind a record is looked for */
 #define MAX_FAULTS 16
 #define MAX_FIELDS 1024
 
@@ -53,7 +54,8 @@ struct kj_warc {
     int64_t rule_offset;
     size_t consumed; /* bytes of the record last given, with its line ends */
     struct kj_warc_rec rec;
-    bool have; /* rec waits behind the faults */
+    bool have;   /* rec waits behind the faults */
+    bool broken; /* the window ends at damage, not at the end of the file */
 };
 
 struct kj_warc *kj_warc_new(struct kj_input *in)
@@ -96,14 +98,17 @@ static void fault(struct kj_warc *w, const char *rule, int64_t offset, const cha
     va_end(ap);
 }
 
-/* A longer window: KJ_OK, KJ_EOF or KJ_FAIL; damage is noted and passed. */
+/* A longer window: KJ_OK, KJ_EOF or KJ_FAIL. Damage is noted, and ends the
+ * window as if the file ended there: what comes behind it is of another member,
+ * and would be taken for the rest of the record that was hurt. */
 static int more(struct kj_warc *w, struct kj_err *err)
 {
     struct kj_err e = KJ_ERR_INIT;
     int rc = kj_window_fill(&w->win, &e);
     if (rc == KJ_BAD_RECORD) {
         fault(w, "extract.warc_member", e.pos, "%s", e.msg);
-        return KJ_OK;
+        w->broken = w->win.eof = true;
+        return KJ_EOF;
     }
     if (rc < 0 && err && err->rc == KJ_OK)
         *err = e;
@@ -309,6 +314,10 @@ static int block_end(struct kj_warc *w, size_t h, uint64_t len, int64_t at, size
     } else {
         fault(w, "extract.warc_length", at,
               "Content-Length too small, or garbage behind the block");
+        /* It may be the garbage that a damaged member decodes to: look on, so
+         * that the damage is known before the record is given. */
+        if (!w->win.plain && (rc = want(w, *end + GARBAGE, err)) < 0)
+            return rc;
     }
     return KJ_OK;
 }
@@ -522,9 +531,14 @@ int kj_warc_next(struct kj_warc *w, struct kj_warc_rec *rec, struct kj_err *err)
             return rc;
         kj_window_skip(&w->win, w->consumed);
         w->consumed = 0;
-        do
+        do {
             rc = w->format == KJ_WARC_ARC ? read_arc(w, err) : read_warc(w, err);
-        while (rc == KJ_DROP && w->n_faults < MAX_FAULTS / 2);
+            if (rc == KJ_EOF && w->broken) { /* go on behind the damage */
+                kj_window_skip(&w->win, w->win.n);
+                w->broken = w->win.eof = false;
+                rc = KJ_DROP;
+            }
+        } while (rc == KJ_DROP && w->n_faults < MAX_FAULTS / 2);
         if (rc < 0)
             return rc;
         w->have = rc == KJ_OK;
