@@ -95,7 +95,7 @@ FORCE:
 $(B)/cflags: FORCE  ; @mkdir -p $(@D); echo '$(CC) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' >$@
 $(B)/ldflags: FORCE ; @mkdir -p $(@D); echo '$(LINK) $(LDLIBS_ALL)' | cmp -s - $@ || echo '$(LINK) $(LDLIBS_ALL)' >$@
 
-tests: $(B)/kijil $(UNIT) $(REPLAY)        ## build all test programs
+tests: all $(UNIT) $(REPLAY)               ## build all test programs
 check: tests                               ## unit tests, corpus replay, shell tests
 	@B=$(B) tests/run
 check-unit: $(UNIT) $(REPLAY)              ## unit tests and corpus replay only
