@@ -206,25 +206,6 @@ static void inflate_chunk(struct kj_gz *g, size_t *n, bool *last)
     *n = KJ_CHUNK - g->z.avail_out;
 }
 
-static int report(struct kj_gz *g, struct kj_err *err)
-{
-    struct kj_unpack *u = &g->u;
-    int64_t upto = kj_raw_tell(u->raw);
-    /* Not at damage of its own, but of what feeds it. */
-    if (u->raw->eof && u->raw->at == u->raw->n && u->raw->fault.rc < 0) {
-        u->state = KJ_AT_END;
-        return kj_raw_end(u->raw, err);
-    }
-    if (u->junk)
-        kj_err_set(err, KJ_BAD_RECORD, "bytes that are no gzip member");
-    else
-        kj_err_set(err, KJ_BAD_RECORD, "damaged gzip member: %s", u->why);
-    kj_err_where(err, NULL, u->member);
-    int rc = kj_raw_resync(u->raw, u->member + 1, upto, MAGIC, 3, trial, NULL);
-    u->state = rc == KJ_OK ? KJ_AT_START : KJ_AT_END;
-    return KJ_BAD_RECORD;
-}
-
 int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err)
 {
     struct kj_unpack *u = &g->u;
@@ -236,7 +217,7 @@ int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err)
         case KJ_AT_END:
             return KJ_EOF;
         case KJ_AT_DAMAGE:
-            return report(g, err);
+            return kj_unpack_report(u, "gzip member", MAGIC, 3, trial, NULL, err);
         case KJ_AT_START:
             rc = kj_unpack_skip_zeros(u, err);
             if (rc)

@@ -82,6 +82,11 @@ void kj_unpack_room(struct kj_unpack *u, size_t n);
 int kj_unpack_skip_zeros(struct kj_unpack *u, struct kj_err *err);
 /* Note damage; bytes of the same member that were decoded go out first. */
 void kj_unpack_damage(struct kj_unpack *u, const char *why, bool junk);
+/* Say the noted damage and move to the next member: KJ_BAD_RECORD; or the end,
+ * when it was the input that ended, by its own fault. unit: "gzip member". */
+int kj_unpack_report(struct kj_unpack *u, const char *unit, const char *magic,
+                     size_t magic_n, kj_raw_trial *trial, void *ctx,
+                     struct kj_err *err);
 void kj_unpack_chunk(struct kj_unpack *u, struct kj_chunk *c, size_t n, bool last);
 
 struct kj_gz;

@@ -156,6 +156,25 @@ void kj_unpack_damage(struct kj_unpack *u, const char *why, bool junk)
     u->why[n] = 0;
 }
 
+int kj_unpack_report(struct kj_unpack *u, const char *unit, const char *magic,
+                     size_t magic_n, kj_raw_trial *trial, void *ctx, struct kj_err *err)
+{
+    int64_t upto = kj_raw_tell(u->raw);
+    /* Not at damage of its own, but of what feeds it. */
+    if (u->raw->eof && u->raw->at == u->raw->n && u->raw->fault.rc < 0) {
+        u->state = KJ_AT_END;
+        return kj_raw_end(u->raw, err);
+    }
+    if (u->junk)
+        kj_err_set(err, KJ_BAD_RECORD, "bytes that are no %s", unit);
+    else
+        kj_err_set(err, KJ_BAD_RECORD, "damaged %s: %s", unit, u->why);
+    kj_err_where(err, NULL, u->member);
+    int rc = kj_raw_resync(u->raw, u->member + 1, upto, magic, magic_n, trial, ctx);
+    u->state = rc == KJ_OK ? KJ_AT_START : KJ_AT_END;
+    return KJ_BAD_RECORD;
+}
+
 void kj_unpack_chunk(struct kj_unpack *u, struct kj_chunk *c, size_t n, bool last)
 {
     *c = (struct kj_chunk){.p = u->out, .n = n, .member = u->member, .at = u->at};

@@ -189,24 +189,6 @@ static void stream_chunk(struct kj_zst *z, size_t *n, bool *last)
     *n = out.pos;
 }
 
-static int report(struct kj_zst *z, struct kj_err *err)
-{
-    struct kj_unpack *u = &z->u;
-    int64_t upto = kj_raw_tell(u->raw);
-    if (u->raw->eof && u->raw->at == u->raw->n && u->raw->fault.rc < 0) {
-        u->state = KJ_AT_END;
-        return kj_raw_end(u->raw, err);
-    }
-    if (u->junk)
-        kj_err_set(err, KJ_BAD_RECORD, "bytes that are no zstd frame");
-    else
-        kj_err_set(err, KJ_BAD_RECORD, "damaged zstd frame: %s", u->why);
-    kj_err_where(err, NULL, u->member);
-    int rc = kj_raw_resync(u->raw, u->member + 1, upto, MAGIC, 4, trial, z);
-    u->state = rc == KJ_OK ? KJ_AT_START : KJ_AT_END;
-    return KJ_BAD_RECORD;
-}
-
 /* At the start of a frame: KJ_OK with *n when it was decoded as a whole,
  * KJ_DROP when the state says how to go on. */
 static int start(struct kj_zst *z, size_t *n, struct kj_err *err)
@@ -247,7 +229,7 @@ int kj_zst_chunk(struct kj_zst *z, struct kj_chunk *c, struct kj_err *err)
         case KJ_AT_END:
             return KJ_EOF;
         case KJ_AT_DAMAGE:
-            return report(z, err);
+            return kj_unpack_report(u, "zstd frame", MAGIC, 4, trial, z, err);
         case KJ_AT_START:
             rc = start(z, &n, err);
             if (rc == KJ_DROP)

@@ -307,36 +307,31 @@ struct kj_str kj_jstr(const struct kj_jval *v)
 }
 
 /* Numbers are written here since C++17's to_chars gives the shortest text that
- * reads back (Ryu), independent of the locale. */
-int kj_json_put_real(struct kj_buf *b, double v)
+ * reads back (Ryu), independent of the locale. Left to itself, it writes some
+ * large values as long integers: from `large` on they get an exponent. */
+template <typename T> static int put_number(struct kj_buf *b, T v, T large)
 {
     char t[40];
     if (!std::isfinite(v))
         return kj_buf_add(b, "null", 4);
     if (v == 0 && std::signbit(v))
         return kj_buf_add(b, "-0.0", 4);
-    if (std::fabs(v) < 1e15 && v == std::trunc(v))
+    if (std::fabs(v) < large && v == std::trunc(v))
         return kj_json_put_int(b, int64_t(v));
-    /* Left to itself, to_chars writes some large values as long integers. */
-    auto r = std::fabs(v) < 1e15
+    auto r = std::fabs(v) < large
                  ? std::to_chars(t, t + sizeof t, v)
                  : std::to_chars(t, t + sizeof t, v, std::chars_format::scientific);
     return kj_buf_add(b, t, size_t(r.ptr - t));
 }
 
+int kj_json_put_real(struct kj_buf *b, double v)
+{
+    return put_number(b, v, 1e15);
+}
+
 int kj_json_put_float(struct kj_buf *b, float v)
 {
-    char t[40];
-    if (!std::isfinite(v))
-        return kj_buf_add(b, "null", 4);
-    if (v == 0 && std::signbit(v))
-        return kj_buf_add(b, "-0.0", 4);
-    if (std::fabs(v) < 1e7f && v == std::trunc(v))
-        return kj_json_put_int(b, int64_t(v));
-    auto r = std::fabs(v) < 1e7f
-                 ? std::to_chars(t, t + sizeof t, v)
-                 : std::to_chars(t, t + sizeof t, v, std::chars_format::scientific);
-    return kj_buf_add(b, t, size_t(r.ptr - t));
+    return put_number(b, v, 1e7f);
 }
 
 int kj_json_put_int(struct kj_buf *b, int64_t v)

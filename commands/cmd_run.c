@@ -225,7 +225,7 @@ static int reopen_archives(void *self, struct kj_source *out, struct kj_err *err
 {
     struct kj_run *r = self;
     return kj_archive_source(out, r->files.v, r->files.n, KJ_ARCHIVE_AUTO,
-                             (struct kj_pos){0, 0}, &r->records, err);
+                             (struct kj_pos){0, 0}, NULL, err);
 }
 
 /* --dry-run: of the first phase, which reads everything; the phases behind it

@@ -33,7 +33,6 @@ struct kj_run {
     struct kj_run_parts docs; /* what the phase before wrote */
     unsigned phase, phases;
     size_t shard_step; /* the phase that starts here emits only the shard */
-    struct kj_archive_counts records;
     uint64_t damaged;
 };
 

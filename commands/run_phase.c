@@ -225,9 +225,9 @@ static int archive_parts(struct kj_run *r, struct phase *ph, struct done *d,
         return KJ_OK; /* all parts were done */
     int rc = kj_ledger_docs_in(r->ledger, ph->name, &ph->first_doc, err);
     if (rc == KJ_OK)
-        rc = kj_archive_source(&p->inner, r->files.v, r->files.n,
-                               kj_extract_source(r->recipe.steps[0].cfg), at,
-                               &r->records, err);
+        rc =
+            kj_archive_source(&p->inner, r->files.v, r->files.n,
+                              kj_extract_source(r->recipe.steps[0].cfg), at, NULL, err);
     if (rc)
         return rc;
     struct kj_source s = {p, portion_read, portion_decode, portion_progress, NULL};
