@@ -45,6 +45,23 @@ void kj_put_value(struct kj_buf *b, double v); /* at most four digits */
 void kj_put_html(struct kj_buf *b, const char *z);                 /* escaped */
 void kj_put_html_n(struct kj_buf *b, const char *z, size_t chars); /* cut short */
 
+/* For the section files: text into the page being written, `r` in scope. */
+#define P(...) kj_buf_printf(r->out, __VA_ARGS__)
+#define Z(z)   kj_buf_addz(r->out, z)
+/* A bar of two parts, shares of its width: solid, then hatched. */
+void kj_rep_bar(struct kj_rep *r, const char *class, double solid, double hatched);
+void kj_rep_cell(struct kj_rep *r, int64_t n); /* <td>s, right-aligned */
+void kj_rep_cell_bytes(struct kj_rep *r, double n);
+void kj_rep_cell_percent(struct kj_rep *r, double part, double whole);
+/* Sampled documents of one rule (0: of no rule), under a title (or NULL). */
+void kj_rep_examples(struct kj_rep *r, int64_t rule, int kept, const char *title);
+
+/* ---- sections, each nothing where the ledger has nothing to say ---- */
+void kj_rep_reasons(struct kj_rep *r);  /* report_rules.c */
+void kj_rep_rules(struct kj_rep *r);    /* report_rules.c */
+void kj_rep_clusters(struct kj_rep *r); /* report_clusters.c */
+void kj_rep_training(struct kj_rep *r); /* report_training.c */
+
 /* ---- drawings (report_plot.c), each an <svg> ---- */
 struct kj_bin {
     double lo, hi, docs, dropped;
