@@ -5,7 +5,7 @@
  * bit table of 8 bits for each window in the index turns away most before the
  * hash table is touched. Postings of equal windows are chained.
  */
-#include "filter/decontam.h"
+#include "filter/decontam_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,75 +18,11 @@
 #include "base/utf8.h"
 
 #define UNITS_MAX     (4u << 20)
-#define WORD          5
-#define CHARACTER     2
-#define WINDOW        20 /* least weight of a window */
-#define PART_MIN      (4 * WORD)
-#define ALONE_MIN     (8 * WORD)
-#define COMMON        64 /* more parts than that: no evidence */
-#define GAP           8
-#define SURE_WORDS    14.0
-#define WHOLE_WORDS   4.0
+#define PART_MIN      KJ_SHORT_MIN
+#define ALONE_MIN     (8 * KJ_UNIT_WORD)
 #define LINE_MAX_SIZE (64u << 20)
-#define POLY          0x9E3779B97F4A7C15ull
 
-struct unit {
-    uint64_t hash;
-    uint32_t start, end; /* bytes */
-    uint32_t weight;
-};
-struct units {
-    struct unit *v;
-    size_t n, cap;
-};
-
-struct part {
-    size_t first, n; /* units in the pool */
-    uint32_t weight;
-    uint32_t item;
-};
-struct item {
-    char *name, *id;
-};
-struct posting {
-    uint64_t hash;
-    uint32_t part, at, next, count; /* next: 1 + index; count: in the head */
-};
-
-struct kj_decontam {
-    struct kj_strs fields;
-    struct units pool;
-    struct part *parts;
-    struct item *items;
-    struct posting *posts;
-    size_t n_parts, n_items, n_posts, too_short;
-    size_t cap_parts, cap_items, cap_posts;
-    uint32_t *table; /* 1 + index of the head */
-    uint64_t *bits, mask, bit_mask;
-};
-
-/* Units of the part that were found so far in one neighbourhood. */
-struct candidate {
-    uint32_t part, matched;
-    size_t first, last; /* units of the document */
-    size_t marks;       /* offset in marks */
-    double best;        /* and where */
-    size_t bfirst, blast;
-};
-
-struct kj_decontam_state {
-    const struct kj_decontam *d;
-    struct units u;
-    uint64_t *prefix, *power;
-    size_t cap;
-    uint32_t *slot; /* by part: 1 + candidate */
-    struct candidate *cands;
-    size_t n_cands, cap_cands;
-    char *marks;
-    size_t n_marks, cap_marks;
-};
-
-static void *room(void *p, size_t n, size_t *cap, size_t size)
+void *kj_decontam_room(void *p, size_t n, size_t *cap, size_t size)
 {
     if (n < *cap)
         return p;
@@ -128,7 +64,7 @@ static size_t compose(const char *p, size_t n, uint32_t *c, size_t len)
 static void put_unit(struct units *u, uint64_t hash, size_t start, size_t end,
                      uint32_t weight)
 {
-    u->v = room(u->v, u->n, &u->cap, sizeof *u->v);
+    u->v = kj_decontam_room(u->v, u->n, &u->cap, sizeof *u->v);
     hash ^= hash >> 29;
     hash *= 0xBF58476D1CE4E5B9ull;
     hash ^= hash >> 32;
@@ -162,7 +98,7 @@ static int class_of(uint32_t *c)
 }
 
 /* Append the units of p[0..n). */
-static void cut_units(struct units *u, const char *p, size_t n)
+void kj_decontam_units(struct units *u, const char *p, size_t n)
 {
     uint64_t h = 0;
     size_t start = 0, end = 0, most = u->n + UNITS_MAX;
@@ -179,11 +115,11 @@ static void cut_units(struct units *u, const char *p, size_t n)
         if (k == MARK)
             continue;
         if (run != OTHER && k != run) {
-            put_unit(u, h, start, end, WORD);
+            put_unit(u, h, start, end, KJ_UNIT_WORD);
             run = OTHER;
         }
         if (k == SINGLE) {
-            put_unit(u, c * POLY, i, i + len, CHARACTER);
+            put_unit(u, c * KJ_POLY, i, i + len, KJ_UNIT_SINGLE);
         } else if (k != OTHER) {
             if (run == OTHER) {
                 h = 0;
@@ -195,7 +131,7 @@ static void cut_units(struct units *u, const char *p, size_t n)
         }
     }
     if (run != OTHER)
-        put_unit(u, h, start, end, WORD);
+        put_unit(u, h, start, end, KJ_UNIT_WORD);
 }
 
 /* ----------------------------------------------------------------- the index */
@@ -256,7 +192,7 @@ static bool is_text(const struct kj_decontam *d, struct kj_str key)
 static void cut_value(struct units *u, const struct kj_jval *v, int depth)
 {
     if (v->kind == KJ_J_STR)
-        cut_units(u, v->s.p, v->s.n);
+        kj_decontam_units(u, v->s.p, v->s.n);
     else if ((v->kind == KJ_J_ARRAY || v->kind == KJ_J_OBJECT) && depth < 8)
         for (size_t i = 0; i < v->n; i++)
             cut_value(u, &v->items[i], depth + 1);
@@ -272,7 +208,7 @@ static uint32_t weigh(const struct units *u, size_t from, size_t to)
 
 static void add_part(struct kj_decontam *d, size_t from, size_t to)
 {
-    d->parts = room(d->parts, d->n_parts, &d->cap_parts, sizeof *d->parts);
+    d->parts = kj_decontam_room(d->parts, d->n_parts, &d->cap_parts, sizeof *d->parts);
     d->parts[d->n_parts++] =
         (struct part){from, to - from, weigh(&d->pool, from, to), (uint32_t)d->n_items};
 }
@@ -302,7 +238,7 @@ static void add_item(struct kj_decontam *d, const struct kj_jval *v, const char 
         u->n = first;
         return;
     }
-    d->items = room(d->items, d->n_items, &d->cap_items, sizeof *d->items);
+    d->items = kj_decontam_room(d->items, d->n_items, &d->cap_items, sizeof *d->items);
     struct item *it = &d->items[d->n_items++];
     size_t n = strlen(name) + 24;
     it->name = kj_xmalloc(n);
@@ -356,28 +292,28 @@ int kj_decontam_add_file(struct kj_decontam *d, const char *path, struct kj_err 
 static size_t window_end(const struct unit *u, size_t n, size_t i)
 {
     uint32_t w = 0;
-    while (i < n && w < WINDOW)
+    while (i < n && w < KJ_WINDOW)
         w += u[i++].weight;
-    return w >= WINDOW ? i : 0;
+    return w >= KJ_WINDOW ? i : 0;
 }
 
 static uint64_t hash_units(const struct unit *u, size_t from, size_t to)
 {
     uint64_t h = 0;
     for (size_t i = from; i < to; i++)
-        h = h * POLY + u[i].hash;
+        h = h * KJ_POLY + u[i].hash;
     return h;
 }
 
 /* Polynomials have weak low bits. */
-static uint64_t spread(uint64_t h)
+uint64_t kj_decontam_spread(uint64_t h)
 {
     h ^= h >> 31;
     h *= 0x94D049BB133111EBull;
     return h ^ h >> 30;
 }
 
-static struct posting *head_of(const struct kj_decontam *d, uint64_t hash)
+struct posting *kj_decontam_head(const struct kj_decontam *d, uint64_t hash)
 {
     for (uint64_t k = hash;; k++) {
         uint32_t at = d->table[k & d->mask];
@@ -390,7 +326,7 @@ static struct posting *head_of(const struct kj_decontam *d, uint64_t hash)
 
 static void insert(struct kj_decontam *d, uint32_t i)
 {
-    struct posting *p = &d->posts[i], *head = head_of(d, p->hash);
+    struct posting *p = &d->posts[i], *head = kj_decontam_head(d, p->hash);
     p->count = 1;
     if (head) { /* of a part that repeats itself the first place will do */
         if (d->posts[head->next ? head->next - 1 : (uint32_t)(head - d->posts)].part ==
@@ -415,9 +351,11 @@ int kj_decontam_build(struct kj_decontam *d, struct kj_err *err)
         const struct unit *u = d->pool.v + d->parts[i].first;
         size_t n = d->parts[i].n, end;
         for (size_t k = 0; (end = window_end(u, n, k)) != 0; k++) {
-            d->posts = room(d->posts, d->n_posts, &d->cap_posts, sizeof *d->posts);
-            d->posts[d->n_posts++] = (struct posting){spread(hash_units(u, k, end)),
-                                                      (uint32_t)i, (uint32_t)k, 0, 0};
+            d->posts =
+                kj_decontam_room(d->posts, d->n_posts, &d->cap_posts, sizeof *d->posts);
+            d->posts[d->n_posts++] =
+                (struct posting){kj_decontam_spread(hash_units(u, k, end)), (uint32_t)i,
+                                 (uint32_t)k, 0, 0};
         }
     }
     if (!d->n_posts)
@@ -433,200 +371,4 @@ int kj_decontam_build(struct kj_decontam *d, struct kj_err *err)
     for (size_t i = 0; i < d->n_posts; i++)
         insert(d, (uint32_t)i);
     return KJ_OK;
-}
-
-/* -------------------------------------------------------------------- search */
-
-struct kj_decontam_state *kj_decontam_state_new(const struct kj_decontam *d)
-{
-    struct kj_decontam_state *s = kj_xcalloc(1, sizeof *s);
-    s->d = d;
-    s->slot = kj_xcalloc(d->n_parts + 1, sizeof *s->slot);
-    return s;
-}
-
-void kj_decontam_state_free(struct kj_decontam_state *s)
-{
-    if (!s)
-        return;
-    free(s->u.v);
-    free(s->prefix);
-    free(s->power);
-    free(s->slot);
-    free(s->cands);
-    free(s->marks);
-    free(s);
-}
-
-static double score_of(const struct part *p, uint32_t matched)
-{
-    double overlap = (double)matched / p->weight, words = (double)p->weight / WORD;
-    if (words >= SURE_WORDS || matched == p->weight)
-        return overlap;
-    if (words <= WHOLE_WORDS)
-        return 0;
-    /* What is lacking counts more, without bound towards WHOLE_WORDS. */
-    double lack = (1 - overlap) * (SURE_WORDS - WHOLE_WORDS) / (words - WHOLE_WORDS);
-    return lack < 1 ? 1 - lack : 0;
-}
-
-static struct candidate *candidate_of(struct kj_decontam_state *s, uint32_t part,
-                                      size_t at)
-{
-    const struct part *p = &s->d->parts[part];
-    struct candidate *c;
-    if (!s->slot[part]) {
-        s->cands = room(s->cands, s->n_cands, &s->cap_cands, sizeof *s->cands);
-        c = &s->cands[s->n_cands++];
-        *c = (struct candidate){
-            .part = part, .first = at, .last = at, .marks = s->n_marks};
-        s->slot[part] = (uint32_t)s->n_cands;
-        s->n_marks += p->n;
-        if (s->n_marks > s->cap_marks) {
-            s->cap_marks = 2 * s->n_marks;
-            s->marks = kj_xrealloc(s->marks, s->cap_marks);
-        }
-        memset(s->marks + c->marks, 0, p->n);
-        return c;
-    }
-    c = &s->cands[s->slot[part] - 1];
-    if (at > c->first + 3 * p->n + 64) { /* another place of the document */
-        memset(s->marks + c->marks, 0, p->n);
-        c->matched = 0;
-        c->first = c->last = at;
-    }
-    return c;
-}
-
-/* Does the alignment go on at (i, j)? Two units in a row, the last one, or one
- * alone behind a single foreign word: the letters before choices. */
-static bool resumes(const struct unit *doc, size_t n, const struct unit *item, size_t m,
-                    long i, long j, long step, bool alone)
-{
-    if (i < 0 || j < 0 || (size_t)i >= n || (size_t)j >= m ||
-        doc[i].hash != item[j].hash)
-        return false;
-    long i2 = i + step, j2 = j + step;
-    if (alone || j2 < 0 || (size_t)j2 >= m)
-        return true;
-    return i2 >= 0 && (size_t)i2 < n && doc[i2].hash == item[j2].hash;
-}
-
-/* Walk from (i, j) along both, over small gaps; mark what agrees. */
-static void expand(struct kj_decontam_state *s, struct candidate *c, long i, long j,
-                   long step)
-{
-    const struct part *p = &s->d->parts[c->part];
-    const struct unit *doc = s->u.v, *item = s->d->pool.v + p->first;
-    char *mark = s->marks + c->marks;
-    while (i >= 0 && j >= 0 && (size_t)i < s->u.n && (size_t)j < p->n) {
-        if (doc[i].hash == item[j].hash) {
-            if (!mark[j])
-                c->matched += item[j].weight;
-            mark[j] = 1;
-            c->first = (size_t)i < c->first ? (size_t)i : c->first;
-            c->last = (size_t)i > c->last ? (size_t)i : c->last;
-            i += step;
-            j += step;
-            continue;
-        }
-        bool found = false;
-        for (long sum = 1; sum <= 2 * GAP && !found; sum++)
-            for (long dj = sum < GAP ? 0 : sum - GAP; dj <= sum && dj <= GAP; dj++)
-                if (resumes(doc, s->u.n, item, p->n, i + step * (sum - dj),
-                            j + step * dj, step, sum == 1 && dj == 0)) {
-                    i += step * (sum - dj);
-                    j += step * dj;
-                    found = true;
-                    break;
-                }
-        if (!found)
-            return;
-    }
-}
-
-static void hit(struct kj_decontam_state *s, const struct posting *p, size_t at)
-{
-    struct candidate *c = candidate_of(s, p->part, at);
-    /* Seen on the way from an earlier window. */
-    if (s->marks[c->marks + p->at] && at <= c->last)
-        return;
-    expand(s, c, (long)at, p->at, 1);
-    expand(s, c, (long)at - 1, (long)p->at - 1, -1);
-    double score = score_of(&s->d->parts[c->part], c->matched);
-    if (score > c->best) {
-        c->best = score;
-        c->bfirst = c->first;
-        c->blast = c->last;
-    }
-}
-
-static void scan(struct kj_decontam_state *s)
-{
-    const struct kj_decontam *d = s->d;
-    const struct unit *u = s->u.v;
-    size_t n = s->u.n, end = 0;
-    uint32_t w = 0;
-    if (n >= s->cap) {
-        s->cap = n + n / 2 + 64;
-        s->prefix = kj_xrealloc(s->prefix, s->cap * sizeof *s->prefix);
-    }
-    if (!s->power) {
-        s->power = kj_xmalloc((WINDOW + 1) * sizeof *s->power);
-        s->power[0] = 1;
-        for (int i = 1; i <= WINDOW; i++)
-            s->power[i] = s->power[i - 1] * POLY;
-    }
-    s->prefix[0] = 0;
-    for (size_t i = 0; i < n; i++)
-        s->prefix[i + 1] = s->prefix[i] * POLY + u[i].hash;
-    for (size_t i = 0; i < n; i++) {
-        while (end < n && w < WINDOW)
-            w += u[end++].weight;
-        if (w < WINDOW)
-            break;
-        uint64_t h = spread(s->prefix[end] - s->prefix[i] * s->power[end - i]);
-        uint64_t bit = h >> 20 & d->bit_mask;
-        w -= u[i].weight;
-        if (!(d->bits[bit / 64] >> bit % 64 & 1))
-            continue;
-        const struct posting *p = head_of(d, h);
-        if (!p || p->count > COMMON)
-            continue;
-        for (;; p = &d->posts[p->next - 1]) {
-            hit(s, p, i);
-            if (!p->next)
-                break;
-        }
-    }
-}
-
-size_t kj_decontam_find(struct kj_decontam_state *s, const char *p, size_t n,
-                        double threshold, struct kj_decontam_hit *hits, size_t max,
-                        double *best)
-{
-    size_t k = 0;
-    s->u.n = 0;
-    *best = 0;
-    cut_units(&s->u, p, n);
-    scan(s);
-    for (size_t i = 0; i < s->n_cands; i++) {
-        const struct candidate *c = &s->cands[i];
-        const struct item *it = &s->d->items[s->d->parts[c->part].item];
-        s->slot[c->part] = 0;
-        *best = c->best > *best ? c->best : *best;
-        if (c->best < threshold || c->best <= 0)
-            continue;
-        size_t at = k < max ? k++ : max;
-        for (; at && hits[at - 1].score < c->best; at--)
-            if (at < max)
-                hits[at] = hits[at - 1];
-        if (at < max)
-            hits[at] =
-                (struct kj_decontam_hit){it->name, it->id, c->best,
-                                         s->u.v[c->bfirst].start, s->u.v[c->blast].end};
-    }
-    s->n_cands = 0;
-    s->n_marks = 0;
-    return k;
 }
