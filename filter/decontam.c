@@ -350,7 +350,9 @@ int kj_decontam_build(struct kj_decontam *d, struct kj_err *err)
     for (size_t i = 0; i < d->n_parts; i++) {
         const struct unit *u = d->pool.v + d->parts[i].first;
         size_t n = d->parts[i].n, end;
-        for (size_t k = 0; (end = window_end(u, n, k)) != 0; k++) {
+        bool whole = d->parts[i].weight < KJ_WINDOW;
+        d->any_short |= whole;
+        for (size_t k = 0; (end = whole && !k ? n : window_end(u, n, k)) != 0; k++) {
             d->posts =
                 kj_decontam_room(d->posts, d->n_posts, &d->cap_posts, sizeof *d->posts);
             d->posts[d->n_posts++] =

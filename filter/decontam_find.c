@@ -185,9 +185,8 @@ static void scan(struct kj_decontam_state *s)
             break;
         uint64_t h =
             kj_decontam_spread(s->prefix[end] - s->prefix[i] * s->power[end - i]);
-        uint64_t bit = h >> 20 & d->bit_mask;
         w -= u[i].weight;
-        if (!(d->bits[bit / 64] >> bit % 64 & 1))
+        if (!kj_decontam_maybe(d, h))
             continue;
         const struct posting *p = kj_decontam_head(d, h);
         if (!p || p->count > COMMON)
@@ -196,6 +195,39 @@ static void scan(struct kj_decontam_state *s)
             hit(s, p, i);
             if (!p->next)
                 break;
+        }
+    }
+}
+
+/* Units that touch are one word: neither edge of a short part may split one. */
+static bool edge(const struct units *u, size_t i)
+{
+    return i == 0 || i >= u->n || u->v[i - 1].end != u->v[i].start;
+}
+
+/* Parts below a window count as a whole, between edges of words. */
+static void scan_short(struct kj_decontam_state *s)
+{
+    const struct kj_decontam *d = s->d;
+    const struct unit *u = s->u.v;
+    for (size_t i = 0; i < s->u.n; i++) {
+        uint32_t w = 0;
+        if (!edge(&s->u, i))
+            continue;
+        for (size_t end = i; end < s->u.n && (w += u[end].weight) < KJ_WINDOW;) {
+            ++end;
+            if (w < KJ_SHORT_MIN || !edge(&s->u, end))
+                continue;
+            uint64_t h =
+                kj_decontam_spread(s->prefix[end] - s->prefix[i] * s->power[end - i]);
+            const struct posting *p =
+                kj_decontam_maybe(d, h) ? kj_decontam_head(d, h) : NULL;
+            if (p && p->count <= COMMON)
+                for (;; p = &d->posts[p->next - 1]) {
+                    hit(s, p, i);
+                    if (!p->next)
+                        break;
+                }
         }
     }
 }
@@ -209,6 +241,8 @@ size_t kj_decontam_find(struct kj_decontam_state *s, const char *p, size_t n,
     *best = 0;
     kj_decontam_units(&s->u, p, n);
     scan(s);
+    if (s->d->any_short)
+        scan_short(s);
     for (size_t i = 0; i < s->n_cands; i++) {
         const struct candidate *c = &s->cands[i];
         const struct item *it = &s->d->items[s->d->parts[c->part].item];

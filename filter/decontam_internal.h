@@ -46,6 +46,7 @@ struct kj_decontam {
     size_t cap_parts, cap_items, cap_posts;
     uint32_t *table; /* 1 + index of the head */
     uint64_t *bits, mask, bit_mask;
+    bool any_short; /* parts below KJ_WINDOW */
 };
 
 /* Grows an array of n elements so that one more fits. */

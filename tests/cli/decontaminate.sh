@@ -85,7 +85,31 @@ hasnt 'half an item' more.out '"id":"h".*contamination'
 has 'jamo' more.out '"id":"nfd".*"item":"kmmlu.jsonl:3"'
 has 'value of all' more.out '"id":"h".*"decontaminate.overlap":0\.'
 
-# Short items are left out and counted; nothing to look for is an error
+# Below four words an item counts as a whole, between edges of words
+printf '{"id":"s","sentence":"가격이 비싼 편입니다","label":1}\n' >senti.jsonl
+{ printf '{"id":"in","text":"써 보니\\n가격이 비싼편입니다!\\n그래도 산다"}\n'
+  printf '{"id":"end","text":"내게는 가격이 비싼 편입니다"}\n'
+  printf '{"id":"part","text":"가격이 비싼 편이다"}\n'
+  printf '{"id":"longer","text":"가격이 비싼 편입니다만 산다"}\n'
+  printf '{"id":"inside","text":"저가격이 비싼 편입니다."}\n'
+} >reviews.jsonl
+"$KIJIL" decontaminate -q -b senti.jsonl reviews.jsonl --rejects rej.jsonl >left.jsonl
+is 'short: found' "$(jq -r .id rej.jsonl | xargs)" 'in end'
+is 'short: not in a longer word' "$(jq -r .id left.jsonl | xargs)" 'part longer inside'
+
+# Code, and fields of any name
+cat >code.jsonl <<'JSON'
+{"task_id":"X/0","prompt":"def mid(xs):\n    \"\"\"Return the element that half of the others are below.\"\"\"\n","canonical_solution":"    xs = sorted(xs)\n    return xs[len(xs) // 2]\n","test":"def check(f):\n    assert f([3, 1, 2]) == 2\n","entry_point":"mid"}
+{"frage":"Which river runs through the old town of Ulm?","loesung":"the Danube","quelle":"see https://a.example/x"}
+JSON
+{ printf '{"id":"code","text":"# tools\\nimport os\\n\\ndef mid(xs):\\n    \\"\\"\\"Return the element that half of the others are below.\\"\\"\\"\\n    xs = sorted(xs)\\n"}\n'
+  printf '{"id":"qa","text":"Quiz! Q: Which river runs through the old town of Ulm? A: The Danube. Next one"}\n'
+} >found.jsonl
+rc 'any shape' 0 "$KIJIL" decontaminate -b code.jsonl --fields prompt,frage,loesung --mark found.jsonl
+has 'code' "$T/out" '"id":"code".*"item":"code.jsonl:1","id":"X/0","score":1'
+has 'any field' "$T/out" '"id":"qa".*"item":"code.jsonl:2","score":1'
+
+# The shortest items are left out and counted; nothing to look for is an error
 printf '{"id":1,"question":"How many?"}\n{"id":2,"question":"one two three four five six"}\n' >short.jsonl
 rc 'short' 0 "$KIJIL" decontaminate -b short.jsonl more.jsonl --ledger run.db
 is 'short: counted' "$(sqlite3 run.db "select about like '%(1 items; 1 too short%' from rules where name like 'decon%'")" 1
