@@ -307,8 +307,19 @@ struct pass {
     void *ctx;
     int (*work)(void *, unsigned, struct kj_batch *, struct kj_err *);
     int (*collect)(void *, struct kj_batch *, struct kj_err *);
-    uint64_t next_batch, next_doc, limit;
+    uint64_t next_batch, next_doc, limit, skip;
 };
+
+/* Documents of b that are to be passed over go, before anybody parses them. */
+static void skip_docs(const struct pass *p, struct kj_batch *b)
+{
+    uint64_t first = p->next_doc - b->n;
+    size_t n = p->skip <= first ? 0 : (size_t)(p->skip - first);
+    n = n < b->n ? n : b->n;
+    for (size_t i = n; n && i < b->n; i++)
+        b->docs[i - n] = b->docs[i];
+    b->n -= n;
+}
 
 static int pass_read(void *ctx, void *slot, struct kj_err *err)
 {
@@ -325,6 +336,7 @@ static int pass_read(void *ctx, void *slot, struct kj_err *err)
     b->serial = p->next_batch++;
     for (size_t i = 0; i < b->n; i++)
         b->docs[i].serial = p->next_doc++;
+    skip_docs(p, b);
     return KJ_OK;
 }
 
@@ -351,8 +363,11 @@ int kj_corpus_pass(struct kj_corpus *c, void *ctx,
                    struct kj_err *err)
 {
     struct kj_corpus_inputs *in = c->self;
-    struct pass p = {
-        .ctx = ctx, .work = work, .collect = collect, .limit = (uint64_t)c->limit};
+    struct pass p = {.ctx = ctx,
+                     .work = work,
+                     .collect = collect,
+                     .limit = (uint64_t)c->limit,
+                     .skip = c->skip};
     int rc = in->reopen(in->self, &p.source, err);
     if (rc)
         return rc;

@@ -58,6 +58,11 @@ struct kj_corpus {
                 struct kj_err *err);
     int64_t limit; /* documents in a pass, as in the run that follows; 0: all */
     const atomic_bool *stop; /* set by anyone: passes end early; may be NULL */
+    /* Set between passes, by surveys that are told that they may: `only` asks
+     * whoever opens the inputs for input file only - 1 alone (0: all of them); the
+     * first `skip` documents are passed over unparsed. */
+    size_t only;
+    uint64_t skip;
 };
 
 struct kj_stage {

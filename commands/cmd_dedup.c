@@ -1,6 +1,6 @@
 /* cmd_dedup.c - kijil dedup: the stage as a filter, with the method as its
  * first word. */
-#include "commands/commands.h"
+#include "commands/dedup_work.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +98,8 @@ static int run_dedup(const struct kj_cmd *cmd, int argc, char **argv)
     for (size_t i = 0; i < 3 && argc > 1; i++)
         if (strcmp(argv[1], methods[i].word) == 0)
             words[1] = option = kj_xstrdup(methods[i].option);
-    int status = kj_cmd_stage(cmd, argc, words);
+    struct kj_dedup_work work = {0};
+    int status = kj_cmd_stage_own(cmd, argc, words, &work, kj_dedup_work_drive);
     free(option);
     free(words);
     return status;
@@ -146,15 +147,28 @@ const struct kj_cmd kj_cmd_dedup = {
         "in files below TMPDIR, with the same outcome (docs/formats/signatures.md "
         "says how much disk that takes). Only documents that are tied together by "
         "shared n-grams, over any number of steps, must fit at a time, with about "
-        "400 bytes each and 60 for each band that ties them.",
+        "400 bytes each and 60 for each band that ties them.\n"
+        "\n"
+        "With --work DIR the files stay in DIR, with counts and checksums: the same "
+        "command again goes on where it was killed, or where the disk was full, to "
+        "the same bytes. --step does one step alone, so that an array of jobs can "
+        "share the work: sign, gather and apply take the input files of --shard I/N, "
+        "match the bands, solve all; every job names all input files in the same "
+        "order, and the jobs of one step may run in any order or side by side. What "
+        "is missing, damaged, or made with other input, options or seed is refused "
+        "by name. DIR may be removed afterwards.",
     .examples =
         "kijil dedup d.jsonl.zst -o unique.jsonl.zst --rejects copies.jsonl  # "
         "both\n"
         "kijil dedup --bands 26 --rows 11 --keep newest a.jsonl b.jsonl  # as Dolma 3\n"
         "kijil dedup exact --normalize < docs.jsonl  # but for case and punctuation\n"
         "kijil dedup exact --scope line docs.jsonl  # menus, footers, once each\n"
+        "kijil dedup --work w part-*.jsonl.zst -o unique.jsonl.zst  # can be killed\n"
+        "kijil dedup --work w --step match --shard 2/14 part-*.jsonl.zst  # one of 14 "
+        "jobs\n"
         "kijil dedup exact --key url --keep best=edu_score docs.jsonl  # one per page",
-    .opts = (const struct kj_opt *const[]){kj_dedup_opts, kj_common_opts, NULL},
+    .opts = (const struct kj_opt *const[]){kj_dedup_opts, kj_dedup_work_opts,
+                                           kj_common_opts, NULL},
     .run = run_dedup,
     .stage = &kj_stage_dedup,
     .watch = watch_sources,

@@ -45,6 +45,7 @@ struct kj_common {
     double signal_share;
     const char *shard; /* "i/n" as given */
     unsigned shard_i, shard_n;
+    bool shard_is_files; /* set by a command whose inputs are the shard already */
     int64_t memory, seed, limit;
     bool dry_run, force, resume, quiet, verbose;
     int progress; /* 0 auto, 1 plain, 2 json, 3 never */
@@ -150,6 +151,13 @@ int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
 
 /* One stage as a filter from JSONL to JSONL: the command behind most rows. */
 int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv);
+/* The same with options of the command's own: cmd->opts[1] goes with `own`.
+ * drive is called when all is open, and returns the exit status, or -1 for the
+ * usual run. */
+int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
+                     int (*drive)(void *own, const struct kj_cmd *cmd,
+                                  struct kj_common *c, void *cfg,
+                                  struct kj_files *files));
 
 /* The closing lines on stderr: version and command, documents, rules, speed. */
 void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,

@@ -162,8 +162,14 @@ static int survey(const struct kj_common *c, const struct kj_stage *stage, void 
         free(path);
         return KJ_FATAL;
     }
-    struct kj_corpus corpus = {inputs, (unsigned)c->jobs, c->memory, (uint64_t)c->seed,
-                               path,   kj_corpus_pass,    c->limit,  &kj_interrupted};
+    struct kj_corpus corpus = {.self = inputs,
+                               .threads = (unsigned)c->jobs,
+                               .memory = c->memory,
+                               .seed = (uint64_t)c->seed,
+                               .tmp_dir = path,
+                               .pass = kj_corpus_pass,
+                               .limit = c->limit,
+                               .stop = &kj_interrupted};
     int rc = stage->survey(cfg, &corpus, err);
     rmdir(path);
     free(path);
@@ -253,7 +259,7 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
         f->watches[f->n_watches++] = kj_progress_watch(&d->progress, cmd->name, c);
     f->threads = (unsigned)c->jobs;
     f->shard = c->shard_i;
-    f->shards = c->shard_n;
+    f->shards = c->shard_is_files ? 1 : c->shard_n;
     f->limit = c->limit;
     f->stop = &kj_interrupted;
     return kj_flow_run(f, err);
@@ -310,13 +316,21 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
 
 int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv)
 {
+    return kj_cmd_stage_own(cmd, argc, argv, NULL, NULL);
+}
+
+int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
+                     int (*drive)(void *own, const struct kj_cmd *cmd,
+                                  struct kj_common *c, void *cfg,
+                                  struct kj_files *files))
+{
     const struct kj_stage *stage = cmd->stage;
     struct kj_err err = KJ_ERR_INIT;
     struct kj_common common;
     struct kj_strs pos = {0};
     struct kj_files files = {0};
     void *cfg = kj_xcalloc(1, stage->cfg_size);
-    void *const cfgs[] = {cfg, NULL};
+    void *const cfgs[] = {cfg, own, NULL};
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
     bool opened = false;
     if (status < 0 && kj_cmd_done_already(cmd, &common))
@@ -336,6 +350,8 @@ int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv)
         status = kj_cmd_fail(cmd, &err);
     common.inputs = pos.v;
     common.n_inputs = pos.n;
+    if (status < 0 && drive)
+        status = drive(own, cmd, &common, cfg, &files);
     if (status < 0)
         status = kj_cmd_drive(cmd, &common, stage, cfg,
                               (struct kj_corpus_inputs){kj_files_source, &files}, NULL);

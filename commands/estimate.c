@@ -112,9 +112,13 @@ int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
     }
     struct trial t = {.start = now()};
     double before = peak_memory();
-    struct kj_corpus corpus = {&inputs,           1,   c->memory,
-                               (uint64_t)c->seed, ".", kj_corpus_pass,
-                               TRIAL_DOCS,        NULL};
+    struct kj_corpus corpus = {.self = &inputs,
+                               .threads = 1,
+                               .memory = c->memory,
+                               .seed = (uint64_t)c->seed,
+                               .tmp_dir = ".",
+                               .pass = kj_corpus_pass,
+                               .limit = TRIAL_DOCS};
     const struct kj_stage *first = steps[0].stage;
     int rc = first->survey ? first->survey(steps[0].cfg, &corpus, err) : KJ_OK;
     double surveyed = peak_memory();

@@ -279,8 +279,13 @@ static int survey(struct kj_run *r, struct phase *ph, struct kj_run_parts *from,
     struct kj_corpus_inputs in = {kj_run_parts_source, from};
     char *tmp = kj_run_path(ph->dir, "survey");
     int rc = kj_output_mkdirs(tmp, err);
-    struct kj_corpus c = {&in, (unsigned)r->c.jobs, r->c.memory, (uint64_t)r->c.seed,
-                          tmp, kj_corpus_pass,      0,           &kj_interrupted};
+    struct kj_corpus c = {.self = &in,
+                          .threads = (unsigned)r->c.jobs,
+                          .memory = r->c.memory,
+                          .seed = (uint64_t)r->c.seed,
+                          .tmp_dir = tmp,
+                          .pass = kj_corpus_pass,
+                          .stop = &kj_interrupted};
     if (rc == KJ_OK)
         rc = s->stage->survey(s->cfg, &c, err);
     rmdir(tmp);

@@ -165,7 +165,7 @@ static int judge(const struct dedup *c, struct state *st, struct kj_batch *b,
     struct kj_fate f;
     uint32_t check;
     bool found;
-    int rc = look_up(c, st, d->serial, &check, &f, &found, err);
+    int rc = look_up(c, st, kj_dedup_number(c, d->serial), &check, &f, &found, err);
     if (rc)
         return rc;
     if (check != kj_dedup_check(d)) {

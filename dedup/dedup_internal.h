@@ -12,6 +12,7 @@
 #include "dedup/cluster.h"
 #include "dedup/external.h"
 #include "dedup/minhash.h"
+#include "dedup/pieces.h"
 #include "dedup/units.h"
 
 enum { METHOD_MINHASH, METHOD_EXACT, METHOD_BLOOM };
@@ -42,9 +43,43 @@ struct dedup {
     bool in_files; /* external holds the survey, not checks and clusters */
     struct kj_external external;
     struct kj_units units; /* scope paragraph, line */
+    /* from steps.h: the signatures that external reads; and which files the run
+     * sees: of n_files those whose number is shard modulo shards */
+    struct kj_pieces pieces;
+    uint64_t *piece_ids;
+    unsigned shard, shards;
 };
 
+/* What a worker found out about one document, for the collector. */
+struct kj_dedup_found {
+    bool has; /* it has a key at all */
+    uint32_t check;
+    size_t units;                  /* shingles, repeats included */
+    uint64_t *keys;                /* first reading */
+    struct kj_candidate candidate; /* second reading */
+};
+
+/* The two readings, for whoever collects: a batch's aux becomes an array of
+ * kj_dedup_found, one a document. ctx is the reading; the second takes the
+ * candidates of c->external or of the reading's own keys. */
+struct survey;
+struct survey *kj_dedup_reading_new(struct dedup *c, unsigned threads);
+void kj_dedup_reading_free(struct survey *s);
+int kj_dedup_work_keys(void *ctx, unsigned worker, struct kj_batch *b,
+                       struct kj_err *err);
+int kj_dedup_work_sets(void *ctx, unsigned worker, struct kj_batch *b,
+                       struct kj_err *err);
+
+/* Start afresh: the permutations, the budget. */
+void kj_dedup_prepare(struct dedup *c, const struct kj_corpus *corpus, int64_t memory);
+/* Bands of keys: 1 for exact. */
+unsigned kj_dedup_bands(const struct dedup *c);
+/* What signatures depend on. */
+struct kj_spill_params kj_dedup_params(const struct dedup *c, uint64_t seed);
+
 int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err);
+/* The number that document `serial` of this run had when it was surveyed. */
+uint64_t kj_dedup_number(const struct dedup *c, uint64_t serial);
 /* Free what the survey found. */
 void kj_dedup_forget(struct dedup *c);
 /* Documents that d stands for already. */

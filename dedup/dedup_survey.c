@@ -30,6 +30,9 @@ void kj_dedup_forget(struct dedup *c)
     if (c->in_files)
         kj_external_release(&c->external);
     c->in_files = false;
+    kj_pieces_release(&c->pieces);
+    free(c->piece_ids);
+    c->piece_ids = NULL;
     kj_clusters_release(&c->clusters);
     kj_minhash_release(&c->mh);
     kj_budget_free(&c->budget, c->checks, c->cap_checks, sizeof *c->checks);
@@ -42,15 +45,6 @@ struct worker {
     struct kj_shingler sh;
     struct kj_buf norm, run; /* for exact */
     uint64_t *sig;
-};
-
-/* What a worker found out about one document, for the collector. */
-struct found {
-    bool has; /* it has a key at all */
-    uint32_t check;
-    size_t units;                  /* shingles, repeats included */
-    uint64_t *keys;                /* first reading */
-    struct kj_candidate candidate; /* second reading */
 };
 
 struct survey {
@@ -100,7 +94,7 @@ static int shingle(const struct dedup *c, struct worker *w, const struct kj_doc 
 
 /* First reading, one document. */
 static int find_keys(struct survey *s, struct worker *w, const struct kj_doc *d,
-                     struct kj_arena *a, struct found *f, struct kj_err *err)
+                     struct kj_arena *a, struct kj_dedup_found *f, struct kj_err *err)
 {
     const struct dedup *c = s->c;
     f->keys = kj_arena_alloc(a, s->lsh.bands * sizeof *f->keys);
@@ -136,7 +130,8 @@ uint64_t kj_dedup_weight(const struct kj_doc *d, struct kj_batch *b)
 
 /* Second reading, one candidate. */
 static int find_candidate(struct survey *s, struct worker *w, const struct kj_doc *d,
-                          struct kj_batch *b, struct found *f, struct kj_err *err)
+                          struct kj_batch *b, struct kj_dedup_found *f,
+                          struct kj_err *err)
 {
     const struct dedup *c = s->c;
     struct kj_candidate *k = &f->candidate;
@@ -179,7 +174,7 @@ static bool is_candidate(const struct survey *s, uint64_t doc)
 static int work(struct survey *s, unsigned worker, struct kj_batch *b, bool second,
                 struct kj_err *err)
 {
-    struct found *f = kj_arena_zalloc(&b->arena, (b->n + 1) * sizeof *f);
+    struct kj_dedup_found *f = kj_arena_zalloc(&b->arena, (b->n + 1) * sizeof *f);
     if (!f)
         return kj_err_set(err, KJ_FATAL, "a batch does not fit its memory");
     b->aux = f;
@@ -197,12 +192,14 @@ static int work(struct survey *s, unsigned worker, struct kj_batch *b, bool seco
     return rc ? KJ_FATAL : KJ_OK;
 }
 
-static int work_keys(void *ctx, unsigned worker, struct kj_batch *b, struct kj_err *err)
+int kj_dedup_work_keys(void *ctx, unsigned worker, struct kj_batch *b,
+                       struct kj_err *err)
 {
     return work(ctx, worker, b, false, err);
 }
 
-static int work_sets(void *ctx, unsigned worker, struct kj_batch *b, struct kj_err *err)
+int kj_dedup_work_sets(void *ctx, unsigned worker, struct kj_batch *b,
+                       struct kj_err *err)
 {
     return work(ctx, worker, b, true, err);
 }
@@ -254,7 +251,7 @@ static int collect_keys(void *ctx, struct kj_batch *b, struct kj_err *err)
 {
     struct survey *s = ctx;
     struct dedup *c = s->c;
-    const struct found *f = b->aux;
+    const struct kj_dedup_found *f = b->aux;
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++) {
         if (!f[i].check)
@@ -278,7 +275,7 @@ static int collect_keys(void *ctx, struct kj_batch *b, struct kj_err *err)
 static int collect_sets(void *ctx, struct kj_batch *b, struct kj_err *err)
 {
     struct survey *s = ctx;
-    const struct found *f = b->aux;
+    const struct kj_dedup_found *f = b->aux;
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++)
         if (f[i].has)
@@ -290,6 +287,7 @@ static int collect_sets(void *ctx, struct kj_batch *b, struct kj_err *err)
 
 static void make_workers(struct survey *s, unsigned n)
 {
+    n = n ? n : 1;
     s->workers = kj_xcalloc(n, sizeof *s->workers);
     s->n_workers = n;
     for (unsigned i = 0; i < n; i++) {
@@ -311,6 +309,21 @@ static void free_workers(struct survey *s)
     free(s->workers);
 }
 
+struct survey *kj_dedup_reading_new(struct dedup *c, unsigned threads)
+{
+    struct survey *s = kj_xcalloc(1, sizeof *s);
+    s->c = c;
+    s->lsh.bands = kj_dedup_bands(c);
+    make_workers(s, threads);
+    return s;
+}
+
+void kj_dedup_reading_free(struct survey *s)
+{
+    free_workers(s);
+    free(s);
+}
+
 /* Both readings and the decisions, in memory or in files. */
 static int survey_once(struct survey *s, struct kj_corpus *corpus, struct kj_err *err)
 {
@@ -320,14 +333,14 @@ static int survey_once(struct survey *s, struct kj_corpus *corpus, struct kj_err
     c->budget.doing = "keeping keys";
     int rc = c->in_files ? start_files(s, err) : KJ_OK;
     if (!rc)
-        rc = corpus->pass(corpus, s, work_keys, collect_keys, err);
+        rc = corpus->pass(corpus, s, kj_dedup_work_keys, collect_keys, err);
     c->budget.doing = "grouping keys";
     if (!rc)
         rc = c->in_files ? kj_external_group(&c->external, err)
                          : kj_lsh_group(&s->lsh, err);
     c->budget.doing = "keeping candidates";
     if (!rc && (c->in_files ? c->external.n_edges : s->lsh.n_entries))
-        rc = corpus->pass(corpus, s, work_sets, collect_sets, err);
+        rc = corpus->pass(corpus, s, kj_dedup_work_sets, collect_sets, err);
     c->budget.doing = "comparing candidates";
     if (!rc)
         rc = c->in_files ? kj_external_solve(&c->external, err)
@@ -336,7 +349,20 @@ static int survey_once(struct survey *s, struct kj_corpus *corpus, struct kj_err
     return rc;
 }
 
-static void prepare(struct dedup *c, const struct kj_corpus *corpus, int64_t memory)
+unsigned kj_dedup_bands(const struct dedup *c)
+{
+    return c->method != METHOD_MINHASH ? 1 : (unsigned)c->bands;
+}
+
+struct kj_spill_params kj_dedup_params(const struct dedup *c, uint64_t seed)
+{
+    return (struct kj_spill_params){
+        KJ_SIGS_KIND,
+        {kj_dedup_bands(c), (uint64_t)c->rows, (uint64_t)c->unit, (uint64_t)c->ngram,
+         seed, (uint64_t)c->method, (uint64_t)c->key, c->normalize}};
+}
+
+void kj_dedup_prepare(struct dedup *c, const struct kj_corpus *corpus, int64_t memory)
 {
     kj_dedup_forget(c);
     c->surveyed = true;
@@ -359,12 +385,9 @@ int64_t kj_dedup_memory(int64_t memory, unsigned threads)
 int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
 {
     struct dedup *c = cfg;
-    unsigned bands = c->method != METHOD_MINHASH ? 1 : (unsigned)c->bands;
+    unsigned bands = kj_dedup_bands(c);
     struct survey s = {.c = c, .dir = corpus->tmp_dir};
-    s.params = (struct kj_spill_params){
-        KJ_SIGS_KIND,
-        {bands, (uint64_t)c->rows, (uint64_t)c->unit, (uint64_t)c->ngram, corpus->seed,
-         (uint64_t)c->method, (uint64_t)c->key, c->normalize}};
+    s.params = kj_dedup_params(c, corpus->seed);
     s.may_spill = c->spill != SPILL_NEVER && corpus->tmp_dir && corpus->memory > 0;
     int64_t memory =
         s.may_spill ? kj_dedup_memory(corpus->memory, corpus->threads) : corpus->memory;
@@ -374,7 +397,7 @@ int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
                           "wants %lld MB",
                           bands, corpus->threads,
                           (long long)(4 * kj_external_least(bands) >> 20) + 1);
-    prepare(c, corpus, memory);
+    kj_dedup_prepare(c, corpus, memory);
     struct kj_corpus part = *corpus;
     part.memory = memory;
     if (c->method == METHOD_BLOOM) {
@@ -387,13 +410,13 @@ int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
         c->units.normalize = c->normalize;
         return kj_units_survey(&c->units, &part, err);
     }
-    make_workers(&s, corpus->threads ? corpus->threads : 1);
+    make_workers(&s, corpus->threads);
     c->in_files = s.may_spill && c->spill == SPILL_ALWAYS;
     int rc = survey_once(&s, corpus, err);
     if (rc && c->budget.refused && s.may_spill && !c->in_files) {
         /* the guess of too_much() was wrong: again, in files */
         kj_err_reset(err);
-        prepare(c, corpus, memory);
+        kj_dedup_prepare(c, corpus, memory);
         c->in_files = true;
         rc = survey_once(&s, corpus, err);
     }

@@ -17,7 +17,9 @@
 #include "dedup/external_internal.h"
 
 static const struct kj_spill_params edge_params = {.kind = 0x45474445}, /* EDGE */
-    set_params = {.kind = 0x53544553};                                  /* SETS */
+    set_params = {.kind = 0x53544553},                                  /* SETS */
+    name_params = {.kind = 0x454D414E},                                 /* NAME */
+    list_params = {.kind = 0x5453494C};                                 /* LIST */
 
 int64_t kj_external_least(unsigned bands)
 {
@@ -31,20 +33,30 @@ static size_t share(const struct kj_external *x, unsigned part)
     return (size_t)(max / part);
 }
 
-int kj_external_init(struct kj_external *x, const char *dir,
-                     const struct kj_spill_params *params, double threshold,
-                     uint32_t max_compare, struct kj_budget *budget, struct kj_err *err)
+void kj_external_prepare(struct kj_external *x, const char *dir, unsigned bands,
+                         double threshold, uint32_t max_compare,
+                         struct kj_budget *budget)
 {
     *x = (struct kj_external){.budget = budget,
                               .dir = dir,
+                              .bands = bands,
                               .threshold = threshold,
-                              .max_compare = max_compare};
+                              .max_compare = max_compare,
+                              .name_params = name_params,
+                              .list_params = list_params};
     struct kj_spill *files[] = {&x->edges, &x->sets, &x->names, &x->list};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         files[i]->fd = -1;
     kj_extsort_init(&x->entries, 2, share(x, 8), dir, budget);
     kj_extsort_init(&x->members, 3, share(x, 16), dir, budget);
     kj_extsort_init(&x->fates, FATE_WORDS, share(x, 16), dir, budget);
+}
+
+int kj_external_init(struct kj_external *x, const char *dir,
+                     const struct kj_spill_params *params, double threshold,
+                     uint32_t max_compare, struct kj_budget *budget, struct kj_err *err)
+{
+    kj_external_prepare(x, dir, (unsigned)params->v[0], threshold, max_compare, budget);
     return kj_sigs_create(&x->sigs, dir, NULL, params, err);
 }
 
@@ -77,7 +89,7 @@ static void unite(uint32_t *parent, uint32_t a, uint32_t b)
 
 bool kj_external_candidate(const struct kj_external *x, uint64_t doc)
 {
-    return doc < x->sigs.n_docs && x->in_play[doc / 8] >> doc % 8 & 1;
+    return doc < x->n_docs && x->in_play[doc / 8] >> doc % 8 & 1;
 }
 
 /* (document, bucket) pairs on their way to a file. */
@@ -194,18 +206,45 @@ static int sort_edges(struct kj_external *x, struct edges *e, struct kj_err *err
     return rc ? rc : kj_extsort_sort(&x->entries, err);
 }
 
-int kj_external_group(struct kj_external *x, struct kj_err *err)
+int kj_external_docs(struct kj_external *x, uint64_t n, struct kj_err *err)
 {
-    int rc = kj_sigs_finish(&x->sigs, err);
-    if (rc)
-        return rc;
-    uint64_t n = x->sigs.n_docs;
+    x->n_docs = n;
     x->parent = kj_budget_calloc(x->budget, n, sizeof *x->parent, err);
     x->in_play = x->parent ? kj_budget_calloc(x->budget, n / 8 + 1, 1, err) : NULL;
     if (!x->in_play)
         return KJ_FATAL;
     for (uint64_t i = 0; i < n; i++)
         x->parent[i] = (uint32_t)i;
+    return KJ_OK;
+}
+
+void kj_external_unite(struct kj_external *x, uint32_t a, uint32_t b)
+{
+    unite(x->parent, a, b);
+}
+
+int kj_external_tie(struct kj_external *x, uint32_t doc, uint64_t bucket,
+                    struct kj_err *err)
+{
+    x->in_play[doc / 8] |= (unsigned char)(1u << doc % 8);
+    x->n_edges++;
+    return kj_extsort_add(&x->entries, (uint64_t[]){place(x, doc), bucket}, err);
+}
+
+int kj_external_tied(struct kj_external *x, struct kj_err *err)
+{
+    int rc = kj_extsort_sort(&x->entries, err);
+    return rc ? rc : kj_spill_create(&x->sets, x->dir, NULL, &set_params, err);
+}
+
+int kj_external_group(struct kj_external *x, struct kj_err *err)
+{
+    int rc = kj_sigs_finish(&x->sigs, err);
+    if (rc)
+        return rc;
+    rc = kj_external_docs(x, x->sigs.n_docs, err);
+    if (rc)
+        return rc;
     struct edges *e = kj_xcalloc(1, sizeof *e);
     rc = kj_spill_create(&x->edges, x->dir, NULL, &edge_params, err);
     if (!rc)
@@ -271,8 +310,8 @@ void kj_external_release(struct kj_external *x)
 
 void kj_external_drop_docs(struct kj_external *x)
 {
-    kj_budget_free(x->budget, x->parent, x->sigs.n_docs, sizeof *x->parent);
-    kj_budget_free(x->budget, x->in_play, x->sigs.n_docs / 8 + 1, 1);
+    kj_budget_free(x->budget, x->parent, x->n_docs, sizeof *x->parent);
+    kj_budget_free(x->budget, x->in_play, x->n_docs / 8 + 1, 1);
     x->parent = NULL;
     x->in_play = NULL;
 }

@@ -21,6 +21,10 @@
  *
  * Calls: init, add..., group, add_candidate..., solve; then readers, one per
  * thread. One thread until solve is over.
+ *
+ * In steps of separate processes (steps.h) signatures and buckets are files
+ * already: prepare, docs, unite... , tie..., tied, add_candidate..., solve leaves
+ * the keep-list under a name, and open finds it again.
  */
 #ifndef KJ_DEDUP_EXTERNAL_H
 #define KJ_DEDUP_EXTERNAL_H
@@ -32,6 +36,7 @@
 #include "dedup/budget.h"
 #include "dedup/cluster.h"
 #include "dedup/extsort.h"
+#include "dedup/pieces.h"
 #include "dedup/sigs.h"
 
 struct kj_external {
@@ -40,13 +45,20 @@ struct kj_external {
     double threshold;
     uint32_t max_compare;
     bool containment; /* as in cluster.h */
-    struct kj_sigs sigs;
+    unsigned bands;
+    uint64_t n_docs;
+    struct kj_sigs sigs;            /* of all documents; or they are */
+    const struct kj_pieces *pieces; /* in pieces */
+    bool named;                     /* names and list are to stay, in dir */
+    struct kj_spill_params name_params, list_params;
     uint32_t *parent;       /* the union of buckets: towards the first document */
     unsigned char *in_play; /* bits: is in a bucket */
     struct kj_extsort entries, members, fates;
     struct kj_spill edges, sets, names, list;
     uint64_t n_edges, n_candidates, pairs;
-    uint64_t *first; /* of each block of the keep-list: its first document */
+    uint32_t last;    /* for whoever unites: the document before */
+    uint64_t buckets; /* for whoever ties: numbers given */
+    uint64_t *first;  /* of each block of the keep-list: its first document */
     size_t n_first, cap_first, n_fates;
 };
 
@@ -55,6 +67,10 @@ int kj_external_init(struct kj_external *x, const char *dir,
                      const struct kj_spill_params *params, double threshold,
                      uint32_t max_compare, struct kj_budget *budget,
                      struct kj_err *err);
+/* The same without room for signatures. */
+void kj_external_prepare(struct kj_external *x, const char *dir, unsigned bands,
+                         double threshold, uint32_t max_compare,
+                         struct kj_budget *budget);
 /* The least budget.max with which it makes sense. */
 int64_t kj_external_least(unsigned bands);
 
@@ -69,8 +85,20 @@ int kj_external_add_candidate(struct kj_external *x, const struct kj_candidate *
 int kj_external_solve(struct kj_external *x, struct kj_err *err);
 void kj_external_release(struct kj_external *x);
 
+/* In place of group(): take room for the union of n documents; unite all pairs
+ * that share a bucket; then name every (document, bucket); then tied. */
+int kj_external_docs(struct kj_external *x, uint64_t n, struct kj_err *err);
+void kj_external_unite(struct kj_external *x, uint32_t a, uint32_t b);
+int kj_external_tie(struct kj_external *x, uint32_t doc, uint64_t bucket,
+                    struct kj_err *err);
+int kj_external_tied(struct kj_external *x, struct kj_err *err);
+/* In place of all: a keep-list that solve left in dir. KJ_EOF: there is none. */
+int kj_external_open(struct kj_external *x, struct kj_err *err);
+
 /* What a thread holds while it asks, best in the order of documents. */
 struct kj_external_reader {
+    struct kj_sigs piece; /* open: number at - 1 */
+    size_t at;
     uint64_t *checks, chunk; /* a column of sigs */
     uint64_t *block;         /* of the keep-list */
     size_t block_at, n_block;

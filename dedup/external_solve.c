@@ -18,9 +18,6 @@
 
 enum { MEMBER_COST = 400, ENTRY_COST = 60 }; /* bytes, with all that solving needs */
 
-static const struct kj_spill_params name_params = {.kind = 0x454D414E}, /* NAME */
-    list_params = {.kind = 0x5453494C};                                 /* LIST */
-
 struct solve {
     struct kj_external *x;
     const uint64_t *member, *entry; /* next in each stream, or NULL */
@@ -201,17 +198,22 @@ static int solve_lot(struct solve *s, struct kj_err *err)
 
 /* ---- the keep-list ---- */
 
-static int write_block(struct kj_external *x, const uint64_t *v, size_t n,
-                       struct kj_err *err)
+static int note_first(struct kj_external *x, uint64_t doc, struct kj_err *err)
 {
     void *p = x->first;
     int rc = kj_budget_grow(x->budget, &p, &x->cap_first, x->n_first + 1,
                             sizeof *x->first, err);
     x->first = p;
-    if (rc)
-        return rc;
-    x->first[x->n_first++] = v[0];
-    return kj_spill_add(&x->list, v, n * FATE_WORDS * 8, NULL, err);
+    if (!rc)
+        x->first[x->n_first++] = doc;
+    return rc;
+}
+
+static int write_block(struct kj_external *x, const uint64_t *v, size_t n,
+                       struct kj_err *err)
+{
+    int rc = note_first(x, v[0], err);
+    return rc ? rc : kj_spill_add(&x->list, v, n * FATE_WORDS * 8, NULL, err);
 }
 
 static int write_list(struct kj_external *x, struct kj_err *err)
@@ -219,7 +221,8 @@ static int write_list(struct kj_external *x, struct kj_err *err)
     uint64_t v[FATE_BLOCK * FATE_WORDS];
     const uint64_t *r;
     size_t n = 0;
-    int rc = kj_spill_create(&x->list, x->dir, NULL, &list_params, err);
+    int rc = kj_spill_create(&x->list, x->dir, x->named ? "list" : NULL,
+                             &x->list_params, err);
     if (!rc)
         rc = kj_extsort_sort(&x->fates, err);
     while (!rc && (rc = kj_extsort_next(&x->fates, &r, err)) == KJ_OK) {
@@ -268,13 +271,14 @@ static int solve_all(struct solve *s, struct kj_err *err)
 
 int kj_external_solve(struct kj_external *x, struct kj_err *err)
 {
-    struct solve s = {.x = x, .lsh = {.bands = x->sigs.bands, .budget = x->budget}};
+    struct solve s = {.x = x, .lsh = {.bands = x->bands, .budget = x->budget}};
     kj_external_drop_docs(x);
     int rc = kj_spill_finish(&x->sets, err);
     if (!rc)
         rc = kj_extsort_sort(&x->members, err);
     if (!rc)
-        rc = kj_spill_create(&x->names, x->dir, NULL, &name_params, err);
+        rc = kj_spill_create(&x->names, x->dir, x->named ? "names" : NULL,
+                             &x->name_params, err);
     if (!rc)
         rc = solve_all(&s, err);
     kj_extsort_release(&x->entries);
@@ -288,34 +292,85 @@ int kj_external_solve(struct kj_external *x, struct kj_err *err)
     return rc;
 }
 
+int kj_external_open(struct kj_external *x, struct kj_err *err)
+{
+    uint64_t v[FATE_BLOCK * FATE_WORDS];
+    int rc = kj_pieces_file(&x->names, x->dir, "names", &x->name_params, err);
+    if (!rc)
+        rc = kj_pieces_file(&x->list, x->dir, "list", &x->list_params, err);
+    uint64_t left = rc ? 0 : x->list.count[0], pos = KJ_SPILL_HEADER;
+    x->n_fates = left;
+    while (left && !rc) {
+        size_t n = left < FATE_BLOCK ? (size_t)left : FATE_BLOCK;
+        rc = kj_spill_read(&x->list, pos, v, n * FATE_WORDS * 8, err);
+        if (!rc)
+            rc = note_first(x, v[0], err);
+        pos += KJ_SPILL_BLOCK + n * FATE_WORDS * 8;
+        left -= n;
+    }
+    return rc;
+}
+
 /* ---- reading ---- */
 
 void kj_external_reader_release(struct kj_external_reader *r)
 {
+    if (r->at)
+        kj_sigs_release(&r->piece);
     free(r->checks);
     free(r->block);
     free(r->name);
     *r = (struct kj_external_reader){0};
 }
 
+/* Column 0 of a chunk, kept while the same one is asked for. */
+static int need_checks(const struct kj_sigs *sigs, struct kj_external_reader *r,
+                       uint64_t chunk, struct kj_err *err)
+{
+    if (r->checks && r->chunk == chunk)
+        return KJ_OK;
+    if (!r->checks)
+        r->checks = kj_xcalloc(sigs->cap, 8);
+    r->chunk = UINT64_MAX;
+    int rc = kj_sigs_column(sigs, chunk, 0, r->checks, err);
+    if (!rc)
+        r->chunk = chunk;
+    return rc;
+}
+
+/* Have the piece with document *doc open; *doc becomes its number in there. */
+static int need_piece(const struct kj_external *x, struct kj_external_reader *r,
+                      uint64_t *doc, struct kj_err *err)
+{
+    size_t at = kj_pieces_find(x->pieces, *doc);
+    const struct kj_piece *p = &x->pieces->v[at];
+    *doc -= p->first;
+    if (r->at == at + 1)
+        return KJ_OK;
+    if (r->at)
+        kj_sigs_release(&r->piece);
+    r->at = 0;
+    r->chunk = UINT64_MAX;
+    int rc = kj_pieces_open(x->pieces, p->file, p->part, &r->piece, err);
+    if (!rc)
+        r->at = at + 1;
+    return rc == KJ_EOF ? kj_err_set(err, KJ_FATAL, "a file of signatures is gone")
+                        : rc;
+}
+
 int kj_external_check(const struct kj_external *x, struct kj_external_reader *r,
                       uint64_t doc, uint32_t *check, struct kj_err *err)
 {
+    const struct kj_sigs *sigs = x->pieces ? &r->piece : &x->sigs;
     *check = 0;
-    if (doc >= x->sigs.n_docs)
+    if (doc >= x->n_docs)
         return KJ_OK;
-    uint64_t chunk = doc / x->sigs.cap;
-    if (!r->checks || r->chunk != chunk) {
-        if (!r->checks)
-            r->checks = kj_xcalloc(x->sigs.cap, 8);
-        r->chunk = UINT64_MAX;
-        int rc = kj_sigs_column(&x->sigs, chunk, 0, r->checks, err);
-        if (rc)
-            return rc;
-        r->chunk = chunk;
-    }
-    *check = (uint32_t)r->checks[doc % x->sigs.cap];
-    return KJ_OK;
+    int rc = x->pieces ? need_piece(x, r, &doc, err) : KJ_OK;
+    if (!rc)
+        rc = need_checks(sigs, r, doc / sigs->cap, err);
+    if (!rc)
+        *check = (uint32_t)r->checks[doc % sigs->cap];
+    return rc;
 }
 
 /* Have the block in which doc would be. */

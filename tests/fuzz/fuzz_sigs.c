@@ -1,9 +1,12 @@
-/* Any bytes as a file of keys: opened and read through, or refused. The header
- * is also repaired, so that what lies behind its checksum is reached. */
+/* Any bytes as a file of keys, and as one of buckets: opened and read through, or
+ * refused. The header is also repaired, so that what lies behind its checksum
+ * is reached. */
 #include "base/err.h"
 #include "base/hash.h"
+#include "dedup/match.h"
 #include "dedup/sigs.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,11 +42,50 @@ static void read_through(const char *path, const struct kj_spill_params *params)
     kj_sigs_release(&s);
 }
 
+static int take(void *ctx, uint32_t doc, bool starts, struct kj_err *err)
+{
+    uint64_t *most = ctx;
+    (void)starts;
+    (void)err;
+    if (doc >= *most)
+        abort();
+    return KJ_OK;
+}
+
+/* The same bytes as buckets, with a header that fits. */
+static void read_buckets(const char *dir, int fd, uint8_t *p, size_t size)
+{
+    uint64_t id = 7;
+    struct kj_pieces pieces = {
+        .dir = dir, .params.v = {1}, .ids = &id, .n_files = 1, .per = 9};
+    struct kj_spill_params q = kj_pieces_params(&pieces, 0x444E4142, SIZE_MAX, 0);
+    put64(p + 8, (uint64_t)1 << 32 | q.kind);
+    for (size_t i = 0; i < KJ_SPILL_PARAMS; i++)
+        put64(p + 16 + 8 * i, q.v[i]);
+    put64(p + KJ_SPILL_HEADER - 8, kj_hash64(p, KJ_SPILL_HEADER - 8, 0));
+    if (pwrite(fd, p, size, 0) != (ssize_t)size)
+        abort();
+    struct kj_match m;
+    struct kj_err err = KJ_ERR_INIT;
+    if (kj_match_open(&m, &pieces, 0, &err) == KJ_OK) {
+        unsigned char bits[64];
+        kj_match_each(&m, &m.n_docs, take, &err);
+        if (m.n_docs > 3)
+            kj_match_mark(&m, 3, m.n_docs - 3 < 512 ? m.n_docs - 3 : 512, bits, &err);
+        kj_match_release(&m);
+    } else if (!err.msg[0]) {
+        abort();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct kj_spill_params params = {KJ_SIGS_KIND, {4000, 8, 0, 0, 1}};
-    char path[] = "/tmp/kijil-fuzz-XXXXXX";
-    int fd = mkstemp(path);
+    char dir[] = "/tmp/kijil-fuzz-XXXXXX", path[64];
+    if (!mkdtemp(dir))
+        abort();
+    snprintf(path, sizeof path, "%s/match-0000", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         abort();
     uint8_t *p = malloc(size + 1);
@@ -62,9 +104,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (pwrite(fd, p, size, 0) != (ssize_t)size)
             abort();
         read_through(path, &params);
+        read_buckets(dir, fd, p, size);
     }
     close(fd);
     unlink(path);
+    rmdir(dir);
     free(p);
     return 0;
 }

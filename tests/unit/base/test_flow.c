@@ -491,6 +491,14 @@ static void test_passes(void)
         s = (struct survey){.fail_at = -1, .ordered = true};
         CHECK_INT(c.pass(&c, &s, survey_work, survey_collect, &err), KJ_OK);
         CHECK_INT(s.docs, 100);
+        for (uint64_t skip = 0; skip <= 101; skip += 1 + skip * 2) {
+            c.skip = skip;
+            s = (struct survey){.fail_at = -1, .ordered = true, .docs = skip};
+            CHECK_INT(c.pass(&c, &s, survey_work, survey_collect, &err), KJ_OK);
+            CHECK_INT(s.docs, skip > 100 ? skip : 100);
+            CHECK(s.ordered);
+        }
+        c.skip = 0;
         /* Stopped: what was seen is not taken for the corpus. */
         atomic_bool stop = true;
         c.limit = 0;
