@@ -15,9 +15,11 @@
  *    over: single-byte tables and GB18030 accept any bytes and would always
  *    win.
  *
- * The syllable test: of Hangul in running Korean text, about 60 % are among 84
- * syllables; text in another encoding read as CP949 gives 3-5 %. The cut at
- * 25 % with at least 4 syllables holds down to titles of a few words.
+ * The syllable test is that of hangul.h; the cut at 25 % with at least 4
+ * syllables holds down to titles of a few words.
+ *
+ * Behind all that, text that had been decoded wrongly before it was stored is
+ * put right where that can be proved (mojibake.h).
  */
 #include "extract/charset.h"
 
@@ -29,15 +31,19 @@
 
 #include "base/err.h"
 #include "base/utf8.h"
+#include "extract/hangul.h"
 #include "extract/labels.h"
+#include "extract/mojibake.h"
 
 #define MAX_CONVERTERS 48
 #define SAMPLE_BYTES   (64u << 10)
+/* Texts beyond this are not looked at for mojibake. */
+#define FIXED_MAX ((size_t)64 << 20)
 
 struct kj_charset {
     iconv_t cd[MAX_CONVERTERS]; /* by index in kj_encodings; NULL: not yet */
     uchardet_t det;
-    struct kj_buf sample, probe;
+    struct kj_buf sample, probe, fixed, korean;
 };
 
 struct kj_charset *kj_charset_new(void)
@@ -45,6 +51,8 @@ struct kj_charset *kj_charset_new(void)
     struct kj_charset *c = kj_xcalloc(1, sizeof *c);
     kj_buf_init(&c->sample, 2 * SAMPLE_BYTES);
     kj_buf_init(&c->probe, 8 * SAMPLE_BYTES);
+    kj_buf_init(&c->fixed, FIXED_MAX);
+    kj_buf_init(&c->korean, FIXED_MAX);
     return c;
 }
 
@@ -59,6 +67,8 @@ void kj_charset_free(struct kj_charset *c)
         uchardet_delete(c->det);
     kj_buf_release(&c->sample);
     kj_buf_release(&c->probe);
+    kj_buf_release(&c->fixed);
+    kj_buf_release(&c->korean);
     free(c);
 }
 
@@ -279,70 +289,17 @@ static void measure(const char *p, size_t n, struct shape *s)
     }
 }
 
-/* Share of common Hangul syllables, and what else there is. */
-struct hangul {
-    size_t common, hangul, other, bad;
-};
-
-static bool is_common(uint32_t c)
-{
-    /* The commonest syllables of running text, in code point order. */
-    static const uint16_t list[] = {
-        0xAC00, 0xAC04, 0xAC8C, 0xAC83, 0xACBD, 0xACE0, 0xACF5, 0xACFC, 0xAD00, 0xAD50,
-        0xAD6C, 0xAD6D, 0xADF8, 0xADFC, 0xAE08, 0xAE30, 0xAE4C, 0xB098, 0xB0B4, 0xB144,
-        0xB294, 0xB2C8, 0xB2E4, 0xB300, 0xB370, 0xB3C4, 0xB3D9, 0xB418, 0xB41C, 0xB4DC,
-        0xB4E4, 0xB4F1, 0xB77C, 0xB85C, 0xB974, 0xB978, 0xB97C, 0xB9AC, 0xB9C8, 0xB9CC,
-        0xBA74, 0xBB34, 0xBB38, 0xBB3C, 0xBBF8, 0xBC14, 0xBCF4, 0xBD80, 0xBE44, 0xC0AC,
-        0xC0C1, 0xC0DD, 0xC11C, 0xC120, 0xC131, 0xC138, 0xC218, 0xC2A4, 0xC2B5, 0xC2DC,
-        0xC2E0, 0xC544, 0xC548, 0xC5B4, 0xC5C6, 0xC5D0, 0xC5EC, 0xC5F0, 0xC624, 0xC640,
-        0xC694, 0xC6A9, 0xC6B0, 0xC6D0, 0xC704, 0xC720, 0xC73C, 0xC740, 0xC744, 0xC758,
-        0xC774, 0xC778, 0xC77C, 0xC785, 0xC788, 0xC790, 0xC7A5, 0xC804, 0xC815, 0xC81C,
-        0xC870, 0xC8FC, 0xC9C0, 0xCE58, 0xD558, 0xD559, 0xD55C, 0xD560, 0xD569, 0xD574,
-        0xD654, 0xD68C};
-    size_t a = 0, b = sizeof list / sizeof *list;
-    while (a < b) {
-        size_t m = (a + b) / 2;
-        if (list[m] == c)
-            return true;
-        if (list[m] < c)
-            a = m + 1;
-        else
-            b = m;
-    }
-    return false;
-}
-
-static void count_hangul(const char *p, size_t n, struct hangul *h)
-{
-    memset(h, 0, sizeof *h);
-    for (size_t i = 0; i < n;) {
-        size_t len;
-        uint32_t c = kj_utf8_next(p + i, n - i, &len);
-        i += len;
-        if (c < 0x80)
-            continue;
-        if (c == 0xFFFD) {
-            h->bad++;
-        } else if (c >= 0xAC00 && c <= 0xD7A3) {
-            h->hangul++;
-            h->common += is_common(c);
-        } else if (c > 0x2FFF || (c >= 0xC0 && c < 0x2000)) {
-            h->other++; /* letters and ideographs; symbols are neutral */
-        }
-    }
-}
-
 /* How Korean the bytes read in one encoding: share of common syllables, 0 when
  * there is too little or too much else. */
 static double korean_share(struct kj_charset *c, const char *name, const char *p,
                            size_t n)
 {
-    struct hangul h;
+    struct kj_hangul h;
     uint64_t bad = 0;
     kj_buf_reset(&c->probe);
     if (convert(c, by_name(name), p, n, &c->probe, &bad, NULL) < 0)
         return 0;
-    count_hangul(c->probe.p, c->probe.n, &h);
+    kj_hangul_count(c->probe.p, c->probe.n, &h);
     if (h.hangul < 4 || h.hangul < 4 * (h.other + h.bad))
         return 0;
     return (double)h.common / (double)h.hangul;
@@ -523,9 +480,9 @@ static int choose(struct kj_charset *c, const struct candidate *cand, size_t n_c
     return KJ_OK; /* not reached: the last turn always returns */
 }
 
-int kj_charset_decode(struct kj_charset *c, const char *p, size_t n,
-                      struct kj_str http_label, bool markup, struct kj_buf *out,
-                      struct kj_charset_result *r, struct kj_err *err)
+static int decode(struct kj_charset *c, const char *p, size_t n,
+                  struct kj_str http_label, bool markup, struct kj_buf *out,
+                  struct kj_charset_result *r, struct kj_err *err)
 {
     struct candidate cand[5];
     size_t k = 0;
@@ -580,4 +537,54 @@ int kj_charset_decode(struct kj_charset *c, const char *p, size_t n,
         cand[k++] = (struct candidate){e, "detected"};
     cand[k++] = (struct candidate){kj_encodings + 1, "fallback"};
     return choose(c, cand, k, korean, p, n, out, r, err);
+}
+
+/* ---- what was decoded wrongly before ---- */
+
+/* Bytes of EUC-KR that had been taken for ISO-8859-1 are in c->fixed: as text,
+ * or NULL when they are no Korean. */
+static const struct kj_buf *repair_korean(struct kj_charset *c)
+{
+    uint64_t bad = 0;
+    struct kj_hangul h;
+    take_sample(c, c->fixed.p, c->fixed.n);
+    if (korean_share(c, "EUC-KR", c->sample.p, c->sample.n) < 0.4)
+        return NULL;
+    kj_buf_reset(&c->korean);
+    if (convert(c, by_name("EUC-KR"), c->fixed.p, c->fixed.n, &c->korean, &bad, NULL) <
+        0)
+        return NULL;
+    kj_hangul_count(c->korean.p, c->korean.n, &h);
+    return bad == 0 && h.hangul >= 10 ? &c->korean : NULL;
+}
+
+static void repair(struct kj_charset *c, struct kj_buf *out,
+                   struct kj_charset_result *r)
+{
+    /* What went wrong once may have gone wrong twice. */
+    for (int round = 0; round < 3; round++) {
+        enum kj_mojibake m = kj_mojibake_undo(r->text.p, r->text.n, &c->fixed);
+        const struct kj_buf *b = m == KJ_MOJIBAKE_NONE    ? NULL
+                                 : m == KJ_MOJIBAKE_BYTES ? repair_korean(c)
+                                                          : &c->fixed;
+        if (!b)
+            return;
+        /* It is shorter than what was there, so this cannot fail when the text
+         * lies in out. */
+        kj_buf_reset(out);
+        if (kj_buf_add(out, b->p, b->n) < 0)
+            return;
+        r->text = (struct kj_str){out->p, out->n};
+        r->repaired = m == KJ_MOJIBAKE_BYTES ? "EUC-KR" : "UTF-8";
+    }
+}
+
+int kj_charset_decode(struct kj_charset *c, const char *p, size_t n,
+                      struct kj_str http_label, bool markup, struct kj_buf *out,
+                      struct kj_charset_result *r, struct kj_err *err)
+{
+    int rc = decode(c, p, n, http_label, markup, out, r, err);
+    if (rc == KJ_OK)
+        repair(c, out, r);
+    return rc;
 }

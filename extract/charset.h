@@ -12,6 +12,9 @@
  * escapes; CP949 and Johab by the share of the commonest Hangul syllables; the
  * rest by uchardet.
  *
+ * Text that was decoded wrongly before it was stored is put right where that can
+ * be proved; `repaired` says so.
+ *
  * Thread-safety: one object per thread; it keeps converters open.
  */
 #ifndef KJ_EXTRACT_CHARSET_H
@@ -38,6 +41,9 @@ struct kj_charset_result {
     const char *used;     /* name of what it was decoded as; static */
     const char *by;       /* "bom", "http", "meta", "detected", "fallback" */
     uint64_t replaced;    /* malformed sequences that became U+FFFD */
+    const char *repaired; /* "UTF-8", "EUC-KR": what text was that had been decoded
+                             as windows-1252 before it was stored, and is put right
+                             (mojibake.h); NULL: nothing was */
 };
 
 /* Decode [p,n). http_label may be empty. markup: look for <meta> and an XML

@@ -161,6 +161,7 @@ static void set_enc(struct state *s, struct kj_doc *d, struct kj_batch *b,
     put_member(&s->json, "detected", kj_str_z(r->detected));
     put_member(&s->json, "used", kj_str_z(r->used));
     kj_buf_printf(&s->json, ",\"replaced\":%llu", (unsigned long long)r->replaced);
+    put_member(&s->json, "repaired", kj_str_z(r->repaired));
     set_json(d, b, "enc", &s->json);
 }
 

@@ -329,6 +329,70 @@ static void test_others(void)
     }
 }
 
+/* ---- text that had been decoded wrongly before it was stored ---- */
+
+static void put_right(const char *p, size_t n, const char *want, const char *repaired)
+{
+    struct kj_charset_result r;
+    kj_buf_reset(&out);
+    CHECK_INT(kj_charset_decode(cs, p, n, kj_str_z("utf-8"), false, &out, &r, NULL), 0);
+    CHECK_STR(r.text.p, r.text.n, want);
+    CHECK_STR(r.repaired ? r.repaired : "", r.repaired ? strlen(r.repaired) : 0,
+              repaired);
+}
+
+/* [p,n) read as ISO-8859-1 and encoded as UTF-8. */
+static size_t again(const char *p, size_t n, char *to)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        k += kj_utf8_put((unsigned char)p[i], to + k);
+    return k;
+}
+
+static void test_repair(void)
+{
+    static const char *const wrong[][2] = {
+        /* by windows-1252, which has no U+0081: it goes through as a control */
+        {"don\u00E2\u20AC\u2122t \u00E2\u20AC\u0153 quoted\u00E2\u20AC\xC2\x9D",
+         "don’t “ quoted”"},
+        {"\u00ED\u2022\u0153\u00EA\u00B8\u20AC", "한글"},
+        {"caf\u00C3\u00A9 d\u00C3\u00A9j\u00C3\u00A0 vu", "café déjà vu"},
+        /* a sound page that holds such runs */
+        {"뉴스 \u00ED\u2022\u0153\u00EA\u00B8\u20AC 제목", "뉴스 한글 제목"},
+        {"r\u00E9sum\u00E9 of Bob\u00E2\u20AC\u2122s", "résumé of Bob’s"},
+        {"ok \u00F0\u0178\u02DC\u20AC é", "ok 😀 é"},
+        /* ISO-8859-1 instead of EUC-KR */
+        {"\u00C7\u00D1\u00B1\u00B9\u00BE\u00EE \u00B9\u00AE\u00BC\u00AD\u00C0\u00C7 "
+         "\u00C1\u00A6\u00B8\u00F1\u00C0\u00BA "
+         "\u00C0\u00CC\u00B0\u00CD\u00C0\u00CC\u00B4\u00D9",
+         "한국어 문서의 제목은 이것이다"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        put_right(wrong[i][0], strlen(wrong[i][0]), wrong[i][1],
+                  i == 6 ? "EUC-KR" : "UTF-8");
+    /* too little evidence, or evidence against it */
+    static const char *const sound[] = {
+        "caf\u00C3\u00A9",
+        "É\u2122 and Ü\u2013 or Spa\u00DF\u201C",
+        "It says \u00C3\u00A9 where é should be, and Â° for °, Ã\u00BC for ü",
+        "naïve café, Ångström, ½ ×2, “quoted”, 20 °C",
+        "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞß",
+        "Действительно, Ã",
+        "한국어 문서",
+    };
+    for (size_t i = 0; i < sizeof sound / sizeof *sound; i++)
+        put_right(sound[i], strlen(sound[i]), sound[i], "");
+    /* every sentence of ours, once and twice over, survives the way back */
+    for (size_t i = 0; i < N_KOREAN; i++) {
+        char once[2000], twice[4000];
+        size_t n = again(korean[i], strlen(korean[i]), once);
+        put_right(once, n, korean[i], "UTF-8");
+        n = again(once, n, twice);
+        put_right(twice, n, korean[i], "UTF-8");
+    }
+}
+
 int main(void)
 {
     cs = kj_charset_new();
@@ -339,6 +403,7 @@ int main(void)
     test_malformed();
     test_korean();
     test_others();
+    test_repair();
     kj_charset_free(cs);
     kj_buf_release(&out);
     return test_end();
