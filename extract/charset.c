@@ -442,9 +442,17 @@ static void note_label(struct kj_charset_result *r, struct kj_str label)
     r->declared[k] = 0;
 }
 
-static bool korean_table(const struct kj_encoding *e)
+/* May Korean bytes be of this encoding? Of the two tables, the one that was
+ * detected must not read much better. */
+static bool korean_table(struct kj_charset *c, const struct kj_encoding *e,
+                         const char *detected)
 {
-    return strcmp(e->name, "EUC-KR") == 0 || strcmp(e->name, "Johab") == 0;
+    if (strcmp(e->name, detected) == 0)
+        return true;
+    if (strcmp(e->name, "EUC-KR") != 0 && strcmp(e->name, "Johab") != 0)
+        return false;
+    return korean_share(c, e->name, c->sample.p, c->sample.n) + 0.1 >
+           korean_share(c, detected, c->sample.p, c->sample.n);
 }
 
 /* Decode by the best of the candidates. */
@@ -456,7 +464,7 @@ static int choose(struct kj_charset *c, const struct candidate *cand, size_t n_c
     double best_bad = 2;
     for (size_t i = 0; i <= n_cand; i++) {
         const struct candidate *k = i < n_cand ? &cand[i] : best;
-        if (i < n_cand && korean && !korean_table(k->e))
+        if (i < n_cand && korean && !korean_table(c, k->e, r->detected))
             continue;
         uint64_t bad = 0;
         kj_buf_reset(out);

@@ -35,6 +35,13 @@ static bool is_common(uint32_t c)
     return false;
 }
 
+/* Symbols, full-width forms, and the letters of which people make "ㅋㅋㅋ". */
+static bool neutral(uint32_t c)
+{
+    return c < 0xC0 || (c >= 0x2000 && c < 0x3040) || (c >= 0x3130 && c < 0x3190) ||
+           (c >= 0xFF00 && c < 0xFFF0);
+}
+
 void kj_hangul_count(const char *p, size_t n, struct kj_hangul *h)
 {
     memset(h, 0, sizeof *h);
@@ -49,8 +56,8 @@ void kj_hangul_count(const char *p, size_t n, struct kj_hangul *h)
         } else if (c >= 0xAC00 && c <= 0xD7A3) {
             h->hangul++;
             h->common += is_common(c);
-        } else if (c > 0x2FFF || (c >= 0xC0 && c < 0x2000)) {
-            h->other++; /* letters and ideographs; symbols are neutral */
+        } else if (!neutral(c)) {
+            h->other++;
         }
     }
 }

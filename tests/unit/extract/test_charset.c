@@ -5,8 +5,11 @@
 
 #include <iconv.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/doc.h"
 #include "base/err.h"
+#include "base/input.h"
 #include "base/utf8.h"
 #include "tests/unit/test.h"
 
@@ -329,6 +332,127 @@ static void test_others(void)
     }
 }
 
+/* ---- real Korean ---- */
+
+#define TEXTS "../shared/data/text/ko.jsonl.zst"
+enum { EVERY = 7 }; /* of the documents, each in all encodings */
+
+/* `chars` characters of [p,n) from character `from` on; *hangul of them. */
+static size_t snippet(const char *p, size_t n, size_t from, size_t chars, char *to,
+                      size_t *hangul)
+{
+    size_t k = 0, len;
+    *hangul = 0;
+    for (size_t i = 0; i < n && chars > 0; i += len) {
+        uint32_t c = kj_utf8_next(p + i, n - i, &len);
+        if (from > 0) {
+            from--;
+            continue;
+        }
+        if (c >= 0x10000 || c == '<' || c == '&')
+            continue;
+        memcpy(to + k, p + i, len);
+        k += len;
+        chars--;
+        *hangul += c >= 0xAC00 && c <= 0xD7A3;
+    }
+    return k;
+}
+
+struct tally {
+    int n, right;
+};
+
+/* One page, where HTTP or the page itself says what it is. */
+static void try_real(const char *coded, const char *http, const char *meta,
+                     const char *text, size_t n, struct tally *t)
+{
+    static char page[80000], want[80000];
+    struct kj_charset_result r;
+    size_t m = make_page(coded, meta, text, n, true, page, sizeof page);
+    /* what is left of it in that encoding */
+    iconv_t cd = iconv_open("UTF-8", coded);
+    char *in = page, *o = want;
+    size_t left = m, room = sizeof want;
+    iconv(cd, &in, &left, &o, &room);
+    iconv_close(cd);
+    kj_buf_reset(&out);
+    kj_charset_decode(cs, page, m, kj_str_z(http), true, &out, &r, NULL);
+    t->n++;
+    t->right += r.text.n == sizeof want - room && memcmp(r.text.p, want, r.text.n) == 0;
+}
+
+static const char *const coded_as[] = {"UHC",         "EUC-KR",   "UTF-8",   "JOHAB",
+                                       "ISO-2022-KR", "UTF-16LE", "UTF-16BE"};
+static const char *const said[] = {
+    NULL,      "euc-kr",       "utf-8",  "iso-8859-1", "shift_jis",
+    "euc-jp",  "johab",        "gb2312", "big5",       "windows-1251",
+    "gb18030", "windows-1258", "utf-16", "iso-2022-kr"};
+enum { CODED = sizeof coded_as / sizeof *coded_as, SAID = sizeof said / sizeof *said };
+
+static void try_text(const char *text, size_t n, size_t hangul,
+                     struct tally t[CODED][SAID][2])
+{
+    for (size_t c = 0; c < CODED; c++) {
+        for (size_t s = 0; s < SAID; s++) {
+            struct tally *y = &t[c][s][hangul >= 50];
+            try_real(coded_as[c], NULL, said[s], text, n, y);
+            if (said[s])
+                try_real(coded_as[c], said[s], NULL, text, n, y);
+        }
+    }
+}
+
+static void test_real(void)
+{
+    static const size_t lengths[] = {10, 20, 50, 70, 100, 200, 400, 1000, 4000};
+    static struct tally t[CODED][SAID][2];
+    static char text[20000];
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_input *in;
+    if (access(TEXTS, R_OK) != 0 || kj_input_open(&in, TEXTS, &err) < 0) {
+        SKIP("no texts in ../shared/data/text");
+        return;
+    }
+    struct kj_lines *lines = kj_lines_new(in, KJ_DOC_LINE_MAX);
+    struct kj_batch b;
+    const char *p;
+    size_t n, no = 0;
+    int64_t member, at;
+    kj_batch_init(&b);
+    while (kj_lines_next(lines, &p, &n, &member, &at, &err) == KJ_OK) {
+        struct kj_doc d;
+        kj_batch_reset(&b);
+        if (++no % EVERY || kj_doc_parse(&d, b.json, &b.arena, p, n, &err) < 0)
+            continue;
+        size_t hangul, len = lengths[no / EVERY % 9];
+        size_t k = snippet(d.text.p, d.text.n, no % 97, len, text, &hangul);
+        if (hangul >= 5)
+            try_text(text, k, hangul, t);
+    }
+    kj_batch_release(&b);
+    kj_lines_free(lines);
+    kj_input_close(in);
+    struct tally all[2] = {{0, 0}, {0, 0}};
+    for (size_t c = 0; c < CODED; c++) {
+        for (size_t s = 0; s < SAID; s++) {
+            const struct tally *y = t[c][s];
+            for (int k = 0; k < 2; k++) {
+                all[k].n += y[k].n;
+                all[k].right += y[k].right;
+            }
+            if (!CHECK(y[1].n > 0 && y[1].right * 100 >= y[1].n * 99) ||
+                !CHECK(y[0].right * 100 >= y[0].n * 95))
+                printf("     %s, said to be %s: %d of %d, shorter ones %d of %d\n",
+                       coded_as[c], said[s] ? said[s] : "nothing", y[1].right, y[1].n,
+                       y[0].right, y[0].n);
+        }
+    }
+    printf("real Korean: %d of %d pages right with 50 syllables or more, %d of %d "
+           "with 5 to 49\n",
+           all[1].right, all[1].n, all[0].right, all[0].n);
+}
+
 /* ---- text that had been decoded wrongly before it was stored ---- */
 
 static void put_right(const char *p, size_t n, const char *want, const char *repaired)
@@ -404,6 +528,7 @@ int main(void)
     test_korean();
     test_others();
     test_repair();
+    test_real();
     kj_charset_free(cs);
     kj_buf_release(&out);
     return test_end();
