@@ -4,6 +4,7 @@
  * member costs no copy. Pipes, and files that tell no size (/proc), go through
  * a window that keeps some bytes behind the cursor for resync.
  */
+#define _GNU_SOURCE /* memmem */
 #include "base/input.h"
 
 #include <errno.h>
@@ -22,6 +23,8 @@ enum form { UNKNOWN, PLAIN, GZIP, ZSTD, ARCHIVE };
 #define KEEP ((size_t)256 << 10)
 /* Enough to tell a tar inside of a compressed stream. */
 enum { PEEK = 1 << 16, TAR_BLOCK = 512 };
+/* How far a member is looked for when a file does not begin with one. */
+enum { HURT = 1 << 20 };
 
 struct kj_input {
     char *name;
@@ -154,12 +157,41 @@ static const char *archive_kind(const char *p, size_t n)
     return is_tar(p, n) ? "tar" : NULL;
 }
 
+/* Text, as far as the first bytes say. */
+static bool is_text(const char *p, size_t n)
+{
+    size_t odd = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        odd += (c < ' ' && c != '\n' && c != '\r' && c != '\t') || c == 0x7F;
+    }
+    return odd * 20 <= n;
+}
+
+/* Is it gzip whose first member is damaged, even in its first bytes? Then a
+ * member that decodes comes behind it. Text that holds a gzip stream (an archive
+ * of compressed pages) is none, nor is text behind what looks like a header. */
+static bool hurt_gzip(const char *p, size_t n)
+{
+    static const char magic[] = "\x1f\x8b\x08";
+    if (n > HURT)
+        n = HURT;
+    for (const char *at = p; n && (at = memmem(at, n - (size_t)(at - p), magic, 3));
+         at++) {
+        size_t off = (size_t)(at - p);
+        if (kj_gz_starts(at, n - off))
+            return off < 32 || !is_text(p, off < TAR_BLOCK ? off : TAR_BLOCK);
+    }
+    return kj_gz_magic(p, n) &&
+           !is_text(p + 10, n - 10 < TAR_BLOCK ? n - 10 : TAR_BLOCK);
+}
+
 static void tell_form(struct kj_input *in)
 {
     size_t n = kj_raw_need(&in->raw, TAR_BLOCK);
     const char *p = in->raw.p;
     char head[TAR_BLOCK];
-    if (kj_gz_magic(p, n)) {
+    if (kj_gz_magic(p, n) && kj_gz_starts(p, kj_raw_need(&in->raw, PEEK))) {
         n = kj_raw_need(&in->raw, PEEK);
         p = in->raw.p;
         in->form = GZIP;
@@ -175,6 +207,14 @@ static void tell_form(struct kj_input *in)
         const char *kind = n ? archive_kind(p, n) : NULL;
         in->form = kind ? ARCHIVE : PLAIN;
         in->kind = kind ? kind : "plain";
+        if (!kind && n > 32) {
+            n = kj_raw_need(&in->raw, PEEK);
+            if (hurt_gzip(in->raw.p, n)) {
+                in->form = GZIP;
+                in->kind = "gzip";
+                n = 0;
+            }
+        }
     }
     if ((in->form == GZIP || in->form == ZSTD) && is_tar(head, n)) {
         in->form = ARCHIVE;

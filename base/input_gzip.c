@@ -93,6 +93,11 @@ static bool trial(void *ctx, const char *p, size_t n, bool more, bool strict)
     return good;
 }
 
+bool kj_gz_starts(const char *p, size_t n)
+{
+    return trial(NULL, p, n, true, false);
+}
+
 size_t kj_gz_peek(const char *p, size_t n, char *out, size_t room)
 {
     z_stream z = {0};

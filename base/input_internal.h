@@ -95,6 +95,8 @@ void kj_gz_free(struct kj_gz *g);
 void kj_gz_restart(struct kj_gz *g);
 int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err);
 bool kj_gz_magic(const char *p, size_t n);
+/* Does a member that decodes start at p, as far as it is there? */
+bool kj_gz_starts(const char *p, size_t n);
 /* Decode the first bytes of a stream, at most `room`; how many came. */
 size_t kj_gz_peek(const char *p, size_t n, char *out, size_t room);
 

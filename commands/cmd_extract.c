@@ -34,6 +34,35 @@ static void print_counts(const struct kj_archive_counts *c)
     fprintf(stderr, "\n");
 }
 
+static void print_share(const char *what, uint64_t bytes, uint64_t lost,
+                        uint64_t faults)
+{
+    if (lost > bytes)
+        lost = bytes;
+    double share = bytes ? 100 * (double)(bytes - lost) / (double)bytes : 100;
+    /* 100.00 % only when nothing was lost */
+    share = lost && share > 99.99 ? 99.99 : share;
+    fprintf(stderr, "  %s: %llu fault%s, %.2f %% of %llu bytes recovered\n", what,
+            (unsigned long long)faults, faults == 1 ? "" : "s", share,
+            (unsigned long long)bytes);
+}
+
+/* What damage cost, for each file that has some. */
+static void print_damage(const struct kj_archive_counts *c)
+{
+    size_t n = sizeof c->hurt / sizeof *c->hurt;
+    if (!c->n_hurt)
+        return;
+    fprintf(stderr, "damage in %zu file%s:\n", c->n_hurt, c->n_hurt == 1 ? "" : "s");
+    for (size_t i = 0; i < n && i < c->n_hurt; i++)
+        print_share(c->hurt[i].file, c->hurt[i].bytes, c->hurt[i].lost,
+                    c->hurt[i].faults);
+    if (c->n_hurt > n)
+        fprintf(stderr, "  and %zu more; --rejects or --ledger has every place\n",
+                c->n_hurt - n);
+    print_share("all input", c->bytes, c->lost, c->faults);
+}
+
 static int run(const struct kj_cmd *cmd, int argc, char **argv)
 {
     const struct kj_stage *stage = &kj_stage_extract;
@@ -53,8 +82,10 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         common.n_inputs = pos.n;
         status = kj_cmd_drive(cmd, &common, stage, cfg,
                               (struct kj_corpus_inputs){reopen, &in}, NULL);
-        if (!common.quiet && (status == 0 || status == 3))
+        if (!common.quiet && (status == 0 || status == 3)) {
             print_counts(&in.counts);
+            print_damage(&in.counts);
+        }
     }
     kj_opt_release(stage->opts, cfg);
     free(cfg);
@@ -83,7 +114,9 @@ const struct kj_cmd kj_cmd_extract = {
         "order.\n\n"
         "Damaged records are counted with file and offset and cost only themselves; "
         "the "
-        "exit status is then 3, and --rejects keeps them.",
+        "exit status is then 3, --rejects keeps them with the number of stored bytes "
+        "that each cost, and the share of bytes recovered is told for each damaged "
+        "file.",
     .examples =
         "kijil extract crawl/*.warc.gz -o docs.jsonl.zst  # a crawl to documents\n"
         "kijil extract --source wikipedia kowiki-latest-pages-articles.xml.bz2\n"

@@ -94,3 +94,37 @@ bool kj_arc_parse(const char *p, size_t n, struct kj_arc_line *out)
     }
     return false;
 }
+
+/* The start of an address that crawlers fetch, p[0..n). */
+static bool common_scheme(const char *p, size_t n)
+{
+    static const char *const known[] = {"http://", "https://", "dns:", "filedesc://",
+                                        "ftp://"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t m = strlen(known[i]);
+        if (n > m && memcmp(p, known[i], m) == 0)
+            return true;
+    }
+    return false;
+}
+
+size_t kj_arc_find(const char *p, size_t from, size_t n)
+{
+    struct kj_arc_line a;
+    const char *colon;
+    if (from == 0 && kj_arc_parse(p, n, &a))
+        return 0;
+    for (size_t i = from; i < n && (colon = memchr(p + i, ':', n - i));
+         i = (size_t)(colon - p) + 1) {
+        size_t c = (size_t)(colon - p), line = c;
+        /* back to the line's start, or to that of a known scheme */
+        while (line > from && c - line < 32 && p[line - 1] != '\n')
+            line--;
+        if ((line == 0 || p[line - 1] == '\n') && kj_arc_parse(p + line, n - line, &a))
+            return line;
+        for (size_t k = c > from + 8 ? c - 8 : from; k < c; k++)
+            if (common_scheme(p + k, n - k) && kj_arc_parse(p + k, n - k, &a))
+                return k;
+    }
+    return n;
+}

@@ -23,4 +23,9 @@ struct kj_arc_line {
 /* True if such a line stands at p. */
 bool kj_arc_parse(const char *p, size_t n, struct kj_arc_line *out);
 
+/* Where the first such line starts in p[from..n), at the start of a line or
+ * behind garbage in one, or n. Of an address in the middle of a line, only the
+ * common schemes are known. */
+size_t kj_arc_find(const char *p, size_t from, size_t n);
+
 #endif

@@ -18,10 +18,11 @@ struct archive {
     enum kj_archive_kind kind;
     struct kj_archive_counts *counts;
     struct kj_warc *warc;
-    int64_t seek;       /* offset to start the next file at */
-    struct kj_str name; /* base name of the open file */
-    int64_t was;        /* stored bytes of it that were counted */
-    int64_t hurt;       /* offset of its last damaged member; -1 none */
+    int64_t seek;               /* offset to start the next file at */
+    struct kj_str name;         /* base name of the open file */
+    int64_t was;                /* stored bytes of it that were counted */
+    int64_t hurt;               /* offset of its last damaged member; -1 none */
+    struct kj_archive_hurt sum; /* of it */
     /* progress: sizes of all files, and what was read of them */
     int64_t total;
     _Atomic int64_t done;
@@ -62,17 +63,36 @@ static int open_next(struct archive *a, struct kj_err *err)
     }
     a->was = a->seek;
     a->hurt = -1;
+    memset(&a->sum, 0, sizeof a->sum);
     a->seek = 0;
     a->name = base_name(path);
     a->warc = kj_warc_new(in);
     return KJ_OK;
 }
 
-static void close_file(struct archive *a, struct kj_batch *b)
+static void note_progress(struct archive *a, struct kj_batch *b)
 {
     int64_t now = kj_warc_consumed(a->warc);
-    b->bytes_in += (uint64_t)(now > a->was ? now - a->was : 0);
-    atomic_fetch_add(&a->done, now > a->was ? now - a->was : 0);
+    if (now > a->was) {
+        b->bytes_in += (uint64_t)(now - a->was);
+        a->sum.bytes += (uint64_t)(now - a->was);
+        atomic_fetch_add(&a->done, now - a->was);
+        a->was = now;
+    }
+}
+
+static void close_file(struct archive *a, struct kj_batch *b)
+{
+    struct kj_archive_counts *c = a->counts;
+    note_progress(a, b);
+    if (c) {
+        c->bytes += a->sum.bytes;
+        c->lost += a->sum.lost;
+    }
+    if (c && a->sum.faults && c->n_hurt++ < sizeof c->hurt / sizeof *c->hurt) {
+        snprintf(a->sum.file, sizeof a->sum.file, "%.*s", (int)a->name.n, a->name.p);
+        c->hurt[c->n_hurt - 1] = a->sum;
+    }
     kj_warc_free(a->warc);
     a->warc = NULL;
     a->at++;
@@ -115,15 +135,22 @@ static struct kj_doc *fault_at(struct archive *a, struct kj_batch *b, int64_t of
 /* One place that is damaged is one document, however many rules it breaks: the
  * first, which is the cause of the others, names it. */
 static int add_fault(struct archive *a, struct kj_batch *b, const char *rule,
-                     int64_t offset, const char *msg, struct kj_err *err)
+                     int64_t offset, int64_t lost, const char *msg, struct kj_err *err)
 {
     if (a->counts)
         a->counts->faults++;
+    a->sum.faults++;
     if (strcmp(rule, "extract.warc_member") == 0)
         a->hurt = offset;
-    if (fault_at(a, b, offset))
+    else if (offset == a->hurt)
+        lost = 0; /* garbage in a member that is lost anyhow */
+    a->sum.lost += (uint64_t)(lost > 0 ? lost : 0);
+    struct kj_doc *d = fault_at(a, b, offset);
+    if (d) {
+        d->out.value += (double)lost;
         return KJ_OK;
-    struct kj_doc *d = kj_batch_add(b);
+    }
+    d = kj_batch_add(b);
     d->file_path = d->warc.file = a->name;
     d->warc.offset = offset;
     d->warc.length = -1;
@@ -131,6 +158,7 @@ static int add_fault(struct archive *a, struct kj_batch *b, const char *rule,
     if (!note)
         return full(err);
     kj_doc_damage(d, rule, note);
+    d->out.value = (double)lost;
     return KJ_OK;
 }
 
@@ -193,6 +221,13 @@ static bool looks_like_html(struct kj_str s)
     return c == '!' || c == '?' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+/* Bytes of the open file that were not read; 0 when that is not known. */
+static int64_t rest(const struct archive *a)
+{
+    int64_t size = kj_warc_size(a->warc), at = kj_warc_consumed(a->warc);
+    return size > at ? size - at : 0;
+}
+
 /* The open file, whole, as one page. */
 static int add_page(struct archive *a, struct kj_batch *b, struct kj_err *err)
 {
@@ -200,7 +235,7 @@ static int add_page(struct archive *a, struct kj_batch *b, struct kj_err *err)
     struct kj_str raw = {NULL, 0}, none = {NULL, 0};
     int rc = kj_warc_whole(a->warc, &raw, &e);
     if (rc < 0) {
-        rc = add_fault(a, b, "extract.file", -1, e.msg, err);
+        rc = add_fault(a, b, "extract.file", -1, rest(a), e.msg, err);
     } else {
         struct kj_doc *d = kj_batch_add(b);
         struct kj_archive_rec *x = kj_arena_zalloc(&b->arena, sizeof *x);
@@ -227,24 +262,15 @@ static int step(struct archive *a, struct kj_batch *b, struct kj_err *err)
         return add_record(a, b, &r, err);
     if (rc == KJ_BAD_RECORD)
         return add_fault(a, b, kj_warc_rule(a->warc), kj_warc_fault_offset(a->warc),
-                         e.msg, err);
+                         kj_warc_fault_lost(a->warc), e.msg, err);
     if (rc == KJ_FAIL) { /* this file is done; the others may be fine */
-        rc = add_fault(a, b, "extract.file", kj_warc_consumed(a->warc), e.msg, err);
+        rc = add_fault(a, b, "extract.file", kj_warc_consumed(a->warc), rest(a), e.msg,
+                       err);
         return rc < 0 ? rc : KJ_EOF;
     }
     if (rc < 0 && err)
         *err = e;
     return rc;
-}
-
-static void note_progress(struct archive *a, struct kj_batch *b)
-{
-    int64_t now = kj_warc_consumed(a->warc);
-    if (now > a->was) {
-        b->bytes_in += (uint64_t)(now - a->was);
-        atomic_fetch_add(&a->done, now - a->was);
-        a->was = now;
-    }
 }
 
 static int archive_read(void *self, struct kj_batch *b, struct kj_err *err)

@@ -6,8 +6,8 @@
  * pointing to a struct kj_archive_rec; extract/stage.h turns it into text.
  * Other record types are counted and are no documents. Damage is a document of
  * its own, marked with kj_doc_damage and a rule of warc.h, whose warc{} says
- * where. Files are named by their base name, so that results do not depend on
- * the folder they lie in.
+ * where, and whose verdict's value how many stored bytes it cost. Files are named
+ * by their base name, so that results do not depend on the folder they lie in.
  *
  * Batches are cut by size behind a record, and depend only on what was read
  * since the start or the last restartable place: starting at a batch's `next`
@@ -53,6 +53,13 @@ struct kj_archive_counts {
     size_t n;
     uint64_t records; /* sum, types beyond the table included */
     uint64_t faults;
+    uint64_t bytes, lost; /* stored bytes read; of them those that damage cost */
+    /* The first files with damage. */
+    struct kj_archive_hurt {
+        char file[128];
+        uint64_t faults, bytes, lost;
+    } hurt[16];
+    size_t n_hurt; /* in all, those beyond the table included */
 };
 
 /* Open a source over files in the given order ("-" is standard input), from a

@@ -26,18 +26,20 @@
 #include "base/input.h"
 #include "extract/arc.h"
 #include "extract/lex.h"
+#include "extract/warc_fields.h"
 #include "extract/window.h"
 
-#define TAIL       64                /* bytes that decide what follows a block */
-#define GARBAGE    ((size_t)1 << 20) /* how far damage behind a record is looked for */
+#define HEAD_SEEN  ((size_t)16 << 10) /* looked at to tell what a file is */
+#define TAIL       64                 /* bytes that decide what follows a block */
+#define GARBAGE    ((size_t)1 << 20)  /* how far damage behind a record is looked for */
 #define MAX_FAULTS 16
-#define MAX_FIELDS 1024
 
 static const char garbage[] = "extract.warc_garbage";
 
 struct fault {
     const char *rule;
     int64_t offset;
+    int64_t lost;
     char msg[160];
 };
 
@@ -47,15 +49,15 @@ struct kj_warc {
     bool first;
     struct kj_buf head; /* the current header, unfolded */
     struct kj_warc_field *fields;
-    size_t n_fields;
     struct fault faults[MAX_FAULTS]; /* to be told before the record */
     size_t n_faults, told;
     const char *rule;
-    int64_t rule_offset;
+    int64_t rule_offset, rule_lost;
     size_t consumed; /* bytes of the record last given, with its line ends */
     struct kj_warc_rec rec;
-    bool have;   /* rec waits behind the faults */
-    bool broken; /* the window ends at damage, not at the end of the file */
+    int64_t from; /* stored offset at which reading began */
+    bool have;    /* rec waits behind the faults */
+    bool broken;  /* the window ends at damage, not at the end of the file */
 };
 
 struct kj_warc *kj_warc_new(struct kj_input *in)
@@ -65,9 +67,10 @@ struct kj_warc *kj_warc_new(struct kj_input *in)
                    KJ_WARC_BLOCK_MAX + KJ_WARC_HEAD_MAX + KJ_INPUT_MEMBER_MAX +
                        (8u << 20));
     kj_buf_init(&w->head, KJ_WARC_HEAD_MAX + 64);
-    w->fields = kj_xcalloc(MAX_FIELDS, sizeof *w->fields);
+    w->fields = kj_xcalloc(KJ_WARC_FIELDS_MAX, sizeof *w->fields);
     w->format = -1;
     w->first = true;
+    w->from = kj_input_consumed(in);
     return w;
 }
 
@@ -81,21 +84,55 @@ void kj_warc_free(struct kj_warc *w)
     free(w);
 }
 
-static void fault(struct kj_warc *w, const char *rule, int64_t offset, const char *fmt,
-                  ...) __attribute__((format(printf, 4, 5)));
+static struct fault *fault(struct kj_warc *w, const char *rule, int64_t offset,
+                           const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-static void fault(struct kj_warc *w, const char *rule, int64_t offset, const char *fmt,
-                  ...)
+static struct fault *fault(struct kj_warc *w, const char *rule, int64_t offset,
+                           const char *fmt, ...)
 {
+    /* One record cannot have more to say that matters. */
+    struct fault *f = &w->faults[w->n_faults - (w->n_faults == MAX_FAULTS)];
     if (w->n_faults == MAX_FAULTS)
-        return; /* one record cannot have more to say that matters */
-    struct fault *f = &w->faults[w->n_faults++];
+        return f;
+    w->n_faults++;
     f->rule = rule;
     f->offset = offset;
+    f->lost = 0;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(f->msg, sizeof f->msg, fmt, ap);
     va_end(ap);
+    return f;
+}
+
+/* Stored bytes that n decoded ones took, as this file goes. */
+static int64_t stored_bytes(const struct kj_warc *w, uint64_t n)
+{
+    double decoded = (double)w->win.pos + (double)w->win.n;
+    double stored = (double)kj_input_consumed(w->win.in) - (double)w->from;
+    if (w->win.plain || decoded <= 0 || stored <= 0)
+        return (int64_t)n;
+    return (int64_t)((double)n * stored / decoded);
+}
+
+/* Stored bytes that damage cost: from where the member could not be read any
+ * more (`upto`) to where reading goes on (`next`), and of what lies before, the
+ * share of the record that had begun. Records of that member that stand before
+ * it were given. */
+static int64_t member_lost(const struct kj_warc *w, int64_t member, int64_t upto,
+                           int64_t next)
+{
+    const struct kj_seg *s = kj_window_seg(&w->win, 0);
+    int64_t end = w->win.pos + (int64_t)w->win.n;
+    double share = 1;
+    if (upto < member || upto > next)
+        upto = member;
+    if (s && s->member == member && !w->win.entries) {
+        double had = (double)(w->win.pos - s->pos + s->at);
+        double all = (double)(end - s->pos + s->at);
+        share = all > 0 && had > 0 ? (all - had) / all : 1;
+    }
+    return next - upto + (int64_t)(share * (double)(upto - member));
 }
 
 /* A longer window: KJ_OK, KJ_EOF or KJ_FAIL. Damage is noted, and ends the
@@ -104,9 +141,11 @@ static void fault(struct kj_warc *w, const char *rule, int64_t offset, const cha
 static int more(struct kj_warc *w, struct kj_err *err)
 {
     struct kj_err e = KJ_ERR_INIT;
+    int64_t upto = kj_input_consumed(w->win.in);
     int rc = kj_window_fill(&w->win, &e);
     if (rc == KJ_BAD_RECORD) {
-        fault(w, "extract.warc_member", e.pos, "%s", e.msg);
+        fault(w, "extract.warc_member", e.pos, "%s", e.msg)->lost =
+            member_lost(w, e.pos, upto, kj_input_consumed(w->win.in));
         w->broken = w->win.eof = true;
         return KJ_EOF;
     }
@@ -126,73 +165,6 @@ static int want(struct kj_warc *w, size_t n, struct kj_err *err)
             return rc;
     }
     return KJ_OK;
-}
-
-/* Split header lines into fields, joining folded lines in w->head. */
-static void parse_fields(struct kj_warc *w, const char *p, size_t n)
-{
-    kj_buf_reset(&w->head);
-    kj_buf_reserve(&w->head, n + 1); /* so that views stay */
-    w->n_fields = 0;
-    while (n > 0) {
-        const char *nl = memchr(p, '\n', n);
-        size_t len = nl ? (size_t)(nl - p) : n;
-        size_t step = nl ? len + 1 : n;
-        struct kj_str line = kj_lex_trim(p, len);
-        struct kj_warc_field *last = w->n_fields ? &w->fields[w->n_fields - 1] : NULL;
-        if (len && (p[0] == ' ' || p[0] == '\t') && last) {
-            kj_buf_addc(&w->head, ' ');
-            kj_buf_add(&w->head, line.p, line.n);
-            if (last->value.n)
-                last->value.n += line.n + 1;
-            else
-                last->value = kj_lex_trim(w->head.p + w->head.n - line.n, line.n);
-        } else {
-            const char *colon = memchr(p, ':', len);
-            if (colon && w->n_fields < MAX_FIELDS) {
-                struct kj_str k = kj_lex_trim(p, (size_t)(colon - p));
-                struct kj_str v = kj_lex_trim(colon + 1, len - (size_t)(colon + 1 - p));
-                struct kj_warc_field *f = &w->fields[w->n_fields++];
-                kj_buf_add(&w->head, k.p, k.n);
-                f->name = (struct kj_str){w->head.p + w->head.n - k.n, k.n};
-                kj_buf_add(&w->head, v.p, v.n);
-                f->value = (struct kj_str){w->head.p + w->head.n - v.n, v.n};
-            }
-        }
-        p += step;
-        n -= step;
-    }
-}
-
-struct kj_str kj_warc_get(const struct kj_warc_rec *rec, const char *name)
-{
-    for (size_t i = 0; i < rec->n_fields; i++)
-        if (kj_lex_same(rec->fields[i].name, name))
-            return rec->fields[i].value;
-    return (struct kj_str){NULL, 0};
-}
-
-static void fill_rec(struct kj_warc *w)
-{
-    struct kj_warc_rec *r = &w->rec;
-    r->fields = w->fields;
-    r->n_fields = w->n_fields;
-    struct kj_str t = kj_warc_get(r, "warc-type");
-    if (t.n) {
-        size_t n = t.n < sizeof r->type - 1 ? t.n : sizeof r->type - 1;
-        for (size_t i = 0; i < n; i++)
-            r->type[i] = (char)(t.p[i] >= 'A' && t.p[i] <= 'Z' ? t.p[i] + 32 : t.p[i]);
-        r->type[n] = 0;
-    } else {
-        snprintf(r->type, sizeof r->type, "%s", t.p ? "(empty)" : "(none)");
-    }
-    r->id = kj_warc_get(r, "warc-record-id");
-    r->uri = kj_warc_get(r, "warc-target-uri");
-    if (r->uri.n > 2 && r->uri.p[0] == '<' && r->uri.p[r->uri.n - 1] == '>')
-        r->uri = (struct kj_str){r->uri.p + 1, r->uri.n - 2}; /* wget writes them */
-    r->date = kj_warc_get(r, "warc-date");
-    r->digest = kj_warc_get(r, "warc-payload-digest");
-    r->content_type = kj_warc_get(r, "content-type");
 }
 
 /* Pass over line ends; they may reach into the next chunk. */
@@ -236,29 +208,31 @@ static int resync(struct kj_warc *w, struct kj_err *err)
     }
     if (!blank) {
         if (w->first && rc == KJ_EOF)
-            fault(w, "extract.warc_none", start, "no WARC or ARC record in it");
+            fault(w, "extract.warc_none", start, "no WARC or ARC record in it")->lost =
+                stored_bytes(w, lost);
         else
             fault(w, garbage, start, "%llu bytes outside any record",
-                  (unsigned long long)lost);
+                  (unsigned long long)lost)
+                ->lost = stored_bytes(w, lost);
     }
     return rc == KJ_EOF && w->win.n == 0 ? KJ_EOF : KJ_OK;
 }
 
-/* Pass over n bytes of a record that is too large to be held. */
-static int skip_large(struct kj_warc *w, uint64_t n, struct kj_err *err)
+/* Pass over n bytes of a record that is too large to be held: KJ_DROP. */
+static int too_large(struct kj_warc *w, int64_t at, uint64_t n, struct kj_err *err)
 {
-    while (n > 0) {
-        if (w->win.n == 0) {
-            int rc = more(w, err);
-            if (rc != KJ_OK)
-                return rc;
-            continue;
-        }
-        size_t k = w->win.n < n ? w->win.n : (size_t)n;
+    uint64_t left = n;
+    int rc = KJ_OK;
+    while (left > 0 && rc == KJ_OK) {
+        size_t k = w->win.n < left ? w->win.n : (size_t)left;
         kj_window_skip(&w->win, k);
-        n -= k;
+        left -= k;
+        if (left > 0)
+            rc = more(w, err);
     }
-    return KJ_OK;
+    fault(w, "extract.warc_large", at, "block of %llu bytes", (unsigned long long)n)
+        ->lost = stored_bytes(w, n - left);
+    return rc < 0 ? rc : KJ_DROP;
 }
 
 /* What follows at `at`: is the block that ends there believable? */
@@ -401,8 +375,9 @@ static int read_warc(struct kj_warc *w, struct kj_err *err)
         h = v->n;
     }
     memset(&w->rec, 0, sizeof w->rec);
-    parse_fields(w, v->p + line, h - line);
-    fill_rec(w);
+    w->rec.fields = w->fields;
+    w->rec.n_fields = kj_warc_fields_parse(v->p + line, h - line, &w->head, w->fields);
+    kj_warc_fields_fill(&w->rec);
     struct kj_str text = kj_warc_get(&w->rec, "content-length");
     uint64_t len = 0;
     size_t end = h;
@@ -413,11 +388,8 @@ static int read_warc(struct kj_warc *w, struct kj_err *err)
             if ((rc = want(w, h + KJ_WARC_BLOCK_MAX + 1, err)) < 0)
                 return rc;
             if (!v->eof || v->n > h + KJ_WARC_BLOCK_MAX) {
-                fault(w, "extract.warc_large", at, "block of %llu bytes",
-                      (unsigned long long)len);
                 kj_window_skip(v, h);
-                rc = skip_large(w, len, err);
-                return rc < 0 ? rc : KJ_DROP;
+                return too_large(w, at, len, err);
             }
             len = KJ_WARC_BLOCK_MAX; /* more than there is: cut short */
         }
@@ -427,6 +399,55 @@ static int read_warc(struct kj_warc *w, struct kj_err *err)
         return rc;
     w->rec.version = kj_lex_trim(v->p, line - 1);
     w->rec.block = (struct kj_str){v->p + h, end - h};
+    return KJ_OK;
+}
+
+/* Does what stands at `at` follow a block of an ARC file? */
+static bool good_arc_tail(const struct kj_window *v, size_t at)
+{
+    struct kj_arc_line a;
+    size_t i = at;
+    while (i < v->n && (v->p[i] == '\n' || v->p[i] == '\r'))
+        i++;
+    return i == v->n ? v->eof : kj_arc_parse(v->p + i, v->n - i, &a);
+}
+
+/* End of the block of an ARC record that should be [h, h + len). */
+static int arc_block_end(struct kj_warc *w, size_t h, uint64_t len, int64_t at,
+                         size_t *end, struct kj_err *err)
+{
+    struct kj_window *v = &w->win;
+    int rc = want(w, h + (size_t)len, err);
+    if (rc < 0)
+        return rc;
+    if (v->n < h + len) {
+        *end = kj_arc_find(v->p, h, v->n);
+        if (*end == v->n)
+            fault(w, "extract.warc_cut", at, "record cut short: %zu of %llu bytes",
+                  v->n - h, (unsigned long long)len);
+        else
+            fault(w, "extract.warc_length", at, "the length runs past the next record");
+        w->rec.cut = *end == v->n;
+        return KJ_OK;
+    }
+    *end = h + (size_t)len;
+    const struct kj_seg *s = kj_window_seg(v, *end);
+    if ((v->n == *end && s && s->last && !v->plain) || good_arc_tail(v, *end))
+        return KJ_OK;
+    if ((rc = want(w, *end + KJ_ARC_LINE_MAX, err)) < 0 || good_arc_tail(v, *end))
+        return rc < 0 ? rc : KJ_OK;
+    size_t seen = v->n < *end + KJ_ARC_LINE_MAX ? v->n : *end + KJ_ARC_LINE_MAX;
+    size_t next = kj_arc_find(v->p, h, seen);
+    if (next < *end) {
+        fault(w, "extract.warc_length", at, "the length runs past the next record");
+        *end = next;
+    } else if (v->p[*end] != '\n' && v->p[*end] != '\r') {
+        /* with a line end it is what follows that is damaged */
+        fault(w, "extract.warc_length", at,
+              "the length is too small, or garbage behind the block");
+        if (!v->plain && (rc = want(w, *end + GARBAGE, err)) < 0)
+            return rc;
+    }
     return KJ_OK;
 }
 
@@ -440,11 +461,12 @@ static int read_arc(struct kj_warc *w, struct kj_err *err)
     struct kj_arc_line a;
     int64_t at = kj_window_offset(v, 0);
     if (!kj_arc_parse(v->p, v->n, &a)) {
-        /* Pass over this line, and over all that follow it up to a good one. */
-        const char *nl = memchr(v->p, '\n', v->n);
-        size_t go = nl ? (size_t)(nl - v->p) + 1 : v->n;
+        size_t go = kj_arc_find(v->p, 0, v->n);
+        if (go == v->n && !v->eof && go > KJ_ARC_LINE_MAX)
+            go -= KJ_ARC_LINE_MAX; /* one may straddle the end */
         if (!w->n_faults || strcmp(w->faults[w->n_faults - 1].rule, garbage) != 0)
             fault(w, garbage, at, "bytes outside any record");
+        w->faults[w->n_faults - 1].lost += stored_bytes(w, go);
         kj_window_skip(v, go);
         return KJ_DROP;
     }
@@ -454,21 +476,12 @@ static int read_arc(struct kj_warc *w, struct kj_err *err)
     if (a.length < 0)
         fault(w, "extract.warc_length", at, "negative length");
     if (len > KJ_WARC_BLOCK_MAX) {
-        fault(w, "extract.warc_large", at, "block of %llu bytes",
-              (unsigned long long)len);
         kj_window_skip(v, a.size);
-        rc = skip_large(w, len, err);
-        return rc < 0 ? rc : KJ_DROP;
+        return too_large(w, at, len, err);
     }
-    if ((rc = want(w, a.size + (size_t)len, err)) < 0)
-        return rc;
-    if (v->n < a.size + len) {
-        fault(w, "extract.warc_cut", at, "record cut short: %zu of %llu bytes",
-              v->n - a.size, (unsigned long long)len);
-        len = v->n - a.size;
-        w->rec.cut = true;
-    }
-    if ((rc = finish(w, a.size + (size_t)len, err)) < 0)
+    size_t end;
+    if ((rc = arc_block_end(w, a.size, len, at, &end, err)) < 0 ||
+        (rc = finish(w, end, err)) < 0)
         return rc;
     kj_arc_parse(v->p, v->n, &a); /* the window may have moved */
     kj_buf_reset(&w->head);
@@ -479,7 +492,7 @@ static int read_arc(struct kj_warc *w, struct kj_err *err)
     w->rec.date = (struct kj_str){w->head.p + a.uri.n, strlen(a.iso)};
     snprintf(w->rec.type, sizeof w->rec.type, "%s", a.filedesc ? "filedesc" : "arc");
     w->rec.version = KJ_STR("ARC");
-    w->rec.block = (struct kj_str){v->p + a.size, (size_t)len};
+    w->rec.block = (struct kj_str){v->p + a.size, end - a.size};
     return KJ_OK;
 }
 
@@ -490,21 +503,35 @@ static bool is_arc(const char *p, size_t n)
     return (n > 9 && memcmp(p, "filedesc:", 9) == 0) || kj_arc_parse(p, n, &a);
 }
 
+static enum kj_warc_format tell_format(const char *p, size_t n)
+{
+    size_t near = n < 4096 ? n : 4096, i = 0;
+    while (i < near && (kj_lex_is_blank(p[i]) || p[i] == '\n'))
+        i++;
+    if (kj_lex_find(p, 0, near) < near)
+        return KJ_WARC_WARC;
+    if (is_arc(p + i, n - i))
+        return KJ_WARC_ARC;
+    /* Its first line may be damaged; but pages may quote one. */
+    return i < n && p[i] != '<' && kj_arc_find(p, i, n) < n ? KJ_WARC_ARC
+                                                            : KJ_WARC_NONE;
+}
+
 int kj_warc_format(struct kj_warc *w, struct kj_str *head, struct kj_err *err)
 {
-    if (w->format < 0) {
-        int rc = want(w, 4096, err);
+    while (w->format < 0) {
+        int rc = want(w, HEAD_SEEN, err);
         if (rc < 0)
             return rc;
-        const char *p = w->win.p;
-        size_t n = w->win.n < 4096 ? w->win.n : 4096;
-        size_t i = 0;
-        while (i < n && (kj_lex_is_blank(p[i]) || p[i] == '\n'))
-            i++;
-        bool warc = kj_lex_find(p, 0, n) < n;
-        w->format = !warc && is_arc(p + i, w->win.n - i) ? KJ_WARC_ARC
-                    : warc                               ? KJ_WARC_WARC
-                                                         : KJ_WARC_NONE;
+        size_t n = w->win.n < HEAD_SEEN ? w->win.n : HEAD_SEEN;
+        w->format = tell_format(w->win.p, n);
+        if (w->format == KJ_WARC_NONE && w->broken && !(n && w->win.p[0] == '<') &&
+            w->n_faults < MAX_FAULTS / 2) {
+            /* nothing to be told from what is left of the first members */
+            kj_window_skip(&w->win, w->win.n);
+            w->broken = w->win.eof = false;
+            w->format = -1;
+        }
     }
     if (head)
         *head = (struct kj_str){w->win.p, w->win.n};
@@ -547,6 +574,7 @@ int kj_warc_next(struct kj_warc *w, struct kj_warc_rec *rec, struct kj_err *err)
         const struct fault *f = &w->faults[w->told++];
         w->rule = f->rule;
         w->rule_offset = f->offset;
+        w->rule_lost = f->lost;
         kj_err_set(err, KJ_BAD_RECORD, "%s", f->msg);
         kj_err_where(err, kj_warc_name(w), f->offset);
         return KJ_BAD_RECORD;
@@ -566,6 +594,11 @@ const char *kj_warc_rule(const struct kj_warc *w)
 int64_t kj_warc_fault_offset(const struct kj_warc *w)
 {
     return w->rule_offset;
+}
+
+int64_t kj_warc_fault_lost(const struct kj_warc *w)
+{
+    return w->rule_lost;
 }
 
 int64_t kj_warc_restart(const struct kj_warc *w)

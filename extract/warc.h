@@ -63,7 +63,7 @@ struct kj_warc;
 struct kj_warc *kj_warc_new(struct kj_input *in);
 void kj_warc_free(struct kj_warc *w);
 
-/* What the file is, told by its first 4 KiB, which *head then shows (valid
+/* What the file is, told by its first 16 KiB, which *head then shows (valid
  * until the next call). Negative when it cannot be read. */
 int kj_warc_format(struct kj_warc *w, struct kj_str *head, struct kj_err *err);
 
@@ -87,6 +87,9 @@ int kj_warc_next(struct kj_warc *w, struct kj_warc_rec *rec, struct kj_err *err)
 const char *kj_warc_rule(const struct kj_warc *w);
 /* Where it lies: like kj_warc_rec.offset. */
 int64_t kj_warc_fault_offset(const struct kj_warc *w);
+/* Stored bytes that it cost, near enough: of the member from the record that was
+ * hurt on, of garbage, of what was too large. 0: nothing that is in the file. */
+int64_t kj_warc_fault_lost(const struct kj_warc *w);
 
 /* A header field's value by name (no case), or {NULL,0}. */
 struct kj_str kj_warc_get(const struct kj_warc_rec *rec, const char *name);

@@ -120,6 +120,8 @@ size=$(stat -c %s site.warc.gz)
 head -c $((size / 2)) site.warc.gz >cut.warc.gz
 rc cut 3 "$KIJIL" extract cut.warc.gz -o cut.jsonl --rejects cut.rejects
 has cut cut.rejects '"rule":"extract.warc_(member|cut)"'
+has cut-share err '^  cut.warc.gz: [0-9]+ faults?, 9[0-9]\.[0-9][0-9] % of '"$((size / 2))"' bytes recovered$'
+has cut-lost cut.rejects '"drop":\{[^}]*"value":[0-9]+,"damaged":true'
 has cut-place cut.rejects '"warc":\{"file":"cut.warc.gz","offset":[0-9]+'
 n=$(wc -l <cut.jsonl)
 [[ $n -gt 10 && $n -lt 42 ]] && ok || bad "cut: $n documents"
@@ -132,6 +134,9 @@ is "one page is lost" "$(($(wc -l <broken.jsonl) >= 40))" 1
 rc garbage 3 "$KIJIL" extract -q garbage.warc -o garbage.jsonl --rejects garbage.rejects
 is garbage "$(wc -l <garbage.jsonl)" 84
 has garbage garbage.rejects 'bytes outside any record'
+has "lost bytes" garbage.rejects '"value":8,"damaged"'
+rc sound 0 "$KIJIL" extract site.warc.gz -o /dev/null
+hasnt "no damage, no word of it" err recovered
 printf 'no archive' >none
 rc none 3 "$KIJIL" extract -q none
 for j in 1 4; do
