@@ -37,7 +37,7 @@ struct kj_rule {
                           stands here, but is not applied */
     double threshold;  /* NAN where the rule has none */
     const char *unit;  /* "words", "share of characters", ... */
-    const char *about; /* one line */
+    const char *about; /* one line; may end in " (where CONDITION)" */
 };
 
 /* The corpus, given to survey(). */

@@ -108,6 +108,10 @@ int kj_ledger_phase(struct kj_ledger *l, const char *phase, bool parts,
     free(l->phase);
     l->phase = kj_xstrdup(phase);
     l->parts = parts;
+    /* What earlier phases measured comes with their documents, and has been
+     * recorded: a rule is this phase's when one of its stages says so. */
+    for (size_t i = 0; i < l->n_rules; i++)
+        l->rules[i].ours = false;
     /* A part is durable before its input is passed over for good. */
     return kj_db_exec(
         l, parts ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);
@@ -195,7 +199,7 @@ static int register_rules(struct kj_ledger *l, size_t step, int64_t stage,
         rule[i] = slot->id;
         if (strcmp(r[i].op, "off") == 0)
             continue;
-        slot->threshold = r[i].threshold;
+        slot->only = slot->declared++ ? NULL : &r[i];
         rc = kj_db_do(l, err, "UPDATE rules SET unit = ?, about = ? WHERE rule = ?",
                       "ssi", r[i].unit, r[i].about, slot->id);
         if (rc == KJ_OK)
@@ -216,6 +220,10 @@ static int register_flow(struct kj_ledger *l, const struct kj_flow *f,
     int64_t id;
     int rc = register_stage(l, 0, "input", &l->stage0, err);
     kj_ledger_cuts_release(l);
+    for (size_t i = 0; i < l->n_rules; i++) {
+        l->rules[i].only = NULL;
+        l->rules[i].declared = 0;
+    }
     for (size_t i = 0; i < f->n_steps && rc == KJ_OK; i++) {
         const struct kj_step *s = &f->steps[i];
         rc = register_stage(l, i + 1, s->stage->name, &id, err);

@@ -74,9 +74,10 @@ int kj_ledger_cuts_register(struct kj_ledger *l, size_t step, int64_t stage,
         if (!rule[i])
             continue;
         rc = kj_db_do(l, err,
-                      "INSERT OR IGNORE INTO cuts (stage, ordinal, rule, op, threshold)"
-                      " VALUES (?,?,?,?,?)",
-                      "iiisd", stage, (int64_t)i, rule[i], r[i].op, r[i].threshold);
+                      "INSERT OR IGNORE INTO cuts (stage, ordinal, rule, op, threshold,"
+                      " about) VALUES (?,?,?,?,?,?)",
+                      "iiisds", stage, (int64_t)i, rule[i], r[i].op, r[i].threshold,
+                      r[i].about);
         if (rc == KJ_OK)
             rc = kj_db_int(l, &s->cuts[i].id, err,
                            "SELECT cut FROM cuts WHERE stage = ? AND ordinal = ?", "ii",
@@ -110,13 +111,19 @@ static int set_row(struct kj_ledger *l, size_t n, int64_t *set, struct kj_err *e
 }
 
 /* The stage whose row r is, or NULL. */
-static struct kj_cut_stage *stage_of(struct kj_ledger *l, const struct kj_rule *r)
+static struct kj_cut_stage *stage_of(const struct kj_ledger *l, const struct kj_rule *r)
 {
     for (size_t i = 0; i < l->n_cut_stages; i++)
         if (r >= l->cut_stages[i].rules &&
             r < l->cut_stages[i].rules + l->cut_stages[i].n)
             return &l->cut_stages[i];
     return NULL;
+}
+
+int64_t kj_ledger_cut_by(const struct kj_ledger *l, const struct kj_rule *by)
+{
+    const struct kj_cut_stage *s = by ? stage_of(l, by) : NULL;
+    return s ? s->cuts[by - s->rules].id : 0;
 }
 
 int kj_ledger_cuts_doc(struct kj_ledger *l, const struct kj_doc *d, int64_t *set,

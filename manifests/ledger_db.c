@@ -186,6 +186,27 @@ static const char to_version_2[] =
     "ALTER TABLE decisions ADD COLUMN cutset INTEGER REFERENCES cutsets(cutset);"
     "PRAGMA user_version = 2";
 
+/* Of version 2 as one of version 3: histograms and examples by cut. */
+static const char to_version_3[] =
+    "ALTER TABLE cuts ADD COLUMN about TEXT;"
+    "ALTER TABLE samples ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE samples ADD COLUMN far INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE histograms RENAME TO old_histograms;"
+    "CREATE TABLE histograms (rule INTEGER NOT NULL REFERENCES rules(rule), cut INTEGER"
+    " NOT NULL, bucket INTEGER NOT NULL, lo REAL NOT NULL, hi REAL NOT NULL, docs"
+    " INTEGER NOT NULL, dropped INTEGER NOT NULL, PRIMARY KEY (rule, cut, bucket))"
+    " WITHOUT ROWID;"
+    "INSERT INTO histograms SELECT rule, 0, bucket, lo, hi, docs, dropped FROM"
+    " old_histograms;"
+    "DROP TABLE old_histograms;"
+    "PRAGMA user_version = 3";
+
+/* What reports ask of an older file that is only read. */
+static const char like_version_3[] =
+    "CREATE TEMP VIEW histograms AS SELECT rule, 0 AS cut, bucket, lo, hi, docs,"
+    " dropped FROM main.histograms;"
+    "CREATE TEMP VIEW samples AS SELECT *, 0 AS cut, 0 AS far FROM main.samples";
+
 /* Two processes may find the file empty at the same time: look again under
  * the write lock. */
 static int make_schema(struct kj_ledger *l, struct kj_err *err)
@@ -202,6 +223,8 @@ static int make_schema(struct kj_ledger *l, struct kj_err *err)
         rc = kj_db_int(l, &version, err, "PRAGMA user_version", "");
     if (rc == KJ_OK && version < 2)
         rc = kj_db_exec(l, to_version_2, err);
+    if (rc == KJ_OK && version < 3)
+        rc = kj_db_exec(l, to_version_3, err);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -317,8 +340,16 @@ int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
         rc = kj_db_exec(l, "PRAGMA temp_store = MEMORY", err);
     if (rc == KJ_OK && l->write)
         rc = open_write(l, err);
-    else if (rc == KJ_OK && l->version < 2) /* so that reports need not ask */
-        rc = kj_db_exec(l, "CREATE TEMP TABLE cuts (stage, rule, alone)", err);
+    else if (rc == KJ_OK && l->version < 3) /* so that reports need not ask */
+        rc = kj_db_exec(l, like_version_3, err);
+    if (rc == KJ_OK && !l->write && l->version < 3)
+        rc = kj_db_exec(l,
+                        l->version < 2
+                            ? "CREATE TEMP TABLE cuts (cut, stage, rule, op, threshold,"
+                              " failed, alone, about)"
+                            : "CREATE TEMP VIEW cuts AS SELECT *, NULL AS about FROM"
+                              " main.cuts",
+                        err);
     if (rc) {
         kj_ledger_close(l, NULL);
         return rc;

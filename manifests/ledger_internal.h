@@ -7,7 +7,7 @@
 #include "manifests/ledger.h"
 
 #define KJ_LEDGER_APP_ID  1802070636
-#define KJ_LEDGER_VERSION 2
+#define KJ_LEDGER_VERSION 3
 /* Rules that a ledger names; signals beyond them are not recorded. They come
  * from the input's `signals`, so there has to be a bound. */
 #define KJ_LEDGER_RULES_MAX 1000
@@ -39,16 +39,29 @@ struct kj_sample {
     char *id, *url, *language, *excerpt;
 };
 
+enum kj_side { KJ_DROPPED, KJ_KEPT, KJ_DROPPED_FAR, KJ_SIDES };
+
+/* Values that were compared with one cut, or with none: their distribution, and
+ * examples. */
+struct kj_track {
+    int64_t cut; /* 0: none */
+    double threshold;
+    struct kj_bucket *buckets; /* open addressing; n_buckets used of size */
+    size_t n_buckets, size;
+    /* by enum kj_side, each in the order of its rank */
+    struct kj_sample samples[KJ_SIDES][KJ_SAMPLES_RULE];
+    size_t n_samples[KJ_SIDES];
+};
+
 /* What is known of a rule while a flow runs. */
 struct kj_rule_slot {
     int64_t id;
     char *name;
     bool ours; /* measured by this process; else it came with the input */
-    double threshold;
-    struct kj_bucket *buckets; /* open addressing; n_buckets used of size */
-    size_t n_buckets, size;
-    struct kj_sample samples[2][KJ_SAMPLES_RULE]; /* dropped, kept; best first */
-    size_t n_samples[2];
+    const struct kj_rule *only; /* where the stages of the flow have it once */
+    unsigned declared;          /* how often they have it */
+    struct kj_track *tracks;    /* few: one for each group of a recipe */
+    size_t n_tracks;
 };
 
 struct kj_count {
@@ -180,6 +193,8 @@ int kj_ledger_cuts_register(struct kj_ledger *l, size_t step, int64_t stage,
 /* Count a document; *set: the row of its set of cuts, 0 for none. */
 int kj_ledger_cuts_doc(struct kj_ledger *l, const struct kj_doc *d, int64_t *set,
                        struct kj_err *err);
+/* The row of the cut that a value was compared with; 0: none. */
+int64_t kj_ledger_cut_by(const struct kj_ledger *l, const struct kj_rule *by);
 int kj_ledger_cuts_flush(struct kj_ledger *l, struct kj_err *err);
 void kj_ledger_cuts_unflush(struct kj_ledger *l);
 void kj_ledger_cuts_release(struct kj_ledger *l);

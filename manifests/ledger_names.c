@@ -136,7 +136,6 @@ int kj_ledger_rule(struct kj_ledger *l, const char *p, size_t n, bool declared,
     r->id = id;
     r->name = name;
     r->ours = declared || made;
-    r->threshold = NAN;
     kj_names_add(&l->rule_names, p, n, (int64_t)l->n_rules++);
     *out = r;
     return KJ_OK;
@@ -155,14 +154,16 @@ void kj_ledger_unflush(struct kj_ledger *l)
     kj_ledger_cuts_unflush(l);
     for (size_t i = 0; i < l->n_rules; i++) {
         struct kj_rule_slot *r = &l->rules[i];
-        free(r->buckets);
-        r->buckets = NULL;
-        r->size = r->n_buckets = 0;
-        for (int side = 0; side < 2; side++) {
-            for (size_t k = 0; k < r->n_samples[side]; k++)
-                sample_release(&r->samples[side][k]);
-            r->n_samples[side] = 0;
+        for (size_t t = 0; t < r->n_tracks; t++) {
+            struct kj_track *k = &r->tracks[t];
+            free(k->buckets);
+            for (int side = 0; side < KJ_SIDES; side++)
+                for (size_t s = 0; s < k->n_samples[side]; s++)
+                    sample_release(&k->samples[side][s]);
         }
+        free(r->tracks);
+        r->tracks = NULL;
+        r->n_tracks = 0;
     }
     for (size_t i = 0; i < l->n_kept; i++)
         sample_release(&l->kept[i]);

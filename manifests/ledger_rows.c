@@ -49,7 +49,7 @@ void kj_bucket_edges(int32_t key, double *lo, double *hi)
     *hi = key < 0 ? -a : b;
 }
 
-static struct kj_bucket *bucket(struct kj_rule_slot *r, int32_t key)
+static struct kj_bucket *bucket(struct kj_track *r, int32_t key)
 {
     if (2 * (r->n_buckets + 1) > r->size) {
         struct kj_bucket *old = r->buckets;
@@ -72,6 +72,25 @@ static struct kj_bucket *bucket(struct kj_rule_slot *r, int32_t key)
             return b;
         }
     }
+}
+
+/* A hash as a number in [0, 1). */
+static double unit_of(uint64_t hash)
+{
+    return (double)(hash >> 11) * 0x1p-53;
+}
+
+static struct kj_track *track_of(struct kj_rule_slot *r, int64_t cut, double threshold)
+{
+    for (size_t i = 0; i < r->n_tracks; i++)
+        if (r->tracks[i].cut == cut)
+            return &r->tracks[i];
+    r->tracks = kj_xrealloc(r->tracks, (r->n_tracks + 1) * sizeof *r->tracks);
+    struct kj_track *t = &r->tracks[r->n_tracks++];
+    memset(t, 0, sizeof *t);
+    t->cut = cut;
+    t->threshold = threshold;
+    return t;
 }
 
 /* ---------------------------------------------------------------- samples */
@@ -121,28 +140,40 @@ static void sample_add(struct kj_sample *list, size_t *n, size_t max, double ran
         .excerpt = excerpt(d->text.n ? d->text : d->raw, KJ_EXCERPT_CHARS)};
 }
 
-static int put_samples(struct kj_ledger *l, int64_t rule, int kept, struct kj_sample *s,
-                       size_t n, size_t max, struct kj_err *err)
+static void track_sample(struct kj_track *t, enum kj_side side, double rank,
+                         uint64_t hash, double value, const struct kj_doc *d)
 {
+    sample_add(t->samples[side], &t->n_samples[side], KJ_SAMPLES_RULE, rank, hash,
+               value, d);
+}
+
+static int put_samples(struct kj_ledger *l, int64_t rule, int64_t cut, int side,
+                       struct kj_sample *s, size_t n, size_t max, struct kj_err *err)
+{
+    int64_t kept = side == KJ_KEPT, far = side == KJ_DROPPED_FAR;
     int rc = KJ_OK;
     for (size_t i = 0; i < n && rc == KJ_OK; i++)
-        rc = kj_db_do(l, err,
-                      "INSERT OR REPLACE INTO samples (rule, kept, rank, hash, id, url,"
-                      " language, value, excerpt) VALUES (?,?,?,?,?,?,?,?,?)",
-                      "iidusssds", rule, (int64_t)kept, s[i].rank, s[i].hash, s[i].id,
-                      s[i].url, s[i].language, s[i].value, s[i].excerpt);
+        rc = kj_db_do(
+            l, err,
+            "INSERT OR REPLACE INTO samples (rule, cut, kept, far, rank, hash, id, url,"
+            " language, value, excerpt) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            "iiiidusssds", rule, cut, kept, far, s[i].rank, s[i].hash, s[i].id,
+            s[i].url, s[i].language, s[i].value, s[i].excerpt);
     /* Hashes compare as unsigned numbers, as they do in memory. */
     if (rc == KJ_OK && n)
-        rc = kj_db_do(l, err,
-                      "DELETE FROM samples WHERE rule = ?1 AND kept = ?2 AND sample NOT"
-                      " IN (SELECT sample FROM samples WHERE rule = ?1 AND kept = ?2"
-                      " ORDER BY rank, hash < 0, hash LIMIT ?3)",
-                      "iii", rule, (int64_t)kept, (int64_t)max);
+        rc = kj_db_do(
+            l, err,
+            "DELETE FROM samples WHERE rule = ?1 AND cut = ?2 AND kept = ?3 AND far = "
+            "?4 AND"
+            " sample NOT IN (SELECT sample FROM samples WHERE rule = ?1 AND"
+            " cut = ?2 AND kept = ?3 AND far = ?4 ORDER BY rank, hash < 0, hash"
+            " LIMIT ?5)",
+            "iiiii", rule, cut, kept, far, (int64_t)max);
     return rc;
 }
 
-static int put_histogram(struct kj_ledger *l, struct kj_rule_slot *r, sqlite3_stmt *st,
-                         struct kj_err *err)
+static int put_histogram(struct kj_ledger *l, int64_t rule, const struct kj_track *r,
+                         sqlite3_stmt *st, struct kj_err *err)
 {
     for (size_t i = 0; i < r->size; i++) {
         const struct kj_bucket *b = &r->buckets[i];
@@ -150,12 +181,13 @@ static int put_histogram(struct kj_ledger *l, struct kj_rule_slot *r, sqlite3_st
         if (!b->docs)
             continue;
         kj_bucket_edges(b->key, &lo, &hi);
-        sqlite3_bind_int64(st, 1, r->id);
-        sqlite3_bind_int(st, 2, b->key);
-        sqlite3_bind_double(st, 3, lo);
-        sqlite3_bind_double(st, 4, hi);
-        sqlite3_bind_int64(st, 5, b->docs);
-        sqlite3_bind_int64(st, 6, b->dropped);
+        sqlite3_bind_int64(st, 1, rule);
+        sqlite3_bind_int64(st, 2, r->cut);
+        sqlite3_bind_int(st, 3, b->key);
+        sqlite3_bind_double(st, 4, lo);
+        sqlite3_bind_double(st, 5, hi);
+        sqlite3_bind_int64(st, 6, b->docs);
+        sqlite3_bind_int64(st, 7, b->dropped);
         int rc = kj_db_run(l, st, err);
         if (rc)
             return rc;
@@ -167,16 +199,19 @@ int kj_ledger_flush(struct kj_ledger *l, struct kj_err *err)
 {
     sqlite3_stmt *st = NULL;
     int rc = kj_db_query(l, &st, err,
-                         "INSERT INTO histograms VALUES (?,?,?,?,?,?) ON CONFLICT DO"
+                         "INSERT INTO histograms VALUES (?,?,?,?,?,?,?) ON CONFLICT DO"
                          " UPDATE SET docs = docs + excluded.docs, dropped = dropped +"
                          " excluded.dropped",
                          "");
     for (size_t i = 0; i < l->n_rules && rc == KJ_OK; i++) {
         struct kj_rule_slot *r = &l->rules[i];
-        rc = put_histogram(l, r, st, err);
-        for (int side = 0; side < 2 && rc == KJ_OK; side++)
-            rc = put_samples(l, r->id, side, r->samples[side], r->n_samples[side],
-                             KJ_SAMPLES_RULE, err);
+        for (size_t k = 0; k < r->n_tracks && rc == KJ_OK; k++) {
+            struct kj_track *t = &r->tracks[k];
+            rc = put_histogram(l, r->id, t, st, err);
+            for (int side = 0; side < KJ_SIDES && rc == KJ_OK; side++)
+                rc = put_samples(l, r->id, t->cut, side, t->samples[side],
+                                 t->n_samples[side], KJ_SAMPLES_RULE, err);
+        }
     }
     sqlite3_finalize(st);
     if (rc == KJ_OK && l->n_kept) {
@@ -185,7 +220,7 @@ int kj_ledger_flush(struct kj_ledger *l, struct kj_err *err)
                         " 'random sample of documents that stay')",
                         err);
         if (rc == KJ_OK)
-            rc = put_samples(l, 0, 1, l->kept, l->n_kept, KJ_SAMPLES_ALL, err);
+            rc = put_samples(l, 0, 0, KJ_KEPT, l->kept, l->n_kept, KJ_SAMPLES_ALL, err);
     }
     if (rc == KJ_OK)
         rc = kj_ledger_cuts_flush(l, err);
@@ -417,28 +452,22 @@ static int put_decision(struct kj_ledger *l, const struct kj_doc *d, int64_t doc
     return kj_db_run(l, st, err);
 }
 
-/* A hash as a number in [0, 1). */
-static double unit_of(uint64_t hash)
-{
-    return (double)(hash >> 11) * 0x1p-53;
-}
-
 static int put_signal(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
-                      struct kj_rule_slot *r, double v, bool first, uint64_t hash,
-                      struct kj_err *err)
+                      struct kj_rule_slot *r, const struct kj_rule *by, double v,
+                      bool first, uint64_t hash, struct kj_err *err)
 {
-    struct kj_bucket *b = bucket(r, kj_bucket_key(v));
+    int64_t cut = kj_ledger_cut_by(l, by);
+    struct kj_track *t = track_of(r, cut, cut ? by->threshold : NAN);
+    struct kj_bucket *b = bucket(t, kj_bucket_key(v));
     b->docs++;
     b->dropped += first;
-    if (!isnan(r->threshold)) {
-        double rank = fabs(v - r->threshold);
-        if (first)
-            sample_add(r->samples[0], &r->n_samples[0], KJ_SAMPLES_RULE, rank, hash, v,
-                       d);
-        else if (kj_doc_kept(d))
-            sample_add(r->samples[1], &r->n_samples[1], KJ_SAMPLES_RULE, rank, hash, v,
-                       d);
-    }
+    double rank = isnan(t->threshold) ? unit_of(hash) : fabs(v - t->threshold);
+    if (first)
+        track_sample(t, KJ_DROPPED, rank, hash, v, d);
+    if (first && !isnan(t->threshold))
+        track_sample(t, KJ_DROPPED_FAR, -rank, hash, v, d);
+    if (!first && kj_doc_kept(d) && !isnan(t->threshold))
+        track_sample(t, KJ_KEPT, rank, hash, v, d);
     if (unit_of(hash) >= l->signals)
         return KJ_OK;
     sqlite3_stmt *st = l->st[ST_SIGNAL];
@@ -464,20 +493,22 @@ static int put_signals(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
             continue;
         bool first = d->out.rule && kj_str_is(g->name, d->out.rule);
         seen |= first;
-        rc = put_signal(l, d, doc, r, g->value, first, hash, err);
+        rc = put_signal(l, d, doc, r, g->by ? g->by : r->only, g->value, first, hash,
+                        err);
     }
     *out = NULL;
     if (rc == KJ_OK && d->out.rule) {
         rc = kj_ledger_rule(l, d->out.rule, strlen(d->out.rule), true, out, err);
-        if (rc == KJ_OK && *out && !seen && isfinite(d->out.value))
-            rc = put_signal(l, d, doc, *out, d->out.value, true, hash, err);
-        else if (rc == KJ_OK && *out && !seen) /* a rule without values */
-            sample_add((*out)->samples[0], &(*out)->n_samples[0], KJ_SAMPLES_RULE,
-                       unit_of(hash), hash, NAN, d);
+        const struct kj_rule *by = *out ? (*out)->only : NULL;
+        if (rc == KJ_OK && *out && !seen && isfinite(d->out.value)) {
+            rc = put_signal(l, d, doc, *out, by, d->out.value, true, hash, err);
+        } else if (rc == KJ_OK && *out && !seen) { /* a rule without values */
+            struct kj_track *t = track_of(*out, kj_ledger_cut_by(l, by), NAN);
+            track_sample(t, KJ_DROPPED, unit_of(hash), hash, NAN, d);
+        }
     }
     if (kj_doc_kept(d))
-        sample_add(l->kept, &l->n_kept, KJ_SAMPLES_ALL, (double)(hash >> 11) * 0x1p-53,
-                   hash, NAN, d);
+        sample_add(l->kept, &l->n_kept, KJ_SAMPLES_ALL, unit_of(hash), hash, NAN, d);
     return rc;
 }
 

@@ -177,6 +177,51 @@ static void waterfall(struct kj_rep *r)
 
 /* --------------------------------------------------- languages and sources */
 
+/* What could not be read: how much by each fault, and where the first ones are. */
+static void damage(struct kj_rep *r)
+{
+    int n = 0;
+    sqlite3_stmt *st = kj_rep_query(
+        r,
+        "WITH bad AS (SELECT rule, sum(docs) AS docs FROM reasons JOIN scope_stages "
+        "USING"
+        " (stage) WHERE damaged GROUP BY rule), places AS (SELECT rule, d.id, a.name,"
+        " d.offset, row_number() OVER (PARTITION BY x.rule ORDER BY d.doc) AS k FROM"
+        " decisions x JOIN scope_stages USING (stage) JOIN bad USING (rule) JOIN"
+        " documents d USING (doc) LEFT JOIN archives a USING (archive) WHERE x.kept = "
+        "0)"
+        " SELECT u.name, bad.docs, p.k, p.id, p.name, p.offset FROM bad JOIN rules u"
+        " USING (rule) LEFT JOIN places p ON p.rule = bad.rule AND p.k <= 4 ORDER BY"
+        " bad.docs DESC, u.name, p.k LIMIT 60");
+    while (kj_rep_next(r, st)) {
+        bool first = sqlite3_column_int64(st, 2) <= 1;
+        if (n++ == 0)
+            Z("<h2>Damage</h2><p class=\"note\">Input that could not be read. It costs"
+              " itself only; the first places of each fault.</p><div class=\"box\">"
+              "<table><tr><th>fault</th><th class=\"n\">records</th><th>archive</th><th"
+              " class=\"n\">offset</th><th>record</th></tr>\n");
+        Z("<tr><td>");
+        kj_put_html(r->out, first ? kj_rep_text(st, 0) : "");
+        Z("</td>");
+        if (first)
+            kj_rep_cell(r, sqlite3_column_int64(st, 1));
+        else
+            Z("<td></td>");
+        Z("<td class=\"w\"><code>");
+        kj_put_html_n(r->out, kj_rep_text(st, 4), 120);
+        Z("</code></td>");
+        if (isnan(kj_rep_num(st, 5)))
+            Z("<td></td>");
+        else
+            kj_rep_cell(r, sqlite3_column_int64(st, 5));
+        Z("<td class=\"w\"><code>");
+        kj_put_html_n(r->out, kj_rep_text(st, 3), 90);
+        Z("</code></td></tr>\n");
+    }
+    if (n)
+        Z("</table></div>\n");
+}
+
 static void shares(struct kj_rep *r, const char *title, const char *sql)
 {
     double most = 0;
@@ -318,15 +363,10 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
         kj_rep_reasons(r);
         kj_rep_rules(r);
         places(r);
+        damage(r);
         kj_rep_clusters(r);
         kj_rep_training(r);
-        if (kj_rep_int(r, "SELECT count(*) FROM samples WHERE rule = 0")) {
-            Z("<h2>What stays</h2><p class=\"note\">Documents picked by the hash of "
-              "their"
-              " id.</p><div class=\"two\">\n");
-            kj_rep_examples(r, 0, 1, NULL);
-            Z("</div>\n");
-        }
+        kj_rep_kept(r);
         runs_table(r);
         config_table(r);
         files_table(r);

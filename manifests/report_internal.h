@@ -53,12 +53,11 @@ void kj_rep_bar(struct kj_rep *r, const char *class, double solid, double hatche
 void kj_rep_cell(struct kj_rep *r, int64_t n); /* <td>s, right-aligned */
 void kj_rep_cell_bytes(struct kj_rep *r, double n);
 void kj_rep_cell_percent(struct kj_rep *r, double part, double whole);
-/* Sampled documents of one rule (0: of no rule), under a title (or NULL). */
-void kj_rep_examples(struct kj_rep *r, int64_t rule, int kept, const char *title);
 
 /* ---- sections, each nothing where the ledger has nothing to say ---- */
 void kj_rep_reasons(struct kj_rep *r);  /* report_rules.c */
 void kj_rep_rules(struct kj_rep *r);    /* report_rules.c */
+void kj_rep_kept(struct kj_rep *r);     /* report_rules.c: examples of what stays */
 void kj_rep_clusters(struct kj_rep *r); /* report_clusters.c */
 void kj_rep_training(struct kj_rep *r); /* report_training.c */
 

@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -78,6 +78,7 @@ CREATE TABLE cuts (
     threshold REAL,
     failed    INTEGER NOT NULL DEFAULT 0,     -- documents beyond it
     alone     INTEGER NOT NULL DEFAULT 0,     -- of these, beyond no other of the stage
+    about     TEXT,                           -- what is measured, "(where ...)": on which
     UNIQUE (stage, ordinal)
 );
 
@@ -186,23 +187,27 @@ CREATE TABLE clusters (
     similarity REAL
 );
 
--- Distribution of a rule's values: 64 buckets per power of two.
+-- Distribution of the values that a cut was made with (0: none): 64 buckets per
+-- power of two.
 CREATE TABLE histograms (
     rule    INTEGER NOT NULL REFERENCES rules(rule),
+    cut     INTEGER NOT NULL,
     bucket  INTEGER NOT NULL,                 -- ordered as the values are
     lo      REAL NOT NULL,
     hi      REAL NOT NULL,
     docs    INTEGER NOT NULL,
     dropped INTEGER NOT NULL,                 -- by this rule, as the first
-    PRIMARY KEY (rule, bucket)
+    PRIMARY KEY (rule, cut, bucket)
 ) WITHOUT ROWID;
 
 -- Examples nearest the cut of a rule, on both sides.
 CREATE TABLE samples (
     sample   INTEGER PRIMARY KEY,
     rule     INTEGER REFERENCES rules(rule),
+    cut      INTEGER NOT NULL DEFAULT 0,
     kept     INTEGER NOT NULL,
-    rank     REAL NOT NULL,                   -- distance from the cut
+    far      INTEGER NOT NULL DEFAULT 0,      -- 1: farthest beyond it
+    rank     REAL NOT NULL,                   -- distance from the cut; far: negative
     hash     INTEGER NOT NULL,                -- of the id: breaks ties
     id       TEXT,
     url      TEXT,

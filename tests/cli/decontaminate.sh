@@ -99,7 +99,7 @@ is 'short: not in a longer word' "$(jq -r .id left.jsonl | xargs)" 'part longer 
 
 # Code, and fields of any name
 cat >code.jsonl <<'JSON'
-{"task_id":"X/0","prompt":"def mid(xs):\n    \"\"\"Return the element that half of the others are below.\"\"\"\n","canonical_solution":"    xs = sorted(xs)\n    return xs[len(xs) // 2]\n","test":"def check(f):\n    assert f([3, 1, 2]) == 2\n","entry_point":"mid"}
+{"task_id":"X/0","prompt":"def mid(xs):\n    \"\"\"Return the element that half of the others are below.\"\"\"\n","canonical_solution":"    return sorted(xs)[len(xs) // 2]\n","entry_point":"mid"}
 {"frage":"Which river runs through the old town of Ulm?","loesung":"the Danube","quelle":"see https://a.example/x"}
 JSON
 { printf '{"id":"code","text":"# tools\\nimport os\\n\\ndef mid(xs):\\n    \\"\\"\\"Return the element that half of the others are below.\\"\\"\\"\\n    xs = sorted(xs)\\n"}\n'

@@ -46,6 +46,34 @@ has "page: escaped text" page.html '&lt;script&gt;alert\('
 has "page: histogram with its cut" page.html 'class="cut"'
 has "page: books" page.html 'books balance'
 if [[ $(wc -c <page.html) -lt 1000000 ]]; then ok; else bad "page: too large"; fi
+has "page: damage" page.html '<h2>Damage.*'
+has "page: damage, by fault" page.html '<tr><td>input\.[a-z_]*</td><td class="n">1</td>'
+
+# Groups with thresholds of their own: a card for each, over its documents
+cat >groups.yaml <<'END'
+rules:
+  - when: {language: ko}
+    rules: [gopher.min_words: 20, gopher.max_words: 1000]
+  - when: {language: en}
+    rules: [gopher.min_words: 40, gopher.max_words: 1000]
+END
+awk 'BEGIN { for (i = 0; i < 200; i++) {
+    t = ""; for (k = 0; k < 1 + i % 80; k++) t = t "word" k " "
+    printf "{\"id\":\"%d\",\"language\":\"%s\",\"text\":\"%s\"}\n", i, i % 4 ? "en" : "ko", t } }' >two.jsonl
+"$KIJIL" filter -q -r ./groups.yaml --ledger two.db two.jsonl -o two.out
+"$KIJIL" report two.db -o two.html
+is "groups: cards" "$(grep -o '<h3>gopher[^/]*/span>[^/]*/' two.html | sed 's/<[^>]*>/ /g;s/[<\/]//g;s/  */ /g;s/^ //;s/ $//' | sort | paste -sd,)" \
+    'gopher.max_words language=ko language=en,gopher.min_words language=en,gopher.min_words language=ko'
+has "groups: cuts" two.html '&lt; 20 or 40'
+for at in '20 ko' '40 en'; do
+    read -r cut lang <<<"$at"
+    want=$(jq -r "select(.language == \"$lang\") | .text | split(\" \") | length - 1 | select(. < $cut)" two.jsonl | wc -l)
+    is "groups: drops of $lang" "$(sqlite3 two.db "select sum(h.dropped), sum(h.docs) from histograms h join cuts c using (cut) where c.threshold = $cut")" \
+        "$want|$(grep -c "\"$lang\"" two.jsonl)"
+done
+is "groups: values once" "$(sqlite3 two.db 'select (select count(*) from signals) - (select sum(docs) from histograms)')" 0
+has "groups: far examples" two.html 'dropped, farthest beyond it'
+
 rc "page is the same again" 0 "$KIJIL" report run.db -o page2.html
 same "page is the same again" page.html page2.html
 

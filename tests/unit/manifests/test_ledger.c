@@ -167,7 +167,7 @@ static void test_rows(void)
                       " name = 'alpha.words' AND samples.kept = 1"),
                20, 0);
     CHECK_NEAR(ask(p, "SELECT max(n) FROM (SELECT count(*) AS n FROM samples WHERE rule"
-                      " > 0 GROUP BY rule, kept)"),
+                      " > 0 GROUP BY rule, cut, kept, far)"),
                8, 0);
     CHECK_NEAR(ask(p, "SELECT count(*) FROM clusters"),
                ask(p, "SELECT count(*) FROM decisions x JOIN documents d USING (doc)"
@@ -579,6 +579,12 @@ static void test_pipe(void)
     }
 }
 
+/* What version 3 has by cut. */
+#define OLD_TABLES                                                                     \
+    "DROP TABLE histograms; CREATE TABLE histograms (rule, bucket, lo, hi, docs,"      \
+    " dropped); INSERT INTO histograms VALUES (1, 2, 3, 4, 5, 0);"                     \
+    " ALTER TABLE samples DROP COLUMN cut; ALTER TABLE samples DROP COLUMN far;"
+
 static void test_open(void)
 {
     struct kj_err err = KJ_ERR_INIT;
@@ -598,19 +604,23 @@ static void test_open(void)
     kj_err_reset(&err);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    /* version 1 lacked these; writing makes it version 2 */
-    tamper(db_path("new.db"), "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
-                              " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
+    /* versions 1 and 2 lacked these; writing makes it version 3 */
+    tamper(db_path("new.db"),
+           OLD_TABLES "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
+                      " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_OK);
     kj_ledger_close(l, NULL);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 2, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 3, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(cutset) FROM decisions"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(alone) FROM cuts"), 0, 0);
-    tamper(db_path("new.db"), "PRAGMA user_version = 3");
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT docs FROM histograms WHERE cut = 0"), 5,
+               0);
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT count(far) FROM samples"), 0, 0);
+    tamper(db_path("new.db"), "PRAGMA user_version = 4");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_FAIL);
-    CHECK(strstr(err.msg, "version 3"));
+    CHECK(strstr(err.msg, "version 4"));
 }
 
 static void test_metrics(void)
