@@ -20,6 +20,14 @@ struct kj_html;
 struct kj_html *kj_html_new(void);
 void kj_html_free(struct kj_html *h);
 
+#define KJ_HTML_ROBOTS_MAX 8
+
+/* A <meta name=robots>, or one that is named like a crawler (GPTBot, Yeti). */
+struct kj_html_robots {
+    struct kj_str agent; /* {NULL,0}: all */
+    struct kj_str content;
+};
+
 /* What the page says of itself; views that live until the next page. White
  * space in them is as it stood. Absent: {NULL,0}. */
 struct kj_html_page {
@@ -28,11 +36,12 @@ struct kj_html_page {
     struct kj_str canonical; /* <link rel=canonical>, else og:url */
     struct kj_str description, author, date, site;
     struct kj_str license; /* link rel=license, else JSON-LD's */
-    struct kj_str robots;  /* <meta name=robots> */
-    struct kj_str tdm;     /* <meta name=tdm-reservation>, W3C TDMRep: "1" reserves */
-    double share;          /* share of the visible text that was kept */
-    double confidence;     /* mean certainty of what was kept and left, .5 to 1 */
-    const char *rule;      /* with KJ_BAD_RECORD: which cap was hit */
+    struct kj_html_robots robots[KJ_HTML_ROBOTS_MAX];
+    size_t n_robots;
+    struct kj_str tdm; /* <meta name=tdm-reservation>, W3C TDMRep: "1" reserves */
+    double share;      /* share of the visible text that was kept */
+    double confidence; /* mean certainty of what was kept and left, .5 to 1 */
+    const char *rule;  /* with KJ_BAD_RECORD: which cap was hit */
 };
 
 /* Append the main text to out. whole: all visible text, menus included. KJ_OK

@@ -54,6 +54,36 @@ struct extra {
     struct kj_str og_title, og_url, h1;
 };
 
+/* Crawlers that have a meta of their own: those whose names end in "bot" or
+ * "-extended" and those of the list. */
+static bool is_crawler(struct kj_str name)
+{
+    static const char *const others[] = {
+        "yeti",       "slurp",        "daum",      "daumoa",  "teoma",
+        "bytespider", "anthropic-ai", "cohere-ai", "diffbot", "facebookexternalhit",
+        NULL};
+    static const char *const ends[] = {"bot", "bot-news", "-extended",
+                                       "-externalagent"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t n = strlen(ends[i]);
+        if (name.n > n && same((struct kj_str){name.p + name.n - n, n}, ends[i]))
+            return true;
+    }
+    for (size_t i = 0; others[i]; i++)
+        if (same(name, others[i]))
+            return true;
+    return false;
+}
+
+static void read_robots(struct kj_str name, struct kj_str content,
+                        struct kj_html_page *page)
+{
+    bool all = same(name, "robots");
+    if (page->n_robots < KJ_HTML_ROBOTS_MAX && (all || is_crawler(name)))
+        page->robots[page->n_robots++] =
+            (struct kj_html_robots){all ? (struct kj_str){NULL, 0} : name, content};
+}
+
 /* Names of <meta name> or <meta property>, and where their content goes. */
 static void read_meta(const struct kj_attrs *a, struct kj_html_page *page,
                       struct extra *e)
@@ -74,7 +104,6 @@ static void read_meta(const struct kj_attrs *a, struct kj_html_page *page,
         {"datepublished", &page->date},
         {"pubdate", &page->date},
         {"dc.date", &page->date},
-        {"robots", &page->robots},
         {"tdm-reservation", &page->tdm},
         {"dc.rights", &page->license},
         {"dcterms.license", &page->license},
@@ -85,6 +114,7 @@ static void read_meta(const struct kj_attrs *a, struct kj_html_page *page,
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (same(name, rows[i].name))
             set(rows[i].to, a->content);
+    read_robots(name, a->content, page);
 }
 
 static void read_element(const struct kj_tree *t, size_t i, struct kj_html_page *page,

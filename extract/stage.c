@@ -1,4 +1,5 @@
 /* stage.c - see stage.h. */
+#include "extract/lex.h"
 #include "extract/stage.h"
 
 #include <string.h>
@@ -186,16 +187,29 @@ static struct kj_str tidy(struct kj_arena *a, struct kj_str v, size_t max)
     return (struct kj_str){out, n};
 }
 
-/* What the page and its headers say about robots; either may be missing. */
-static struct kj_str both(struct kj_arena *a, struct kj_str x, struct kj_str y)
+/* x, then y behind `between`; either may be missing. */
+static struct kj_str join(struct kj_arena *a, struct kj_str x, const char *between,
+                          struct kj_str y)
 {
-    char *p = x.n && y.n ? kj_arena_alloc(a, x.n + y.n + 2) : NULL;
+    size_t n = strlen(between);
+    char *p = x.n && y.n ? kj_arena_alloc(a, x.n + y.n + n) : NULL;
     if (!p)
         return x.n ? x : y;
     memcpy(p, x.p, x.n);
-    memcpy(p + x.n, ", ", 2);
-    memcpy(p + x.n + 2, y.p, y.n);
-    return (struct kj_str){p, x.n + y.n + 2};
+    memcpy(p + x.n, between, n);
+    memcpy(p + x.n + n, y.p, y.n);
+    return (struct kj_str){p, x.n + y.n + n};
+}
+
+/* All that the page and its headers say to robots: "noai, GPTBot: noindex". */
+static struct kj_str robots_of(struct kj_arena *a, const struct kj_html_page *p,
+                               struct kj_str header)
+{
+    struct kj_str all = {NULL, 0};
+    for (size_t i = 0; i < p->n_robots; i++)
+        all =
+            join(a, all, ", ", join(a, p->robots[i].agent, ": ", p->robots[i].content));
+    return join(a, all, ", ", header);
 }
 
 static void set_metadata(struct state *s, struct kj_doc *d, struct kj_batch *b,
@@ -213,7 +227,7 @@ static void set_metadata(struct state *s, struct kj_doc *d, struct kj_batch *b,
     put_member(j, "date", tidy(a, p->date, 64));
     put_member(j, "site", tidy(a, p->site, 200));
     put_member(j, "license", tidy(a, p->license, 1000));
-    put_member(j, "robots", tidy(a, both(a, p->robots, head->robots), 400));
+    put_member(j, "robots", tidy(a, robots_of(a, p, head->robots), 400));
     put_member(j, "tdm_reservation", tidy(a, p->tdm.n ? p->tdm : head->tdm, 16));
     kj_buf_addz(j, j->n > 1 ? ",\"confidence\":" : "\"confidence\":");
     kj_buf_printf(j, "%.3f", p->confidence);
@@ -318,7 +332,9 @@ static int extract_one(const struct cfg *c, struct state *s, struct kj_batch *b,
             return KJ_OK;
         }
         body = kj_http_body(&h, &s->a, &s->b, &flags);
-        head.robots = kj_http_get(&h, "x-robots-tag");
+        for (size_t i = 0; i < h.n_fields; i++) /* often more than one */
+            if (kj_lex_same(h.names[i], "x-robots-tag"))
+                head.robots = join(&b->arena, head.robots, ", ", h.values[i]);
         head.tdm = kj_http_get(&h, "tdm-reservation");
         value = h.status ? kj_http_get(&h, "content-type") : (struct kj_str){NULL, 0};
     }

@@ -15,9 +15,12 @@
  * Take-down lists: URLs (an exact address; scheme, "www.", fragment and a slash
  * at the end make no difference) and document ids, one a line, mixed.
  *
- * Consent: what extraction kept in metadata. robots: noindex or none in the
- * page's robots meta or X-Robots-Tag (one for a named robot counts as well);
- * noai: noai there; tdm: tdm_reservation is 1 (W3C TDMRep).
+ * Consent: what extraction kept in metadata. robots: noindex or none in any of
+ * the page's robots metas or X-Robots-Tag headers (one for a named robot counts
+ * as well); noai: noai there (noimageai alone is about images); tdm:
+ * tdm_reservation is 1 in the header or a meta (W3C TDMRep). What a site says
+ * elsewhere (robots.txt, .well-known/tdmrep.json, ai.txt) is in no page: make a
+ * take-down or block list of it.
  *
  * In lists, empty lines and lines that begin with '#' are skipped. Entries are
  * kept as 64-bit hashes, 16 to 32 bytes each. Read-only once opened.

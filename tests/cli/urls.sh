@@ -67,6 +67,39 @@ is 'pages: noai goes' "$(cat "$T/out")" https://s.example/index.html
 rc 'whatif' 0 "$KIJIL" whatif run.db url.noai=off
 has 'whatif: would stay' "$T/out" '^gained +1 '
 
+# Headers, several of one name, and metas for one crawler
+page() { # NAME HEADERS HEAD : a response record
+    local body http
+    body="<html><head><title>t</title>$3</head><body><main>$words$words$words</main></body></html>"
+    http=$(printf 'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n%b\r\n%s' "$2" "$body")
+    printf 'WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:x:%s>\r\nWARC-Target-URI: https://s.example/%s\r\n' "$1" "$1"
+    printf 'Content-Type: application/http\r\nContent-Length: %d\r\n\r\n%s\r\n\r\n' "${#http}" "$http"
+}
+{
+    page noai-header 'X-Robots-Tag: noai, noimageai\r\n' ''
+    page noai-second 'x-robots-tag: nofollow\r\nX-ROBOTS-TAG: NOAI\r\n' ''
+    page noai-meta '' '<META NAME="Robots" CONTENT="max-snippet:5"><meta name="robots" content="NoAI">'
+    page noindex-agent 'X-Robots-Tag: otherbot: noindex, nofollow\r\n' ''
+    page noindex-header 'X-Robots-Tag: noindex\r\n' '<meta name="robots" content="index, follow">'
+    page noindex-crawler '' '<meta name="GPTBot" content="noindex">'
+    page tdm-header 'TDM-Reservation: 1\r\nTDM-Policy: https://s.example/p.json\r\n' ''
+    page tdm-meta '' '<meta name="tdm-reservation" content="1">'
+    page tdm-either 'tdm-reservation: 0\r\n' '<meta name="tdm-reservation" content="1">'
+    page free-zero 'tdm-reservation: 0\r\n' '<meta name="viewport" content="noai">'
+    page free-images 'X-Robots-Tag: noimageai\r\n' '<meta name="robots" content="noarchive">'
+    page free-later 'X-Robots-Tag: unavailable_after: 25 Jun 2050 15:00:00 PST\r\n' ''
+} >said.warc
+"$KIJIL" extract -q said.warc >in.jsonl
+is 'said: noai' "$(dropped --respect noai | tail -n 1 | sed 's/<urn:x:\([a-z-]*\)>/\1/g')" \
+    'noai-header:noai noai-meta:noai noai-second:noai'
+is 'said: noindex' "$(dropped --respect robots | tail -n 1 | sed 's/<urn:x:\([a-z-]*\)>/\1/g')" \
+    'noindex-agent:robots noindex-crawler:robots noindex-header:robots'
+is 'said: tdm' "$(dropped --respect tdm | tail -n 1 | sed 's/<urn:x:\([a-z-]*\)>/\1/g')" \
+    'tdm-either:tdm tdm-header:tdm tdm-meta:tdm'
+is 'said: all' "$(dropped --respect robots,noai,tdm | tail -n 1 | wc -w; jq -r .id kept.jsonl | sort | paste -sd' ')" \
+    "9
+<urn:x:free-images> <urn:x:free-later> <urn:x:free-zero>"
+
 rc 'no lists' 2 "$KIJIL" urls in.jsonl
 rc 'an empty folder' 2 "$KIJIL" urls --blocklist site in.jsonl
 rc 'no such list' 1 "$KIJIL" urls --takedown nothing in.jsonl

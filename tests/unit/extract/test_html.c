@@ -165,6 +165,8 @@ static void test_rights(void)
 {
     static const char p[] =
         "<html><head><meta name=ROBOTS content='noai, noindex'>"
+        "<meta name=GPTBot content=none><meta name=robots content=nofollow>"
+        "<meta name=robotic content=no>"
         "<meta name=tdm-reservation content=1>"
         "<script type='application/ld+json'>{\"@graph\":[{\"@type\":\"Article\","
         "\"license\":{\"@id\":\"https://l/by\"},\"author\":[{\"name\":\"N\"}],\n"
@@ -175,7 +177,11 @@ static void test_rights(void)
     CHECK_STR(page.author.p, page.author.n, "N");
     CHECK_STR(page.date.p, page.date.n, "2021-05-06");
     CHECK_STR(page.title.p, page.title.n, "H \xC3\xA9");
-    CHECK_STR(page.robots.p, page.robots.n, "noai, noindex");
+    CHECK(page.n_robots == 3);
+    CHECK_STR(page.robots[0].content.p, page.robots[0].content.n, "noai, noindex");
+    CHECK_STR(page.robots[1].agent.p, page.robots[1].agent.n, "GPTBot");
+    CHECK_STR(page.robots[1].content.p, page.robots[1].content.n, "none");
+    CHECK(!page.robots[2].agent.n);
     CHECK_STR(page.tdm.p, page.tdm.n, "1");
     static const char q[] = "<p>x <a rel='nofollow License' href=/by>l</a>";
     CHECK_INT(run(q, sizeof q - 1, false, false), KJ_OK);
