@@ -28,8 +28,9 @@ struct kj_html_robots {
     struct kj_str content;
 };
 
-/* What the page says of itself; views that live until the next page. White
- * space in them is as it stood. Absent: {NULL,0}. */
+/* What the page says of itself; views that live until the next page, and as
+ * long as the bytes of this one do. White space in them is as it stood. Absent:
+ * {NULL,0}. */
 struct kj_html_page {
     struct kj_str title;     /* <title>, og:title, JSON-LD's headline, or first <h1> */
     struct kj_str lang;      /* <html lang> */

@@ -14,6 +14,15 @@ static bool has(struct kj_str s, const char *z)
     return false;
 }
 
+static struct kj_str trim(struct kj_str s)
+{
+    while (s.n && (unsigned char)s.p[0] <= ' ')
+        s.p++, s.n--;
+    while (s.n && (unsigned char)s.p[s.n - 1] <= ' ')
+        s.n--;
+    return s;
+}
+
 /* Is z one of the blank-separated words of s? */
 static bool names(struct kj_str s, const char *z)
 {
@@ -33,34 +42,22 @@ bool kj_math_image(struct kj_str cls)
            names(cls, "ql-img-displayed-equation");
 }
 
-bool kj_math_script(const char *tag, size_t n, bool *display)
+bool kj_math_script(struct kj_str attributes, bool *display)
 {
-    struct kj_str s = {tag, n};
-    *display = has(s, "mode=display");
-    return has(s, "math/tex");
+    *display = has(attributes, "mode=display");
+    return has(attributes, "math/tex");
 }
 
-static struct kj_str trim(struct kj_str s)
+struct kj_str kj_math_tex(struct kj_arena *a, struct kj_str tex, bool display)
 {
-    while (s.n && (unsigned char)s.p[0] <= ' ')
-        s.p++, s.n--;
-    while (s.n && (unsigned char)s.p[s.n - 1] <= ' ')
-        s.n--;
-    return s;
-}
-
-int kj_math_put(struct kj_buf *out, const char *tex, size_t n, bool display)
-{
-    struct kj_str s = trim((struct kj_str){tex, n});
-    const char *mark = display ? "$$" : "$";
-    if (!s.n)
-        return 0;
-    int rc = kj_buf_addz(out, mark);
-    for (size_t i = 0; i < s.n && rc == 0; i++)
-        rc = s.p[i] == '<'   ? kj_buf_addz(out, "&lt;")
-             : s.p[i] == '&' ? kj_buf_addz(out, "&amp;")
-                             : kj_buf_addc(out, s.p[i]);
-    return rc < 0 ? rc : kj_buf_addz(out, mark);
+    size_t m = display ? 2 : 1;
+    tex = trim(tex);
+    char *p = tex.n ? kj_arena_alloc(a, tex.n + 2 * m) : NULL;
+    if (!p)
+        return (struct kj_str){NULL, 0};
+    memset(p, '$', tex.n + 2 * m);
+    memcpy(p + m, tex.p, tex.n);
+    return (struct kj_str){p, tex.n + 2 * m};
 }
 
 /* The TeX of the formula at node i, from its annotation or alttext. */
@@ -88,18 +85,14 @@ static struct kj_str tex_of(const struct kj_tree *t, size_t i)
 
 static void put_tex(struct kj_tree *t, size_t i, struct kj_str tex, bool display)
 {
-    size_t m = display ? 2 : 1, first = 0;
-    char *p = kj_arena_alloc(&t->arena, tex.n + 2 * m);
-    if (!p)
-        return;
-    memset(p, '$', tex.n + 2 * m);
-    memcpy(p + m, tex.p, tex.n);
-    for (size_t k = i + 1; k < t->nodes[i].end; k++) {
+    struct kj_str all = kj_math_tex(&t->arena, tex, display);
+    bool first = true;
+    for (size_t k = i + 1; k < t->nodes[i].end && all.n; k++) {
         struct kj_node *x = &t->nodes[k];
         if (x->tag != KJ_TAG_TEXT)
             continue;
-        x->text = first ? (struct kj_str){"", 0} : (struct kj_str){p, tex.n + 2 * m};
-        first = first ? first : k;
+        x->text = first ? all : (struct kj_str){"", 0};
+        first = false;
     }
 }
 

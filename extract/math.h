@@ -12,10 +12,12 @@
 /* Do the names of an image's class say that it shows a formula? */
 bool kj_math_image(struct kj_str cls);
 
-/* Is this the start tag of a script that holds TeX? Then its content goes to
- * out as text of the page. */
-bool kj_math_script(const char *tag, size_t n, bool *display);
-int kj_math_put(struct kj_buf *out, const char *tex, size_t n, bool display);
+/* Are these the attributes of a script that holds TeX? Then its content is text
+ * of the page. */
+bool kj_math_script(struct kj_str attributes, bool *display);
+
+/* TeX between its marks, in the arena; empty if there is none or no room. */
+struct kj_str kj_math_tex(struct kj_arena *a, struct kj_str tex, bool display);
 
 /* Put the TeX of each formula in the place of its glyphs, and mark what only
  * repeats it. */

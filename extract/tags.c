@@ -1,31 +1,11 @@
 /* tags.c - see tags.h. */
 #include "extract/tags.h"
 
-#include <string.h>
-
 static const char *const names[] = {"", "",
 #define NAME(name) #name,
                                     KJ_TAGS(NAME)
 #undef NAME
 };
-
-enum kj_tag kj_tag_find(const char *name, size_t n)
-{
-    size_t a = 2, b = KJ_N_TAGS;
-    while (a < b) {
-        size_t m = (a + b) / 2;
-        int d = strncmp(names[m], name, n);
-        if (d == 0)
-            d = names[m][n] ? 1 : 0;
-        if (d == 0)
-            return (enum kj_tag)m;
-        if (d < 0)
-            a = m + 1;
-        else
-            b = m;
-    }
-    return KJ_TAG_OTHER;
-}
 
 const char *kj_tag_name(enum kj_tag t)
 {

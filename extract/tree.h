@@ -1,14 +1,15 @@
 /* tree.h - an HTML page as a flat tree in document order.
  *
- * The parser (libxml2's, through its SAX events) stands behind this one
- * function, so that it can be replaced. Nodes lie in one array in document
- * order: the subtree of node i is i .. end-1, and no recursion is needed to
- * walk it. Only attributes that somebody reads are kept.
+ * The tree is the one that the HTML standard's parser builds (tokens in
+ * token.c, construction in build.c and modes.c), laid out in one array in
+ * document order: the subtree of node i is i .. end-1, and no recursion is
+ * needed to walk it. Only attributes that somebody reads are kept.
  *
- * Scripts, styles, SVG, templates and comments are cut out by a plain scan
- * before parsing: they are half of the bytes of real pages.
+ * What is never text has no nodes: scripts, styles, SVG, templates, comments,
+ * controls of forms. Scripts of JSON-LD are put aside in ld, those that hold
+ * TeX become text.
  *
- * Caps (bytes, nodes, depth, text) end in KJ_BAD_RECORD with a rule.
+ * Caps (bytes, nodes, depth, time) end in KJ_BAD_RECORD with a rule.
  * Thread-safety: one object per thread.
  */
 #ifndef KJ_EXTRACT_TREE_H
@@ -54,25 +55,25 @@ struct kj_node {
     };
 };
 
+struct kj_builder;
+
 struct kj_tree {
     struct kj_node *nodes;
     size_t n, cap;
-    struct kj_arena arena; /* text and attributes; reset by every parse */
-    struct kj_buf cut;     /* the page without scripts */
+    struct kj_arena arena; /* decoded text, attributes; reset by every parse */
     struct kj_buf ld;      /* JSON-LD scripts of the page, one a line */
     const char *rule;      /* which cap was hit, else NULL */
+    struct kj_builder *b;  /* the parser's own */
 };
 
 void kj_tree_init(struct kj_tree *t);
 void kj_tree_release(struct kj_tree *t);
 
-/* Parse a page of valid UTF-8. Views in the tree live until the next parse.
- * KJ_OK, or KJ_BAD_RECORD when a cap was hit (t->rule says which:
- * "extract.html_bytes", "extract.html_nodes", "extract.html_depth", "extract.html_time"). */
+/* Parse a page of valid UTF-8. Views in the tree point into p or into the tree's
+ * arena: they live until the next parse, and as long as p does. KJ_OK, or
+ * KJ_BAD_RECORD when a cap was hit (t->rule says which: "extract.html_bytes",
+ * "extract.html_nodes", "extract.html_depth", "extract.html_time"). */
 int kj_tree_parse(struct kj_tree *t, const char *p, size_t n,
                   const struct kj_html_limits *lim, struct kj_err *err);
-
-/* The plain scan alone: append p without what is cut. */
-int kj_html_cut(const char *p, size_t n, struct kj_buf *out, struct kj_buf *ld);
 
 #endif

@@ -3,8 +3,7 @@
  * usage: bench_extract FILE.warc.gz...
  *
  * Each line adds one phase to those above it: reading the archive, HTTP and
- * charset, the scan before the parser, the parser into the flat tree, and all
- * of it to text. */
+ * charset, the parser into the flat tree, and all of it to text. */
 #include "base/err.h"
 #include "base/input.h"
 #include "extract/charset.h"
@@ -18,16 +17,16 @@
 #include <string.h>
 #include <time.h>
 
-enum phase { READ, DECODE, CUT, PARSE, TEXT, N_PHASES };
-static const char *const names[] = {"read archive", "+ HTTP, charset", "+ cut",
-                                    "+ parse", "+ main text (all)"};
+enum phase { READ, DECODE, PARSE, TEXT, N_PHASES };
+static const char *const names[] = {"read archive", "+ HTTP, charset", "+ parse",
+                                    "+ main text (all)"};
 
 struct bench {
     struct kj_charset *charset;
     struct kj_html *html;
     struct kj_tree tree;
     struct kj_html_limits limits;
-    struct kj_buf a, b, decoded, cut, text;
+    struct kj_buf a, b, decoded, text;
     size_t pages, bytes, out;
 };
 
@@ -56,10 +55,7 @@ static void page(struct bench *x, struct kj_str block, enum phase last)
     if (kj_charset_decode(x->charset, body.p, body.n, none, true, &x->decoded, &r,
                           &err) < 0)
         return;
-    if (last == CUT) {
-        kj_buf_reset(&x->cut);
-        kj_html_cut(r.text.p, r.text.n, &x->cut, NULL);
-    } else if (last == PARSE) {
+    if (last == PARSE) {
         kj_tree_parse(&x->tree, r.text.p, r.text.n, &x->limits, &err);
     } else if (last == TEXT) {
         kj_buf_reset(&x->text);
@@ -102,7 +98,6 @@ int main(int argc, char **argv)
     kj_buf_init(&x.a, KJ_HTTP_BODY_MAX);
     kj_buf_init(&x.b, KJ_HTTP_BODY_MAX);
     kj_buf_init(&x.decoded, 3 * KJ_HTTP_BODY_MAX);
-    kj_buf_init(&x.cut, 3 * KJ_HTTP_BODY_MAX);
     kj_buf_init(&x.text, 3 * KJ_HTTP_BODY_MAX);
     for (int last = READ; last < N_PHASES && rc == 0; last++) {
         x.pages = x.bytes = x.out = 0;
@@ -119,7 +114,6 @@ int main(int argc, char **argv)
     kj_buf_release(&x.a);
     kj_buf_release(&x.b);
     kj_buf_release(&x.decoded);
-    kj_buf_release(&x.cut);
     kj_buf_release(&x.text);
     return rc;
 }
