@@ -279,6 +279,8 @@ int kj_flow_run(struct kj_flow *f, struct kj_err *err)
                               f->steps[r.n_parallel].stage->name);
     double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
     r.states = kj_xcalloc(f->threads * f->n_steps, sizeof *r.states);
+    if (f->source.workers)
+        f->source.workers(f->source.self, f->threads);
     int rc = begin_states(&r, err);
     if (rc == KJ_OK)
         rc = run_pipe(&r, err);
@@ -372,6 +374,8 @@ int kj_corpus_pass(struct kj_corpus *c, void *ctx,
     if (rc)
         return rc;
     unsigned threads = c->threads ? c->threads : 1;
+    if (p.source.workers)
+        p.source.workers(p.source.self, threads);
     size_t window = threads <= 1 ? 1 : 8 * (size_t)threads;
     struct kj_batch *batches = kj_xcalloc(window, sizeof *batches);
     void **ptrs = kj_xcalloc(window, sizeof *ptrs);

@@ -31,6 +31,9 @@ struct kj_source {
     /* Share of the input read, 0..1, or NAN; any thread. May be NULL. */
     double (*progress)(void *self);
     void (*close)(void *self);
+    /* Told once before the first read: so many workers wait for what is read. A
+     * source may then start threads of its own to keep up. May be NULL. */
+    void (*workers)(void *self, unsigned n);
 };
 
 struct kj_sink {

@@ -23,8 +23,6 @@ enum form { UNKNOWN, PLAIN, GZIP, ZSTD, ARCHIVE };
 #define KEEP ((size_t)256 << 10)
 /* Enough to tell a tar inside of a compressed stream. */
 enum { PEEK = 1 << 16, TAR_BLOCK = 512 };
-/* How far a member is looked for when a file does not begin with one. */
-enum { HURT = 1 << 20 };
 
 struct kj_input {
     char *name;
@@ -36,6 +34,7 @@ struct kj_input {
     struct kj_zst *zst;
     struct kj_arc *arc;
     char *tail; /* the last bytes of a mapped file, padded */
+    unsigned ahead;
 };
 
 static int fill_fd(void *self, char *p, size_t room, size_t *got, struct kj_err *err)
@@ -174,8 +173,10 @@ static bool is_text(const char *p, size_t n)
 static bool hurt_gzip(const char *p, size_t n)
 {
     static const char magic[] = "\x1f\x8b\x08";
-    if (n > HURT)
-        n = HURT;
+    if (n < 32)
+        return kj_gz_magic(p, n);
+    if (n > PEEK)
+        n = PEEK; /* what a pipe shows */
     for (const char *at = p; n && (at = memmem(at, n - (size_t)(at - p), magic, 3));
          at++) {
         size_t off = (size_t)(at - p);
@@ -191,9 +192,10 @@ static void tell_form(struct kj_input *in)
     size_t n = kj_raw_need(&in->raw, TAR_BLOCK);
     const char *p = in->raw.p;
     char head[TAR_BLOCK];
-    if (kj_gz_magic(p, n) && kj_gz_starts(p, kj_raw_need(&in->raw, PEEK))) {
-        n = kj_raw_need(&in->raw, PEEK);
-        p = in->raw.p;
+    size_t more = kj_gz_magic(p, n) ? kj_raw_need(&in->raw, PEEK) : 0;
+    p = in->raw.p;
+    if (more && kj_gz_starts(p, more < PEEK ? more : PEEK)) {
+        n = more;
         in->form = GZIP;
         in->kind = "gzip";
         n = kj_gz_peek(p, n, head, sizeof head);
@@ -207,7 +209,7 @@ static void tell_form(struct kj_input *in)
         const char *kind = n ? archive_kind(p, n) : NULL;
         in->form = kind ? ARCHIVE : PLAIN;
         in->kind = kind ? kind : "plain";
-        if (!kind && n > 32) {
+        if (!kind) {
             n = kj_raw_need(&in->raw, PEEK);
             if (hurt_gzip(in->raw.p, n)) {
                 in->form = GZIP;
@@ -220,9 +222,11 @@ static void tell_form(struct kj_input *in)
         in->form = ARCHIVE;
         in->kind = "tar";
     }
-    if (in->form == GZIP)
+    if (in->form == GZIP) {
         in->gz = kj_gz_new(&in->raw);
-    else if (in->form == ZSTD)
+        kj_gz_threads(in->gz, in->ahead);
+    }
+    if (in->form == ZSTD)
         in->zst = kj_zst_new(&in->raw);
     else if (in->form == ARCHIVE)
         in->arc = kj_arc_new(&in->raw, in->kind);
@@ -283,6 +287,11 @@ int kj_input_chunk(struct kj_input *in, struct kj_chunk *c, struct kj_err *err)
 }
 
 /* ---- the rest of the face ---- */
+
+void kj_input_ahead(struct kj_input *in, unsigned threads)
+{
+    in->ahead = threads;
+}
 
 const char *kj_input_kind(const struct kj_input *in)
 {

@@ -51,6 +51,12 @@ struct kj_chunk {
 int kj_input_open(struct kj_input **out, const char *path, struct kj_err *err);
 void kj_input_close(struct kj_input *in);
 
+/* Unpack the members of a mapped file ahead of the reader, in so many threads of
+ * their own; 0, the default, does all in kj_input_chunk. What the chunks are is
+ * the same. Before the first chunk; forms without members (and pipes) take no
+ * notice. */
+void kj_input_ahead(struct kj_input *in, unsigned threads);
+
 /* "plain", "gzip", "zstd", "bzip2", "xz", "lz4", "tar", "zip"; known once the
  * first chunk was asked for. */
 const char *kj_input_kind(const struct kj_input *in);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/input_ahead.h"
 #include "base/mem.h"
 
 #define MAGIC "\x1f\x8b\x08"
@@ -32,7 +33,9 @@ struct kj_gz {
     struct libdeflate_decompressor *ld;
     z_stream z;
     bool z_live;
-    bool large; /* in a pipe: the last member was beyond its window */
+    bool large;             /* in a pipe: the last member was beyond its window */
+    unsigned threads;       /* that unpack ahead; 0: none */
+    struct kj_ahead *ahead; /* they, once there is something to do */
 };
 
 struct kj_gz *kj_gz_new(struct kj_raw *raw)
@@ -46,6 +49,7 @@ void kj_gz_free(struct kj_gz *g)
 {
     if (!g)
         return;
+    kj_ahead_free(g->ahead);
     if (g->z_live)
         inflateEnd(&g->z);
     libdeflate_free_decompressor(g->ld);
@@ -56,6 +60,13 @@ void kj_gz_free(struct kj_gz *g)
 void kj_gz_restart(struct kj_gz *g)
 {
     g->u.state = KJ_AT_START;
+    kj_ahead_free(g->ahead);
+    g->ahead = NULL;
+}
+
+void kj_gz_threads(struct kj_gz *g, unsigned threads)
+{
+    g->threads = threads;
 }
 
 bool kj_gz_magic(const char *p, size_t n)
@@ -162,6 +173,47 @@ static bool may_be_whole(struct kj_gz *g)
     return true;
 }
 
+/* ---- members unpacked by others ---- */
+
+static void *ahead_begin(void)
+{
+    return libdeflate_alloc_decompressor();
+}
+
+static void ahead_end(void *dec)
+{
+    libdeflate_free_decompressor(dec);
+}
+
+static int ahead_unpack(void *dec, const char *p, size_t n, char *out, size_t room,
+                        size_t *used, size_t *made)
+{
+    switch (libdeflate_gzip_decompress_ex(dec, p, n, out, room, used, made)) {
+    case LIBDEFLATE_SUCCESS:
+        return 0;
+    case LIBDEFLATE_INSUFFICIENT_SPACE:
+        return 1;
+    default:
+        return -1;
+    }
+}
+
+/* The member at the cursor, if it was unpacked already. */
+static bool taken_ahead(struct kj_gz *g, struct kj_ahead_member *m)
+{
+    static const struct kj_ahead_form form = {MAGIC, 3, ahead_begin, ahead_end,
+                                              ahead_unpack};
+    struct kj_raw *r = g->u.raw;
+    if (!g->threads || !r->mapped)
+        return false;
+    if (!g->ahead && !(g->ahead = kj_ahead_new(&form, r->p, r->n, r->at, g->threads)))
+        g->threads = 0;
+    if (!g->ahead || !kj_ahead_take(g->ahead, r->at, m))
+        return false;
+    kj_raw_advance(r, m->used);
+    return true;
+}
+
 /* ---- streaming ---- */
 
 static int start_stream(struct kj_gz *g, struct kj_err *err)
@@ -214,6 +266,7 @@ static void inflate_chunk(struct kj_gz *g, size_t *n, bool *last)
 int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err)
 {
     struct kj_unpack *u = &g->u;
+    struct kj_ahead_member ready = {0};
     size_t n = 0;
     bool last = false;
     int rc;
@@ -234,6 +287,12 @@ int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err)
                 kj_unpack_damage(u, "", true);
                 continue;
             }
+            ready.p = NULL;
+            if (taken_ahead(g, &ready)) {
+                n = ready.n;
+                last = true;
+                break;
+            }
             if (may_be_whole(g) && whole(g, &n) == KJ_OK) {
                 last = true;
                 break;
@@ -253,6 +312,8 @@ int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err)
             u->state = KJ_AT_START; /* an empty member */
         else if (n > 0 || last) {
             kj_unpack_chunk(u, c, n, last);
+            if (ready.p)
+                c->p = ready.p;
             return KJ_OK;
         }
     }

@@ -93,6 +93,8 @@ struct kj_gz;
 struct kj_gz *kj_gz_new(struct kj_raw *raw);
 void kj_gz_free(struct kj_gz *g);
 void kj_gz_restart(struct kj_gz *g);
+/* Unpack ahead in so many threads, where raw is mapped. */
+void kj_gz_threads(struct kj_gz *g, unsigned threads);
 int kj_gz_chunk(struct kj_gz *g, struct kj_chunk *c, struct kj_err *err);
 bool kj_gz_magic(const char *p, size_t n);
 /* Does a member that decodes start at p, as far as it is there? */

@@ -165,8 +165,8 @@ int kj_jsonl_source(struct kj_source *out, const char *const *files, size_t n,
     struct source *s = kj_xcalloc(1, sizeof *s);
     s->files = n ? files : only_stdin;
     s->n = n ? n : 1;
-    *out = (struct kj_source){s, source_read, source_decode, source_progress,
-                              source_close};
+    *out = (struct kj_source){
+        s, source_read, source_decode, source_progress, source_close, NULL};
     int rc = open_next(s, err); /* so that a wrong name shows at once */
     if (rc) {
         source_close(s);

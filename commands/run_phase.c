@@ -87,6 +87,13 @@ static double portion_progress(void *self)
     return p->inner.progress ? p->inner.progress(p->inner.self) : NAN;
 }
 
+static void portion_workers(void *self, unsigned n)
+{
+    struct portion *p = self;
+    if (p->inner.workers)
+        p->inner.workers(p->inner.self, n);
+}
+
 /* What a phase is made of. */
 struct phase {
     char *name, *dir;
@@ -230,7 +237,8 @@ static int archive_parts(struct kj_run *r, struct phase *ph, struct done *d,
                               kj_extract_source(r->recipe.steps[0].cfg), at, NULL, err);
     if (rc)
         return rc;
-    struct kj_source s = {p, portion_read, portion_decode, portion_progress, NULL};
+    struct kj_source s = {p,    portion_read,   portion_decode, portion_progress,
+                          NULL, portion_workers};
     while (rc == KJ_OK && at.file < r->files.n) {
         p->full = false;
         p->taken = 0;

@@ -18,6 +18,7 @@ struct archive {
     enum kj_archive_kind kind;
     struct kj_archive_counts *counts;
     struct kj_warc *warc;
+    unsigned ahead;             /* threads that unpack */
     int64_t seek;               /* offset to start the next file at */
     struct kj_str name;         /* base name of the open file */
     int64_t was;                /* stored bytes of it that were counted */
@@ -57,6 +58,7 @@ static int open_next(struct archive *a, struct kj_err *err)
     int rc = kj_input_open(&in, path, err);
     if (rc < 0)
         return rc;
+    kj_input_ahead(in, a->ahead);
     if (a->seek > 0 && (rc = kj_input_seek(in, a->seek, err)) < 0) {
         kj_input_close(in);
         return rc;
@@ -336,6 +338,14 @@ static void archive_close(void *self)
     free(a);
 }
 
+/* Unpacking is done at about 1.2 GB/s and extraction at 0.18, so one thread more
+ * is worth its while for every four to six workers. */
+static void archive_workers(void *self, unsigned n)
+{
+    struct archive *a = self;
+    a->ahead = n / 4;
+}
+
 /* Every file must be there before hours are spent on the first. */
 int kj_archive_sizes(const char *const *files, size_t n, size_t from, int64_t *total,
                      struct kj_err *err)
@@ -385,5 +395,6 @@ int kj_archive_source(struct kj_source *out, const char *const *files, size_t n,
     out->decode = NULL;
     out->progress = archive_progress;
     out->close = archive_close;
+    out->workers = archive_workers;
     return KJ_OK;
 }

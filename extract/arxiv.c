@@ -296,7 +296,8 @@ int kj_arxiv_source(struct kj_source *out, const char *const *files, size_t n,
     a->skip = start.offset;
     a->total = total;
     kj_buf_init(&a->paper, KJ_ARXIV_PAPER_MAX);
-    *out = (struct kj_source){a, papers_read, NULL, papers_progress, papers_close};
+    *out =
+        (struct kj_source){a, papers_read, NULL, papers_progress, papers_close, NULL};
     return KJ_OK;
 }
 

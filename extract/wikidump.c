@@ -447,6 +447,6 @@ int kj_wikidump_source(struct kj_source *out, const char *const *files, size_t n
     d->seek = start.offset;
     d->total = total;
     kj_buf_init(&d->win, KJ_WIKIDUMP_PAGE_MAX + (80u << 20));
-    *out = (struct kj_source){d, dump_read, NULL, dump_progress, dump_close};
+    *out = (struct kj_source){d, dump_read, NULL, dump_progress, dump_close, NULL};
     return KJ_OK;
 }

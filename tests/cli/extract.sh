@@ -81,11 +81,12 @@ done
 "$KIJIL" extract -q - <site.warc.gz >got.jsonl
 norm got.jsonl >got
 same stdin got want
-for j in 1 2 4; do
+for j in 1 2 4 8; do
     "$KIJIL" extract -q -j$j site.warc.gz site.warc few.warc >"j$j"
 done
 same j2 j1 j2
 same j4 j1 j4
+same "j8, which unpacks ahead" j1 j8
 for i in 0 1 2; do
     "$KIJIL" extract -q --shard $i/3 site.warc.gz >"shard$i"
     [[ -s shard$i ]] && ok || bad "shard $i is empty"
@@ -139,11 +140,13 @@ rc sound 0 "$KIJIL" extract site.warc.gz -o /dev/null
 hasnt "no damage, no word of it" err recovered
 printf 'no archive' >none
 rc none 3 "$KIJIL" extract -q none
-for j in 1 4; do
+for j in 1 4 8; do
     "$KIJIL" extract -q -j$j cut.warc.gz broken.warc.gz garbage.warc --rejects "r$j" >"d$j"
 done
 same "damage at -j4" d1 d4
 same "rejects at -j4" r1 r4
+same "damage at -j8" d1 d8
+same "rejects at -j8" r1 r8
 
 # ---- cat ----
 rc cat 0 "$KIJIL" cat site.jsonl
