@@ -23,6 +23,7 @@
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "filter/dclm.h"
+#include "filter/morph.h"
 
 #define B      0x9E3779B97F4A7C15u /* odd; any will do */
 #define POWERS 1024                /* precomputed powers of B */
@@ -53,6 +54,7 @@ void kj_facts_release(struct kj_facts *f)
         free(f->words[u].cat);
         free(f->words[u].spc);
     }
+    kj_morph_free(f->morph);
     kj_dclm_free(f->dclm);
     free(f->keys);
     free(f->grams);
@@ -297,6 +299,18 @@ static void words_uax29(struct kj_facts *f, struct kj_words *w, bool alnum)
     }
 }
 
+static void words_morpheme(struct kj_facts *f, struct kj_words *w)
+{
+    struct kj_morph_piece piece[KJ_MORPH_PIECES];
+    if (!f->morph)
+        f->morph = kj_morph_new();
+    for (size_t i = 0, end; i < f->n && w->n <= KJ_FACTS_MAX; i = end) {
+        size_t k = kj_morph_next(f->morph, f->p, f->n, i, piece, &end);
+        for (size_t x = 0; x < k; x++)
+            words_add(f, w, f->p + piece[x].from, piece[x].to - piece[x].from);
+    }
+}
+
 const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit)
 {
     struct kj_words *w = &f->words[unit];
@@ -309,6 +323,8 @@ const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit
     w->cat[0] = w->spc[0] = 0;
     if (unit == KJ_WORDS_SPACE)
         words_space(f, w);
+    else if (unit == KJ_WORDS_MORPHEME)
+        words_morpheme(f, w);
     else
         words_uax29(f, w, unit == KJ_WORDS_ALNUM);
     if (w->n > KJ_FACTS_MAX)

@@ -9,9 +9,10 @@
  * Definitions follow datatrove (huggingface/datatrove, 2026-08), whose code
  * is the de-facto reference of these rules:
  *
- *   words       the segments of a text, in one of two units: UAX #29 segments
+ *   words       the segments of a text, in one of three units: UAX #29 segments
  *               that are not all white space (punctuation counts as words, as
- *               in its tokenizers), or runs without white space
+ *               in its tokenizers), runs without white space, or what morph.h
+ *               takes for Korean morphemes
  *   solid words words with a character outside the punctuation set
  *   lines       three kinds, as three filters split differently: "pieces" by
  *               runs of \n (re.split(r'\n+')), "full" = pieces that are not
@@ -37,6 +38,7 @@
 
 struct kj_dclm;
 struct kj_doc;
+struct kj_morph;
 
 /* A text with more words or lines than this is not measured (facts.over):
  * it bounds the scratch of a worker to about 150 MB. Published recipes stop
@@ -46,6 +48,7 @@ struct kj_doc;
 enum kj_word_unit {
     KJ_WORDS_UAX29,
     KJ_WORDS_SPACE,
+    KJ_WORDS_MORPHEME,
     KJ_WORDS_ALNUM, /* UAX #29 segments that begin with a letter or digit; for the
                        dclm. rules, not to be chosen in a recipe */
     KJ_WORD_UNITS
@@ -89,8 +92,9 @@ struct kj_facts {
     struct kj_words words[KJ_WORD_UNITS];
     struct kj_lines lines;
     struct kj_korean ko;
-    struct kj_dclm *dclm; /* what the dclm. rules count; dclm.h */
-    struct kj_str came;   /* the text before any rule changed it */
+    struct kj_morph *morph; /* NULL until morphemes are asked for */
+    struct kj_dclm *dclm;   /* what the dclm. rules count; dclm.h */
+    struct kj_str came;     /* the text before any rule changed it */
     /* scratch: open-addressed tables */
     uint64_t *keys;
     size_t keys_cap;

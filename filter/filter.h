@@ -11,7 +11,8 @@
  *
  *   about:     what it is, for people
  *   include:   recipes whose rules come first: a name or a list
- *   words:     uax29 | whitespace - what counts as a word (default uax29)
+ *   words:     uax29 | whitespace | morpheme - what counts as a word (default
+ *              uax29); morpheme is for Korean (filter/morph.h)
  *   stop_words: [the, be, ...]   for gopher.stop_words
  *   short_line: 30               for fineweb.short_lines, in characters
  *   rules:     in order, each one of

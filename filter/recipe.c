@@ -417,10 +417,11 @@ static int read_setting(struct place *pl, const struct kj_ynode *v, struct kj_er
     if (strcmp(v->key, "words") == 0) {
         int w = strcmp(v->scalar, "uax29") == 0        ? KJ_WORDS_UAX29
                 : strcmp(v->scalar, "whitespace") == 0 ? KJ_WORDS_SPACE
+                : strcmp(v->scalar, "morpheme") == 0   ? KJ_WORDS_MORPHEME
                                                        : -1;
         if (w < 0)
-            return kj_ynode_err(v, err, "words is uax29 or whitespace, not '%s'",
-                                v->scalar);
+            return kj_ynode_err(
+                v, err, "words is uax29, whitespace or morpheme, not '%s'", v->scalar);
         if (!stays || pl->set.words < 0)
             pl->set.words = w;
         return KJ_OK;

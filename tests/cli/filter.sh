@@ -86,6 +86,17 @@ printf '{"id":"k","text":"두 낱말","language":"ko"}\n{"id":"e","text":"two wo
 has 'group: ko by its own threshold' two.out '"id":"k"'
 hasnt 'group: en by the common one' two.out '"id":"e"'
 
+# Korean: what the two recipes take for words
+printf '{"id":"m","language":"ko","language_score":0.9,"text":"학교에서는 학생이 책을 읽었다."}\n' >ko.jsonl
+"$KIJIL" filter -q --mark -r fineweb2-kor ko.jsonl >ko.out
+has 'morphemes' ko.out '"gopher.min_words":10,'
+has 'morphemes: all reasons' ko.out '"gopher.top_4gram","gopher.min_words"]'
+has 'morphemes: stop words' ko.out '"gopher.stop_words":5,'
+"$KIJIL" filter -q --mark -r fineweb-ko-eojeol ko.jsonl >ko.out
+has 'eojeol' ko.out '"gopher.min_words":4,'
+"$KIJIL" filter -q --mark -r fineweb2-kor <<<'{"id":"m","language":"ko","language_score":0.84,"text":"a"}' >ko.out
+has 'the score is asked first' ko.out '"rule":"lang.min_score","value":0.84,"threshold":0.842'
+
 # Where recipes are found, and what is refused
 mkdir recipes elsewhere
 printf 'rules:\n  - gopher.min_words: 1\n' >recipes/mine.yaml
@@ -108,7 +119,7 @@ rc 'include loop' 2 "$KIJIL" filter -r ./a.yaml in.jsonl
 has 'include loop: file and line' "$T/err" 'b.yaml:2: .*includes itself'
 rc 'no recipe' 2 "$KIJIL" filter in.jsonl
 rc 'bad --set' 2 "$KIJIL" filter -r gopher --set gopher.min_words in.jsonl
-for r in "$TOP"/recipes/{gopher,c4,c4-dclm,refinedweb,dclm-baseline,fineweb,fineweb-ko-eojeol,pii,pii-ko,kanana-en,kanana-ko,demo-filter}.yaml; do
+for r in "$TOP"/recipes/{gopher,c4,c4-dclm,refinedweb,dclm-baseline,fineweb,fineweb2-kor,fineweb-ko-eojeol,pii,pii-ko,kanana-en,kanana-ko,demo-filter}.yaml; do
     rc "recipe $r" 0 "$KIJIL" filter -q -r "$r" in.jsonl
 done
 

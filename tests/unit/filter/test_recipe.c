@@ -57,7 +57,7 @@ static void test_errors(void)
             "one rule");
     refused("rules: 5\n", 1, "rules is a list");
     refused("- a\n", 1, "mapping");
-    refused("words: kiwi\n", 1, "uax29 or whitespace");
+    refused("words: kiwi\n", 1, "uax29, whitespace or morpheme");
     refused("short_line: long\n", 1, "short_line");
     refused("stop_words: [a, a]\n", 1, "twice");
     refused("rules:\n  - when: {tongue: ko}\n    rules: []\n", 2, "conditions are on");

@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 #include "filter/facts.h"
 #include "filter/filter.h"
+#include "filter/morph.h"
 #include "filter/recipe.h"
 #include "tests/unit/test.h"
 
@@ -87,6 +88,21 @@ static size_t slow_split(struct span t, size_t least, struct span *out)
     return n;
 }
 
+/* Where the splitter cuts is test_morph.c's business. */
+static void slow_morphemes(struct slow *s, const char *p, size_t n)
+{
+    struct kj_morph *m = kj_morph_new();
+    struct kj_morph_piece v[KJ_MORPH_PIECES];
+    for (size_t at = 0, end; at < n; at = end) {
+        size_t k = kj_morph_next(m, p, n, at, v, &end);
+        for (size_t x = 0; x < k; x++)
+            s->words[s->n_words++] =
+                (struct span){s->c + kj_utf8_count(p, v[x].from),
+                              kj_utf8_count(p + v[x].from, v[x].to - v[x].from)};
+    }
+    kj_morph_free(m);
+}
+
 static void slow_words(struct slow *s, const char *p, size_t n, enum kj_word_unit unit)
 {
     if (unit == KJ_WORDS_SPACE) {
@@ -98,6 +114,10 @@ static void slow_words(struct slow *s, const char *p, size_t n, enum kj_word_uni
                 s->words[s->n_words++] = (struct span){s->c + i, k - i};
             i = k > i ? k : i + 1;
         }
+        return;
+    }
+    if (unit == KJ_WORDS_MORPHEME) {
+        slow_morphemes(s, p, n);
         return;
     }
     for (size_t at = 0, cp = 0; at < n;) {
@@ -118,7 +138,7 @@ static void slow_init(struct slow *s, const char *p, size_t n, enum kj_word_unit
         s->c[s->n++] = kj_utf8_next(p + i, n - i, &len);
     struct span **all[] = {&s->words, &s->pieces, &s->full, &s->py, &s->paras};
     for (int i = 0; i < 5; i++)
-        *all[i] = calloc(n + 2, sizeof **all[i]);
+        *all[i] = calloc(3 * n + 2, sizeof **all[i]); /* morphemes overlap */
     struct span t = {s->c, s->n};
     slow_words(s, p, n, unit);
     s->n_pieces = slow_split(t, 1, s->pieces);
@@ -172,7 +192,7 @@ static struct span *grams(const struct slow *s, size_t n, uint32_t sep, uint32_t
 {
     size_t m = s->n_words >= n ? s->n_words - n + 1 : 0, used = 0;
     struct span *g = calloc(m + 1, sizeof *g);
-    *pool = calloc((s->n + n + 1) * n + s->n_words * n + 1, sizeof **pool);
+    *pool = calloc((3 * s->n + n + 1) * n + s->n_words * n + 1, sizeof **pool);
     for (size_t i = 0; i < m; i++) {
         g[i] = (struct span){*pool + used, join(s, i, n, sep, *pool + used)};
         used += g[i].n;
