@@ -34,25 +34,30 @@ bool kj_pii_ipv4(const char *p, size_t n, size_t at, size_t *from, size_t *len);
 /* Is this dotted address, as matched by kj_pii_ipv4's shape, public? */
 bool kj_pii_ipv4_public(const char *p, size_t n);
 
-/* What else is found (pii_ko.c), numbers only where they stand alone:
+/* What else is found (pii_ko.c, pii_net.c), numbers only where they stand alone:
  *
  *   e-mail any  local parts of letters, digits and . _ + - %, also right behind a
  *               letter of another script; a host that ends in letters
- *   IPv4 alone  public, no part of a longer number, not behind a word for version
+ *   IPv4 alone  public and not multicast, no part of a longer number, not behind a
+ *               word for version; what looks like a version (16.4.1.2) only behind
+ *               a word for hosts
  *   IPv6        global unicast but for documentation
  *   resident    Korean resident and foreigner registration numbers, 6-7 digits: a
  *               real date and the check digit, or a word before them that names
  *               them (numbers given since October 2020 have no check digit);
- *               without a hyphen only behind such a word
+ *               without a hyphen, or with a blank, only behind such a word and with
+ *               check digit
  *   card        4-4-4-4 and 4-6-5 digits of a range that is given out, with Luhn's
  *               check digit; without joints only behind a word for cards
- *   business    Korean business registration numbers, 3-2-5, with check digit
+ *   business    Korean business registration numbers, 3-2-5, with check digit; without
+ *               joints only behind a word for them
  *   driver      Korean driver's licences, 2-2-6-2, of a region from 11 to 28
- *   phone       Korean mobile, land-line and 070 numbers, national and with +82;
- *               land-line numbers only with joints. Numbers that are companies' by
+ *   phone       Korean mobile, land-line, 050 and 070 numbers, national and with +82;
+ *               land-line numbers without joints only behind a word for them. Numbers that are companies' by
  *               nature (1588, 080) stay
  *   account     10 to 14 digits at most 40 bytes behind the name of a bank or a
- *               word for account, with no number between
+ *               word for account, with no number between; right behind a bank's short
+ *               name (국민) in three groups; joined by blanks right behind 계좌
  *   passport    M12345678 or M123A4567 behind a word for passport
  */
 #define KJ_PII_FINDER(NAME)                                                            \

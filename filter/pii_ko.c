@@ -1,6 +1,6 @@
-/* pii_ko.c - numbers of people in Korea, card numbers, IPv6, glued e-mail.
+/* pii_ko.c - numbers of people in Korea, and card numbers.
  *
- * All finders work alike: go to the next digit (or '@', or ':'), see whether
+ * All finders work alike: go to the next digit, see whether
  * it begins a number of the wanted shape, and then ask for what chance does not
  * give: a check digit, a real date, a word before it that says what it is. A
  * number that goes on to the left or right is another number. Shapes are short,
@@ -8,23 +8,7 @@
  *
  * Replacements are never found again: their digits are zeros.
  */
-#define _GNU_SOURCE /* memmem */
-#include <arpa/inet.h>
-#include <string.h>
-
-#include "base/unicode.h"
-#include "base/utf8.h"
-#include "filter/pii.h"
-
-static bool digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool alnum(char c)
-{
-    return digit(c) || (unsigned char)((c | 32) - 'a') < 26;
-}
+#include "filter/pii_internal.h"
 
 static int val(char c)
 {
@@ -108,22 +92,6 @@ static bool zeros(const char *d, size_t n)
     return true;
 }
 
-/* Does one of the words stand in the `back` bytes before i, on this line? */
-static bool said_before(const char *p, size_t i, size_t back, const char *const *words,
-                        size_t n_words)
-{
-    size_t from = i > back ? i - back : 0;
-    for (size_t k = i; k > from; k--)
-        if (p[k - 1] == '\n')
-            from = k;
-    for (size_t w = 0; w < n_words; w++)
-        if (memmem(p + from, i - from, words[w], strlen(words[w])))
-            return true;
-    return false;
-}
-#define SAID(P, I, BACK, WORDS)                                                        \
-    said_before(P, I, BACK, WORDS, sizeof(WORDS) / sizeof *(WORDS))
-
 /* Goes through runs of digits and asks `try` for the length of a number there. */
 static bool scan(const char *p, size_t n, size_t at, size_t *from, size_t *len,
                  size_t (*try)(const char *, size_t, size_t))
@@ -168,14 +136,14 @@ static size_t try_rrn(const char *p, size_t n, size_t i)
     if (!len && run_len(p, n, i) == 6 && i + 9 < n &&
         memcmp(p + i + 6, " - ", 3) == 0 && run_len(p, n, i + 9) == 7)
         len = 16;
-    bool said = SAID(p, i, 48, words);
+    bool said = SAID(p, i, 48, words), hyphen = len;
     if (!len && said)
-        len = joined;
+        len = joined ? joined : shape(p, n, i, two, 2, ' ');
     if (!len || !open_right(p, n, i + len))
         return 0;
     only_digits(p + i, len, d, 13);
     /* Numbers given since October 2020 have no check digit. */
-    return real_date(d) && (rrn_check(d) || (said && len > 13)) ? len : 0;
+    return real_date(d) && (rrn_check(d) || (said && hyphen)) ? len : 0;
 }
 
 bool kj_pii_rrn(const char *p, size_t n, size_t at, size_t *from, size_t *len)
@@ -208,6 +176,8 @@ static size_t subscriber(const char *p, size_t n, size_t i, bool glued)
         at += a + j + 4;
     }
     size_t k = only_digits(p + i, at - i, d, 8);
+    if (at + 1 < n && p[at] == '-' && alnum(p[at + 1]))
+        return 0; /* 010-3456-7890-X is a part */
     return !zeros(d, k) && d[0] != '0' && open_right(p, n, at) ? at : 0;
 }
 
@@ -266,8 +236,16 @@ static size_t try_phone(const char *p, size_t n, size_t i)
         return p[i + 4] >= '2' && subscriber(p, n, i + 4, true) ? 12 : 0;
     if ((run == 11 && mobile(p + i, run) && p[i + 2] == '0') && p[i + 3] >= '2')
         return subscriber(p, n, i + 3, true) ? 11 : 0;
+    static const char *const words[] = {"전화",  "TEL",    "Tel", "tel", "팩스",
+                                        "FAX",   "Fax",    "fax", "☎",   "Phone",
+                                        "phone", "연락처", "문의"};
+    size_t a = run >= 9 && run <= 11 ? area(p + i, run) : 0;
+    if (a && run - a >= 7 && run - a <= 8 && SAID(p, i, 24, words))
+        return subscriber(p, n, i + a, true) ? run : 0;
     if (run == 3 && mobile(p + i, run))
         code = behind_area(p, n, i + 3);
+    else if (run == 4 && memcmp(p + i, "050", 3) == 0 && p[i + 3] >= '2')
+        code = behind_area(p, n, i + 4); /* personal numbers of all carriers */
     else if (run <= 3 && area(p + i, run) == run)
         code = behind_area(p, n, i + run);
     end = code ? subscriber(p, n, code, run == 3 && mobile(p + i, run)) : 0;
@@ -298,7 +276,11 @@ static size_t try_business(const char *p, size_t n, size_t i)
     static const unsigned char groups[] = {3, 2, 5};
     static const int weight[] = {1, 3, 7, 1, 3, 7, 1, 3, 5};
     char d[10];
+    static const char *const words[] = {"사업자", "등록번호", "Business", "business",
+                                        "Biz"};
     size_t len = shape(p, n, i, groups, 3, '-');
+    if (!len && run_len(p, n, i) == 10 && SAID(p, i, 32, words))
+        len = 10;
     if (!len || !open_right(p, n, i + len))
         return 0;
     only_digits(p + i, len, d, 10);
@@ -337,6 +319,13 @@ static bool issued(const char *d, size_t n)
            (four >= 3528 && four < 3590) || four / 100 == 62 || four / 100 == 94;
 }
 
+/* 4000 3000 2000 1000: a row of round numbers. */
+static bool round_groups(const char *d)
+{
+    return d[2] == '0' && d[3] == '0' && d[6] == '0' && d[7] == '0' && d[10] == '0' &&
+           d[11] == '0' && d[14] == '0' && d[15] == '0';
+}
+
 static size_t try_card(const char *p, size_t n, size_t i)
 {
     static const char *const words[] = {"카드", "card", "Card", "CARD",
@@ -362,7 +351,7 @@ static size_t try_card(const char *p, size_t n, size_t i)
     if (!len || !open_right(p, n, i + len))
         return 0;
     size_t k = only_digits(p + i, len, d, 16);
-    return issued(d, k) && luhn(d, k) ? len : 0;
+    return issued(d, k) && luhn(d, k) && !(k == 16 && round_groups(d)) ? len : 0;
 }
 
 bool kj_pii_card(const char *p, size_t n, size_t at, size_t *from, size_t *len)
@@ -372,6 +361,36 @@ bool kj_pii_card(const char *p, size_t n, size_t at, size_t *from, size_t *len)
 
 /* ---- bank accounts ---- */
 
+/* Groups of digits joined by sep from i on; the end, and how many of both. */
+static size_t groups_of(const char *p, size_t n, size_t i, char sep, size_t *groups,
+                        size_t *digits)
+{
+    size_t end = i, k;
+    *groups = *digits = 0;
+    while ((k = run_len(p, n, end)) && k <= 14 && *groups < 5) {
+        *digits += k;
+        ++*groups;
+        end += k;
+        if (end + 1 >= n || p[end] != sep || !digit(p[end + 1]))
+            break;
+        end++;
+    }
+    return end;
+}
+
+/* Does one of the words end right before i, but for blanks and a colon? */
+static bool right_behind(const char *p, size_t i, const char *const *words, size_t n)
+{
+    while (i && (p[i - 1] == ' ' || p[i - 1] == ':'))
+        i--;
+    for (size_t w = 0; w < n; w++) {
+        size_t m = strlen(words[w]);
+        if (i >= m && memcmp(p + i - m, words[w], m) == 0)
+            return true;
+    }
+    return false;
+}
+
 static size_t try_account(const char *p, size_t n, size_t i)
 {
     static const char *const banks[] = {
@@ -379,21 +398,28 @@ static size_t try_account(const char *p, size_t n, size_t i)
         "우체국",         "카카오뱅크",    "토스뱅크",     "케이뱅크",   "계좌",
         "입금처",         "Bank",          "bank account", "account no", "Account No",
         "account number", "Account number"};
+    /* Words of all kinds: only right before a number in three groups. */
+    static const char *const shorts[] = {"국민", "신한", "우리", "하나",
+                                         "기업", "카뱅", "부산", "대구",
+                                         "제일", "외환", "씨티", "토스"};
+    static const char *const accounts[] = {"계좌", "계좌번호"};
     char d[16];
-    size_t end = i, groups = 0, digits = 0, k, first = run_len(p, n, i);
-    while ((k = run_len(p, n, end)) && k <= 14 && groups < 5) {
-        digits += k;
-        groups++;
-        end += k;
-        if (end + 1 >= n || p[end] != '-' || !digit(p[end + 1]))
-            break;
-        end++;
+    size_t groups, digits, first = run_len(p, n, i);
+    size_t end = groups_of(p, n, i, '-', &groups, &digits);
+    bool named =
+        groups >= 3 && right_behind(p, i, shorts, sizeof shorts / sizeof *shorts);
+    if (groups == 1 && first <= 4 &&
+        right_behind(p, i, accounts, sizeof accounts / sizeof *accounts)) {
+        end = groups_of(p, n, i, ' ', &groups, &digits);
+        named = groups >= 3;
     }
     if (digits < 10 || digits > 14 || !open_right(p, n, end) || try_phone(p, n, i) ||
         (groups == 1 && digits < 11) || (groups > 1 && first > 6))
         return 0;
-    if (!SAID(p, i, 40, banks) || only_digits(p + i, end - i, d, 14) != digits)
+    if (only_digits(p + i, end - i, d, 14) != digits || zeros(d, digits))
         return 0;
+    if (named || !SAID(p, i, 40, banks))
+        return named ? end - i : 0;
     /* Another number between the word and this one: it says something else. */
     for (size_t b = i; b > 0 && i - b < 40 && p[b - 1] != '\n'; b--) {
         if (digit(p[b - 1]))
@@ -401,7 +427,7 @@ static size_t try_account(const char *p, size_t n, size_t i)
         for (size_t w = 0; w < sizeof banks / sizeof *banks; w++) {
             size_t m = strlen(banks[w]);
             if (b >= m && memcmp(p + b - m, banks[w], m) == 0)
-                return zeros(d, digits) ? 0 : end - i;
+                return end - i;
         }
     }
     return 0;
@@ -445,125 +471,6 @@ bool kj_pii_passport(const char *p, size_t n, size_t at, size_t *from, size_t *l
             continue;
         *from = i - 1;
         *len = end - i + 1;
-        return true;
-    }
-    return false;
-}
-
-/* ---- IPv6 ---- */
-
-static bool hex_or_colon(char c)
-{
-    return digit(c) || (unsigned char)((c | 32) - 'a') < 6 || c == ':';
-}
-
-/* Global unicast (2000::/3) but the blocks for documentation. */
-static bool public6(const unsigned char a[16])
-{
-    if (a[0] >> 5 != 1)
-        return false;
-    if (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0x0D && a[3] == 0xB8)
-        return false;
-    return !(a[0] == 0x3F && a[1] == 0xFF && a[2] >> 4 == 0);
-}
-
-bool kj_pii_ipv6(const char *p, size_t n, size_t at, size_t *from, size_t *len)
-{
-    size_t floor = at;
-    const char *q;
-    while (at < n && (q = memchr(p + at, ':', n - at))) {
-        size_t i = (size_t)(q - p), lo = i, hi = i;
-        while (lo > floor && i - lo < 40 && hex_or_colon(p[lo - 1]))
-            lo--;
-        while (hi < n && hi - lo < 64 && hex_or_colon(p[hi]))
-            hi++;
-        at = hi > i ? hi : i + 1;
-        size_t end = hi;
-        while (end > lo && p[end - 1] == ':' && (end < lo + 2 || p[end - 2] != ':'))
-            end--; /* a colon behind the address */
-        char z[48];
-        unsigned char a[16];
-        if (end - lo < 6 || end - lo >= sizeof z ||
-            (lo && (alnum(p[lo - 1]) || p[lo - 1] == '_' || p[lo - 1] == '.')) ||
-            (hi < n && (alnum(p[hi]) || p[hi] == '_')))
-            continue;
-        memcpy(z, p + lo, end - lo);
-        z[end - lo] = 0;
-        if (inet_pton(AF_INET6, z, a) != 1 || !public6(a))
-            continue;
-        *from = lo;
-        *len = end - lo;
-        return true;
-    }
-    return false;
-}
-
-/* ---- IPv4 that stands alone ---- */
-
-bool kj_pii_ipv4_alone(const char *p, size_t n, size_t at, size_t *from, size_t *len)
-{
-    static const char *const words[] = {"버전", "버젼",   "version", "Version", "ver.",
-                                        "Ver.", "릴리스", "release", "Release"};
-    while (kj_pii_ipv4(p, n, at, from, len)) {
-        at = *from + *len;
-        if (open_left(p, *from) && open_right(p, n, at) && !SAID(p, *from, 24, words))
-            return true;
-    }
-    return false;
-}
-
-/* ---- e-mail, glued or not ---- */
-
-/* Is the last label of a host the end of a file name, as in icon@2x.png? */
-static bool file_end(struct kj_str label)
-{
-    static const char *const ends[] = {"png", "jpg", "jpeg", "gif", "svg", "webp",
-                                       "js",  "css", "html", "php", "pdf", "txt"};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (kj_str_is(label, ends[i]))
-            return true;
-    return false;
-}
-
-static bool local(char c)
-{
-    return alnum(c) || c == '.' || c == '_' || c == '+' || c == '-' || c == '%';
-}
-
-bool kj_pii_email_any(const char *p, size_t n, size_t at, size_t *from, size_t *len)
-{
-    size_t floor = at;
-    const char *q;
-    while (at < n && (q = memchr(p + at, '@', n - at))) {
-        size_t i = (size_t)(q - p), lo = i, end = i + 1, last = 0;
-        at = i + 1;
-        while (lo > floor && local(p[lo - 1]))
-            lo--;
-        while (lo < i && !alnum(p[lo]))
-            lo++;
-        while (end < n && (alnum(p[end]) || p[end] == '-' || p[end] == '.')) {
-            if (p[end] == '.' && (end == i + 1 || p[end - 1] == '.'))
-                break;
-            end++;
-        }
-        while (end > i + 1 && !alnum(p[end - 1]))
-            end--;
-        for (size_t k = i + 1; k < end; k++)
-            last = p[k] == '.' ? k : last;
-        bool letters = last && end - last >= 3 && end - last <= 13;
-        for (size_t k = last + 1; letters && k < end; k++)
-            letters = !digit(p[k]) && p[k] != '-';
-        if (lo == i || !letters || p[i - 1] == '.' || p[i + 1] == '-')
-            continue;
-        struct kj_str host = {p + i + 1, end - i - 1};
-        static const char *const ours[] = {"example.com", "example.org", "example.net"};
-        bool example = file_end((struct kj_str){p + last + 1, end - last - 1});
-        for (int k = 0; k < 3; k++)
-            example |= kj_str_is(host, ours[k]);
-        if (example)
-            continue;
-        *from = lo;
-        *len = end - lo;
         return true;
     }
     return false;

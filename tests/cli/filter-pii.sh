@@ -18,6 +18,9 @@ if command -v python3 >"$T/out"; then
     python3 "$TOP/tests/cli/pii_set.py" make >set.jsonl
     "$KIJIL" filter -q -r pii-ko set.jsonl >out.jsonl
     rc 'precision and recall' 0 python3 "$TOP/tests/cli/pii_set.py" score set.jsonl out.jsonl 0.999 0.99
+    python3 "$TOP/tests/cli/pii_fresh.py" make >set.jsonl
+    "$KIJIL" filter -q -r pii-ko set.jsonl >out.jsonl
+    rc 'the fresh set' 0 python3 "$TOP/tests/cli/pii_set.py" score set.jsonl out.jsonl 0.98 0.99
 else
     skip 'no python3'
 fi

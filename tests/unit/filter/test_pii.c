@@ -153,8 +153,10 @@ static void test_korean(void)
 {
     check_mask(KJ_PII_EMAIL_ANY, "메일kim@a.co.kr으로 icon@2x.png a@example.com", 1,
                "메일email@example.com으로 icon@2x.png a@example.com");
-    check_mask(KJ_PII_IPV4_ALONE, "8.8.8.8 1.8.8.8.8 v8.8.8.8 버전 8.8.8.8", 1,
-               "22.214.171.124 1.8.8.8.8 v8.8.8.8 버전 8.8.8.8");
+    check_mask(KJ_PII_IPV4_ALONE, "IP 8.8.8.8 1.8.8.8.8 v8.8.8.8 버전 8.8.8.8", 1,
+               "IP 22.214.171.124 1.8.8.8.8 v8.8.8.8 버전 8.8.8.8");
+    check_mask(KJ_PII_IPV4_ALONE, "16.4.1.2 설치, 224.0.0.251 211.4.1.2:80 x=59.6.1.2",
+               2, "16.4.1.2 설치, 224.0.0.251 22.214.171.124:80 x=126.96.36.199");
     check_mask(KJ_PII_IPV6, "[2400:cb00::1]:80 2001:db8::1 fe80::1 a::b 1:2:3", 1,
                "[2001:db8::1]:80 2001:db8::1 fe80::1 a::b 1:2:3");
     /* Check digits by hand: 900101-123456x sums to 124, 124 mod 11 = 3, 11 - 3 = 8;
