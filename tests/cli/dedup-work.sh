@@ -40,8 +40,8 @@ is "it drops" $(($(wc -l <want.r) > 300)) 1
 rc "in steps" 3 dedup -j2 --work w --piece 100 "${in[@]}" -o got --rejects got.r
 same "the same bytes" want got
 same "the same rejects" want.r got.r
-is "files of signatures" $(($(ls w | grep -c '^sigs-') > 30)) 1
-is "nothing half-written" "$(ls w | grep -c tmp)" 0
+is "files of signatures" $(($(find w -name "sigs-*" | wc -l) > 30)) 1
+is "nothing half-written" "$(find w -name "*tmp*")" ""
 ls -l --time-style=full-iso w >before
 rc "again" 3 dedup -j1 --work w --piece 100 "${in[@]}" -o got
 same "the same bytes again" want got
@@ -84,7 +84,7 @@ done
 is "it was killed" $((kills > 5)) 1
 rc "then to the end" 3 dedup --work wk --piece 100 "${in[@]}" -o killed
 same "the bytes of a run that was not" want killed
-is "nothing half-written is left" "$(ls wk | grep -c tmp)" 0
+is "nothing half-written is left" "$(find wk -name "*tmp*")" ""
 for f in w/*; do
     same "and its files" "$f" "wk/${f#w/}"
 done
@@ -172,7 +172,7 @@ rc "a method that is not in steps" 2 "$KIJIL" dedup bloom --work w2 in.aa
 )
 is "a full disk stops it" "$(cat status)" 1
 has "and is named" err 'cannot write wf/sigs-00000-0000'
-is "nothing is there by halves" "$(ls wf full* 2>/dev/null | grep -v '^wf:$')" ""
+is "nothing is there by halves" "$(find wf full* -type f 2>/dev/null)" ""
 dedup -j1 --work wf --piece 1000 all.jsonl -o full
 (
     rm wf/sets-* wf/list wf/names
