@@ -4,6 +4,7 @@
 #include "dedup/dedup.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/doc.h"
@@ -67,6 +68,19 @@ const struct kj_opt kj_dedup_opts[] = {
     {0},
 };
 
+/* What the rule says about who is kept: reports ask it. */
+static void say_policy(struct dedup *c)
+{
+    static const char *const stays[] = {"the longest", "the first by id", "the newest"};
+    if (c->policy == KEEP_BEST)
+        snprintf(c->about, sizeof c->about, "%s; the best by %.80s stays",
+                 c->rule.about, c->field);
+    else
+        snprintf(c->about, sizeof c->about, "%s; %s stays", c->rule.about,
+                 stays[c->policy]);
+    c->rule.about = c->about;
+}
+
 static int dedup_open(void *cfg, struct kj_err *err)
 {
     struct dedup *c = cfg;
@@ -104,6 +118,8 @@ static int dedup_open(void *cfg, struct kj_err *err)
         c->rule =
             (struct kj_rule){"dedup.exact", "", NAN, "", "a kept copy has its text"};
     }
+    if (!c->scope && c->method != METHOD_BLOOM)
+        say_policy(c);
     return KJ_OK;
 }
 

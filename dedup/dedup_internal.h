@@ -33,6 +33,7 @@ struct dedup {
     int policy;
     const char *field; /* of policy best */
     struct kj_rule rule;
+    char about[200]; /* of the rule: which copy stays */
     /* from survey() */
     bool surveyed;
     struct kj_minhash mh;

@@ -201,7 +201,17 @@ static const char to_version_3[] =
     "DROP TABLE old_histograms;"
     "PRAGMA user_version = 3";
 
+/* Of version 3 as one of version 4: texts of clusters. */
+static const char to_version_4[] =
+    "CREATE TABLE copies (cluster TEXT NOT NULL, hash INTEGER NOT NULL, size INTEGER"
+    " NOT NULL, id TEXT NOT NULL, url TEXT, kept INTEGER NOT NULL, similarity REAL,"
+    " member INTEGER NOT NULL, text TEXT, UNIQUE (cluster, kept, member));"
+    "PRAGMA user_version = 4";
+
 /* What reports ask of an older file that is only read. */
+static const char like_version_4[] =
+    "CREATE TEMP TABLE copies (cluster, hash, size, id, url, kept, similarity, member,"
+    " text)";
 static const char like_version_3[] =
     "CREATE TEMP VIEW histograms AS SELECT rule, 0 AS cut, bucket, lo, hi, docs,"
     " dropped FROM main.histograms;"
@@ -225,6 +235,8 @@ static int make_schema(struct kj_ledger *l, struct kj_err *err)
         rc = kj_db_exec(l, to_version_2, err);
     if (rc == KJ_OK && version < 3)
         rc = kj_db_exec(l, to_version_3, err);
+    if (rc == KJ_OK && version < 4)
+        rc = kj_db_exec(l, to_version_4, err);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -342,6 +354,8 @@ int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
         rc = open_write(l, err);
     else if (rc == KJ_OK && l->version < 3) /* so that reports need not ask */
         rc = kj_db_exec(l, like_version_3, err);
+    if (rc == KJ_OK && !l->write && l->version < 4)
+        rc = kj_db_exec(l, like_version_4, err);
     if (rc == KJ_OK && !l->write && l->version < 3)
         rc = kj_db_exec(l,
                         l->version < 2

@@ -7,7 +7,7 @@
 #include "manifests/ledger.h"
 
 #define KJ_LEDGER_APP_ID  1802070636
-#define KJ_LEDGER_VERSION 3
+#define KJ_LEDGER_VERSION 4
 /* Rules that a ledger names; signals beyond them are not recorded. They come
  * from the input's `signals`, so there has to be a bound. */
 #define KJ_LEDGER_RULES_MAX 1000
@@ -123,6 +123,8 @@ struct kj_ledger {
     size_t n_rules;
     struct kj_sample kept[KJ_SAMPLES_ALL];
     size_t n_kept;
+    struct kj_copied *copied; /* texts of clusters */
+    size_t n_copied;
 
     /* the flow being watched */
     bool open_flow;
@@ -198,6 +200,17 @@ int64_t kj_ledger_cut_by(const struct kj_ledger *l, const struct kj_rule *by);
 int kj_ledger_cuts_flush(struct kj_ledger *l, struct kj_err *err);
 void kj_ledger_cuts_unflush(struct kj_ledger *l);
 void kj_ledger_cuts_release(struct kj_ledger *l);
+
+/* ---- texts of some clusters (ledger_copies.c) ---- */
+#define KJ_COPIES_LARGEST 6
+#define KJ_COPIES_SAMPLED 24
+#define KJ_COPIES_OF      3    /* members of each beside its keeper */
+#define KJ_COPIES_TEXT    6000 /* bytes of a text */
+/* A document with a cluster of that id and size. */
+void kj_ledger_copies_add(struct kj_ledger *l, const struct kj_doc *d, struct kj_str id,
+                          int64_t size, struct kj_str keeper, double similarity);
+int kj_ledger_copies_flush(struct kj_ledger *l, struct kj_err *err);
+void kj_ledger_copies_release(struct kj_ledger *l);
 
 /* ---- rows of a batch, histograms, samples (ledger_rows.c) ---- */
 int kj_ledger_rows(struct kj_ledger *l, const struct kj_batch *b, struct kj_err *err);

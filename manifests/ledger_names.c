@@ -152,6 +152,7 @@ static void sample_release(struct kj_sample *s)
 void kj_ledger_unflush(struct kj_ledger *l)
 {
     kj_ledger_cuts_unflush(l);
+    kj_ledger_copies_release(l);
     for (size_t i = 0; i < l->n_rules; i++) {
         struct kj_rule_slot *r = &l->rules[i];
         for (size_t t = 0; t < r->n_tracks; t++) {

@@ -223,6 +223,8 @@ int kj_ledger_flush(struct kj_ledger *l, struct kj_err *err)
             rc = put_samples(l, 0, 0, KJ_KEPT, l->kept, l->n_kept, KJ_SAMPLES_ALL, err);
     }
     if (rc == KJ_OK)
+        rc = kj_ledger_copies_flush(l, err);
+    if (rc == KJ_OK)
         rc = kj_ledger_cuts_flush(l, err);
     if (rc == KJ_OK)
         kj_ledger_unflush(l);
@@ -531,6 +533,9 @@ static int put_cluster(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
     sqlite3_bind_int64(st, 3, kj_jint(kj_jget(v, "size"), 0));
     bind_str(st, 4, kj_jstr(kj_jget(v, "keeper")));
     bind_real(st, 5, kj_jnum(kj_jget(v, "similarity"), NAN));
+    kj_ledger_copies_add(l, d, kj_jstr(id), kj_jint(kj_jget(v, "size"), 0),
+                         kj_jstr(kj_jget(v, "keeper")),
+                         kj_jnum(kj_jget(v, "similarity"), 0));
     return kj_db_run(l, st, err);
 }
 

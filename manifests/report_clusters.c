@@ -28,8 +28,8 @@ void kj_rep_clusters(struct kj_rep *r)
         r,
         "WITH c AS (SELECT cluster, max(size, count(*)) AS size FROM clusters"
         " GROUP BY cluster) SELECT CASE WHEN size < 8 THEN size WHEN size < 16"
-        " THEN '8–15' WHEN size < 64 THEN '16–63' WHEN size < 1024 THEN"
-        " '64–1023' ELSE '1024+' END, count(*) FROM c WHERE size > 1 GROUP BY 1"
+        " THEN '8–15' WHEN size < 64 THEN '16+' WHEN size < 1024 THEN"
+        " '64+' ELSE '1024+' END, count(*) FROM c WHERE size > 1 GROUP BY 1"
         " ORDER BY min(size)",
         "Cluster size");
     Z("</div><div class=\"card\"><h3>Similarity to the keeper</h3><p>documents, by "

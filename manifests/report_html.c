@@ -365,6 +365,7 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
         places(r);
         damage(r);
         kj_rep_clusters(r);
+        kj_rep_copies(r);
         kj_rep_training(r);
         kj_rep_kept(r);
         runs_table(r);

@@ -59,6 +59,7 @@ void kj_rep_reasons(struct kj_rep *r);  /* report_rules.c */
 void kj_rep_rules(struct kj_rep *r);    /* report_rules.c */
 void kj_rep_kept(struct kj_rep *r);     /* report_rules.c: examples of what stays */
 void kj_rep_clusters(struct kj_rep *r); /* report_clusters.c */
+void kj_rep_copies(struct kj_rep *r);   /* report_copies.c: behind the clusters */
 void kj_rep_training(struct kj_rep *r); /* report_training.c */
 
 /* ---- drawings (report_plot.c), each an <svg> ---- */

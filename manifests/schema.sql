@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -185,6 +185,21 @@ CREATE TABLE clusters (
     size       INTEGER,
     keeper     TEXT,                          -- id of the document that stays
     similarity REAL
+);
+
+-- Texts of the largest clusters and of some more: the keeper, and the members
+-- least similar to it.
+CREATE TABLE copies (
+    cluster    TEXT NOT NULL,
+    hash       INTEGER NOT NULL,              -- of the cluster's id: breaks ties
+    size       INTEGER NOT NULL,
+    id         TEXT NOT NULL,
+    url        TEXT,
+    kept       INTEGER NOT NULL,
+    similarity REAL,
+    member     INTEGER NOT NULL,              -- hash of id and text
+    text       TEXT,                          -- at most 6,000 bytes
+    UNIQUE (cluster, kept, member)
 );
 
 -- Distribution of the values that a cut was made with (0: none): 64 buckets per

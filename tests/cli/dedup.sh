@@ -228,6 +228,32 @@ is "and no other" "$(grep -c warning err)" 1
 rc "no alarm" 0 "$KIJIL" dedup exact -q --alarm 1 src.jsonl -o o
 is "is quiet" "$(wc -c <err)" 0
 
+# ---- the report: sources, clusters, copies beside what was kept ----
+awk 'function word(n) { return sprintf("%c%c%c", 97 + n / 100, 97 + n / 10 % 10, 97 + n % 10) }
+BEGIN { for (i = 0; i < 240; i++) {
+    t = "<script>alert(1)</script>"
+    for (k = 0; k < 60; k++) t = t " w" word(i % 4 ? k : i) "x" word(k == 30 && i % 4 ? i : k)
+    printf "{\"id\":\"r%03d\",\"text\":\"%s\",\"source\":\"%s\"}\n", i, t, i % 4 ? "mirror" : "own" } }' >rep.jsonl
+rc "for the report" 0 "$KIJIL" dedup -q -j1 --ngram 2 --alarm 0.9 --ledger rep.db rep.jsonl -o o --rejects r
+has "the alarm" err '"mirror" loses 99.4 %'
+rc "report" 0 "$KIJIL" report rep.db -o rep.html
+has "the source with an alarm" rep.html 'mirror <span class="badge bad">alarm</span>'
+is "one alarm" "$(grep -o 'bad">alarm<' rep.html | wc -l)" 1
+has "the largest cluster" rep.html '<b>180</b> documents · cluster [0-9a-f]{16} · dedup.minhash: [^<]*the longest stays'
+has "who was kept" rep.html '<td><b>kept</b></td><td class="w">'
+has "the removed word is marked" rep.html '<del>wadax[a-z]+</del>'
+has "and the kept one" rep.html '<ins>wadax[a-z]+</ins>'
+hasnt "texts are no markup" rep.html '<script'
+rc "-j4" 0 "$KIJIL" dedup -q -j4 --ngram 2 --ledger rep4.db rep.jsonl -o o
+if command -v sqlite3 >/dev/null; then
+    sqlite3 rep.db "SELECT * FROM copies ORDER BY cluster, member" >copies1
+    sqlite3 rep4.db "SELECT * FROM copies ORDER BY cluster, member" >copies4
+    same "the same texts by four threads" copies1 copies4
+    is "a few of each cluster" "$(($(wc -l <copies1) > 1 && $(wc -l <copies1) <= 120))" 1
+else
+    skip "no sqlite3"
+fi
+
 # ---- refusals, damage ----
 rc "no memory" 1 "$KIJIL" dedup --memory 1M --bands 450 --rows 20 in.jsonl -o never.jsonl
 has "says what to do" err 'memory'

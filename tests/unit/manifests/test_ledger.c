@@ -191,7 +191,7 @@ static void test_threads(void)
     char sql[300];
     static const char *const same[] = {"documents",  "decisions", "reasons",
                                        "histograms", "samples",   "clusters",
-                                       "stages"};
+                                       "copies",     "stages"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         sqlite3 *db;
         sqlite3_open(one, &db);
@@ -363,6 +363,8 @@ static void dump(const char *path, struct kj_buf *out)
         "(rule)"
         " ORDER BY name, kept, rank, hash",
         "SELECT doc, cluster, size, keeper FROM clusters ORDER BY doc",
+        "SELECT cluster, size, id, kept, similarity, text FROM copies ORDER BY"
+        " cluster, kept DESC, similarity, id",
         "SELECT part, path, docs, text_bytes, sum FROM outputs ORDER BY part",
     };
     sqlite3 *db;
@@ -579,8 +581,9 @@ static void test_pipe(void)
     }
 }
 
-/* What version 3 has by cut. */
+/* What versions 3 and 4 have. */
 #define OLD_TABLES                                                                     \
+    "DROP TABLE copies; "                                                              \
     "DROP TABLE histograms; CREATE TABLE histograms (rule, bucket, lo, hi, docs,"      \
     " dropped); INSERT INTO histograms VALUES (1, 2, 3, 4, 5, 0);"                     \
     " ALTER TABLE samples DROP COLUMN cut; ALTER TABLE samples DROP COLUMN far;"
@@ -604,7 +607,7 @@ static void test_open(void)
     kj_err_reset(&err);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    /* versions 1 and 2 lacked these; writing makes it version 3 */
+    /* versions 1 and 2 lacked these; writing makes it version 4 */
     tamper(db_path("new.db"),
            OLD_TABLES "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
                       " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
@@ -612,15 +615,15 @@ static void test_open(void)
     kj_ledger_close(l, NULL);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 3, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 4, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(cutset) FROM decisions"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(alone) FROM cuts"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT docs FROM histograms WHERE cut = 0"), 5,
                0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(far) FROM samples"), 0, 0);
-    tamper(db_path("new.db"), "PRAGMA user_version = 4");
+    tamper(db_path("new.db"), "PRAGMA user_version = 5");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_FAIL);
-    CHECK(strstr(err.msg, "version 4"));
+    CHECK(strstr(err.msg, "version 5"));
 }
 
 static void test_metrics(void)
