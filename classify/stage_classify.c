@@ -294,14 +294,19 @@ static int classify_document(const struct classify_cfg *c, struct classify_state
     kj_doc_set(d, a, c->as, (struct kj_str){text, s->num.n});
     if (c->n_rules == 0)
         return KJ_OK;
-    kj_doc_signal(d, a, c->rule, shown);
-    if (c->min > 0 && shown < c->min)
-        kj_doc_drop(d, c->rule, shown, c->min);
+    bool low = c->min > 0 && shown < c->min, beaten = false;
     if (c->keep_top > 0) {
         struct key k = key_of(d, p);
-        if (compare(&k, &c->last) > 0)
-            kj_doc_drop(d, c->rule, shown, c->rules[0].threshold);
+        beaten = compare(&k, &c->last) > 0;
     }
+    if (c->min > 0 && (low || !beaten)) /* the score alone decided */
+        kj_doc_signal_by(d, a, &c->rules[0], shown);
+    else
+        kj_doc_signal(d, a, c->rule, shown);
+    if (low)
+        kj_doc_drop(d, c->rule, shown, c->min);
+    else if (beaten)
+        kj_doc_drop(d, c->rule, shown, c->rules[0].threshold);
     return KJ_OK;
 }
 

@@ -117,9 +117,12 @@ static int lid_document(const struct lid_cfg *c, struct lid_state *s, struct kj_
     d->language = known ? language(c->ft, hit.label) : KJ_STR("und");
     d->language_score = p;
     d->language_script = kj_str_z(script ? script : "Zyyy");
-    if (c->n_rules > 0)
+    bool other = c->keep.n > 0 && !(known && c->kept[hit.label]);
+    if (c->min_score > 0 && !other) /* the score alone decides */
+        kj_doc_signal_by(d, a, &c->rules[c->n_rules - 1], p);
+    else if (c->n_rules > 0)
         kj_doc_signal(d, a, "lid.score", p);
-    if (c->keep.n > 0 && !(known && c->kept[hit.label]))
+    if (other)
         kj_doc_drop(d, "lid.language", p, NAN);
     else if (p < c->min_score)
         kj_doc_drop(d, "lid.score", p, c->min_score);

@@ -1,6 +1,6 @@
 /* stage.c - see stage.h. */
-#include "extract/lex.h"
 #include "extract/stage.h"
+#include "extract/lex.h"
 
 #include <string.h>
 

@@ -53,8 +53,8 @@ bool kj_pii_ipv4_public(const char *p, size_t n);
  *               joints only behind a word for them
  *   driver      Korean driver's licences, 2-2-6-2, of a region from 11 to 28
  *   phone       Korean mobile, land-line, 050 and 070 numbers, national and with +82;
- *               land-line numbers without joints only behind a word for them. Numbers that are companies' by
- *               nature (1588, 080) stay
+ *               land-line numbers without joints only behind a word for them. Numbers
+ *               that are companies' by nature (1588, 080) stay
  *   account     10 to 14 digits at most 40 bytes behind the name of a bank or a
  *               word for account, with no number between; right behind a bank's short
  *               name (국민) in three groups; joined by blanks right behind 계좌

@@ -129,6 +129,26 @@ if [[ -n $cut && $(tokens "$cut") -le 20000 && $(tokens $((cut - 1))) -gt 20000 
     bad "budget: cut [$cut] keeps $(tokens "$cut"), one less $(tokens $((cut - 1)))"
 fi
 
+# Scores: a language's and a classifier's, as another run would cut them
+"$KIJIL" lid -q --keep ko,en --min-score 0.6 in.jsonl --ledger lid.db -o lid.jsonl
+rc 'lid' 0 "$KIJIL" whatif lid.db 'lid.score>=0.9'
+"$KIJIL" lid -q --keep ko,en --min-score 0.9 in.jsonl -o lid9.jsonl
+is 'lid: as a run' "$(awk '/^kept now/ {gsub(",", "", $3); print $3}' "$T/out")" "$(wc -l <lid9.jsonl)"
+rc 'lid: looser' 0 "$KIJIL" whatif lid.db lid.score=0.2
+"$KIJIL" lid -q --keep ko,en --min-score 0.2 in.jsonl -o lid2.jsonl
+is 'lid: looser, as a run' "$(awk '/^kept now/ {gsub(",", "", $3); print $3}' "$T/out")" "$(wc -l <lid2.jsonl)"
+if [[ $(wc -l <lid9.jsonl) -lt $(wc -l <lid2.jsonl) ]]; then ok; else bad 'lid: the cuts make no difference'; fi
+jq -r '(if .language == "ko" then "__label__hq " else "__label__lq " end) + (.text | gsub("\\s+"; " "))' lid.jsonl >train.txt
+rc 'a classifier' 0 "$KIJIL" model train -q train.txt -o model.bin --dim 8 --epoch 2 --lr 0.05
+"$KIJIL" classify -q -m model.bin --as edu --min 0.3 in.jsonl --ledger edu.db -o edu.jsonl
+for min in 0.1 0.7; do
+    "$KIJIL" classify -q -m model.bin --as edu --min $min in.jsonl -o edu2.jsonl
+    rc "classify $min" 0 "$KIJIL" whatif edu.db "classify.edu>=$min"
+    is "classify $min: as a run" "$(awk '/^kept now/ {gsub(",", "", $3); print $3}' "$T/out")" "$(wc -l <edu2.jsonl)"
+done
+rc 'classify: budget' 0 "$KIJIL" whatif edu.db --sweep classify.edu --budget 5K
+has 'classify: budget' "$T/out" '<- budget'
+
 # --mark: the verdicts change, no document does
 "$KIJIL" filter -q --mark -r ./groups.yaml in.jsonl --ledger mark.db >mark.jsonl
 rc 'mark' 0 "$KIJIL" whatif mark.db gopher.min_words=5 --changed changed.jsonl
