@@ -98,6 +98,8 @@ struct tok_trie {
     struct tok_node *v; /* v[0] is the root */
     size_t n, cap;
     bool first[256]; /* bytes with which a token starts */
+    unsigned firsts; /* how many, and one of them */
+    unsigned char some;
 };
 
 /* Patterns with a scanner of their own. */
@@ -152,12 +154,23 @@ struct kj_tok {
     /* Bits of pairs that exist: most pairs that are asked for do not, and this
      * table stays in the second-level cache where pairs does not. */
     uint64_t *filter; /* [TOK_FILTER_BITS / 64] */
-    uint32_t *made;   /* id that a merge makes, by rank */
+    /* Id that a merge makes, by rank; NULL: it is the rank + made_base. */
+    uint32_t *made;
+    uint32_t made_base;
     size_t n_merges;
     uint32_t *byte_ranks; /* [256 * 256]: rank of the merge of two bytes, or TOK_NONE */
-    /* [65536], by code point: the id of a character of two or three bytes that
+    /* [65536], by code point: the id of a character of up to three bytes that
      * may be taken whole (tok_chars.c), with TOK_CHAR_... flags; else 0. */
     uint32_t *chars;
+    /* Bits of pairs of characters that stand side by side in some token. */
+    uint64_t *side;
+    unsigned side_shift;
+    /* By last byte of a character and first byte of the next: bits of such as
+     * stand in a token that has only a part of one of them. */
+    uint64_t parts[256][4];
+    /* [65536], by code point: up to three ids of a character by itself, 20 bits
+     * each, and their number above. */
+    uint64_t *alone;
     uint32_t bytes[256]; /* id of each byte, TOK_NONE for bytes UTF-8 never has */
     bool ignore_merges;
 
@@ -173,6 +186,11 @@ struct kj_tok {
     size_t n_head, n_tail;
     char *template_refused; /* why the template cannot be applied, or NULL */
 };
+
+static inline uint32_t tok_made(const struct kj_tok *t, uint32_t rank)
+{
+    return t->made ? t->made[rank] : rank + t->made_base;
+}
 
 uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n);
 #define TOK_FILTER_BITS (1u << 21)
@@ -204,8 +222,34 @@ static inline uint32_t tok_pair_rank(const struct kj_tok *t, uint32_t a, uint32_
  * that is not and at the start of a word. */
 #define TOK_CHAR_ASCII (1u << 31)
 #define TOK_CHAR_OTHER (1u << 30)
-#define TOK_CHAR_ID    ((1u << 20) - 1)
+/* And in front of any character, not just of ASCII and Hangul (or nothing). */
+#define TOK_CHAR_FAR (1u << 29)
+#define TOK_CHAR_ID  ((1u << 20) - 1)
 void tok_chars_build(struct kj_tok *t);
+
+/* The first byte of ASCII and of Hangul syllables. */
+static inline bool tok_char_near(unsigned char c)
+{
+    return c < 0x80 || (c >= 0xEA && c <= 0xED);
+}
+
+/* False: in no token does b stand behind a. */
+static inline uint32_t tok_char_hash(const struct kj_tok *t, uint32_t a, uint32_t b)
+{
+    return (a * 0x9E3779B1u + b) * 0x85EBCA6Bu >> t->side_shift;
+}
+static inline bool tok_char_pair(const struct kj_tok *t, uint32_t a, uint32_t b)
+{
+    uint32_t bit = tok_char_hash(t, a, b);
+    return t->side[bit / 64] >> bit % 64 & 1;
+}
+/* False: no token has these bytes, the last and the first of two characters,
+ * with only a part of one of the two. */
+static inline bool tok_char_parts(const struct kj_tok *t, unsigned char a,
+                                  unsigned char b)
+{
+    return t->parts[a][b / 64] >> b % 64 & 1;
+}
 
 /* ---- loading ---- */
 
@@ -223,6 +267,8 @@ void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n);
 /* False if the content is there already. */
 bool tok_trie_add(struct tok_trie *t, struct kj_str s, uint32_t added);
 void tok_trie_release(struct tok_trie *t);
+/* The first place from `at` on where a token may start, or n. */
+size_t tok_trie_skip(const struct tok_trie *t, const char *p, size_t n, size_t at);
 /* Longest token at p[0..n) and its length, or TOK_NONE. */
 uint32_t tok_trie_longest(const struct tok_trie *t, const char *p, size_t n,
                           size_t *len);
@@ -256,6 +302,9 @@ void tok_pre_state_release(struct tok_pre_state *s);
 /* Cut VALID UTF-8 into words. */
 int tok_pre_run(struct tok_pre_state *s, const char *p, size_t n, tok_word_fn *fn,
                 void *ctx, struct kj_err *err);
+
+/* The scanner whose words are all that the steps do, or TOK_SCAN_NONE. */
+enum tok_scan tok_pre_scan(const struct tok_pre *pre);
 
 /* The scanner for a pattern, or TOK_SCAN_NONE. */
 enum tok_scan tok_scan_known(const char *pattern, size_t n);

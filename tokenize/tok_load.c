@@ -420,6 +420,8 @@ void kj_tok_free(struct kj_tok *t)
     free(t->made);
     free(t->byte_ranks);
     free(t->chars);
+    free(t->side);
+    free(t->alone);
     free(t->added);
     free(t->head);
     free(t->tail);

@@ -232,6 +232,20 @@ static bool direct(const struct tok_step *st)
                                          (st->behavior == TOK_REMOVED && st->invert));
 }
 
+enum tok_scan tok_pre_scan(const struct tok_pre *pre)
+{
+    enum tok_scan scan = TOK_SCAN_NONE;
+    for (size_t i = 0; i < pre->n_steps; i++) {
+        const struct tok_step *st = &pre->steps[i];
+        if (st->kind == TOK_STEP_BYTES ? st->prefix_space : !direct(st))
+            return TOK_SCAN_NONE;
+        if (st->scan != TOK_SCAN_NONE && scan != TOK_SCAN_NONE)
+            return TOK_SCAN_NONE;
+        scan = st->scan != TOK_SCAN_NONE ? st->scan : scan;
+    }
+    return scan;
+}
+
 static int apply(struct tok_pre_state *s, size_t level, const char *p, size_t n,
                  tok_word_fn *fn, void *ctx, struct kj_err *err);
 

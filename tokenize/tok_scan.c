@@ -27,14 +27,14 @@
  * that it was built with: on characters newer than that, a pattern that is not
  * scanned by hand may cut otherwise.)
  */
-#include "tokenize/tok_internal.h"
+#include "tokenize/tok_block.h"
 
 #include <pthread.h>
 #include <string.h>
 
-enum { O, L, N, S }; /* other, letter, number, white space */
+enum { O = TOK_O, L = TOK_L, N = TOK_N, S = TOK_S };
 
-static unsigned char bmp[0x10000];
+unsigned char tok_scan_bmp[0x10000];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* Letters and numbers assigned by Unicode 15.1 and 16.0, in order. */
@@ -62,7 +62,7 @@ static unsigned char classify_newer(uint32_t c)
     return O;
 }
 
-static unsigned char classify(uint32_t c)
+unsigned char tok_scan_class(uint32_t c)
 {
     if (kj_uni_letter(c))
         return L;
@@ -74,7 +74,9 @@ static unsigned char classify(uint32_t c)
 static void fill(void)
 {
     for (uint32_t c = 0; c < 0x10000; c++)
-        bmp[c] = classify(c);
+        tok_scan_bmp[c] = tok_scan_class(c);
+    for (int isa = TOK_AVX512; !tok_block_use((enum tok_isa)isa);)
+        isa--;
 }
 
 void tok_scan_init(void)
@@ -82,38 +84,16 @@ void tok_scan_init(void)
     pthread_once(&once, fill);
 }
 
-/* Class of the character at p[0], which is valid UTF-8, and its length. */
-static inline unsigned class_at(const unsigned char *p, size_t *len)
-{
-    unsigned c = p[0];
-    if (c < 0x80) {
-        *len = 1;
-        return bmp[c];
-    }
-    if (c < 0xE0) {
-        *len = 2;
-        return bmp[(c & 0x1F) << 6 | (p[1] & 0x3F)];
-    }
-    if (c < 0xF0) {
-        *len = 3;
-        return bmp[(c & 0x0F) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3F)];
-    }
-    *len = 4;
-    return classify((c & 0x07) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 |
-                    (p[3] & 0x3F));
-}
-
 /* End of the run of characters of a class. */
 static inline size_t run(const unsigned char *p, size_t n, size_t at, unsigned cls)
 {
     size_t len;
-    while (at < n && class_at(p + at, &len) == cls)
+    while (at < n && tok_class_at(p + at, &len) == cls)
         at += len;
     return at;
 }
 
-/* Length of 's 't 're 've 'm 'll 'd behind the apostrophe at p[at], or 0. */
-static size_t contraction(const unsigned char *p, size_t n, size_t at, bool fold)
+size_t tok_contraction(const unsigned char *p, size_t n, size_t at, bool fold)
 {
     size_t left = n - at - 1;
     const unsigned char *q = p + at + 1;
@@ -134,7 +114,7 @@ static size_t contraction(const unsigned char *p, size_t n, size_t at, bool fold
 static size_t space(const unsigned char *p, size_t n, size_t at, bool lines)
 {
     size_t end = at, last = at, line = 0, len;
-    while (end < n && class_at(p + end, &len) == S) {
+    while (end < n && tok_class_at(p + end, &len) == S) {
         last = end;
         end += len;
         if (p[last] == '\n' || p[last] == '\r')
@@ -152,23 +132,24 @@ static size_t space(const unsigned char *p, size_t n, size_t at, bool lines)
 static size_t next_llama(const unsigned char *p, size_t n, size_t at, unsigned digits)
 {
     size_t len, len2;
-    unsigned cls = class_at(p + at, &len);
+    unsigned cls = tok_class_at(p + at, &len);
     if (cls == L)
         return run(p, n, at + len, L);
     if (p[at] == '\'') {
-        size_t k = contraction(p, n, at, true);
+        size_t k = tok_contraction(p, n, at, true);
         if (k)
             return at + k;
     }
     if (cls == N) {
         size_t end = at + len;
-        for (unsigned i = 1; i < digits && end < n && class_at(p + end, &len) == N; i++)
+        for (unsigned i = 1; i < digits && end < n && tok_class_at(p + end, &len) == N;
+             i++)
             end += len;
         return end;
     }
     size_t to = at + len;
     bool line = p[at] == '\n' || p[at] == '\r';
-    unsigned cls2 = to < n ? class_at(p + to, &len2) : S;
+    unsigned cls2 = to < n ? tok_class_at(p + to, &len2) : S;
     if (!line && to < n && cls2 == L)
         return run(p, n, to + len2, L);
     if (cls == O || (p[at] == ' ' && to < n && cls2 == O)) {
@@ -184,12 +165,12 @@ static size_t next_gpt2(const unsigned char *p, size_t n, size_t at)
 {
     size_t len;
     if (p[at] == '\'') {
-        size_t k = contraction(p, n, at, false);
+        size_t k = tok_contraction(p, n, at, false);
         if (k)
             return at + k;
     }
     size_t from = p[at] == ' ' && at + 1 < n ? at + 1 : at;
-    unsigned cls = class_at(p + from, &len);
+    unsigned cls = tok_class_at(p + from, &len);
     if (cls != S)
         return run(p, n, from + len, cls);
     return space(p, n, at, false);

@@ -98,7 +98,9 @@ bool tok_trie_add(struct tok_trie *t, struct kj_str s, uint32_t added)
         trie_node(t, 0);
     if (s.n == 0)
         return true; /* never matches */
-    t->first[(unsigned char)s.p[0]] = true;
+    t->firsts += !t->first[(unsigned char)s.p[0]];
+    t->some = (unsigned char)s.p[0];
+    t->first[t->some] = true;
     uint32_t at = 0;
     for (size_t i = 0; i < s.n; i++) {
         uint32_t next = trie_child(t, at, (unsigned char)s.p[i]);
@@ -119,6 +121,17 @@ void tok_trie_release(struct tok_trie *t)
 {
     free(t->v);
     memset(t, 0, sizeof *t);
+}
+
+size_t tok_trie_skip(const struct tok_trie *t, const char *p, size_t n, size_t at)
+{
+    if (t->firsts == 1) { /* "<" as a rule */
+        const char *q = memchr(p + at, t->some, n - at);
+        return q ? (size_t)(q - p) : n;
+    }
+    while (at < n && !t->first[(unsigned char)p[at]])
+        at++;
+    return at;
 }
 
 uint32_t tok_trie_longest(const struct tok_trie *t, const char *p, size_t n,

@@ -8,14 +8,14 @@
  * Everything else in the file is refused by name and JSON path, never
  * approximated. The post-processor's template is applied only when asked for.
  *
- * The patterns of GPT-2, Llama 3 (= cl100k) and Qwen 2/3 are scanned by hand;
- * every other one by PCRE2 with JIT. Words longer than KJ_TOK_WORD_MAX are
+ * The patterns of GPT-2, Llama 3 (= cl100k) and Qwen 2/3 are scanned by hand, 64
+ * bytes at a time; every other one by PCRE2 with JIT. Words longer than KJ_TOK_WORD_MAX are
  * refused (KJ_BAD_RECORD): merging is O(n log n) in time, but not free in
  * memory.
  *
  * Thread-safety: a struct kj_tok is read-only once loaded and is shared by
  * all threads; each thread has its own struct kj_tok_state, which holds a
- * cache of words of fixed size and scratch memory.
+ * cache of words of fixed size (10 MiB) and scratch memory.
  */
 #ifndef KJ_TOKENIZE_TOKENIZER_H
 #define KJ_TOKENIZE_TOKENIZER_H

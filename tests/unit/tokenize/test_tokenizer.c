@@ -2,7 +2,9 @@
 #include "tests/unit/tokenize/fixture.h"
 
 #include "base/input.h"
+#include "base/utf8.h"
 #include "tests/unit/test.h"
+#include "tokenize/tok_block.h"
 
 static char msg[256];
 
@@ -95,17 +97,38 @@ static void test_ignore_merges(void)
     }
 }
 
+/* The merges of a fixture as ids, by rank. */
+struct rule {
+    uint32_t a, b, id;
+};
+static size_t rules(const struct kj_tok *t, const char *const *merges, struct rule *out)
+{
+    size_t n = 0, na, nb;
+    for (; merges[n]; n++) {
+        char p[256];
+        const char *sp = strchr(merges[n], ' ');
+        tok_unmap(merges[n], (size_t)(sp - merges[n]), p, &na);
+        tok_unmap(sp + 1, strlen(sp + 1), p + na, &nb);
+        out[n] = (struct rule){tok_word_find(t, p, na), tok_word_find(t, p + na, nb),
+                               tok_word_find(t, p, na + nb)};
+    }
+    return n;
+}
+
 /* The definition, word for word: the leftmost of the lowest rank, again and
- * again. */
-static size_t naive(const struct kj_tok *t, const char *p, size_t n, uint32_t *sym)
+ * again; of two equal rules the last counts. */
+static size_t naive(const struct kj_tok *t, const struct rule *r, size_t n_rules,
+                    const char *p, size_t n, uint32_t *sym)
 {
     for (size_t i = 0; i < n; i++)
         sym[i] = t->bytes[(unsigned char)p[i]];
     for (;;) {
-        size_t best = n;
-        uint32_t low = TOK_NONE;
+        size_t best = n, low = n_rules;
         for (size_t i = 0; i + 1 < n; i++) {
-            uint32_t rank = tok_pair_rank(t, sym[i], sym[i + 1]);
+            size_t rank = n_rules;
+            for (size_t k = 0; k < n_rules; k++)
+                if (r[k].a == sym[i] && r[k].b == sym[i + 1])
+                    rank = k;
             if (rank < low) {
                 best = i;
                 low = rank;
@@ -113,7 +136,7 @@ static size_t naive(const struct kj_tok *t, const char *p, size_t n, uint32_t *s
         }
         if (best == n)
             return n;
-        sym[best] = t->made[low];
+        sym[best] = r[low].id;
         n--;
         for (size_t i = best + 1; i < n; i++)
             sym[i] = sym[i + 1];
@@ -130,6 +153,8 @@ static void test_long_words(void)
         return;
     struct kj_tok_state *s = kj_tok_state_new(t);
     struct kj_tok_ids ids = {0};
+    struct rule r[16];
+    size_t n_rules = rules(t, m, r);
     uint64_t seed = 5;
     for (int round = 0; round < 300; round++) {
         char text[400];
@@ -137,7 +162,7 @@ static void test_long_words(void)
         size_t n = 1 + fixture_random(&seed, sizeof text);
         for (size_t i = 0; i < n; i++)
             text[i] = fixture_random(&seed, 3) ? 'a' : 'b';
-        size_t m_n = naive(t, text, n, want);
+        size_t m_n = naive(t, r, n_rules, text, n, want);
         ids.n = 0;
         CHECK_INT(kj_tok_encode(t, s, text, n, 0, &ids, NULL), KJ_OK);
         CHECK_MEM((char *)ids.v, ids.n * 4, (char *)want, m_n * 4);
@@ -215,13 +240,15 @@ static void test_characters(void)
             whole += t->chars[c] != 0;
         struct kj_tok_state *s = kj_tok_state_new(t);
         struct kj_tok_ids ids = {0};
+        struct rule r[60];
+        size_t n_rules = rules(t, merges, r);
         for (int i = 0; i < 300; i++) {
             char line[400];
             uint32_t want[400];
             line[0] = 0;
             for (size_t k = 1 + fixture_random(&seed, i % 10 ? 12 : 90); k--;)
                 strcat(line, chars[fixture_random(&seed, 8)]);
-            size_t m = naive(t, line, strlen(line), want);
+            size_t m = naive(t, r, n_rules, line, strlen(line), want);
             ids.n = 0;
             CHECK_INT(kj_tok_encode(t, s, line, strlen(line), 0, &ids, NULL), KJ_OK);
             if (!CHECK_MEM((char *)ids.v, ids.n * 4, (char *)want, m * 4))
@@ -440,6 +467,76 @@ static void test_scan_is_pattern(void)
     kj_buf_release(&b);
 }
 
+/* Cut text as tok_queue_scan does, into one bit for each place. */
+static void block_cuts(enum tok_scan scan, const char *p, size_t n, char *cut)
+{
+    memset(cut, 0, n);
+    for (size_t at = 0; at < n;) {
+        uint64_t starts = n - at >= TOK_BLOCK_READ ? tok_block_starts(scan, p + at) : 1;
+        CHECK(starts & 1);
+        if (starts == 1) {
+            at = tok_scan_next(scan, p, n, at);
+            cut[at - 1] = 1;
+            continue;
+        }
+        size_t to = at;
+        for (starts &= starts - 1; starts; starts &= starts - 1) {
+            to = at + (size_t)__builtin_ctzll(starts);
+            cut[to - 1] = 1;
+        }
+        at = to;
+    }
+}
+
+/* Blocks of every vector code against the scanners, one word at a time. */
+static void test_blocks(void)
+{
+    static const enum tok_scan all[] = {TOK_SCAN_LLAMA3, TOK_SCAN_QWEN2, TOK_SCAN_GPT2};
+    static char a[1 << 16], b[1 << 16];
+    struct kj_buf text, more;
+    uint64_t seed = 12;
+    size_t blocks = 0;
+    kj_buf_init(&text, sizeof a);
+    kj_buf_init(&more, sizeof a);
+    for (int round = 0; round < 1500; round++) {
+        enum tok_scan scan = all[round % 3];
+        kj_buf_reset(&text);
+        /* Stretches of mixed bits, of plain words, and of everything there is. */
+        for (int k = 0; k < 6; k++) {
+            fixture_words(&more, &seed, 1 + fixture_random(&seed, 30));
+            kj_buf_add(&text, more.p, more.n);
+            for (uint32_t w = fixture_random(&seed, 20); w--;)
+                kj_buf_addz(&text, (const char *const[]){"the ", "words, ", "it's ",
+                                                         "한국어 ", "문장을 ", "12345 ",
+                                                         "\n    x", "Ünï "}[w % 8]);
+            for (uint32_t w = fixture_random(&seed, 12); w--;) {
+                char c[4];
+                uint32_t cp = fixture_random(&seed, w % 2 ? 0x3100 : 0x110000);
+                if (cp < 0xD800 || cp >= 0xE000)
+                    kj_buf_add(&text, c, kj_utf8_put(cp, c));
+            }
+        }
+        memset(a, 0, text.n);
+        for (size_t at = 0; at < text.n;) {
+            at = tok_scan_next(scan, text.p, text.n, at);
+            a[at - 1] = 1;
+        }
+        for (int isa = TOK_PLAIN; isa <= TOK_AVX512; isa++) {
+            if (!tok_block_use((enum tok_isa)isa))
+                continue;
+            block_cuts(scan, text.p, text.n, b);
+            blocks++;
+            if (!CHECK_MEM(b, text.n, a, text.n))
+                round = 10000;
+        }
+    }
+    CHECK(blocks >= 1500 * 2);
+    for (int isa = TOK_AVX512; !tok_block_use((enum tok_isa)isa);)
+        isa--;
+    kj_buf_release(&text);
+    kj_buf_release(&more);
+}
+
 static void refused(const struct fixture *f, const char *want)
 {
     struct kj_tok *t = fixture_load(f, msg);
@@ -650,6 +747,7 @@ int main(void)
     test_pre_tokenizers();
     test_llama3_pattern();
     test_scan_is_pattern();
+    test_blocks();
     test_refusals();
     test_template_and_eos();
     test_decode();
