@@ -90,12 +90,13 @@ static int run_dedup(const struct kj_cmd *cmd, int argc, char **argv)
         const char *word, *option;
     } methods[] = {{"exact", "--method=exact"},
                    {"minhash", "--method=minhash"},
-                   {"bloom", "--method=bloom"}};
+                   {"bloom", "--method=bloom"},
+                   {"substring", "--method=substring"}};
     char **words = kj_xcalloc((size_t)argc + 1, sizeof *words);
     char *option = NULL;
     for (int i = 0; i < argc; i++)
         words[i] = argv[i];
-    for (size_t i = 0; i < 3 && argc > 1; i++)
+    for (size_t i = 0; i < sizeof methods / sizeof *methods && argc > 1; i++)
         if (strcmp(argv[1], methods[i].word) == 0)
             words[1] = option = kj_xstrdup(methods[i].option);
     struct kj_dedup_work work = {0};
@@ -107,7 +108,7 @@ static int run_dedup(const struct kj_cmd *cmd, int argc, char **argv)
 
 const struct kj_cmd kj_cmd_dedup = {
     .name = "dedup",
-    .synopsis = "[minhash|exact|bloom] [FILE...]",
+    .synopsis = "[minhash|exact|bloom|substring] [FILE...]",
     .about = "take out exact and near copies of documents",
     .details =
         "Reads documents as JSONL and writes those that are no copy of another. The "
@@ -132,6 +133,14 @@ const struct kj_cmd kj_cmd_dedup = {
         "stay, and the order of the input decides: the first copy stays, and "
         "another order gives another result. The memory is 1.2 bytes for each "
         "n-gram of --expected at 1 %; more of them than expected is an error.\n"
+        "\n"
+        "substring: passages of --min-bytes or more (or of --min-words, whatever "
+        "stands between the words) that stand more than once, in two documents or "
+        "within one. The first copy stays, in the order of --keep, and the others are "
+        "cut out, at the edges of characters, sentences or lines (--cut). A document "
+        "gets substring{removed_bytes, spans}, where each span has its place, and the "
+        "document and place of the copy; one of which fewer than --min-left bytes "
+        "remain goes. Every passage is found, whatever the memory.\n"
         "\n"
         "Documents in a cluster of two or more get cluster{id, size, keeper, "
         "similarity}; those dropped go to --rejects with the same. Which copy stays "
@@ -163,6 +172,7 @@ const struct kj_cmd kj_cmd_dedup = {
         "kijil dedup --bands 26 --rows 11 --keep newest a.jsonl b.jsonl  # as Dolma 3\n"
         "kijil dedup exact --normalize < docs.jsonl  # but for case and punctuation\n"
         "kijil dedup exact --scope line docs.jsonl  # menus, footers, once each\n"
+        "kijil dedup substring --cut sentence docs.jsonl  # passages of 500 bytes\n"
         "kijil dedup --work w part-*.jsonl.zst -o unique.jsonl.zst  # can be killed\n"
         "kijil dedup --work w --step match --shard 2/14 part-*.jsonl.zst  # one of 14 "
         "jobs\n"

@@ -19,11 +19,12 @@
 struct state {
     struct kj_external_reader reader;
     struct kj_units_reader units;
+    struct kj_substring_reader passages;
 };
 
 #define OFF(f) offsetof(struct dedup, f)
 const struct kj_opt kj_dedup_opts[] = {
-    {"method", 0, KJ_OPT_ENUM, OFF(method), "minhash|exact|bloom",
+    {"method", 0, KJ_OPT_ENUM, OFF(method), "minhash|exact|bloom|substring",
      "how copies are found", "minhash", 0, 0},
     {"threshold", 0, KJ_OPT_REAL, OFF(threshold), "S",
      "minhash: least similarity of a copy to its keeper; bloom: share of known "
@@ -60,6 +61,15 @@ const struct kj_opt kj_dedup_opts[] = {
      1e13},
     {"fpr", 0, KJ_OPT_REAL, OFF(fpr), "P",
      "bloom: share of new n-grams that may be taken for known", "0.01", 1e-12, 0.5},
+    {"min_bytes", 0, KJ_OPT_INT, OFF(min_bytes), "N",
+     "substring: bytes of the shortest passage that goes", "500", 8, 1 << 20},
+    {"min_words", 0, KJ_OPT_INT, OFF(min_words), "N",
+     "substring: words of it, whatever stands between them; 0: bytes count", "0", 0,
+     1 << 20},
+    {"cut", 0, KJ_OPT_ENUM, OFF(cut), "char|sentence|line",
+     "substring: between what passages are cut out", "char", 0, 0},
+    {"min_left", 0, KJ_OPT_INT, OFF(min_left), "N",
+     "substring: a document that keeps fewer bytes goes as a whole", "1", 1, 1e9},
     {"alarm", 0, KJ_OPT_REAL, OFF(alarm), "SHARE",
      "warn of every source that loses more than this share of its documents", "0.5", 0,
      1},
@@ -72,7 +82,7 @@ const struct kj_opt kj_dedup_opts[] = {
 static void say_policy(struct dedup *c)
 {
     static const char *const stays[] = {"the longest", "the first by id", "the newest"};
-    if (c->policy == KEEP_BEST)
+    if (c->policy == KJ_KEEP_BEST)
         snprintf(c->about, sizeof c->about, "%s; the best by %.80s stays",
                  c->rule.about, c->field);
     else
@@ -85,18 +95,19 @@ static int dedup_open(void *cfg, struct kj_err *err)
 {
     struct dedup *c = cfg;
     static const char *const words[] = {"longest", "first", "newest"};
-    c->policy = -1;
+    int policy = -1;
     for (int i = 0; i < 3; i++)
         if (strcmp(c->keep, words[i]) == 0)
-            c->policy = i;
+            policy = i;
     if (strncmp(c->keep, "best=", 5) == 0 && c->keep[5]) {
-        c->policy = KEEP_BEST;
+        policy = KJ_KEEP_BEST;
         c->field = c->keep + 5;
     }
-    if (c->policy < 0)
+    if (policy < 0)
         return kj_err_set(err, KJ_USAGE,
                           "keep: \"%s\" is none of longest, first, newest, best=FIELD",
                           c->keep);
+    c->policy = (enum kj_keep)policy;
     if (c->bands * c->rows > KJ_MINHASH_MAX)
         return kj_err_set(err, KJ_USAGE, "bands x rows is over %d", KJ_MINHASH_MAX);
     if (c->scope && (c->method != METHOD_EXACT || c->key != KEY_TEXT))
@@ -104,6 +115,9 @@ static int dedup_open(void *cfg, struct kj_err *err)
     if (c->method == METHOD_BLOOM) {
         c->rule = (struct kj_rule){"dedup.bloom", ">=", 1, "share of bytes",
                                    "nearly all of its n-grams came before"};
+    } else if (c->method == METHOD_SUBSTRING) {
+        c->rule = (struct kj_rule){"dedup.substring", "<", (double)c->min_left, "bytes",
+                                   "little is left without its repeated passages"};
     } else if (c->scope) {
         c->rule = (struct kj_rule){
             c->scope == SCOPE_LINE ? "dedup.lines" : "dedup.paragraphs", ">=", 1,
@@ -220,18 +234,79 @@ static int cut_units(const struct dedup *c, struct state *st, struct kj_batch *b
     return KJ_OK;
 }
 
+/* ---- passages ---- */
+
+/* "substring": what was cut out, for whoever asks why. */
+static struct kj_str substring_json(const struct kj_substring_reader *r, size_t cut,
+                                    struct kj_arena *a)
+{
+    struct kj_buf b;
+    kj_buf_init(&b, (size_t)1 << 28);
+    int rc = kj_buf_printf(&b, "{\"removed_bytes\":%zu,\"spans\":[", cut);
+    for (size_t i = 0; i < r->n && !rc; i++) {
+        const struct kj_removed *m = &r->v[i];
+        rc = kj_buf_printf(&b, "%s{\"at\":%zu,\"bytes\":%zu,\"keeper\":", i ? "," : "",
+                           m->at, m->n);
+        if (!rc)
+            rc = kj_json_put_str(&b, m->keeper.p, m->keeper.n);
+        if (!rc)
+            rc = kj_buf_printf(&b, ",\"offset\":%llu}", (unsigned long long)m->offset);
+    }
+    if (!rc)
+        rc = kj_buf_addz(&b, "]}");
+    struct kj_str s = {rc ? NULL : kj_arena_dup(a, b.p, b.n), b.n};
+    kj_buf_release(&b);
+    return s.p ? s : (struct kj_str){NULL, 0};
+}
+
+static size_t without_ends(struct kj_str s)
+{
+    while (s.n && strchr(" \t\n\v\f\r", s.p[s.n - 1]) && s.p[s.n - 1])
+        s.n--;
+    while (s.n && strchr(" \t\n\v\f\r", *s.p) && *s.p) {
+        s.p++;
+        s.n--;
+    }
+    return s.n;
+}
+
+static int cut_passages(const struct dedup *c, struct state *st, struct kj_batch *b,
+                        struct kj_doc *d, struct kj_err *err)
+{
+    struct kj_str left;
+    size_t cut;
+    int rc = kj_substring_cut(&c->passages, &st->passages, b, d, &left, &cut, err);
+    if (rc || !cut)
+        return rc;
+    struct kj_str json = substring_json(&st->passages, cut, &b->arena);
+    if (!json.p)
+        return kj_dedup_too_large(d, err);
+    kj_doc_set(d, &b->arena, "substring", json);
+    kj_doc_signal(d, &b->arena, "dedup.cut", (double)cut / (double)d->text.n);
+    size_t n = without_ends(left);
+    if (n < (size_t)c->min_left) /* its text stays, for the rejects */
+        kj_doc_drop(d, c->rule.name, (double)n, c->rule.threshold);
+    else
+        d->text = left;
+    return KJ_OK;
+}
+
 static int dedup_run(const void *cfg, void *state, struct kj_batch *b,
                      struct kj_err *err)
 {
     const struct dedup *c = cfg;
     if (!c->surveyed)
         return kj_err_set(err, KJ_FATAL, "dedup must read its input twice");
-    bool cuts = c->scope || c->method == METHOD_BLOOM;
+    int (*each)(const struct dedup *, struct state *, struct kj_batch *,
+                struct kj_doc *, struct kj_err *) = judge;
+    if (c->method == METHOD_SUBSTRING)
+        each = cut_passages;
+    else if (c->scope || c->method == METHOD_BLOOM)
+        each = cut_units;
     int rc = KJ_OK;
     for (size_t i = 0; i < b->n && !rc; i++)
         if (kj_doc_kept(&b->docs[i]))
-            rc = cuts ? cut_units(c, state, b, &b->docs[i], err)
-                      : judge(c, state, b, &b->docs[i], err);
+            rc = each(c, state, b, &b->docs[i], err);
     return rc;
 }
 
@@ -241,6 +316,7 @@ static void dedup_end(const void *cfg, void *state)
     struct state *st = state;
     kj_external_reader_release(&st->reader);
     kj_units_reader_release(&st->units);
+    kj_substring_reader_release(&st->passages);
 }
 
 const struct kj_stage kj_stage_dedup = {

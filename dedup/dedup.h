@@ -23,6 +23,14 @@
  * (bloom.h). Rule "dedup.bloom", signal "dedup.cut". The only method whose
  * outcome depends on the order of documents.
  *
+ * method substring: passages that stand more than once (substring.h) are cut
+ * out of their texts, but for the first copy: signal "dedup.cut", and the field
+ *     "substring": {"removed_bytes": N, "spans": [{"at": BYTE, "bytes": N,
+ *                   "keeper": ID, "offset": BYTE or WORD}, ...]}
+ * with places in the text as it was. A document that keeps fewer than min_left
+ * bytes, white space at its ends not counted, is out by the rule
+ * "dedup.substring", with its whole text; what it had alone is lost with it.
+ *
  * Who is kept, and why chains do no harm: cluster.h.
  *
  * Every document of a cluster of two or more, kept and dropped alike, gets the

@@ -13,24 +13,26 @@
 #include "dedup/external.h"
 #include "dedup/minhash.h"
 #include "dedup/pieces.h"
+#include "dedup/roster.h"
+#include "dedup/substring.h"
 #include "dedup/units.h"
 
-enum { METHOD_MINHASH, METHOD_EXACT, METHOD_BLOOM };
+enum { METHOD_MINHASH, METHOD_EXACT, METHOD_BLOOM, METHOD_SUBSTRING };
 enum { KEY_TEXT, KEY_URL };
 enum { SCOPE_DOCUMENT, SCOPE_PARAGRAPH, SCOPE_LINE };
 enum { JACCARD, CONTAINMENT };
-enum { KEEP_LONGEST, KEEP_FIRST, KEEP_NEWEST, KEEP_BEST };
 enum { SPILL_AUTO, SPILL_ALWAYS, SPILL_NEVER };
 
 struct dedup {
     /* options */
-    int method, unit, key, spill, scope, measure;
+    int method, unit, key, spill, scope, measure, cut;
     bool normalize;
     int64_t bands, rows, ngram, max_compare, expected;
+    int64_t min_bytes, min_words, min_left;
     double threshold, fpr, alarm;
     const char *keep;
     /* from open() */
-    int policy;
+    enum kj_keep policy;
     const char *field; /* of policy best */
     struct kj_rule rule;
     char about[200]; /* of the rule: which copy stays */
@@ -49,6 +51,7 @@ struct dedup {
     struct kj_pieces pieces;
     uint64_t *piece_ids;
     unsigned shard, shards;
+    struct kj_substring passages;
 };
 
 /* What a worker found out about one document, for the collector. */

@@ -27,6 +27,7 @@ void kj_dedup_forget(struct dedup *c)
     if (!c->surveyed)
         return;
     kj_units_release(&c->units);
+    kj_substring_release(&c->passages);
     if (c->in_files)
         kj_external_release(&c->external);
     c->in_files = false;
@@ -139,11 +140,11 @@ static int find_candidate(struct survey *s, struct worker *w, const struct kj_do
                                .id = d->id,
                                .tie = kj_dedup_tie(d),
                                .weight = kj_dedup_weight(d, b)};
-    if (c->policy == KEEP_LONGEST)
+    if (c->policy == KJ_KEEP_LONGEST)
         k->number = -(double)d->text.n;
-    if (c->policy == KEEP_NEWEST)
+    if (c->policy == KJ_KEEP_NEWEST)
         k->word = d->date;
-    if (c->policy == KEEP_BEST) {
+    if (c->policy == KJ_KEEP_BEST) {
         double v = kj_doc_number(d, c->field);
         k->number = isnan(v) ? HUGE_VAL : -v;
     }
@@ -404,6 +405,15 @@ int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
         struct kj_bloom_options o = {(uint64_t)c->expected, c->fpr, c->threshold,
                                      c->ngram ? (unsigned)c->ngram : 13};
         return kj_bloom_survey(&o, &c->units, &part, err);
+    }
+    if (c->method == METHOD_SUBSTRING) {
+        c->passages = (struct kj_substring){
+            .window = (size_t)(c->min_words ? c->min_words : c->min_bytes),
+            .words = c->min_words > 0,
+            .edge = (enum kj_cut)c->cut,
+            .policy = c->policy,
+            .field = c->field};
+        return kj_substring_survey(&c->passages, &part, err);
     }
     if (c->scope) {
         c->units.kind = c->scope == SCOPE_LINE ? KJ_UNITS_LINE : KJ_UNITS_PARAGRAPH;

@@ -104,3 +104,29 @@ void kj_sigs_release(struct kj_sigs *s)
     free(s->chunk);
     s->chunk = NULL;
 }
+
+void kj_sigs_reader_release(struct kj_sigs_reader *r)
+{
+    free(r->checks);
+    *r = (struct kj_sigs_reader){0};
+}
+
+int kj_sigs_check(const struct kj_sigs *s, struct kj_sigs_reader *r, uint64_t doc,
+                  uint32_t *check, struct kj_err *err)
+{
+    *check = 0;
+    if (doc >= s->n_docs)
+        return KJ_OK;
+    uint64_t chunk = doc / s->cap;
+    if (!r->checks || r->chunk != chunk) {
+        if (!r->checks)
+            r->checks = kj_xcalloc(s->cap, 8);
+        r->chunk = UINT64_MAX;
+        int rc = kj_sigs_column(s, chunk, 0, r->checks, err);
+        if (rc)
+            return rc;
+        r->chunk = chunk;
+    }
+    *check = (uint32_t)r->checks[doc % s->cap];
+    return KJ_OK;
+}

@@ -48,4 +48,13 @@ int kj_sigs_column(const struct kj_sigs *s, uint64_t chunk, unsigned column,
                    uint64_t *out, struct kj_err *err);
 void kj_sigs_release(struct kj_sigs *s);
 
+/* A thread's view of column 0, best in the order of documents. */
+struct kj_sigs_reader {
+    uint64_t *checks, chunk;
+};
+void kj_sigs_reader_release(struct kj_sigs_reader *r);
+/* Check word of a document; 0 if it was not added. */
+int kj_sigs_check(const struct kj_sigs *s, struct kj_sigs_reader *r, uint64_t doc,
+                  uint32_t *check, struct kj_err *err);
+
 #endif

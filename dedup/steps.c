@@ -549,7 +549,7 @@ int kj_dedup_steps(void *cfg, struct kj_corpus *corpus, const struct kj_dedup_jo
                                                     [KJ_STEP_SOLVE] = solve,
                                                     [KJ_STEP_APPLY] = apply};
     struct steps s = {.c = cfg, .corpus = corpus, .job = job};
-    if (s.c->method == METHOD_BLOOM || s.c->scope)
+    if ((s.c->method != METHOD_MINHASH && s.c->method != METHOD_EXACT) || s.c->scope)
         return kj_err_set(err, KJ_USAGE,
                           "--work is for whole documents, exact or minhash");
     int64_t memory = kj_dedup_memory(corpus->memory, corpus->threads);

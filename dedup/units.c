@@ -18,9 +18,7 @@
 #include "dedup/identity.h"
 #include "dedup/normal.h"
 
-enum { CUT_BLOCK = 1024 };
-
-static const struct kj_spill_params cut_params = {.kind = 0x53545543}; /* CUTS */
+#define CUTS 0x53545543 /* the kind of file, in its letters */
 
 static bool is_space(char c)
 {
@@ -159,14 +157,11 @@ static int find_copies(struct survey *s, struct kj_err *err)
 int kj_units_begin(struct kj_units *u, const char *dir, struct kj_err *err)
 {
     struct kj_spill_params params = {KJ_SIGS_KIND, {1}};
-    u->cuts.fd = u->checks.file.fd = -1;
+    u->cuts.file.fd = u->checks.file.fd = -1;
     if (!dir)
         return kj_err_set(err, KJ_FATAL, "no folder for temporary files");
     int rc = kj_sigs_create(&u->checks, dir, NULL, &params, err);
-    if (!rc)
-        rc = kj_spill_create(&u->cuts, dir, NULL, &cut_params, err);
-    u->pending = kj_xcalloc(CUT_BLOCK, sizeof *u->pending);
-    return rc;
+    return rc ? rc : kj_spans_begin(&u->cuts, 1, dir, CUTS, &u->budget, err);
 }
 
 int kj_units_doc(struct kj_units *u, uint64_t doc, uint32_t check, struct kj_err *err)
@@ -174,34 +169,15 @@ int kj_units_doc(struct kj_units *u, uint64_t doc, uint32_t check, struct kj_err
     return kj_sigs_add(&u->checks, doc, check, NULL, err);
 }
 
-static int write_block(struct kj_units *u, struct kj_err *err)
-{
-    void *p = u->first;
-    int rc = kj_budget_grow(&u->budget, &p, &u->cap_first, u->n_first + 1,
-                            sizeof *u->first, err);
-    u->first = p;
-    if (rc)
-        return rc;
-    size_t n = u->n_pending;
-    u->first[u->n_first++] = u->pending[0];
-    u->n_pending = 0;
-    return kj_spill_add(&u->cuts, u->pending, n * sizeof *u->pending, NULL, err);
-}
-
 int kj_units_add(struct kj_units *u, uint64_t place, struct kj_err *err)
 {
-    u->pending[u->n_pending++] = place;
-    u->n_cuts++;
-    return u->n_pending == CUT_BLOCK ? write_block(u, err) : KJ_OK;
+    return kj_spans_add(&u->cuts, &place, err);
 }
 
 int kj_units_finish(struct kj_units *u, struct kj_err *err)
 {
-    int rc = u->n_pending ? write_block(u, err) : KJ_OK;
-    u->cuts.count[0] = u->n_cuts;
-    if (!rc)
-        rc = kj_sigs_finish(&u->checks, err);
-    return rc ? rc : kj_spill_finish(&u->cuts, err);
+    int rc = kj_sigs_finish(&u->checks, err);
+    return rc ? rc : kj_spans_finish(&u->cuts, err);
 }
 
 static int write_cuts(struct survey *s, struct kj_err *err)
@@ -248,9 +224,7 @@ int kj_units_survey(struct kj_units *u, struct kj_corpus *corpus, struct kj_err 
 void kj_units_release(struct kj_units *u)
 {
     kj_sigs_release(&u->checks);
-    kj_spill_release(&u->cuts);
-    free(u->pending);
-    kj_budget_free(&u->budget, u->first, u->cap_first, sizeof *u->first);
+    kj_spans_release(&u->cuts);
     *u = (struct kj_units){.kind = u->kind, .normalize = u->normalize};
 }
 
@@ -258,78 +232,17 @@ void kj_units_release(struct kj_units *u)
 
 void kj_units_reader_release(struct kj_units_reader *r)
 {
-    free(r->checks);
-    free(r->block);
-    *r = (struct kj_units_reader){0};
-}
-
-static int need_checks(const struct kj_units *u, struct kj_units_reader *r,
-                       uint64_t chunk, struct kj_err *err)
-{
-    if (r->checks && r->chunk == chunk)
-        return KJ_OK;
-    if (!r->checks)
-        r->checks = kj_xcalloc(u->checks.cap, 8);
-    r->chunk = UINT64_MAX;
-    int rc = kj_sigs_column(&u->checks, chunk, 0, r->checks, err);
-    if (!rc)
-        r->chunk = chunk;
-    return rc;
-}
-
-static int need_block(const struct kj_units *u, struct kj_units_reader *r, size_t at,
-                      struct kj_err *err)
-{
-    if (r->block && r->n_block && r->block_at == at)
-        return KJ_OK;
-    if (!r->block)
-        r->block = kj_xcalloc(CUT_BLOCK, 8);
-    uint64_t left = u->n_cuts - at * CUT_BLOCK;
-    size_t n = left < CUT_BLOCK ? (size_t)left : CUT_BLOCK;
-    uint64_t pos = KJ_SPILL_HEADER + at * (KJ_SPILL_BLOCK + CUT_BLOCK * 8);
-    int rc = kj_spill_read(&u->cuts, pos, r->block, n * 8, err);
-    r->block_at = at;
-    r->n_block = rc ? 0 : n;
-    return rc;
-}
-
-/* The first cut that is not below `least`: its place in the list. */
-static int first_cut(const struct kj_units *u, struct kj_units_reader *r,
-                     uint64_t least, uint64_t *at, struct kj_err *err)
-{
-    size_t lo = 0, hi = u->n_first;
-    while (hi - lo > 1) { /* the last block that begins at or below it */
-        size_t mid = lo + (hi - lo) / 2;
-        if (u->first[mid] <= least)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    *at = 0;
-    int rc = u->n_first ? need_block(u, r, lo, err) : KJ_OK;
-    if (rc || !u->n_first)
-        return rc;
-    size_t a = 0, b = r->n_block;
-    while (a < b) {
-        size_t mid = a + (b - a) / 2;
-        if (r->block[mid] < least)
-            a = mid + 1;
-        else
-            b = mid;
-    }
-    *at = (uint64_t)lo * CUT_BLOCK + a;
-    return KJ_OK;
+    kj_sigs_reader_release(&r->checks);
+    kj_spans_reader_release(&r->cuts);
 }
 
 /* Is cut number `at` the unit? */
 static int is_cut(const struct kj_units *u, struct kj_units_reader *r, uint64_t at,
                   uint64_t unit, bool *yes, struct kj_err *err)
 {
-    *yes = false;
-    if (at >= u->n_cuts)
-        return KJ_OK;
-    int rc = need_block(u, r, (size_t)(at / CUT_BLOCK), err);
-    *yes = !rc && r->block[at % CUT_BLOCK] == unit;
+    const uint64_t *rec;
+    int rc = kj_spans_get(&u->cuts, &r->cuts, at, &rec, err);
+    *yes = !rc && rec && *rec == unit;
     return rc;
 }
 
@@ -344,16 +257,15 @@ static int changed(const struct kj_doc *d, struct kj_err *err)
 int kj_units_cut(const struct kj_units *u, struct kj_units_reader *r,
                  struct kj_batch *b, struct kj_doc *d, size_t *cut, struct kj_err *err)
 {
+    uint32_t check;
     *cut = 0;
-    if (d->serial >= u->checks.n_docs)
-        return changed(d, err);
-    int rc = need_checks(u, r, d->serial / u->checks.cap, err);
+    int rc = kj_sigs_check(&u->checks, &r->checks, d->serial, &check, err);
     if (rc)
         return rc;
-    if ((uint32_t)r->checks[d->serial % u->checks.cap] != kj_dedup_check(d))
+    if (check != kj_dedup_check(d))
         return changed(d, err);
-    uint64_t at, unit = d->serial << 32;
-    rc = first_cut(u, r, unit, &at, err);
+    uint64_t at = 0, unit = d->serial << 32;
+    rc = kj_spans_find(&u->cuts, &r->cuts, unit, &at, err);
     char *out = NULL;
     size_t n = 0;
     for (size_t from = 0, len; from < d->text.n && !rc; from += len, unit++) {

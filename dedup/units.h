@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "dedup/budget.h"
 #include "dedup/sigs.h"
+#include "dedup/spans.h"
 
 struct kj_batch;
 struct kj_corpus;
@@ -39,12 +40,7 @@ struct kj_units {
     bool normalize;
     struct kj_budget budget;
     struct kj_sigs checks; /* check words only */
-    struct kj_spill cuts;  /* document << 32 | number of the unit, sorted */
-    uint64_t *first;       /* of each block */
-    size_t n_first, cap_first;
-    uint64_t n_cuts;
-    uint64_t *pending; /* a block being filled */
-    size_t n_pending;
+    struct kj_spans cuts;  /* document << 32 | number of the unit */
 };
 
 /* One reading. u->kind and u->normalize are set, the rest is zero. */
@@ -60,9 +56,8 @@ void kj_units_release(struct kj_units *u);
 
 /* What a thread holds while it cuts. */
 struct kj_units_reader {
-    uint64_t *checks, chunk;
-    uint64_t *block;
-    size_t block_at, n_block;
+    struct kj_sigs_reader checks;
+    struct kj_spans_reader cuts;
 };
 void kj_units_reader_release(struct kj_units_reader *r);
 /* Cut the copies out of d's text. *cut: bytes that went; a text of which

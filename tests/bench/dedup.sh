@@ -32,14 +32,14 @@ fi
 make -s "$B/tests/bench/bench_dedup" "$B/kijil"
 "$B/tests/bench/bench_dedup" "$@"
 # The whole command, all of its readings included.
-for method in exact minhash; do
+for method in exact minhash substring; do
     for j in 1 2; do
         for f in "$@"; do
             bytes=$(zstd -dcqf "$f" | wc -c)
             TIMEFORMAT='%U %S'
             took=$({ time "$B/kijil" dedup "$method" -q -j$j "$f" -o "$tmp/out"; } 2>&1)
             awk -v m="$method" -v j=$j -v b="$bytes" -v f="$(basename "$f")" \
-                '{ printf "kijil dedup %-8s -j%d %7.1f MB/s of CPU time  %s\n",
+                '{ printf "kijil dedup %-9s -j%d %7.1f MB/s of CPU time  %s\n",
                           m, j, b / 1e6 / ($1 + $2), f }' <<<"$took"
         done
     done
