@@ -65,6 +65,13 @@ struct kj_corpus {
     uint64_t skip;
 };
 
+/* What a survey will take of a corpus; NAN: not known. */
+struct kj_needs {
+    double memory;    /* bytes at most, the whole process */
+    double disk;      /* bytes of temporary files at most, if there are any */
+    bool always_disk; /* there will be */
+};
+
 struct kj_stage {
     const char *name;            /* "lid": command, recipe key and ledger key */
     const char *about;           /* one line for help and man */
@@ -82,6 +89,10 @@ struct kj_stage {
     /* Options beyond the table in recipes: keys that open() does not see in
      * opts (filter's inline rules). May be NULL. */
     int (*yaml)(void *cfg, const struct kj_ynode *map, struct kj_err *err);
+    /* After a survey of a sample: what one of a corpus `factor` times as large will
+     * take, with that many threads and --memory. May be NULL. */
+    void (*needs)(const void *cfg, double factor, unsigned threads, int64_t memory,
+                  struct kj_needs *out);
 };
 
 /* The table of stages, NULL-terminated, is in top-level stages.c. */

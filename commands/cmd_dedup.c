@@ -165,7 +165,10 @@ const struct kj_cmd kj_cmd_dedup = {
         "match the bands, solve all; every job names all input files in the same "
         "order, and the jobs of one step may run in any order or side by side. What "
         "is missing, damaged, or made with other input, options or seed is refused "
-        "by name. DIR may be removed afterwards.",
+        "by name. DIR may be removed afterwards.\n"
+        "\n"
+        "--dry-run says from a sample what time, memory and disk the whole will take; "
+        "memory and disk are upper bounds, up to 2.5 times what is used.",
     .examples =
         "kijil dedup d.jsonl.zst -o unique.jsonl.zst --rejects copies.jsonl  # "
         "both\n"

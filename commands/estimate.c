@@ -4,7 +4,9 @@
  * so there is no table of speeds here. The steps run on the first documents,
  * on one thread and into nothing, and what that took is scaled by the share of
  * the input that it read. A stage that surveys the corpus surveys the same
- * documents. The time is then divided by the threads, which is the best case.
+ * documents, and says itself what memory and disk it will take of all of them
+ * (kj_stage.needs) if it can. The time is then divided by the threads, which is the
+ * best case.
  */
 #include "commands/commands.h"
 
@@ -26,6 +28,7 @@ struct trial {
     atomic_bool stop;
     double start, share;
     uint64_t bytes, tokens, batches;
+    uint64_t lines; /* bytes of the documents' lines */
 };
 
 static double now(void)
@@ -57,9 +60,11 @@ static int trial_write(void *self, struct kj_batch *b, struct kj_err *err)
     struct trial *t = self;
     (void)err;
     t->bytes += b->out.n;
-    for (size_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->n; i++) {
+        t->lines += b->docs[i].raw.n + 1;
         if (kj_doc_kept(&b->docs[i]) && b->docs[i].token_count > 0)
             t->tokens += (uint64_t)b->docs[i].token_count;
+    }
     t->share =
         t->flow.source.progress ? t->flow.source.progress(t->flow.source.self) : NAN;
     if (++t->batches >= TRIAL_BATCHES &&
@@ -86,11 +91,45 @@ static void print(const struct kj_common *c, const struct trial *t, double took,
     printf("estimate_documents: %.0f\n", docs * factor);
     printf("estimate_kept: %.0f\n", (double)t->flow.docs_kept * factor / parts);
     printf("estimate_seconds: %.1f\n", took * factor / jobs);
+    struct kj_needs needs = {.memory = NAN, .disk = NAN};
+    const struct kj_step *first = &t->flow.steps[0];
+    if (first->stage->needs)
+        first->stage->needs(first->cfg, factor, (unsigned)c->jobs, c->memory, &needs);
+    if (!isnan(needs.memory))
+        memory = needs.memory;
     printf("estimate_memory: %.0f MB at most\n", memory / 1e6);
+    if (!isnan(needs.disk))
+        printf("estimate_disk: %.1f MB of temporary files at most%s\n",
+               needs.disk / 1e6, needs.always_disk ? "" : ", if there are any");
     printf("estimate_output: %.1f MB of JSONL\n",
            (double)t->bytes * factor / parts / 1e6);
     if (t->tokens)
         printf("estimate_tokens: %.0f\n", (double)t->tokens * factor / parts);
+}
+
+/* A sample of a given number of documents ends within a batch, and the reader is
+ * ahead of it. Files of plain text need no guess: lines and sizes are known. */
+static void sharpen(struct trial *t, const struct kj_strs *files)
+{
+    struct stat st;
+    double size = 0;
+    for (size_t i = 0; i < files->n; i++) {
+        unsigned char head[4] = {0};
+        FILE *f = fopen(files->v[i], "rb");
+        bool plain =
+            f && fread(head, 1, 4, f) == 4 && (head[0] == '{' || head[0] == ' ');
+        if (f)
+            fclose(f);
+        if (!plain || stat(files->v[i], &st)) {
+            size = 0;
+            break;
+        }
+        size += (double)st.st_size;
+    }
+    if (size > 0)
+        t->share = (double)t->lines / size;
+    else if (t->flow.bytes_in > 0)
+        t->share *= (double)t->lines / (double)t->flow.bytes_in;
 }
 
 static bool all_files(const struct kj_strs *files)
@@ -132,6 +171,8 @@ int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
         rc = inputs.reopen(inputs.self, &t.flow.source, err);
     if (rc == KJ_OK)
         rc = kj_flow_run(&t.flow, err);
+    if (rc == KJ_OK && first->survey)
+        sharpen(&t, files);
     if (rc == KJ_OK)
         print(c, &t, now() - t.start, before, surveyed, peak_memory());
     if (t.flow.source.close)

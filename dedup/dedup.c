@@ -331,4 +331,5 @@ const struct kj_stage kj_stage_dedup = {
     .end = dedup_end,
     .close = dedup_close,
     .rules = dedup_rules,
+    .needs = kj_dedup_needs,
 };

@@ -38,6 +38,7 @@ struct dedup {
     char about[200]; /* of the rule: which copy stays */
     /* from survey() */
     bool surveyed;
+    uint64_t seen_docs, seen_grams; /* n-grams, repeats included */
     struct kj_minhash mh;
     struct kj_budget budget;
     uint32_t *checks; /* by document; 0: not in play */
@@ -81,6 +82,9 @@ unsigned kj_dedup_bands(const struct dedup *c);
 /* What signatures depend on. */
 struct kj_spill_params kj_dedup_params(const struct dedup *c, uint64_t seed);
 
+/* needs.c */
+void kj_dedup_needs(const void *cfg, double factor, unsigned threads, int64_t memory,
+                    struct kj_needs *out);
 int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err);
 /* The number that document `serial` of this run had when it was surveyed. */
 uint64_t kj_dedup_number(const struct dedup *c, uint64_t serial);

@@ -258,12 +258,14 @@ static int collect_keys(void *ctx, struct kj_batch *b, struct kj_err *err)
         if (!f[i].check)
             continue;
         uint64_t doc = b->docs[i].serial;
+        s->units += f[i].units;
+        c->seen_docs++;
+        c->seen_grams += f[i].units;
         if (c->in_files) {
             rc = kj_external_add(&c->external, doc, f[i].check,
                                  f[i].has ? f[i].keys : NULL, err);
             continue;
         }
-        s->units += f[i].units;
         rc = keep_check(c, doc, f[i].check, err);
         if (!rc && f[i].has)
             rc = kj_lsh_add(&s->lsh, doc, f[i].keys, err);
@@ -367,6 +369,7 @@ void kj_dedup_prepare(struct dedup *c, const struct kj_corpus *corpus, int64_t m
 {
     kj_dedup_forget(c);
     c->surveyed = true;
+    c->seen_docs = c->seen_grams = 0;
     kj_minhash_init(&c->mh, (unsigned)c->bands, (unsigned)c->rows,
                     (uint32_t)corpus->seed);
     c->budget = (struct kj_budget){.max = memory};

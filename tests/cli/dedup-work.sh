@@ -200,5 +200,28 @@ else
     peak=$(grep -oE '[0-9]+ MB peak' err | cut -d' ' -f1)
     is "these as well ($peak of 40)" $((peak <= 40)) 1
     same "with the same outcome" want.l got.l
+
+    # --dry-run against real use: documents, memory, disk, and time, of which the
+    # machine's other work is a part
+    close_to() { # NAME ESTIMATE REAL LOW HIGH (estimate over real)
+        is "$1: $2 for $3" "$(awk -v e="$2" -v r="$3" -v l="$4" -v h="$5" \
+            'BEGIN { print (e >= l * r && e <= h * r) }')" 1
+    }
+    said() { grep "^estimate_$1:" said | grep -oE '[0-9.]+' | head -n 1; }
+    for memory in 2G 40M; do
+        o=(-j1 --bands 40 --rows 5 --memory $memory)
+        rc "a dry run" 0 "$KIJIL" dedup "${o[@]}" --dry-run large.jsonl
+        mv out said
+        rm -rf wl
+        start=$(date +%s%N)
+        rc "and a real one" 0 "$KIJIL" dedup "${o[@]}" large.jsonl -o got.l
+        took=$(($(date +%s%N) - start))
+        peak=$(grep -oE '[0-9]+ MB peak' err | cut -d' ' -f1)
+        close_to "documents" "$(said documents)" 100000 .95 1.05
+        close_to "memory, at most" "$(said memory)" "$peak" .95 2.5
+        close_to "seconds" "$(said seconds)" "$(awk "BEGIN { print $took / 1e9 }")" .15 6
+    done
+    rc "with files to look at" 0 "$KIJIL" dedup "${o[@]}" --work wl large.jsonl -o got.l
+    close_to "disk, at most" "$(said disk)" "$(awk "BEGIN { print $(du -sb wl | cut -f1) / 1e6 }")" .95 2.5
 fi
 done_testing
