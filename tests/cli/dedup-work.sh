@@ -209,7 +209,7 @@ else
     }
     said() { grep "^estimate_$1:" said | grep -oE '[0-9.]+' | head -n 1; }
     for memory in 2G 40M; do
-        o=(-j1 --bands 40 --rows 5 --memory $memory)
+        o=(-j1 --bands 40 --rows 5 --memory "$memory")
         rc "a dry run" 0 "$KIJIL" dedup "${o[@]}" --dry-run large.jsonl
         mv out said
         rm -rf wl
