@@ -12,6 +12,12 @@ import re
 import sys
 import unicodedata
 from collections import Counter
+from functools import lru_cache
+
+try:
+    import regex  # knows the word bounds of UAX #29; without it some texts are left out
+except ImportError:
+    regex = None
 
 HAND = [
     "", "\n", " \n\n ", "one", "One line. Two! Three? Four… Five.",
@@ -246,8 +252,14 @@ def tokens(text):
     return sum(w[0].isalnum() for w in re.split(r"[ \n\r\t\v\f\0]+", text) if w)
 
 
+@lru_cache(2)
+def uax29(text):
+    words = regex.split(r"(?wV1)\b", text) if regex else re.findall(r"\w+", text)
+    return [w for w in words if w and w[0].isalnum()]
+
+
 def grams(text, n):
-    words = [w for w in re.findall(r"\w+", text) if w[0].isalnum()]
+    words = uax29(text)
     chars = sum(map(len, words))
     g = [tuple(words[i:i + n]) for i in range(len(words) - n + 1)]
     count = Counter(g)
@@ -261,7 +273,11 @@ def grams(text, n):
 
 
 # Between these UAX #29 does not part words where \w+ does, or the other way.
-UNLIKE = re.compile(r"\w['’.,:;·]\w|[²①ⅣⅤⅥ\u3040-\u30ff一-鿿१٣]")
+UNLIKE = re.compile(r"\w['’.,:;·]\w|[²①ⅣⅤⅥ\u3040-\u30ff一-鿿१٣\u00ad\u0300-\u036f"
+                    r"\u0591-\u06ff\u0900-\u0eff\u200b-\u200f\u2060\u20d0-\u20f0\ufe00-\ufe0f\ufeff]")
+# regex still breaks between an apostrophe and a vowel, as an old UAX #29 did.
+if regex:
+    UNLIKE = re.compile(r"['’][aeiouyhàâéèêAEIOUYH]", re.IGNORECASE)
 
 
 def segments(text, sep):
