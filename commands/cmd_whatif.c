@@ -17,6 +17,7 @@ struct whatif_cfg {
     const char *sweep, *budget, *changed;
     double bytes_per_token;
     int64_t examples;
+    int format; /* 0 text, 1 json */
 };
 
 #define F(x) offsetof(struct whatif_cfg, x)
@@ -31,6 +32,9 @@ static const struct kj_opt whatif_opts[] = {
      "documents shown on each side of each cut", "4", 0, 20},
     {"changed", 0, KJ_OPT_STR, F(changed), "FILE",
      "write every document whose verdict changes there, as JSONL", 0, 0, 0},
+    {"format", 0, KJ_OPT_ENUM, F(format), "text|json",
+     "json: one object with the counts and the curve, without the documents", "text", 0,
+     0},
     {0},
 };
 #undef F
@@ -178,7 +182,8 @@ static int whatif(const struct kj_strs *pos, const struct whatif_cfg *cfg,
         ask.ctx = o;
     }
     if (rc == KJ_OK)
-        rc = kj_whatif_text(l, &ask, &out, err);
+        rc = cfg->format ? kj_whatif_json(l, &ask, &out, err)
+                         : kj_whatif_text(l, &ask, &out, err);
     if (rc == KJ_OK && o)
         rc = kj_output_commit(o, err);
     else if (o)
@@ -232,7 +237,9 @@ const struct kj_cmd kj_cmd_whatif = {
         "at once\n"
         "kijil whatif run.db --sweep gopher.min_words  # the whole curve\n"
         "kijil whatif run.db --sweep lang.min_score --budget 2B  # a cut for 2 billion "
-        "tokens\n",
+        "tokens\n"
+        "kijil whatif run.db --sweep lang.min_score --format json | jq .sweep.curve  # "
+        "for a plot\n",
     .opts = (const struct kj_opt *const[]){whatif_opts, NULL},
     .run = run_whatif,
 };

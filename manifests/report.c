@@ -198,10 +198,11 @@ void kj_put_html(struct kj_buf *b, const char *z)
 
 /* ------------------------------------------------------------ the terminal */
 
-/* A bar of `width` columns, in eighths of a column. */
-static void put_bar(struct kj_buf *b, double share, int width)
+void kj_put_bar(struct kj_buf *b, double share, int width)
 {
     static const char *const eighth[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    bool pad = width > 0;
+    width = pad ? width : -width;
     int n = (int)lround(8 * width * (share < 0 ? 0 : share > 1 ? 1 : share));
     if (n == 0 && share > 0)
         n = 1;
@@ -212,7 +213,7 @@ static void put_bar(struct kj_buf *b, double share, int width)
         kj_buf_addz(b, eighth[n]);
         cols++;
     }
-    for (; cols < width; cols++)
+    for (; pad && cols < width; cols++)
         kj_buf_addc(b, ' ');
 }
 
@@ -289,7 +290,7 @@ static void text_waterfall(struct kj_rep *r, int width)
             kj_put_bytes(r->out, kj_rep_num(st, 3));
         for (size_t k = r->out->n - at; k < 9; k++)
             kj_buf_addc(r->out, ' ');
-        put_bar(r->out, most > 0 ? kept / most : 0, bar > 4 ? bar : 4);
+        kj_put_bar(r->out, most > 0 ? kept / most : 0, bar > 4 ? bar : 4);
         while (r->out->n && r->out->p[r->out->n - 1] == ' ')
             r->out->n--;
         kj_buf_addc(r->out, '\n');
@@ -338,7 +339,7 @@ static void text_shares(struct kj_rep *r, const char *title, const char *sql, in
         put_right(r->out, (int64_t)docs, 13);
         put_right(r->out, (int64_t)kept, 13);
         kj_buf_addz(r->out, "  ");
-        put_bar(r->out, docs > 0 ? kept / docs : 0, width > 72 ? width - 64 : 8);
+        kj_put_bar(r->out, docs > 0 ? kept / docs : 0, width > 72 ? width - 64 : 8);
         while (r->out->n && r->out->p[r->out->n - 1] == ' ')
             r->out->n--;
         kj_buf_addc(r->out, '\n');

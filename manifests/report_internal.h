@@ -41,6 +41,10 @@ void kj_put_bytes(struct kj_buf *b, double n);  /* 1.2 GB */
 void kj_put_percent(struct kj_buf *b, double part, double whole);
 void kj_put_value(struct kj_buf *b, double v); /* at most four digits */
 
+/* A bar of `width` columns, in eighths of a column, padded with blanks (negative
+ * width: not padded). */
+void kj_put_bar(struct kj_buf *b, double share, int width);
+
 /* ---- HTML ---- */
 void kj_put_html(struct kj_buf *b, const char *z);                 /* escaped */
 void kj_put_html_n(struct kj_buf *b, const char *z, size_t chars); /* cut short */

@@ -61,4 +61,8 @@ struct kj_whatif {
 int kj_whatif_text(struct kj_ledger *l, const struct kj_whatif *ask, struct kj_buf *out,
                    struct kj_err *err);
 
+/* The same without examples as one JSON object (docs/formats/ledger.md). */
+int kj_whatif_json(struct kj_ledger *l, const struct kj_whatif *ask, struct kj_buf *out,
+                   struct kj_err *err);
+
 #endif

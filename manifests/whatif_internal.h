@@ -1,4 +1,5 @@
-/* whatif_internal.h - shared by whatif.c (replay) and whatif_text.c (answer). */
+/* whatif_internal.h - shared by whatif.c (replay), whatif_curve.c and the two forms
+ * of the answer (whatif_text.c, whatif_json.c). */
 #ifndef KJ_MANIFESTS_WHATIF_INTERNAL_H
 #define KJ_MANIFESTS_WHATIF_INTERNAL_H
 
@@ -82,6 +83,20 @@ struct kj_replay {
     size_t n_points, cap_points;
     struct kj_total base; /* documents that stay whatever that cut is */
 };
+
+/* A row of the curve. */
+#define KJ_CURVE_ROWS_MAX 40
+struct kj_wrow {
+    double cut;
+    bool now; /* the rule stands there now */
+    struct kj_total kept;
+};
+/* From the strictest to the loosest cut, into rows[KJ_CURVE_ROWS_MAX]; how many.
+ * Once, before kj_whatif_budget. */
+size_t kj_whatif_curve(struct kj_replay *r, struct kj_wrow *rows);
+/* The loosest cut that keeps at most so many tokens: NULL, or why there is none. */
+const char *kj_whatif_budget(const struct kj_replay *r, double tokens,
+                             struct kj_wrow *row);
 
 int kj_replay_open(struct kj_replay *r, struct kj_ledger *l,
                    const struct kj_whatif *ask, struct kj_err *err);

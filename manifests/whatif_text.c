@@ -10,8 +10,8 @@
 #include "base/json.h"
 #include "manifests/report_internal.h"
 
-#define ROWS_MAX   20 /* languages, sources */
-#define CURVE_ROWS 20
+#define ROWS_MAX 20 /* languages, sources */
+#define BAR      24 /* columns */
 
 struct answer {
     struct kj_replay *r;
@@ -251,136 +251,43 @@ static void put_examples(struct answer *a)
 
 /* --------------------------------------------------------------------- curve */
 
-static int by_value(const void *a, const void *b)
+/* A cut, what it keeps, and that as a bar. */
+static void put_row(struct answer *a, const struct kj_wrow *w, const char *note)
 {
-    const struct kj_wpoint *x = a, *y = b;
-    return (x->value > y->value) - (x->value < y->value);
-}
-
-/* Sort so that looser cuts come later: point i is in at every cut from its own
- * value on; totals become running ones. */
-static void accumulate(struct kj_replay *r)
-{
-    struct kj_total t = r->base;
-    qsort(r->points, r->n_points, sizeof *r->points, by_value);
-    if (r->sweep_op == '<') /* keeps values from the cut up: the largest first */
-        for (size_t i = 0, k = r->n_points; i + 1 < k; i++) {
-            struct kj_wpoint p = r->points[i];
-            r->points[i] = r->points[--k];
-            r->points[k] = p;
-        }
-    for (size_t i = 0; i < r->n_points; i++) {
-        r->points[i].bytes = t.bytes += r->points[i].bytes;
-        r->points[i].tokens = t.tokens += r->points[i].tokens;
-    }
-}
-
-/* How many points stay at cut t. */
-static size_t kept_at(const struct kj_replay *r, double t)
-{
-    size_t lo = 0, hi = r->n_points;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        double v = r->points[mid].value;
-        if (r->sweep_op == '<' ? v >= t : v <= t)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-static void put_point(struct answer *a, double t, const char *note)
-{
-    struct kj_replay *r = a->r;
-    size_t n = kept_at(r, t);
-    struct kj_total k = {r->base.docs + (double)n,
-                         n ? r->points[n - 1].bytes : r->base.bytes,
-                         n ? r->points[n - 1].tokens : r->base.tokens};
-    double all = r->base.docs + (double)r->n_points;
+    double all = a->r->base.docs + (double)a->r->n_points;
+    double share = all > 0 ? w->kept.docs / all : 1;
     size_t at = a->out->n;
-    kj_buf_printf(a->out, "  %c ", r->sweep_op);
-    kj_json_put_real(a->out, t);
-    for (size_t w = a->out->n - at; w < 26; w++)
+    kj_buf_printf(a->out, "  %c ", a->r->sweep_op);
+    kj_json_put_real(a->out, w->cut);
+    for (size_t k = a->out->n - at; k < 26; k++)
         kj_buf_addc(a->out, ' ');
-    put_total(a, &k);
-    kj_buf_printf(a->out, "%8.2f %%%s\n", all > 0 ? 100 * k.docs / all : 100.0, note);
-}
-
-/* The rule's cuts as they are now. */
-static size_t now_cuts(const struct kj_replay *r, double *t, size_t max)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->n_cuts; i++) {
-        bool known = !r->cuts[i].swept || r->cuts[i].off;
-        for (size_t k = 0; k < n && !known; k++)
-            known = t[k] == r->cuts[i].now;
-        if (!known && n < max)
-            t[n++] = r->cuts[i].now;
-    }
-    return n;
-}
-
-static void put_budget(struct answer *a)
-{
-    struct kj_replay *r = a->r;
-    double budget = r->ask->budget / a->scale;
-    size_t lo = 0, n = r->n_points;
-    kj_buf_addz(a->out, "\nbudget of ");
-    kj_put_count(a->out, (int64_t)llround(r->ask->budget));
-    kj_buf_addz(a->out, " tokens: ");
-    if (r->base.tokens > budget) {
-        kj_buf_addz(a->out, "documents that this rule does not touch have more\n");
-        return;
-    }
-    if (!n || r->points[n - 1].tokens <= budget) {
-        kj_buf_addz(a->out, "not reached, not even with the rule off\n");
-        return;
-    }
-    while (lo < n && r->points[lo].tokens <= budget)
-        lo++;
-    /* Equal values stand or fall together. */
-    while (lo && r->points[lo - 1].value == r->points[lo].value)
-        lo--;
-    if (!lo) {
-        kj_buf_addz(a->out,
-                    "even the documents at the far end of the rule have more\n");
-        return;
-    }
-    kj_buf_addz(a->out, "the loosest cut within it is\n");
-    put_point(a, r->points[lo - 1].value, "  <- budget");
+    put_total(a, &w->kept);
+    kj_buf_printf(a->out, "%8.2f %% ", 100 * share);
+    kj_put_bar(a->out, share, *note ? BAR : -BAR);
+    kj_buf_addz(a->out, note);
+    kj_buf_addc(a->out, '\n');
 }
 
 static void put_curve(struct answer *a)
 {
     struct kj_replay *r = a->r;
-    double now[16], last = NAN;
-    size_t n_now = now_cuts(r, now, 16);
-    accumulate(r);
+    struct kj_wrow rows[KJ_CURVE_ROWS_MAX], fits;
+    size_t n = kj_whatif_curve(r, rows);
     kj_buf_printf(a->out, "\n%-26s%14s%12s%16s%10s\n", r->ask->sweep, "kept", "text",
                   "tokens", "kept");
-    /* From the strictest to the loosest cut, at equal shares of documents. */
-    for (size_t i = 0; r->n_points && i <= CURVE_ROWS; i++) {
-        double t = r->points[i * (r->n_points - 1) / CURVE_ROWS].value;
-        for (size_t k = 0; k < n_now; k++)
-            if (now[k] != t &&
-                (isnan(last) || (now[k] > last) == (r->sweep_op == '>')) &&
-                (now[k] < t) == (r->sweep_op == '>'))
-                put_point(a, now[k], isnan(last) || now[k] != last ? "  <- now" : "");
-        bool is_now = false;
-        for (size_t k = 0; k < n_now; k++)
-            is_now |= now[k] == t;
-        if (t != last)
-            put_point(a, t, is_now ? "  <- now" : "");
-        last = t;
-    }
-    for (size_t k = 0; k < n_now; k++)
-        if (!isnan(last) && now[k] != last && (now[k] > last) == (r->sweep_op == '>'))
-            put_point(a, now[k], "  <- now");
-    if (!r->n_points)
+    for (size_t i = 0; i < n; i++)
+        put_row(a, &rows[i], rows[i].now ? " <- now" : "");
+    if (!n)
         kj_buf_addz(a->out, "  no document is decided by this rule\n");
-    if (r->ask->budget > 0)
-        put_budget(a);
+    if (r->ask->budget <= 0)
+        return;
+    kj_buf_addz(a->out, "\nbudget of ");
+    kj_put_count(a->out, (int64_t)llround(r->ask->budget));
+    kj_buf_addz(a->out, " tokens: ");
+    const char *why = kj_whatif_budget(r, r->ask->budget / a->scale, &fits);
+    kj_buf_printf(a->out, "%s\n", why ? why : "the loosest cut within it is");
+    if (!why)
+        put_row(a, &fits, " <- budget");
 }
 
 /* Without a question: how documents fared with each cut. */

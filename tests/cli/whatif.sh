@@ -120,11 +120,22 @@ while read -r cut n; do
     kept then.ids --set gopher.min_words="$cut" --set lang.min_score=0.7
     is "sweep at $cut" "$n" "$(wc -l <then.ids)"
 done < <(sed -n '2p;8p;15p' curve)
+cp "$T/out" sweep.txt
+rc 'json' 0 "$KIJIL" whatif run.db --sweep gopher.min_words lang.min_score=0.7 --format json --budget 20K --bytes-per-token 3
+cp "$T/out" sweep.json
+is 'json: the same curve' "$(jq -r '.sweep.curve[] | "\(.cut) \(.kept.documents)"' sweep.json)" "$(cat curve)"
+is 'json: the same counts' "$(jq -r '"\(.before.documents) \(.now.documents) \(.lost.documents) \(.gained.documents)"' sweep.json)" \
+    "$(awk '/^(kept before|kept now|gained|lost) / {gsub(",", ""); v[$0 ~ /^kept/ ? $2 : $1] = $0 ~ /^kept/ ? $3 : $2}
+        END {print v["before"], v["now"], v["lost"], v["gained"]}' sweep.txt)"
+is 'json: by language' "$(jq '[.languages[] | .lost.documents] | add' sweep.json)" "$(jq .lost.documents sweep.json)"
+is 'json: by source' "$(jq '[.sources[] | .lost.documents] | add' sweep.json)" "$(jq .lost.documents sweep.json)"
+has 'curve: drawn' sweep.txt '█.* <- now'
 rc 'budget' 0 "$KIJIL" whatif run.db --sweep gopher.min_words --budget 20K --bytes-per-token 3
 cut=$(awk '/<- budget/ {print $2}' "$T/out")
 tokens() { # bytes of text that a run at this cut keeps, in thirds
     "$KIJIL" filter -q -r ./groups.yaml --set gopher.min_words="$1" in.jsonl | jq -rj .text | wc -c | awk '{print int($1 / 3)}'
 }
+is 'json: budget' "$("$KIJIL" whatif run.db --sweep gopher.min_words --budget 20K --bytes-per-token 3 --format json | jq -r .sweep.within.cut)" "$cut"
 if [[ -n $cut && $(tokens "$cut") -le 20000 && $(tokens $((cut - 1))) -gt 20000 ]]; then ok; else
     bad "budget: cut [$cut] keeps $(tokens "$cut"), one less $(tokens $((cut - 1)))"
 fi
