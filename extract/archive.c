@@ -1,4 +1,5 @@
 /* archive.c - see archive.h. */
+#define _GNU_SOURCE /* memmem */
 #include "extract/archive.h"
 
 #include <stdatomic.h>
@@ -365,6 +366,54 @@ int kj_archive_sizes(const char *const *files, size_t n, size_t from, int64_t *t
     return KJ_OK;
 }
 
+/* ---- what --source auto makes of the files ---- */
+
+static bool ends_with(const char *name, const char *tail)
+{
+    size_t n = strlen(name), m = strlen(tail);
+    return n >= m && strcmp(name + n - m, tail) == 0;
+}
+
+/* "2101/2101.00001.gz", "9901/hep-th9901001.pdf": a name that ends in arXiv's
+ * digits. */
+static bool arxiv_name(const char *name)
+{
+    size_t n = strlen(name), digits = 0;
+    if (!ends_with(name, ".gz") && !ends_with(name, ".pdf"))
+        return false;
+    n -= ends_with(name, ".gz") ? 3 : 4;
+    while (n && name[n - 1] >= '0' && name[n - 1] <= '9')
+        n--, digits++;
+    return digits >= 4 && digits <= 7;
+}
+
+/* A dump of a wiki and tars of papers are known by the first file's first bytes
+ * and entries; everything else is looked at file by file. */
+static enum kj_archive_kind sniff(const char *path)
+{
+    enum { ENTRIES = 64 };
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_input *in;
+    struct kj_chunk c;
+    enum kj_archive_kind kind = KJ_ARCHIVE_AUTO;
+    if (strcmp(path, "-") == 0 || kj_input_open(&in, path, &err) < 0)
+        return kind;
+    for (int i = 0; i < ENTRIES && kind == KJ_ARCHIVE_AUTO; i++) {
+        if (kj_input_chunk(in, &c, &err) != KJ_OK)
+            break;
+        if (!c.entry) {
+            size_t n = c.n < 4096 ? c.n : 4096;
+            if (n && memmem(c.p, n, "<mediawiki", 10) && c.p[0] == '<')
+                kind = KJ_ARCHIVE_WIKIPEDIA;
+            break;
+        }
+        if (ends_with(c.entry, ".tex") || arxiv_name(c.entry))
+            kind = KJ_ARCHIVE_ARXIV;
+    }
+    kj_input_close(in);
+    return kind;
+}
+
 int kj_archive_source(struct kj_source *out, const char *const *files, size_t n,
                       enum kj_archive_kind kind, struct kj_pos start,
                       struct kj_archive_counts *counts, struct kj_err *err)
@@ -375,6 +424,8 @@ int kj_archive_source(struct kj_source *out, const char *const *files, size_t n,
         memset(counts, 0, sizeof *counts);
     files = n ? files : standard_input;
     n = n ? n : 1;
+    if (kind == KJ_ARCHIVE_AUTO)
+        kind = sniff(files[0]);
     if (kind == KJ_ARCHIVE_WIKIPEDIA)
         return kj_wikidump_source(out, files, n, start, counts, err);
     if (kind == KJ_ARCHIVE_ARXIV)

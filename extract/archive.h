@@ -22,7 +22,8 @@
 #include "base/flow.h"
 
 enum kj_archive_kind {
-    KJ_ARCHIVE_AUTO,      /* per file, by content */
+    KJ_ARCHIVE_AUTO,      /* WIKIPEDIA or ARXIV if the first file is such; else per
+                             file, by content: WARC, or a page */
     KJ_ARCHIVE_WARC,      /* WARC and ARC */
     KJ_ARCHIVE_WET,       /* WARC, conversion records only */
     KJ_ARCHIVE_HTML,      /* one page per file */

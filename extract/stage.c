@@ -35,7 +35,9 @@ struct state {
 #define F(x) offsetof(struct cfg, x)
 const struct kj_opt kj_extract_opts[] = {
     {"source", 0, KJ_OPT_ENUM, F(source), "auto|warc|wet|html|wikipedia|arxiv",
-     "what the files are; auto: WARC and ARC or bare HTML, by content", "auto", 0, 0},
+     "what the files are; auto: told by their content, dumps and papers by that of the "
+     "first",
+     "auto", 0, 0},
     {"format", 0, KJ_OPT_ENUM, F(format), "text|markdown",
      "text: a line per paragraph; markdown: with headings, lists, code, tables", "text",
      0, 0},

@@ -42,6 +42,9 @@ grep -aFq "$want" got.jsonl && ok || bad "paper: $(head -n 1 got.jsonl)"
 has metadata got.jsonl '"metadata":\{"title":"First","main":"main.tex","missing":1\}'
 has korean got.jsonl '"text":"# 키질\\n\\n이것은 한국어로 쓴 논문의 본문이며'
 
+rc auto 0 "$KIJIL" extract arXiv_src_2101_001.tar -o auto.jsonl
+same "known without --source" auto.jsonl got.jsonl
+
 # ---- one paper, packed in any way ----
 text() { grep -ao '"text":"[^"]*"' "$1"; }
 head -n 1 got.jsonl >first.jsonl
@@ -53,6 +56,8 @@ for f in paper.tar paper.tar.gz col/2101/2101.00001.gz; do
     text paper.jsonl >got
     same "$f" got want
 done
+"$KIJIL" extract -q paper.tar.gz | text - >got
+same "known without --source" got want
 "$KIJIL" extract -q --source arxiv - <paper.tar.gz >paper.jsonl
 text paper.jsonl >got
 same stdin got want

@@ -64,6 +64,8 @@ want='아인슈타인 방정식(영어: Einstein equations)은 $G_{\\mu\\nu}$로
 want+='\n\n## 유도\n\n상대론에서\n\n### 세부\n\n$a &lt; b$이고 끝."'
 grep -aFq "\"text\":\"$want" ko.jsonl && ok || bad "korean text: $(head -n 1 ko.jsonl)"
 has lists-kept ko.jsonl '"text":"- 서울\\n- 부산"'
+rc auto 0 "$KIJIL" extract -q kowiki-pages.xml -o auto.jsonl
+same "known without --source" auto.jsonl ko.jsonl
 rc lists 0 "$KIJIL" extract --source wikipedia --skip-lists kowiki-pages.xml -o few.jsonl
 has lists err 'extract.wiki_list +1'
 rc name 0 "$KIJIL" extract -q --source wikipedia --source-name wiki kowiki-pages.xml

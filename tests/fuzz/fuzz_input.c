@@ -1,6 +1,7 @@
-/* fuzz_input.c - any bytes as a file and as a pipe: reading ends, chunks lie
- * where they say, and the two ways agree on what a whole file holds (but for
- * zip, which is read by its directory where that can be reached). */
+/* fuzz_input.c - any bytes as a file, as one unpacked ahead, and as a pipe:
+ * reading ends, chunks lie where they say, the first two agree in everything, and
+ * the third on what a whole file holds (but for zip, which is read by its
+ * directory where that can be reached). */
 #define _GNU_SOURCE /* memfd_create, memmem */
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,7 +18,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 /* Order of bytes matters, the cut into chunks does not. */
-static int digest(const char *path, struct kj_sha1 *sum, size_t n)
+static int digest(const char *path, struct kj_sha1 *sum, size_t n, unsigned ahead)
 {
     struct kj_err err = KJ_ERR_INIT;
     struct kj_input *in;
@@ -26,6 +27,7 @@ static int digest(const char *path, struct kj_sha1 *sum, size_t n)
     size_t total = 0;
     if (kj_input_open(&in, path, &err))
         return -1;
+    kj_input_ahead(in, ahead);
     kj_sha1_init(sum);
     while ((rc = kj_input_chunk(in, &c, &err)) != KJ_EOF) {
         if (rc == KJ_OK) {
@@ -59,7 +61,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     if (file < 0 || write(file, p, n) != (ssize_t)n)
         return 0;
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    int bad = digest(path, &a, n);
+    int bad = digest(path, &a, n, 0);
+    int bad1 = digest(path, &b, n, 1);
+    kj_sha1_end(&a, da);
+    kj_sha1_end(&b, db);
+    if (bad != bad1 || memcmp(da, db, 20) != 0)
+        abort();
     close(file);
     /* What fits a pipe's buffer needs no second thread. */
     if (n > 60000 || pipe(fd))
@@ -67,8 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     if (write(fd[1], p, n) == (ssize_t)n) {
         close(fd[1]);
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd[0]);
-        int bad2 = digest(path, &b, n);
-        kj_sha1_end(&a, da);
+        int bad2 = digest(path, &b, n, 0);
         kj_sha1_end(&b, db);
         /* A zip's directory may stand behind bytes of another kind. */
         bool zip = memmem(p, n, "PK\5\6", 4) != NULL;
