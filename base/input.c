@@ -18,7 +18,7 @@
 #include "base/input_internal.h"
 #include "base/mem.h"
 
-enum form { UNKNOWN, PLAIN, GZIP, ZSTD, ARCHIVE };
+enum form { UNKNOWN, PLAIN, GZIP, ZSTD, BZIP2, ARCHIVE };
 /* Behind the cursor of a pipe: a damaged member is searched again from here. */
 #define KEEP ((size_t)256 << 10)
 /* Enough to tell a tar inside of a compressed stream. */
@@ -32,6 +32,7 @@ struct kj_input {
     const char *kind;
     struct kj_gz *gz;
     struct kj_zst *zst;
+    struct kj_bz *bz;
     struct kj_arc *arc;
     char *tail; /* the last bytes of a mapped file, padded */
     unsigned ahead;
@@ -101,6 +102,7 @@ void kj_input_close(struct kj_input *in)
         return;
     kj_gz_free(in->gz);
     kj_zst_free(in->zst);
+    kj_bz_free(in->bz);
     kj_arc_free(in->arc);
     if (in->raw.mapped)
         munmap((void *)(uintptr_t)in->raw.p, in->raw.n);
@@ -142,10 +144,6 @@ static const char *archive_kind(const char *p, size_t n)
 {
     if (starts(p, n, "PK\3\4", 4) || starts(p, n, "PK\5\6", 4))
         return "zip";
-    if (starts(p, n, "BZh", 3) && n >= 10 && p[3] >= '1' && p[3] <= '9' &&
-        (memcmp(p + 4, "\x31\x41\x59\x26\x53\x59", 6) == 0 ||
-         memcmp(p + 4, "\x17\x72\x45\x38\x50\x90", 6) == 0))
-        return "bzip2";
     if (starts(p, n,
                "\xFD"
                "7zXZ\0",
@@ -205,6 +203,12 @@ static void tell_form(struct kj_input *in)
         in->form = ZSTD;
         in->kind = "zstd";
         n = kj_zst_peek(p, n, head, sizeof head);
+    } else if (kj_bz_magic(p, n)) {
+        n = kj_raw_need(&in->raw, KJ_BZ_PEEK);
+        p = in->raw.p;
+        in->form = BZIP2;
+        in->kind = "bzip2";
+        n = kj_bz_peek(p, n, head, sizeof head);
     } else {
         const char *kind = n ? archive_kind(p, n) : NULL;
         in->form = kind ? ARCHIVE : PLAIN;
@@ -218,7 +222,7 @@ static void tell_form(struct kj_input *in)
             }
         }
     }
-    if ((in->form == GZIP || in->form == ZSTD) && is_tar(head, n)) {
+    if (in->form != PLAIN && in->form != ARCHIVE && is_tar(head, n)) {
         in->form = ARCHIVE;
         in->kind = "tar";
     }
@@ -226,7 +230,9 @@ static void tell_form(struct kj_input *in)
         in->gz = kj_gz_new(&in->raw);
         kj_gz_threads(in->gz, in->ahead);
     }
-    if (in->form == ZSTD)
+    if (in->form == BZIP2)
+        in->bz = kj_bz_new(&in->raw, in->ahead);
+    else if (in->form == ZSTD)
         in->zst = kj_zst_new(&in->raw);
     else if (in->form == ARCHIVE)
         in->arc = kj_arc_new(&in->raw, in->kind);
@@ -273,6 +279,9 @@ int kj_input_chunk(struct kj_input *in, struct kj_chunk *c, struct kj_err *err)
         break;
     case ZSTD:
         rc = kj_zst_chunk(in->zst, c, err);
+        break;
+    case BZIP2:
+        rc = kj_bz_chunk(in->bz, c, err);
         break;
     case ARCHIVE:
         rc = kj_arc_chunk(in->arc, c, err);
@@ -331,6 +340,8 @@ int kj_input_seek(struct kj_input *in, int64_t offset, struct kj_err *err)
         kj_gz_restart(in->gz);
     if (in->zst)
         kj_zst_restart(in->zst);
+    if (in->bz)
+        kj_bz_restart(in->bz);
     return KJ_OK;
 }
 

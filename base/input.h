@@ -2,16 +2,16 @@
  *
  * Plain, gzip (member by member: libdeflate on whole members of mapped files,
  * zlib's streaming inflate for pipes and for members beyond
- * KJ_INPUT_MEMBER_MAX), zstd (every frame), and through libarchive: bzip2, xz,
- * lz4, tar and zip (their entries one behind the other). The offset of every
+ * KJ_INPUT_MEMBER_MAX), zstd (every frame), bzip2 (every stream), and through
+ * libarchive: xz, lz4, tar and zip (their entries one behind the other). The offset of every
  * member in the stored file is kept, since it is the address that a document
  * carries, and the unit of restart. An entry of a tar or zip that is itself
  * gzip (as in a WACZ) is decoded in turn; its members' offsets are those inside
- * the entry. A tar inside gzip or zstd counts as tar.
+ * the entry. A tar inside gzip, zstd or bzip2 counts as tar.
  *
  * A damaged member gives KJ_BAD_RECORD with file and offset; the next call
- * goes on at the next place that starts a member that decodes (plain gzip and
- * zstd), or returns KJ_EOF. Bytes decoded before the damage are given first.
+ * goes on at the next place that starts a member that decodes (gzip, zstd,
+ * bzip2), or returns KJ_EOF. Bytes decoded before the damage are given first.
  * Zero bytes between and behind members are padding and pass silently; other
  * bytes there are damage. Empty members have no chunk.
  *
@@ -71,7 +71,7 @@ int64_t kj_input_size(const struct kj_input *in);
 int kj_input_chunk(struct kj_input *in, struct kj_chunk *c, struct kj_err *err);
 
 /* Start over at the stored offset of a member (mapped files: gzip, zstd,
- * plain). KJ_FAIL when the input cannot seek. */
+ * bzip2, plain). KJ_FAIL when the input cannot seek. */
 int kj_input_seek(struct kj_input *in, int64_t offset, struct kj_err *err);
 
 /* Append all of it to b (whose cap limits it). Damage is KJ_FAIL here. */

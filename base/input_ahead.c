@@ -65,7 +65,7 @@ static void grow(struct slot *s, size_t room)
 static bool unpack_one(const struct kj_ahead *a, void *dec, struct slot *s, size_t at)
 {
     struct member m = {.at = at, .pos = s->used};
-    for (size_t room = (size_t)1 << 20;; room *= 4) {
+    for (size_t room = a->form->room;; room *= 4) {
         if (s->used + room > ROOM) {
             s->used = ROOM; /* this range is full */
             return false;

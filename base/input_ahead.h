@@ -22,6 +22,7 @@
 struct kj_ahead_form {
     const char *magic;
     size_t magic_n;
+    size_t room;          /* most members fit in */
     void *(*begin)(void); /* a thread's decoder; NULL: none to be had */
     void (*end)(void *dec);
     /* The whole member at p[0..n) into out[room]. 0 good: *used stored bytes were

@@ -201,8 +201,8 @@ static int ahead_unpack(void *dec, const char *p, size_t n, char *out, size_t ro
 /* The member at the cursor, if it was unpacked already. */
 static bool taken_ahead(struct kj_gz *g, struct kj_ahead_member *m)
 {
-    static const struct kj_ahead_form form = {MAGIC, 3, ahead_begin, ahead_end,
-                                              ahead_unpack};
+    static const struct kj_ahead_form form = {MAGIC,       3,         (size_t)1 << 20,
+                                              ahead_begin, ahead_end, ahead_unpack};
     struct kj_raw *r = g->u.raw;
     if (!g->threads || !r->mapped)
         return false;

@@ -102,6 +102,16 @@ bool kj_gz_starts(const char *p, size_t n);
 /* Decode the first bytes of a stream, at most `room`; how many came. */
 size_t kj_gz_peek(const char *p, size_t n, char *out, size_t room);
 
+struct kj_bz;
+struct kj_bz *kj_bz_new(struct kj_raw *raw, unsigned threads);
+void kj_bz_free(struct kj_bz *b);
+void kj_bz_restart(struct kj_bz *b);
+int kj_bz_chunk(struct kj_bz *b, struct kj_chunk *c, struct kj_err *err);
+bool kj_bz_magic(const char *p, size_t n);
+/* Nothing comes before a whole block of 900,000 bytes is there. */
+#define KJ_BZ_PEEK ((size_t)1 << 20)
+size_t kj_bz_peek(const char *p, size_t n, char *out, size_t room);
+
 struct kj_zst;
 struct kj_zst *kj_zst_new(struct kj_raw *raw);
 void kj_zst_free(struct kj_zst *z);

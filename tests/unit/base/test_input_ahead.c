@@ -1,6 +1,7 @@
 /* Unpacking ahead gives the same chunks and the same damage, in the same order,
  * whatever the file holds and however many threads there are. */
 #define _GNU_SOURCE /* memfd_create */
+#include <bzlib.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,19 @@ static size_t add(size_t n, int level, const char *inner, size_t inner_n)
     return at;
 }
 
+/* The same as a bzip2 stream. */
+static void add_bzip2(size_t n)
+{
+    char *p = malloc(n + 1);
+    unsigned room = (unsigned)(FILE_MAX - size);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (char)(rnd() & 15 ? 'a' + (rnd() & 15) : rnd());
+    CHECK_INT(BZ2_bzBuffToBuffCompress(file + size, &room, p, (unsigned)n, 9, 0, 0),
+              BZ_OK);
+    size += room;
+    free(p);
+}
+
 struct sight {
     uint64_t hash;
     size_t chunks, faults, bytes;
@@ -96,7 +110,7 @@ static void same(const char *what, int64_t seek)
 {
     CHECK(ftruncate(fd, 0) == 0 && pwrite(fd, file, size, 0) == (ssize_t)size);
     struct sight want = look(0, seek);
-    for (unsigned t = 1; t <= 3; t++) {
+    for (unsigned t = 1; t <= 3; t += 2) {
         struct sight got = look(t, seek);
         if (!CHECK(got.hash == want.hash))
             printf("     %s, %u threads: %zu chunks, %zu faults, %zu bytes for %zu, "
@@ -141,7 +155,7 @@ int main(void)
     same("sound", 0);
     same("from the middle", (int64_t)middle);
     same("left early", -1);
-    for (int i = 0; i < 5; i++) { /* bytes changed all over it */
+    for (int i = 0; i < 4; i++) { /* bytes changed all over it */
         for (int k = 0; k < 5; k++)
             file[rnd() % size] ^= (char)(1 + rnd() % 255);
         same("damaged", 0);
@@ -164,6 +178,21 @@ int main(void)
     size = 0;
     add((size_t)20 << 20, 1, NULL, 0);
     same("one member", 0);
+    /* streams of bzip2, some of exactly one chunk or two */
+    size = 0;
+    for (int i = 0; i < 10; i++) {
+        if (i == 7)
+            middle = size;
+        add_bzip2(i == 3   ? 0
+                  : i == 5 ? (size_t)1 << 20
+                  : i == 6 ? (size_t)2 << 20
+                           : 1000 + rnd() % 150000);
+    }
+    same("bzip2", 0);
+    same("bzip2, from the middle", (int64_t)middle);
+    file[size / 3] ^= 0x10;
+    size -= 1000;
+    same("damaged and cut bzip2", 0);
     size = 100;
     memset(file, 0, size);
     same("nothing", 0);
