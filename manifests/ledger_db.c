@@ -201,8 +201,18 @@ static const char to_version_3[] =
     "DROP TABLE old_histograms;"
     "PRAGMA user_version = 3";
 
-/* Of version 3 as one of version 4: texts of clusters. */
+/* Of version 3 as one of version 4: texts of clusters, alarms. */
 static const char to_version_4[] =
+    "CREATE VIEW dedup_sources AS WITH seen AS (SELECT d.run, x.doc, max(x.stage "
+    "= d.stage AND NOT x.kept) AS gone FROM stages d JOIN stages s ON s.run = "
+    "d.run AND s.phase = d.phase AND s.ordinal >= d.ordinal JOIN decisions x ON "
+    "x.stage = s.stage WHERE d.name = 'dedup' GROUP BY d.run, x.doc) SELECT "
+    "z.run, coalesce(n.name, '') AS source, count(*) AS docs, sum(gone) AS "
+    "removed, round(100.0 * sum(gone) / count(*), 2) AS removed_percent, count(*) "
+    ">= 50 AND sum(gone) > count(*) * coalesce((SELECT max(CAST(c.value AS REAL)) "
+    "FROM config c WHERE c.run = z.run AND c.key = 'alarm'), 0.5) AS alarm FROM "
+    "seen z JOIN documents USING (doc) LEFT JOIN sources n USING (source) GROUP "
+    "BY z.run, source;"
     "CREATE TABLE copies (cluster TEXT NOT NULL, hash INTEGER NOT NULL, size INTEGER"
     " NOT NULL, id TEXT NOT NULL, url TEXT, kept INTEGER NOT NULL, similarity REAL,"
     " member INTEGER NOT NULL, text TEXT, UNIQUE (cluster, kept, member));"

@@ -346,6 +346,26 @@ static void text_shares(struct kj_rep *r, const char *title, const char *sql, in
     }
 }
 
+/* Sources that a deduplication took more of than was allowed. */
+static void text_alarms(struct kj_rep *r)
+{
+    double alarm = 100 * kj_rep_alarm(r);
+    sqlite3_stmt *st = kj_rep_query(r, kj_rep_removals);
+    int n = 0;
+    while (kj_rep_next(r, st)) {
+        if (!sqlite3_column_int(st, 3))
+            continue;
+        if (n++ == 0)
+            kj_buf_addz(r->out, "\n");
+        kj_buf_printf(r->out, "ALARM: deduplication took ");
+        kj_put_percent(r->out, kj_rep_num(st, 2), kj_rep_num(st, 1));
+        kj_buf_printf(r->out, " of the ");
+        kj_put_count(r->out, sqlite3_column_int64(st, 1));
+        kj_buf_printf(r->out, " documents of source \"%.80s\" (more than %.3g %%)\n",
+                      kj_rep_text(st, 0), alarm);
+    }
+}
+
 int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
                    struct kj_err *err)
 {
@@ -367,6 +387,7 @@ int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
                     " shares LEFT JOIN sources s USING (source) GROUP BY source"
                     " ORDER BY n DESC, 1 LIMIT 10",
                     width);
+        text_alarms(&r);
         kj_buf_printf(out, "\n%s%s\n",
                       r.balanced ? "books balance: in = kept + dropped at every stage,"
                                    " checksums chain"

@@ -17,7 +17,6 @@
 #define DIFF_AROUND 12 /* equal words shown on each side of a difference */
 #define PAIRS       8
 #define MEMBERS     10
-#define SOURCE_ROWS 25
 #define ALARM_DOCS  50 /* as in kijil dedup */
 
 /* ---- differences ---- */
@@ -270,26 +269,31 @@ static void largest(struct kj_rep *r)
 
 /* ---- sources ---- */
 
+#define ALARM                                                                          \
+    "coalesce((SELECT max(CAST(value AS REAL)) FROM config JOIN scope USING (run) "    \
+    "WHERE"                                                                            \
+    " key = 'alarm'), 0.5)" /* the option's default */
+
+const char kj_rep_removals[] =
+    "WITH seen AS (SELECT x.doc, max(x.stage = d.stage AND NOT x.kept) AS gone FROM"
+    " stages d JOIN scope_stages USING (stage) JOIN stages s ON s.run = d.run AND "
+    "s.phase"
+    " = d.phase AND s.ordinal >= d.ordinal JOIN decisions x ON x.stage = s.stage WHERE"
+    " d.name = 'dedup' GROUP BY x.doc) SELECT coalesce(n.name, ''), count(*) AS docs,"
+    " sum(gone) AS out, count(*) >= 50 AND sum(gone) > count(*) * " ALARM " AS loud"
+    " FROM seen JOIN documents USING (doc) LEFT JOIN sources n USING (source) GROUP BY"
+    " source ORDER BY loud DESC, out DESC, 1 LIMIT 25";
+
+double kj_rep_alarm(struct kj_rep *r)
+{
+    return kj_rep_real(r, "SELECT " ALARM);
+}
+
 static void sources(struct kj_rep *r)
 {
-    double alarm = kj_rep_real(r, "SELECT max(CAST(value AS REAL)) FROM config JOIN"
-                                  " scope USING (run) WHERE key = 'alarm'");
-    char sql[1200];
+    double alarm = kj_rep_alarm(r);
     int n = 0;
-    if (isnan(alarm))
-        alarm = 0.5; /* the option's default */
-    snprintf(
-        sql, sizeof sql,
-        "WITH d AS (SELECT s.stage, s.run, s.phase, s.ordinal FROM stages s JOIN"
-        " scope_stages USING (stage) WHERE s.name = 'dedup'), seen AS (SELECT x.doc,"
-        " x.stage = d.stage AND NOT x.kept AS gone FROM d JOIN stages s ON s.run ="
-        " d.run AND s.phase = d.phase AND s.ordinal >= d.ordinal JOIN decisions x"
-        " ON x.stage = s.stage) SELECT coalesce(n.name, ''), count(*) AS docs,"
-        " sum(gone) AS out, count(*) >= %d AND sum(gone) > %.17g * count(*) AS loud"
-        " FROM seen JOIN documents USING (doc) LEFT JOIN sources n USING (source)"
-        " GROUP BY source ORDER BY loud DESC, out DESC, 1 LIMIT %d",
-        ALARM_DOCS, alarm, SOURCE_ROWS);
-    sqlite3_stmt *st = kj_rep_query(r, sql);
+    sqlite3_stmt *st = kj_rep_query(r, kj_rep_removals);
     while (kj_rep_next(r, st)) {
         double docs = kj_rep_num(st, 1), out = kj_rep_num(st, 2);
         if (n++ == 0) {

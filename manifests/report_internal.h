@@ -63,6 +63,11 @@ void kj_rep_reasons(struct kj_rep *r);  /* report_rules.c */
 void kj_rep_rules(struct kj_rep *r);    /* report_rules.c */
 void kj_rep_kept(struct kj_rep *r);     /* report_rules.c: examples of what stays */
 void kj_rep_clusters(struct kj_rep *r); /* report_clusters.c */
+/* source, documents that came to a deduplication, removed by it, 1 where that is
+ * alarming; the alarming ones first, then those that lose most. */
+extern const char kj_rep_removals[];
+/* The alarm: share of documents; as the option that was given. */
+double kj_rep_alarm(struct kj_rep *r);
 void kj_rep_copies(struct kj_rep *r);   /* report_copies.c: behind the clusters */
 void kj_rep_training(struct kj_rep *r); /* report_training.c */
 

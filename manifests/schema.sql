@@ -305,3 +305,20 @@ SELECT coalesce(n.name, '') AS source, count(*) AS docs,
 FROM documents d LEFT JOIN sources n USING (source)
      LEFT JOIN (SELECT DISTINCT doc FROM decisions WHERE kept = 0) out ON out.doc = d.doc
 GROUP BY d.source ORDER BY docs DESC;
+
+-- What deduplication took from each source; alarm: more than its option allows,
+-- of 50 documents or more.
+CREATE VIEW dedup_sources AS
+WITH seen AS (
+    SELECT d.run, x.doc, max(x.stage = d.stage AND NOT x.kept) AS gone
+    FROM stages d JOIN stages s
+         ON s.run = d.run AND s.phase = d.phase AND s.ordinal >= d.ordinal
+         JOIN decisions x ON x.stage = s.stage
+    WHERE d.name = 'dedup' GROUP BY d.run, x.doc)
+SELECT z.run, coalesce(n.name, '') AS source, count(*) AS docs, sum(gone) AS removed,
+       round(100.0 * sum(gone) / count(*), 2) AS removed_percent,
+       count(*) >= 50 AND sum(gone) > count(*) * coalesce((SELECT
+           max(CAST(c.value AS REAL)) FROM config c
+           WHERE c.run = z.run AND c.key = 'alarm'), 0.5) AS alarm
+FROM seen z JOIN documents USING (doc) LEFT JOIN sources n USING (source)
+GROUP BY z.run, source;

@@ -237,6 +237,9 @@ BEGIN { for (i = 0; i < 240; i++) {
 rc "for the report" 0 "$KIJIL" dedup -q -j1 --ngram 2 --alarm 0.9 --ledger rep.db rep.jsonl -o o --rejects r
 has "the alarm" err '"mirror" loses 99.4 %'
 rc "report" 0 "$KIJIL" report rep.db -o rep.html
+rc "report as text" 0 "$KIJIL" report rep.db
+has "its alarm" out 'ALARM: deduplication took 99.4 % of the 180 documents of source "mirror" \(more than 90 %\)'
+is "one" "$(grep -c ALARM out)" 1
 has "the source with an alarm" rep.html 'mirror <span class="badge bad">alarm</span>'
 is "one alarm" "$(grep -o 'bad">alarm<' rep.html | wc -l)" 1
 has "the largest cluster" rep.html '<b>180</b> documents · cluster [0-9a-f]{16} · dedup.minhash: [^<]*the longest stays'
@@ -248,6 +251,8 @@ rc "-j4" 0 "$KIJIL" dedup -q -j4 --ngram 2 --ledger rep4.db rep.jsonl -o o
 if command -v sqlite3 >/dev/null; then
     sqlite3 rep.db "SELECT * FROM copies ORDER BY cluster, member" >copies1
     sqlite3 rep4.db "SELECT * FROM copies ORDER BY cluster, member" >copies4
+    is "the alarm in the ledger" "$(sqlite3 rep.db \
+        'SELECT source, docs, removed, alarm FROM dedup_sources WHERE alarm')" "mirror|180|179|1"
     same "the same texts by four threads" copies1 copies4
     is "a few of each cluster" "$(($(wc -l <copies1) > 1 && $(wc -l <copies1) <= 120))" 1
 else

@@ -583,7 +583,7 @@ static void test_pipe(void)
 
 /* What versions 3 and 4 have. */
 #define OLD_TABLES                                                                     \
-    "DROP TABLE copies; "                                                              \
+    "DROP TABLE copies; DROP VIEW dedup_sources; "                                     \
     "DROP TABLE histograms; CREATE TABLE histograms (rule, bucket, lo, hi, docs,"      \
     " dropped); INSERT INTO histograms VALUES (1, 2, 3, 4, 5, 0);"                     \
     " ALTER TABLE samples DROP COLUMN cut; ALTER TABLE samples DROP COLUMN far;"
