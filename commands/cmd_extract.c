@@ -34,35 +34,6 @@ static void print_counts(const struct kj_archive_counts *c)
     fprintf(stderr, "\n");
 }
 
-static void print_share(const char *what, uint64_t bytes, uint64_t lost,
-                        uint64_t faults)
-{
-    if (lost > bytes)
-        lost = bytes;
-    double share = bytes ? 100 * (double)(bytes - lost) / (double)bytes : 100;
-    /* 100.00 % only when nothing was lost */
-    share = lost && share > 99.99 ? 99.99 : share;
-    fprintf(stderr, "  %s: %llu fault%s, %.2f %% of %llu bytes recovered\n", what,
-            (unsigned long long)faults, faults == 1 ? "" : "s", share,
-            (unsigned long long)bytes);
-}
-
-/* What damage cost, for each file that has some. */
-static void print_damage(const struct kj_archive_counts *c)
-{
-    size_t n = sizeof c->hurt / sizeof *c->hurt;
-    if (!c->n_hurt)
-        return;
-    fprintf(stderr, "damage in %zu file%s:\n", c->n_hurt, c->n_hurt == 1 ? "" : "s");
-    for (size_t i = 0; i < n && i < c->n_hurt; i++)
-        print_share(c->hurt[i].file, c->hurt[i].bytes, c->hurt[i].lost,
-                    c->hurt[i].faults);
-    if (c->n_hurt > n)
-        fprintf(stderr, "  and %zu more; --rejects or --ledger has every place\n",
-                c->n_hurt - n);
-    print_share("all input", c->bytes, c->lost, c->faults);
-}
-
 static int run(const struct kj_cmd *cmd, int argc, char **argv)
 {
     const struct kj_stage *stage = &kj_stage_extract;
@@ -84,7 +55,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
                               (struct kj_corpus_inputs){reopen, &in}, NULL);
         if (!common.quiet && (status == 0 || status == 3)) {
             print_counts(&in.counts);
-            print_damage(&in.counts);
+            kj_cmd_print_damage(&in.counts);
         }
     }
     kj_opt_release(stage->opts, cfg);

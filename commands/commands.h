@@ -163,4 +163,8 @@ int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
 void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,
                     const struct kj_flow *f);
 
+struct kj_archive_counts;
+/* On standard error: the share recovered of each archive with damage, if any. */
+void kj_cmd_print_damage(const struct kj_archive_counts *c);
+
 #endif

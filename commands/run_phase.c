@@ -226,15 +226,16 @@ static int archive_parts(struct kj_run *r, struct phase *ph, struct done *d,
                          struct kj_err *err)
 {
     struct portion *p = &ph->portion;
+    struct kj_archive_counts counts;
     *p = (struct portion){.size = r->o.part_size};
     struct kj_pos at = d->next ? d->end : (struct kj_pos){0, 0};
     if (at.file >= r->files.n)
         return KJ_OK; /* all parts were done */
     int rc = kj_ledger_docs_in(r->ledger, ph->name, &ph->first_doc, err);
     if (rc == KJ_OK)
-        rc =
-            kj_archive_source(&p->inner, r->files.v, r->files.n,
-                              kj_extract_source(r->recipe.steps[0].cfg), at, NULL, err);
+        rc = kj_archive_source(&p->inner, r->files.v, r->files.n,
+                               kj_extract_source(r->recipe.steps[0].cfg), at, &counts,
+                               err);
     if (rc)
         return rc;
     struct kj_source s = {p,    portion_read,   portion_decode, portion_progress,
@@ -247,6 +248,8 @@ static int archive_parts(struct kj_run *r, struct phase *ph, struct done *d,
         at = end;
     }
     p->inner.close(p->inner.self);
+    if (rc == KJ_OK && !r->c.quiet)
+        kj_cmd_print_damage(&counts); /* of what this process read */
     return rc;
 }
 

@@ -122,6 +122,9 @@ rc "damaged archive" 3 "$KIJIL" extract -q hurt.warc.gz --rejects bad.jsonl -o h
 has "rejects name the place" bad.jsonl '"damaged":true'
 head -c $((size - 300)) site1.warc.gz >cut.warc.gz
 rc "truncated archive" 3 "$KIJIL" extract -q cut.warc.gz -o /dev/null
+printf 'steps:\n  - extract\n' >only.yaml
+rc "run over it" 3 "$KIJIL" run only.yaml -i cut.warc.gz -o outcut
+has "share recovered" "$T/err" '^  cut.warc.gz: [0-9]+ faults?, 9[0-9][.][0-9]+ % of [0-9]+ bytes recovered'
 printf '{"text":"x"}\nnot json\n{"text":"y"}\n' >bad.in
 rc "invalid line" 3 "$KIJIL" lid -q bad.in
 is "invalid line costs itself" "$(wc -l <"$T/out")" 2
