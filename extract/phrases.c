@@ -246,7 +246,7 @@ static size_t tidy(const char *p, size_t n, char out[MAX_LINE])
 static bool in_list(const char *const *list, const char *s, size_t n)
 {
     for (; *list; list++)
-        if (strlen(*list) == n && memcmp(*list, s, n) == 0)
+        if (**list == *s && strlen(*list) == n && memcmp(*list, s, n) == 0)
             return true;
     return false;
 }
@@ -262,6 +262,8 @@ enum kj_phrase kj_phrase_of(const char *p, size_t n)
     if (in_list(whole, s, k))
         return KJ_PHRASE_CHROME;
     for (size_t i = 0; start[i]; i++) {
+        if (start[i][0] != s[0])
+            continue;
         size_t m = strlen(start[i]);
         if (k >= m && memcmp(start[i], s, m) == 0)
             return KJ_PHRASE_CHROME;
