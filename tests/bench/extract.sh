@@ -1,11 +1,12 @@
 #!/bin/bash
-# extract.sh - speed by phase and quality of the main text, where the gold sets
-# are at hand. usage: [B=build/release] tests/bench/extract.sh [WARC...]
+# extract.sh - speed by phase beside what is installed of the peers, the tree
+# against an HTML5 parser's (npm's parse5, by NODE_PATH), and quality of the main
+# text, where the gold sets are at hand. usage: [B=build/release] tests/bench/extract.sh [WARC...]
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 B=${B:-build/release}
 data=../shared/data/extract
-make -s "$B/tests/bench/bench_extract" "$B/kijil"
+make -s "$B/tests/bench/bench_extract" "$B/tests/bench/bench_tree" "$B/kijil"
 if [[ $# -gt 0 ]]; then
     exec "$B/tests/bench/bench_extract" "$@"
 fi
@@ -21,6 +22,15 @@ for set in wcxb-dev aeb; do
     python3 "$data/make_warc.py" "$T/unpacked/$set" "$T/$set.warc.gz" 2>/dev/null
     echo "== $set: one core"
     "$B/tests/bench/bench_extract" "$T/$set.warc.gz"
+    TIMEFORMAT='kijil extract, the whole command: %U s user, %S s system'
+    time "$B/kijil" extract -q "$T/$set.warc.gz" >/dev/null
+    find "$T/unpacked" -name '*.html' -printf '%h\n' -quit >"$T/dir"
+    python3 tests/bench/html_peers.py "$(<"$T/dir")"
+    if node -e 'require("parse5")' 2>/dev/null; then
+        echo "== $set: the tree against parse5's"
+        find "$T/unpacked" -name '*.html' | "$B/tests/bench/bench_tree" |
+            node tests/bench/html5_oracle.js extract/tags.h
+    fi
     echo "== $set: score"
     "$B/kijil" extract -q "$T/$set.warc.gz" |
         python3 "$data/score.py" "$T/unpacked/$set" - 2>/dev/null
