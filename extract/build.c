@@ -191,6 +191,32 @@ uint32_t kj_build_void(struct kj_builder *b, enum kj_tag tag, struct kj_attrs *a
 
 /* ---- the stack of open elements ---- */
 
+/* A page may have thousands of open elements, and an end tag that looks through
+ * all of them in vain is cheap to write: so every element knows where the next
+ * of its kinds lies below it. at: the index of the topmost plus one. */
+static void link_top(struct kj_builder *b, size_t at)
+{
+    struct kj_open *e = &b->stack[at - 1];
+    e->scope = b->scope;
+    e->special = b->special;
+    if (e->ns == KJ_NS_HTML) {
+        e->same = b->open[e->tag];
+        b->open[e->tag] = (uint32_t)at;
+    }
+    if (e->is & KJ_P_SCOPE)
+        b->scope = (uint32_t)at;
+    if (e->is & KJ_P_SPECIAL)
+        b->special = (uint32_t)at;
+}
+
+void kj_relink(struct kj_builder *b)
+{
+    memset(b->open, 0, sizeof b->open);
+    b->scope = b->special = 0;
+    for (size_t i = 1; i <= b->n; i++)
+        link_top(b, i);
+}
+
 static void push(struct kj_builder *b, struct kj_open e)
 {
     if (b->n >= b->lim->depth_stop) {
@@ -201,10 +227,10 @@ static void push(struct kj_builder *b, struct kj_open e)
         b->stack_cap = b->stack_cap ? 2 * b->stack_cap : 256;
         b->stack = kj_xrealloc(b->stack, b->stack_cap * sizeof *b->stack);
     }
-    if (e.ns == KJ_NS_HTML)
-        b->open[e.tag]++;
     e.id = ++b->last_id;
     b->stack[b->n++] = e;
+    b->names[e.name % KJ_NAMES]++;
+    link_top(b, b->n);
 }
 
 /* Open an element at its place. */
@@ -246,8 +272,7 @@ void kj_build_html(struct kj_builder *b, enum kj_tag tag, struct kj_attrs *a)
 /* A formatting element that is no longer open may be opened again. */
 static void closed(struct kj_builder *b, const struct kj_open *e)
 {
-    if (e->ns == KJ_NS_HTML)
-        b->open[e->tag]--;
+    b->names[e->name % KJ_NAMES]--;
     if (e->is & KJ_P_FORMAT)
         for (size_t i = b->n_formats; i-- > 0;)
             if (b->formats[i].id == e->id) {
@@ -258,8 +283,14 @@ static void closed(struct kj_builder *b, const struct kj_open *e)
 
 void kj_pop(struct kj_builder *b)
 {
-    if (b->n > 1)
-        closed(b, &b->stack[--b->n]);
+    if (b->n == 1)
+        return;
+    struct kj_open *e = &b->stack[--b->n];
+    closed(b, e);
+    b->scope = e->scope;
+    b->special = e->special;
+    if (e->ns == KJ_NS_HTML)
+        b->open[e->tag] = e->same;
 }
 
 void kj_pop_to(struct kj_builder *b, size_t n)
@@ -278,11 +309,21 @@ void kj_pop_until(struct kj_builder *b, enum kj_tag tag)
     }
 }
 
-void kj_remove(struct kj_builder *b, size_t i)
+void kj_take_out(struct kj_builder *b, size_t i)
 {
     closed(b, &b->stack[i]);
     memmove(&b->stack[i], &b->stack[i + 1], (b->n - i - 1) * sizeof *b->stack);
     b->n--;
+}
+
+void kj_remove(struct kj_builder *b, size_t i)
+{
+    if (i == b->n - 1) {
+        kj_pop(b);
+        return;
+    }
+    kj_take_out(b, i);
+    kj_relink(b);
 }
 
 void kj_implied(struct kj_builder *b, enum kj_tag but)
@@ -291,29 +332,21 @@ void kj_implied(struct kj_builder *b, enum kj_tag but)
         kj_pop(b);
 }
 
-/* Does the scope end at this element? */
-bool kj_bounds(const struct kj_open *e, enum kj_scope scope)
+static uint32_t higher(uint32_t x, uint32_t y)
 {
-    if (scope == KJ_SCOPE_TABLE)
-        return kj_is(e, KJ_TAG_table) || kj_is(e, KJ_TAG_html) ||
-               kj_is(e, KJ_TAG_template);
-    if (e->is & KJ_P_SCOPE)
-        return true;
-    return (scope == KJ_SCOPE_BUTTON && kj_is(e, KJ_TAG_button)) ||
-           (scope == KJ_SCOPE_LIST && (kj_is(e, KJ_TAG_ol) || kj_is(e, KJ_TAG_ul)));
+    return x > y ? x : y;
 }
 
 bool kj_in_scope(const struct kj_builder *b, enum kj_tag tag, enum kj_scope scope)
 {
-    if (b->open[tag] == 0)
-        return false;
-    for (size_t i = b->n; i-- > 0;) {
-        if (kj_is(&b->stack[i], tag))
-            return true;
-        if (kj_bounds(&b->stack[i], scope))
-            return false;
-    }
-    return false;
+    uint32_t bound = b->scope;
+    if (scope == KJ_SCOPE_TABLE)
+        bound = higher(b->open[KJ_TAG_table], b->open[KJ_TAG_template]);
+    else if (scope == KJ_SCOPE_BUTTON)
+        bound = higher(bound, b->open[KJ_TAG_button]);
+    else if (scope == KJ_SCOPE_LIST)
+        bound = higher(bound, higher(b->open[KJ_TAG_ol], b->open[KJ_TAG_ul]));
+    return b->open[tag] && b->open[tag] >= bound;
 }
 
 void kj_close_p(struct kj_builder *b)
@@ -325,18 +358,15 @@ void kj_close_p(struct kj_builder *b)
 void kj_any_end(struct kj_builder *b)
 {
     const struct kj_token *t = &b->tok;
-    if (b->open[t->tag] == 0)
+    uint32_t at = b->open[t->tag];
+    if (t->tag == KJ_TAG_OTHER && !b->names[t->name % KJ_NAMES])
         return;
-    for (size_t i = b->n; i-- > 1;) {
-        const struct kj_open *e = &b->stack[i];
-        if (kj_is(e, (enum kj_tag)t->tag) &&
-            (t->tag != KJ_TAG_OTHER || e->name == t->name)) {
-            kj_pop_to(b, i);
-            return;
-        }
-        if (e->is & KJ_P_SPECIAL)
-            return;
-    }
+    while (at > b->special && t->tag == KJ_TAG_OTHER &&
+           b->stack[at - 1].name != t->name)
+        at = b->stack[at - 1].same;
+    /* noscript is special itself */
+    if (at && at >= b->special)
+        kj_pop_to(b, at - 1);
 }
 
 /* ---- begin and end ---- */
@@ -345,6 +375,8 @@ void kj_build_begin(struct kj_builder *b, const char *p, size_t n)
 {
     b->n = b->n_formats = 0;
     memset(b->open, 0, sizeof b->open);
+    memset(b->names, 0, sizeof b->names);
+    b->scope = b->special = 0;
     b->last_id = b->form = b->head = b->body = b->html = 0;
     b->mode = KJ_M_BEFORE_HTML;
     b->foster = b->moved = b->skip_newline = b->stopped = false;

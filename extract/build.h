@@ -68,6 +68,10 @@ struct kj_open {
     uint32_t name;
     uint16_t is; /* enum kj_parse_class */
     uint8_t tag, ns;
+    /* The stack below, at a glance: where the next element of the same name lies
+     * (HTML only), the next that bounds scopes, the next special one; each plus
+     * one, 0 for none. */
+    uint32_t same, scope, special;
     struct kj_attrs *attr;
 };
 
@@ -85,7 +89,10 @@ struct kj_links {
     uint32_t first, last, prev, next;
 };
 
-enum { KJ_FORMATS = 128 }; /* the oldest are forgotten */
+enum {
+    KJ_FORMATS = 128, /* the oldest are forgotten */
+    KJ_NAMES = 1024
+};
 
 struct kj_builder {
     struct kj_tree *t;
@@ -100,7 +107,9 @@ struct kj_builder {
     size_t n, stack_cap;
     struct kj_format formats[KJ_FORMATS];
     size_t n_formats;
-    uint32_t open[KJ_N_TAGS]; /* HTML elements on the stack, by name */
+    /* Where the topmost of each kind lies on the stack, plus one; see kj_open. */
+    uint32_t open[KJ_N_TAGS], scope, special;
+    uint16_t names[KJ_NAMES]; /* how many open elements' names hash to this */
     uint32_t last_id, form, head, html, body;
     enum kj_mode mode;
     bool foster, moved, quirks, skip_newline, stopped;
@@ -152,10 +161,11 @@ void kj_pop(struct kj_builder *b);
 void kj_pop_to(struct kj_builder *b, size_t n);           /* n stay */
 void kj_pop_until(struct kj_builder *b, enum kj_tag tag); /* with it */
 void kj_remove(struct kj_builder *b, size_t i);
+void kj_take_out(struct kj_builder *b, size_t i); /* the same before kj_relink */
+void kj_relink(struct kj_builder *b);             /* after other changes of the stack */
 void kj_implied(struct kj_builder *b, enum kj_tag but); /* implied end tags */
 enum kj_scope { KJ_SCOPE, KJ_SCOPE_BUTTON, KJ_SCOPE_LIST, KJ_SCOPE_TABLE };
 bool kj_in_scope(const struct kj_builder *b, enum kj_tag tag, enum kj_scope scope);
-bool kj_bounds(const struct kj_open *e, enum kj_scope scope); /* ends it there */
 void kj_close_p(struct kj_builder *b);
 
 /* Formatting elements. */

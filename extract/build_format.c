@@ -124,7 +124,7 @@ static size_t adopt_between(struct kj_builder *b, size_t s, size_t *fb, size_t b
             k = 0;
         }
         if (!k) {
-            kj_remove(b, i);
+            kj_take_out(b, i);
             last--;
             --*fb;
             continue;
@@ -173,25 +173,25 @@ static void adopt_block(struct kj_builder *b, size_t s, size_t fb, size_t bookma
     /* From the stack, and again right below the block. */
     memmove(&b->stack[s], &b->stack[s + 1], (fb - s) * sizeof *b->stack);
     b->stack[fb] = copy;
+    kj_relink(b);
 }
 
 /* Once; false when there is nothing more to do. */
 static bool adopt_once(struct kj_builder *b, enum kj_tag tag)
 {
-    size_t f, s = b->n, fb;
+    size_t f, s, fb;
     if (!kj_format_find(b, tag, &f)) {
         kj_any_end(b);
         return false;
     }
-    while (s > 0 && b->stack[s - 1].id != b->formats[f].id)
-        s--;
+    for (s = b->open[tag]; s && b->stack[s - 1].id != b->formats[f].id;)
+        s = b->stack[s - 1].same;
     if (s-- == 0) {
         kj_format_remove(b, f);
         return false;
     }
-    for (size_t i = b->n - 1; i > s; i--)
-        if (kj_bounds(&b->stack[i], KJ_SCOPE))
-            return false;
+    if (b->scope > s + 1)
+        return false;
     for (fb = s + 1; fb < b->n && !(b->stack[fb].is & KJ_P_SPECIAL);)
         fb++;
     if (fb == b->n) {

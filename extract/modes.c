@@ -353,6 +353,8 @@ static bool in_foreign(struct kj_builder *b)
             kj_pop(b);
         return false;
     }
+    if (!b->names[t->name % KJ_NAMES]) /* nothing of that name is open */
+        return by_mode(b);
     for (size_t i = b->n; i-- > 1;) {
         const struct kj_open *e = &b->stack[i];
         if (e->ns == KJ_NS_HTML)

@@ -5,19 +5,22 @@
 
 static void reset_mode(struct kj_builder *b)
 {
-    for (size_t i = b->n; i-- > 0;) {
-        const struct kj_open *e = &b->stack[i];
-        enum kj_tag t = e->ns == KJ_NS_HTML ? (enum kj_tag)e->tag : KJ_TAG_OTHER;
-        b->mode = kj_is_cell(t)          ? KJ_M_IN_CELL
-                  : t == KJ_TAG_tr       ? KJ_M_IN_ROW
-                  : kj_is_rows(t)        ? KJ_M_IN_TBODY
-                  : t == KJ_TAG_caption  ? KJ_M_IN_CAPTION
-                  : t == KJ_TAG_colgroup ? KJ_M_IN_COLGROUP
-                  : t == KJ_TAG_table    ? KJ_M_IN_TABLE
-                                         : KJ_M_IN_BODY;
-        if (b->mode != KJ_M_IN_BODY || t == KJ_TAG_body || t == KJ_TAG_template)
-            return;
-    }
+    static const struct {
+        uint8_t tag, mode;
+    } rows[] = {
+        {KJ_TAG_td, KJ_M_IN_CELL},         {KJ_TAG_th, KJ_M_IN_CELL},
+        {KJ_TAG_tr, KJ_M_IN_ROW},          {KJ_TAG_tbody, KJ_M_IN_TBODY},
+        {KJ_TAG_thead, KJ_M_IN_TBODY},     {KJ_TAG_tfoot, KJ_M_IN_TBODY},
+        {KJ_TAG_caption, KJ_M_IN_CAPTION}, {KJ_TAG_colgroup, KJ_M_IN_COLGROUP},
+        {KJ_TAG_table, KJ_M_IN_TABLE},     {KJ_TAG_template, KJ_M_IN_BODY},
+    };
+    uint32_t top = 0;
+    b->mode = KJ_M_IN_BODY;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (b->open[rows[i].tag] > top) {
+            top = b->open[rows[i].tag];
+            b->mode = (enum kj_mode)rows[i].mode;
+        }
 }
 
 /* Pop to one of these, which stays. */

@@ -272,6 +272,29 @@ static void test_hostile(void)
     hostile("", "<script", 500000, "x", KJ_OK, NULL);
     hostile("", "<iframe>", 500000, "</iframe>", KJ_OK, NULL);
     hostile("", "<a <b <c ", 100000, "x", KJ_OK, NULL);
+    hostile("", "<table>", 500000, "x", KJ_OK, NULL);
+    hostile("<p>", "&CounterClockwiseContourIntegra", 100000, "", KJ_OK, NULL);
+    hostile("<script type=ld+json>", "[", 1000000, "</script>x", KJ_OK, NULL);
+    hostile("", "<script><!--<script>", 100000, "-->", KJ_OK, NULL);
+    hostile("", "<b id=a><p>", 100000, "x", KJ_OK, NULL);
+    hostile("", "<a><div></a>", 4000, "x", KJ_OK, NULL);
+    /* tags that look through thousands of open elements in vain */
+    static const char *const deep[][3] = {
+        {"<p><button>", "<div>", "</p>"}, {"", "<bar>", "</zzz>"},
+        {"<li><ul>", "<span>", "</li>"},  {"<h1><object>", "<span>", "</h1>"},
+        {"<b>", "<div>", "<table></b>"},  {"<math>", "<x>", "</y>"},
+        {"<b>", "<span>", "x<br>"},       {"<table><td>", "<div>", "</tbody>"},
+    };
+    for (size_t i = 0; i < sizeof deep / sizeof *deep; i++) {
+        size_t k;
+        char *head = repeat(deep[i][0], deep[i][1], 4000, "", &k);
+        double t = (double)clock();
+        hostile(head, deep[i][2], 100000, "x", KJ_OK, NULL);
+        t = ((double)clock() - t) / CLOCKS_PER_SEC;
+        if (!CHECK(t < 2)) /* .05 s; .7 s each if it looked */
+            printf("     %.2f s for %s under %s\n", t, deep[i][2], deep[i][1]);
+        free(head);
+    }
     /* nested, but within bounds: text is not lost */
     size_t n;
     char *p = repeat("", "<div>", 1000, "deep text of some length", &n);
