@@ -28,6 +28,7 @@ struct kj_latex *kj_latex_new(void)
     kj_arena_init(&l->arena, KJ_LATEX_MAX);
     l->macros = kj_xcalloc(KJ_TEX_MACROS, sizeof *l->macros);
     l->cites = kj_xcalloc(KJ_TEX_CITES, sizeof *l->cites);
+    l->labels = kj_xcalloc(KJ_TEX_LABELS, sizeof *l->labels);
     return l;
 }
 
@@ -42,6 +43,7 @@ void kj_latex_free(struct kj_latex *l)
     kj_arena_release(&l->arena);
     free(l->macros);
     free(l->cites);
+    free(l->labels);
     free(l);
 }
 
@@ -151,6 +153,48 @@ static bool is_cite(struct kj_str c)
         if (kj_tex_is(c, names[i]))
             return true;
     return false;
+}
+
+/* ---- references to labels ---- */
+
+/* \ref{x}: its number; \eqref: in parentheses; \cref, \autoref: with a word in
+ * front. Labels that nobody set leave nothing. False: c is none of these. */
+static bool reference(struct kj_latex *l, struct kj_str c, struct kj_tex *t)
+{
+    bool eq = kj_tex_is(c, "eqref"),
+         big = kj_tex_is(c, "Cref") || kj_tex_is(c, "autoref");
+    bool word = big || kj_tex_is(c, "cref"), any = false;
+    if (!eq && !word && !kj_tex_is(c, "ref") && !kj_tex_is(c, "vref"))
+        return false;
+    if (t->p < t->end && *t->p == '*')
+        t->p++;
+    struct kj_str s = kj_tex_arg(l, t);
+    while (s.n) {
+        const char *comma = memchr(s.p, ',', s.n);
+        size_t n = comma ? (size_t)(comma - s.p) : s.n;
+        const struct kj_tex_label *x = kj_tex_label_find(l, (struct kj_str){s.p, n});
+        n += comma != NULL;
+        s = (struct kj_str){s.p + n, s.n - n};
+        if (!x)
+            continue;
+        if (any) {
+            kj_tex_putz(l, ",");
+            kj_tex_gap(l, KJ_GAP_BLANK);
+        } else if (word) {
+            const char *k = kj_tex_label_kind(x);
+            char first = big ? (char)(*k - 32) : *k;
+            kj_tex_put(l, &first, 1);
+            kj_tex_putz(l, k + 1);
+            kj_tex_gap(l, KJ_GAP_BLANK);
+        }
+        bool round = eq || (word && x->kind == KJ_TEX_EQUATION);
+        kj_tex_putz(l, round ? "(" : "");
+        kj_tex_putz(l, x->num);
+        kj_tex_putz(l, round ? ")" : "");
+        any = true;
+    }
+    l->dropped = !any;
+    return true;
 }
 
 /* ---- commands ---- */
@@ -335,6 +379,8 @@ static void command(struct kj_latex *l, struct kj_tex *t, int depth)
         if (t->p < t->end && *t->p == '*')
             t->p++;
         cite(l, t);
+    } else if (!m && reference(l, c, t)) {
+        return;
     } else if (m) {
         expand(l, m, t, depth);
     } else if (symbol) {
@@ -468,6 +514,9 @@ static void start(struct kj_latex *l, struct kj_latex_paper *paper)
     kj_arena_reset(&l->arena);
     if (l->n_macros)
         memset(l->macros, 0, KJ_TEX_MACROS * sizeof *l->macros);
+    if (l->n_labels)
+        memset(l->labels, 0, KJ_TEX_LABELS * sizeof *l->labels);
+    l->n_labels = 0;
     l->n_macros = l->n_theorems = l->n_cites = l->n_env = 0;
     l->lists = 0;
     l->paper = paper;
@@ -503,6 +552,7 @@ int kj_latex_render(struct kj_latex *l, const struct kj_latex_file *files, size_
         s.n -= (size_t)(b + 16 - s.p);
         s.p = b + 16;
     }
+    kj_tex_number(l, s);
     l->out = out;
     l->start = out->n;
     l->n_cites = 0;

@@ -12,7 +12,9 @@
  * become "- " and "1. ", tables rows "| a | b |", captions paragraphs "Figure:
  * ..." and "Table: ...", footnotes stand in parentheses where they are called,
  * citations become [1], [2, 3] in the order of their first use, verbatim text is
- * fenced. References to labels, pictures, drawings and the bibliography go.
+ * fenced. References to labels become numbers, counted as LaTeX would ("Section
+ * 2.1", "(3)"), or go where the label is not set. Pictures, drawings and the
+ * bibliography go.
  *
  * Work is bounded: every byte looked at costs fuel, of which a paper gets some
  * for each of its bytes. Nesting ends at KJ_LATEX_DEPTH. */

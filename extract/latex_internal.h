@@ -12,6 +12,23 @@
 #define KJ_TEX_MACROS 4096 /* a power of two; at most half of it is used */
 #define KJ_TEX_CITES  4096
 #define KJ_TEX_ENVS   64
+#define KJ_TEX_LABELS 8192 /* at most half of it is used */
+
+/* What a label stands in, and its number there. */
+enum kj_tex_kind {
+    KJ_TEX_SECTION,
+    KJ_TEX_EQUATION,
+    KJ_TEX_FIGURE,
+    KJ_TEX_TABLE,
+    KJ_TEX_ALGORITHM,
+    KJ_TEX_THEOREM,
+    KJ_TEX_KINDS
+};
+struct kj_tex_label {
+    uint64_t key; /* of its name, hashed; 0: none */
+    enum kj_tex_kind kind;
+    char num[20]; /* "2.1" */
+};
 
 struct kj_tex_macro {
     struct kj_str name, body, option; /* option: default of the first argument */
@@ -28,6 +45,8 @@ struct kj_latex {
     size_t n_theorems;
     struct kj_str *cites;
     size_t n_cites;
+    struct kj_tex_label *labels; /* by hash */
+    size_t n_labels;
     int64_t fuel;
     struct kj_latex_paper *paper;
 
@@ -90,6 +109,11 @@ const struct kj_tex_macro *kj_tex_macro_find(struct kj_latex *l, struct kj_str n
 /* The macro's text with its arguments, taken from t, into out. */
 int kj_tex_expand(struct kj_latex *l, const struct kj_tex_macro *m, struct kj_tex *t,
                   struct kj_buf *out);
+/* latex_refs.c: number the labels of the body. */
+void kj_tex_number(struct kj_latex *l, struct kj_str body);
+const struct kj_tex_label *kj_tex_label_find(const struct kj_latex *l,
+                                             struct kj_str name);
+const char *kj_tex_label_kind(const struct kj_tex_label *x); /* "section" */
 /* latex_math.c: copy a formula, macros replaced, labels gone. */
 void kj_tex_math(struct kj_latex *l, struct kj_str s, bool lines, int depth,
                  struct kj_buf *out);

@@ -138,6 +138,43 @@ static const struct {
      "# On x and é\n\ntext"},
 };
 
+/* What a label stands in has the number that LaTeX gives it. */
+static void test_labels(void)
+{
+    static const char body[] =
+        "\\section{A}\\label{a}\\subsection{B}\\label{b}\\section*{N}\\label{n}"
+        "\\begin{equation}\\label{e1}x\\end{equation}"
+        "\\begin{align}a\\label{e2}\\\\ b\\nonumber\\\\ c\\label{e3}\\\\ \\end{align}"
+        "\\begin{equation}y\\label{e4}\\end{equation}"
+        "\\begin{equation*}z\\end{equation*}"
+        "\\begin{figure}\\caption{F\\label{f1}}\\end{figure}"
+        "\\begin{figure*}\\caption{F}\\label{f2}\\end{figure*}"
+        "\\begin{table}\\label{t1}\\caption{T}\\end{table}"
+        "\\begin{lemma}\\label{l1}L\\end{lemma}\\label{b2}"
+        "\\begin{mine}\\label{l2}M\\end{mine}"
+        "\\appendix\\section{C}\\subsection{D}\\label{d}\n\nEND ";
+    static const char *const t[][2] = {
+        {"\\ref{a}", "1"},
+        {"Section~\\ref{b}, and", "Section 1.1, and"},
+        {"\\ref{n} \\ref{b2}", "1.1 1.1"},
+        {"\\eqref{e1} \\eqref{e2} \\ref{e3} \\eqref{e4}", "(1) (2) 3 (4)"},
+        {"Figs.~\\ref{f1}--\\ref{f2}", "Figs. 1–2"},
+        {"\\cref{t1} and \\Cref{f2, f1} or \\autoref{e1}",
+         "table 1 and Figure 2, 1 or Equation (1)"},
+        {"Lemma \\ref{l1}, \\cref{l2}", "Lemma 1, theorem 2"},
+        {"see \\ref{d}.", "see A.1."},
+        {"see \\ref{none}, \\cref{none}.", "see,."},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        char tex[2000];
+        snprintf(tex, sizeof tex, "%s%s", body, t[i][0]);
+        CHECK_INT(render_one("\\newtheorem{mine}{Claim}", tex), KJ_OK);
+        const char *z = kj_buf_z(&out), *end = strstr(z, "END ");
+        end = end ? end + 4 : z;
+        CHECK_STR(end, strlen(end), t[i][1]);
+    }
+}
+
 static void test_macros(void)
 {
     for (size_t i = 0; i < sizeof macros / sizeof *macros; i++) {
@@ -283,6 +320,7 @@ int main(void)
     latex = kj_latex_new();
     kj_buf_init(&out, 64u << 20);
     test_cases();
+    test_labels();
     test_macros();
     test_files();
     test_caps();
