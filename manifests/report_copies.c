@@ -235,7 +235,7 @@ static void largest(struct kj_rep *r)
     struct {
         char id[48], why[400];
         int64_t size;
-    } v[KJ_COPIES_LARGEST];
+    } v[KJ_COPIES_LARGEST] = {{{0}, {0}, 0}};
     size_t n = 0;
     sqlite3_stmt *st = kj_rep_query(
         r, "SELECT p.cluster, p.size, (SELECT u.name || ': ' || coalesce(u.about, '')"

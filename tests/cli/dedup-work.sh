@@ -51,6 +51,17 @@ rc "exact" 3 "$KIJIL" dedup exact -q "${in[@]}" -o want.e
 rc "exact in steps" 3 "$KIJIL" dedup exact -q --work we --piece 100 "${in[@]}" -o got.e
 same "exact: the same bytes" want.e got.e
 
+rev=(in.ad in.aa in.ae in.ac in.ab)
+rc "input files in another order" 3 dedup -j2 --work wr --piece 77 "${rev[@]}" -o got.o
+sort got.o >got.s
+sort want >want.s
+same "the same documents" got.s want.s
+for i in 0 1 2; do
+    rc "shard $i by id" $((i == 1 ? 3 : 0)) dedup --work wr --piece 77 --shard $i/3 "${rev[@]}" -o "got.$i"
+done
+sort got.0 got.1 got.2 >got.s
+same "and by shards" got.s want.s
+
 # ---- an array of jobs, in any order ----
 step() { # NAME N: its shards in a random order
     local i
