@@ -21,6 +21,7 @@
 #define KJ_BASE_STAGE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -63,6 +64,7 @@ struct kj_corpus {
      * first `skip` documents are passed over unparsed. */
     size_t only;
     uint64_t skip;
+    bool trial; /* an estimate: nothing may outlive it */
 };
 
 /* What a survey will take of a corpus; NAN: not known. */

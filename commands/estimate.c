@@ -157,7 +157,8 @@ int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
                                .seed = (uint64_t)c->seed,
                                .tmp_dir = ".",
                                .pass = kj_corpus_pass,
-                               .limit = TRIAL_DOCS};
+                               .limit = TRIAL_DOCS,
+                               .trial = true};
     const struct kj_stage *first = steps[0].stage;
     int rc = first->survey ? first->survey(steps[0].cfg, &corpus, err) : KJ_OK;
     double surveyed = peak_memory();

@@ -11,6 +11,7 @@
  */
 #include "dedup/cluster.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -414,6 +415,16 @@ static int decide(struct solver *s, uint32_t m, struct kj_err *err)
     struct kj_clusters *c = s->c;
     struct kj_member *d = &c->members[m];
     struct kj_set *set = &c->sets[d->set];
+    if (d->number == -HUGE_VAL) {
+        if (set->keeper == NONE)
+            set->keeper = m;
+        set->similarity = 1;
+        enter(s, m);
+        d->keeper = m;
+        d->similarity = 1;
+        d->size += d->weight;
+        return KJ_OK;
+    }
     if (set->keeper == NONE) {
         uint32_t best = NONE;
         double sim = -1;

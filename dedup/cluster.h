@@ -29,7 +29,7 @@
  * mutually different texts cost a multiple of their size, not its square. How
  * many were left out is reported per document, never hidden. Copies with
  * the very same set are found without comparing, bound or not, and share one
- * fate and one stored set.
+ * fate (that of the first) and one stored set.
  *
  * Memory: about 150 bytes, its id, and its set per candidate with a set of its
  * own; all of it through the budget. Sets may stay in a file.
@@ -52,7 +52,8 @@ struct kj_spill;
 /* A candidate as it is added. */
 struct kj_candidate {
     uint64_t doc;           /* ascending from call to call */
-    double number;          /* policy's key: smaller first; 0 if not used */
+    double number;          /* policy's key: smaller first; 0 if not used; -HUGE_VAL:
+                               of an earlier corpus, kept without a question */
     struct kj_str word;     /* policy's key: greater first; empty if not used */
     struct kj_str id;       /* borrowed for the call */
     uint64_t tie;           /* hash of the other fields */

@@ -56,6 +56,10 @@ const struct kj_opt kj_dedup_opts[] = {
     {"keep", 0, KJ_OPT_STR, OFF(keep), "POLICY",
      "which copy stays: longest, first (by id), newest (date), best=FIELD", "longest",
      0, 0},
+    {"index", 0, KJ_OPT_STR, OFF(index), "DIR",
+     "minhash, exact: what earlier corpora kept; copies of it go, and what stays is "
+     "added",
+     NULL, 0, 0},
     {"expected", 0, KJ_OPT_INT, OFF(expected), "N",
      "bloom: different n-grams to be expected, about as many as words", "100000000", 1,
      1e13},
@@ -112,6 +116,12 @@ static int dedup_open(void *cfg, struct kj_err *err)
         return kj_err_set(err, KJ_USAGE, "bands x rows is over %d", KJ_MINHASH_MAX);
     if (c->scope && (c->method != METHOD_EXACT || c->key != KEY_TEXT))
         return kj_err_set(err, KJ_USAGE, "scope paragraph and line go with exact only");
+    if (c->index &&
+        (c->scope || c->method == METHOD_BLOOM || c->method == METHOD_SUBSTRING))
+        return kj_err_set(err, KJ_USAGE,
+                          "index goes with whole documents, exact or minhash");
+    if (c->index && !*c->index)
+        return kj_err_set(err, KJ_USAGE, "index: no folder");
     if (c->method == METHOD_BLOOM) {
         c->rule = (struct kj_rule){"dedup.bloom", ">=", 1, "share of bytes",
                                    "nearly all of its n-grams came before"};
@@ -175,14 +185,12 @@ static struct kj_str cluster_json(const struct kj_fate *f, struct kj_arena *a)
     return s.p ? s : (struct kj_str){NULL, 0};
 }
 
-/* The check word and the fate of a document. */
-static int look_up(const struct dedup *c, struct state *st, uint64_t doc,
-                   uint32_t *check, struct kj_fate *f, bool *found, struct kj_err *err)
+int kj_dedup_fate(const struct dedup *c, struct kj_external_reader *r, uint64_t doc,
+                  uint32_t *check, struct kj_fate *f, bool *found, struct kj_err *err)
 {
     if (c->in_files) {
-        int rc = kj_external_check(&c->external, &st->reader, doc, check, err);
-        return rc ? rc
-                  : kj_external_find(&c->external, &st->reader, doc, f, found, err);
+        int rc = kj_external_check(&c->external, r, doc, check, err);
+        return rc ? rc : kj_external_find(&c->external, r, doc, f, found, err);
     }
     *check = doc < c->n_checks ? c->checks[doc] : 0;
     *found = kj_clusters_find(&c->clusters, doc, f);
@@ -195,7 +203,8 @@ static int judge(const struct dedup *c, struct state *st, struct kj_batch *b,
     struct kj_fate f;
     uint32_t check;
     bool found;
-    int rc = look_up(c, st, kj_dedup_number(c, d->serial), &check, &f, &found, err);
+    int rc = kj_dedup_fate(c, &st->reader, kj_dedup_number(c, d->serial), &check, &f,
+                           &found, err);
     if (rc)
         return rc;
     if (check != kj_dedup_check(d)) {

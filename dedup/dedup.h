@@ -31,6 +31,11 @@
  * bytes, white space at its ends not counted, is out by the rule
  * "dedup.substring", with its whole text; what it had alone is lost with it.
  *
+ * index (minhash and exact, whole documents): a folder with what earlier corpora
+ * kept (index.h). Copies of it are out, with keepers that are not in this corpus;
+ * in the end of the survey, unless it is a trial, what is kept is added. The
+ * survey then reads the corpus once more.
+ *
  * Who is kept, and why chains do no harm: cluster.h.
  *
  * Every document of a cluster of two or more, kept and dropped alike, gets the

@@ -11,6 +11,8 @@
 #include "dedup/budget.h"
 #include "dedup/cluster.h"
 #include "dedup/external.h"
+#include "dedup/index.h"
+#include "dedup/lsh.h"
 #include "dedup/minhash.h"
 #include "dedup/pieces.h"
 #include "dedup/roster.h"
@@ -30,7 +32,7 @@ struct dedup {
     int64_t bands, rows, ngram, max_compare, expected;
     int64_t min_bytes, min_words, min_left;
     double threshold, fpr, alarm;
-    const char *keep;
+    const char *keep, *index;
     /* from open() */
     enum kj_keep policy;
     const char *field; /* of policy best */
@@ -59,6 +61,7 @@ struct dedup {
 struct kj_dedup_found {
     bool has; /* it has a key at all */
     uint32_t check;
+    uint64_t sum;                  /* for the index: of id and text */
     size_t units;                  /* shingles, repeats included */
     uint64_t *keys;                /* first reading */
     struct kj_candidate candidate; /* second reading */
@@ -67,7 +70,19 @@ struct kj_dedup_found {
 /* The two readings, for whoever collects: a batch's aux becomes an array of
  * kj_dedup_found, one a document. ctx is the reading; the second takes the
  * candidates of c->external or of the reading's own keys. */
-struct survey;
+struct worker;
+struct survey {
+    struct dedup *c;
+    struct worker *workers;
+    unsigned n_workers;
+    struct kj_lsh lsh;
+    struct kj_spill_params params;
+    const char *dir;
+    bool may_spill;
+    size_t units;         /* shingles of all documents so far */
+    uint64_t n_docs, sum; /* numbers given to documents; checksum over them */
+    struct kj_index index;
+};
 struct survey *kj_dedup_reading_new(struct dedup *c, unsigned threads);
 void kj_dedup_reading_free(struct survey *s);
 int kj_dedup_work_keys(void *ctx, unsigned worker, struct kj_batch *b,
@@ -85,6 +100,23 @@ struct kj_spill_params kj_dedup_params(const struct dedup *c, uint64_t seed);
 /* needs.c */
 void kj_dedup_needs(const void *cfg, double factor, unsigned threads, int64_t memory,
                     struct kj_needs *out);
+
+/* Keys and candidate of one document at once. */
+int kj_dedup_find(struct survey *s, unsigned worker, struct kj_batch *b,
+                  const struct kj_doc *d, struct kj_dedup_found *f, struct kj_err *err);
+/* The check word and the fate of a document. */
+int kj_dedup_fate(const struct dedup *c, struct kj_external_reader *r, uint64_t doc,
+                  uint32_t *check, struct kj_fate *f, bool *found, struct kj_err *err);
+
+/* survey_index.c: earlier corpora in a survey. Their documents get the numbers
+ * behind those of the corpus. Behind the first reading: which come before this
+ * corpus, and their keys; behind the second: those that share a bucket with a
+ * document of the corpus; in the end: what is kept goes to the index. */
+int kj_dedup_index_keys(struct survey *s, struct kj_err *err);
+int kj_dedup_index_candidates(struct survey *s, struct kj_err *err);
+int kj_dedup_index_append(struct survey *s, struct kj_corpus *corpus,
+                          struct kj_err *err);
+
 int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err);
 /* The number that document `serial` of this run had when it was surveyed. */
 uint64_t kj_dedup_number(const struct dedup *c, uint64_t serial);

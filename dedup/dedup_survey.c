@@ -48,17 +48,6 @@ struct worker {
     uint64_t *sig;
 };
 
-struct survey {
-    struct dedup *c;
-    struct worker *workers;
-    unsigned n_workers;
-    struct kj_lsh lsh;
-    struct kj_spill_params params;
-    const char *dir;
-    bool may_spill;
-    size_t units; /* shingles of all documents so far */
-};
-
 int kj_dedup_too_large(const struct kj_doc *d, struct kj_err *err)
 {
     kj_err_set(err, KJ_FATAL, "a batch does not fit its memory");
@@ -102,6 +91,8 @@ static int find_keys(struct survey *s, struct worker *w, const struct kj_doc *d,
     if (!f->keys)
         return kj_dedup_too_large(d, err);
     f->check = kj_dedup_check(d);
+    if (c->index)
+        f->sum = kj_doc_checksum(d);
     if (c->method == METHOD_EXACT) {
         struct kj_hash128 h = {0, 0};
         int rc = exact_hash(c, w, d, &f->has, &h);
@@ -163,6 +154,14 @@ static int find_candidate(struct survey *s, struct worker *w, const struct kj_do
     memcpy(v, w->sh.h, w->sh.n * sizeof *v);
     k->set = v;
     return KJ_OK;
+}
+
+int kj_dedup_find(struct survey *s, unsigned worker, struct kj_batch *b,
+                  const struct kj_doc *d, struct kj_dedup_found *f, struct kj_err *err)
+{
+    struct worker *w = &s->workers[worker];
+    int rc = find_keys(s, w, d, &b->arena, f, err);
+    return rc || !f->has ? rc : find_candidate(s, w, d, b, f, err);
 }
 
 static bool is_candidate(const struct survey *s, uint64_t doc)
@@ -261,6 +260,8 @@ static int collect_keys(void *ctx, struct kj_batch *b, struct kj_err *err)
         s->units += f[i].units;
         c->seen_docs++;
         c->seen_grams += f[i].units;
+        s->n_docs = doc + 1;
+        s->sum += f[i].sum;
         if (c->in_files) {
             rc = kj_external_add(&c->external, doc, f[i].check,
                                  f[i].has ? f[i].keys : NULL, err);
@@ -333,21 +334,30 @@ static int survey_once(struct survey *s, struct kj_corpus *corpus, struct kj_err
     struct dedup *c = s->c;
     kj_lsh_init(&s->lsh, (unsigned)s->params.v[0], &c->budget);
     s->units = 0;
+    s->n_docs = s->sum = 0;
     c->budget.doing = "keeping keys";
     int rc = c->in_files ? start_files(s, err) : KJ_OK;
     if (!rc)
         rc = corpus->pass(corpus, s, kj_dedup_work_keys, collect_keys, err);
+    if (!rc && c->index)
+        rc = kj_dedup_index_keys(s, err);
     c->budget.doing = "grouping keys";
     if (!rc)
         rc = c->in_files ? kj_external_group(&c->external, err)
                          : kj_lsh_group(&s->lsh, err);
+    if (!rc && c->index && !c->in_files)
+        kj_lsh_settle(&s->lsh, s->n_docs);
     c->budget.doing = "keeping candidates";
     if (!rc && (c->in_files ? c->external.n_edges : s->lsh.n_entries))
         rc = corpus->pass(corpus, s, kj_dedup_work_sets, collect_sets, err);
+    if (!rc && c->index)
+        rc = kj_dedup_index_candidates(s, err);
     c->budget.doing = "comparing candidates";
     if (!rc)
         rc = c->in_files ? kj_external_solve(&c->external, err)
                          : kj_clusters_solve(&c->clusters, &s->lsh, err);
+    if (!rc && c->index && !corpus->trial)
+        rc = kj_dedup_index_append(s, corpus, err);
     kj_lsh_release(&s->lsh);
     return rc;
 }
@@ -425,7 +435,9 @@ int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
     }
     make_workers(&s, corpus->threads);
     c->in_files = s.may_spill && c->spill == SPILL_ALWAYS;
-    int rc = survey_once(&s, corpus, err);
+    int rc = c->index ? kj_index_open(&s.index, c->index, &s.params, err) : KJ_OK;
+    if (!rc)
+        rc = survey_once(&s, corpus, err);
     if (rc && c->budget.refused && s.may_spill && !c->in_files) {
         /* the guess of too_much() was wrong: again, in files */
         kj_err_reset(err);
@@ -433,6 +445,7 @@ int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
         c->in_files = true;
         rc = survey_once(&s, corpus, err);
     }
+    kj_index_release(&s.index);
     free_workers(&s);
     if (rc)
         kj_dedup_forget(c);

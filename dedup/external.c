@@ -139,7 +139,9 @@ static int unite_band(struct kj_external *x, struct kj_extsort *sort, struct edg
     int rc;
     while ((rc = kj_extsort_next(sort, &r, err)) == KJ_OK) {
         uint32_t doc = (uint32_t)r[1];
-        if (any && r[0] == key) {
+        if (any && r[0] == key && !open && x->settled && last >= x->settled) {
+            /* all of this bucket have been decided about */
+        } else if (any && r[0] == key) {
             if (!open) {
                 open = true;
                 ++*bucket;

@@ -47,7 +47,8 @@ struct kj_external {
     bool containment; /* as in cluster.h */
     unsigned bands;
     uint64_t n_docs;
-    struct kj_sigs sigs;            /* of all documents; or they are */
+    uint64_t settled;    /* documents from here on are of earlier corpora; 0: none */
+    struct kj_sigs sigs; /* of all documents; or they are */
     const struct kj_pieces *pieces; /* in pieces */
     bool named;                     /* names and list are to stay, in dir */
     struct kj_spill_params name_params, list_params;

@@ -221,3 +221,18 @@ int kj_lsh_group(struct kj_lsh *l, struct kj_err *err)
     free_keys(l);
     return rc;
 }
+
+void kj_lsh_settle(struct kj_lsh *l, uint64_t from)
+{
+    size_t n = 0;
+    for (size_t i = 0, end; i < l->n_entries; i = end) {
+        bool keep = l->entries[i].doc < from; /* the first is the least */
+        for (end = i;
+             end < l->n_entries && l->entries[end].bucket == l->entries[i].bucket;
+             end++)
+            ;
+        for (size_t k = i; keep && k < end; k++)
+            l->entries[n++] = l->entries[k];
+    }
+    l->n_entries = n;
+}

@@ -49,6 +49,10 @@ bool kj_lsh_get(const struct kj_lsh *l, uint64_t doc, uint64_t *keys);
 /* Find the buckets; the keys are freed. */
 int kj_lsh_group(struct kj_lsh *l, struct kj_err *err);
 
+/* After group(): forget the buckets that have only documents numbered `from` and
+ * on, which have been decided about. */
+void kj_lsh_settle(struct kj_lsh *l, uint64_t from);
+
 /* After group(): is the document in any bucket? */
 bool kj_lsh_candidate(const struct kj_lsh *l, uint64_t doc);
 

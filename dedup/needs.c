@@ -15,7 +15,8 @@ void kj_dedup_needs(const void *cfg, double factor, unsigned threads, int64_t me
 {
     const struct dedup *c = cfg;
     *out = (struct kj_needs){.memory = NAN, .disk = NAN};
-    if ((c->method != METHOD_MINHASH && c->method != METHOD_EXACT) || c->scope)
+    if ((c->method != METHOD_MINHASH && c->method != METHOD_EXACT) || c->scope ||
+        c->index) /* what an index will add is not in a sample */
         return;
     double docs = (double)c->seen_docs * factor, grams = (double)c->seen_grams * factor;
     double bands = kj_dedup_bands(c), copies = docs / 2;

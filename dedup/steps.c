@@ -552,6 +552,8 @@ int kj_dedup_steps(void *cfg, struct kj_corpus *corpus, const struct kj_dedup_jo
     if ((s.c->method != METHOD_MINHASH && s.c->method != METHOD_EXACT) || s.c->scope)
         return kj_err_set(err, KJ_USAGE,
                           "--work is for whole documents, exact or minhash");
+    if (s.c->index)
+        return kj_err_set(err, KJ_USAGE, "--work does not go with --index");
     int64_t memory = kj_dedup_memory(corpus->memory, corpus->threads);
     if (memory < kj_external_least(kj_dedup_bands(s.c)))
         return kj_err_set(err, KJ_FATAL, "--memory is too small for %u bands",
