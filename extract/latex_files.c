@@ -3,6 +3,7 @@
 #include "extract/latex_internal.h"
 
 #define FILES_DEEP 16
+#define FLAGS      64
 
 struct flat {
     struct kj_latex *l;
@@ -11,6 +12,13 @@ struct flat {
     size_t stack[FILES_DEEP];
     size_t depth;
     int rc;
+    struct {
+        struct kj_str name; /* "draft" of \ifdraft */
+        bool on;
+    } flag[FLAGS]; /* that the paper made with \newif */
+    size_t n_flags;
+    bool open[FLAGS]; /* conditionals that are open: is it a flag that is on? */
+    size_t n_open;
 };
 
 static bool has(struct kj_str s, const char *z)
@@ -136,22 +144,101 @@ static void inline_named(struct flat *f, struct kj_str name)
         put(f, "\n", 1);
 }
 
-/* Behind the \fi (or \else) of an \iffalse. */
-static void skip_if(struct kj_tex *t)
+/* Does this command open what a \fi closes? */
+static bool is_if(struct kj_str c)
+{
+    static const char *const others[] = {
+        "iff",     "ifthenelse", "ifbool",    "iftoggle", "ifstrequal", "ifstrempty",
+        "ifblank", "ifdefempty", "ifnumcomp", "ifdef",    "ifundef",    "ifcsdef"};
+    if (c.n <= 2 || c.p[0] != 'i' || c.p[1] != 'f')
+        return false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (kj_str_is(c, others[i]))
+            return false;
+    return true;
+}
+
+/* Behind the \fi of the conditional that t stands in, or behind its \else where
+ * that is wanted and comes first; true then. */
+static bool skip_if(struct kj_tex *t, bool or_else)
 {
     int deep = 1;
-    while (t->p < t->end && deep) {
+    while (t->p < t->end) {
         if (*t->p == '%') {
             const char *e = memchr(t->p, '\n', (size_t)(t->end - t->p));
             t->p = e ? e + 1 : t->end;
         } else if (*t->p++ == '\\' && t->p < t->end) {
             t->p--;
             struct kj_str c = kj_tex_command(t);
-            deep -= kj_tex_is(c, "fi") || (deep == 1 && kj_tex_is(c, "else"));
-            deep += c.n > 2 && c.p[0] == 'i' && c.p[1] == 'f' && !kj_tex_is(c, "iff") &&
-                    !kj_tex_is(c, "ifthenelse");
+            if (or_else && deep == 1 && kj_tex_is(c, "else"))
+                return true;
+            if (kj_tex_is(c, "fi") && --deep == 0)
+                return false;
+            deep += is_if(c);
         }
     }
+    return false;
+}
+
+/* The flag of that name, its last `less` bytes and its first `from` left out. */
+static size_t find_flag(const struct flat *f, struct kj_str c, size_t from,
+                        const char *tail)
+{
+    size_t m = strlen(tail);
+    if (c.n <= from + m || memcmp(c.p + c.n - m, tail, m) != 0)
+        return f->n_flags;
+    struct kj_str name = {c.p + from, c.n - from - m};
+    size_t i = 0;
+    while (i < f->n_flags && !kj_str_eq(f->flag[i].name, name))
+        i++;
+    return i;
+}
+
+static void open_if(struct flat *f, bool on)
+{
+    if (f->n_open < FLAGS)
+        f->open[f->n_open++] = on;
+}
+
+/* \newif\ifdraft, \drafttrue, \ifdraft ... \else ... \fi: the branch that TeX
+ * would take. Of conditionals that only TeX can decide both stay. True: the
+ * command is dealt with. */
+static bool conditional(struct flat *f, struct kj_str c, struct kj_tex *t)
+{
+    size_t i;
+    if (kj_tex_is(c, "newif")) {
+        while (t->p < t->end && kj_tex_blank(*t->p))
+            t->p++;
+        if (t->p < t->end && *t->p == '\\') {
+            struct kj_str name = kj_tex_command(t);
+            if (name.n > 2 && f->n_flags < FLAGS)
+                f->flag[f->n_flags++].name = (struct kj_str){name.p + 2, name.n - 2};
+        }
+        return true;
+    }
+    if ((i = find_flag(f, c, 0, "true")) < f->n_flags ||
+        (i = find_flag(f, c, 0, "false")) < f->n_flags) {
+        f->flag[i].on = c.p[c.n - 2] == 'u';
+        return true;
+    }
+    if (kj_tex_is(c, "iffalse") || (c.n > 2 && memcmp(c.p, "if", 2) == 0 &&
+                                    (i = find_flag(f, c, 2, "")) < f->n_flags)) {
+        if (!kj_tex_is(c, "iffalse") && f->flag[i].on)
+            open_if(f, true);
+        else if (skip_if(t, true))
+            open_if(f, false);
+        return true;
+    }
+    if (kj_tex_is(c, "else") && f->n_open && f->open[f->n_open - 1]) {
+        skip_if(t, false);
+        f->n_open--;
+        return true;
+    }
+    if (kj_tex_is(c, "fi") && f->n_open)
+        return f->open[--f->n_open];
+    if (is_if(c))
+        open_if(f, false);
+    return false;
 }
 
 /* Text that TeX does not read: as it stands, or gone when it is a comment. */
@@ -215,8 +302,8 @@ static bool command(struct flat *f, struct kj_tex *t, unsigned *unclosed)
         inline_named(f, kj_tex_arg(f->l, t));
     } else if (kj_tex_is(c, "endinput")) {
         return true;
-    } else if (kj_tex_is(c, "iffalse")) {
-        skip_if(t);
+    } else if (conditional(f, c, t)) {
+        return false;
     } else if (kj_tex_is(c, "begin") && raw_environment(f, t, from, unclosed)) {
         return false;
     } else if (kj_tex_is(c, "verb") && t->p < t->end) {

@@ -175,6 +175,26 @@ static void test_labels(void)
     }
 }
 
+/* Flags of the paper's own choose the branch; of other conditionals both stay. */
+static void test_flags(void)
+{
+    static const char *const t[][3] = {
+        {"\\newif\\ifdraft", "\\ifdraft a\\else b\\fi c", "b c"},
+        {"\\newif \\ifdraft\n\\drafttrue", "\\ifdraft a\\else b\\fi c", "a c"},
+        {"\\newif\\ifx@y\\x@ytrue", "\\ifx@y a \\x@yfalse\\fi\\ifx@y b\\fi c", "a c"},
+        {"\\newif\\ifd\\dtrue",
+         "\\ifd a \\ifodd b\\else c\\fi d\\else e \\ifodd f\\else g\\fi h\\fi i",
+         "a b c d i"},
+        {"\\newif\\ifd", "\\ifd a \\ifodd b\\else c\\fi d\\else e\\fi f", "e f"},
+        {"\\newif\\ifd", "\\iffalse a\\else b\\fi c \\ifd d", "b c"},
+        {"\\newif\\ifd\\dtrue", "\\ifd a \\ifbool{x}{b}{c} d\\fi e", "a x b c d e"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        CHECK_INT(render_one(t[i][0], t[i][1]), KJ_OK);
+        CHECK_STR(out.p, out.n, t[i][2]);
+    }
+}
+
 static void test_macros(void)
 {
     for (size_t i = 0; i < sizeof macros / sizeof *macros; i++) {
@@ -321,6 +341,7 @@ int main(void)
     kj_buf_init(&out, 64u << 20);
     test_cases();
     test_labels();
+    test_flags();
     test_macros();
     test_files();
     test_caps();
