@@ -108,10 +108,14 @@ static bool common_scheme(const char *p, size_t n)
     return false;
 }
 
+/* Addresses of one line that are tried: garbage may be made of them. */
+enum { TRIES = 64 };
+
 size_t kj_arc_find(const char *p, size_t from, size_t n)
 {
     struct kj_arc_line a;
-    const char *colon;
+    const char *colon, *line_end = p;
+    unsigned tries = 0;
     if (from == 0 && kj_arc_parse(p, n, &a))
         return 0;
     for (size_t i = from; i < n && (colon = memchr(p + i, ':', n - i));
@@ -122,8 +126,15 @@ size_t kj_arc_find(const char *p, size_t from, size_t n)
             line--;
         if ((line == 0 || p[line - 1] == '\n') && kj_arc_parse(p + line, n - line, &a))
             return line;
-        for (size_t k = c > from + 8 ? c - 8 : from; k < c; k++)
-            if (common_scheme(p + k, n - k) && kj_arc_parse(p + k, n - k, &a))
+        if (colon >= line_end) { /* a new line, as far as one is looked at */
+            size_t max = n - c < KJ_ARC_LINE_MAX ? n - c : KJ_ARC_LINE_MAX;
+            const char *nl = memchr(colon, '\n', max);
+            line_end = nl ? nl : colon + max;
+            tries = 0;
+        }
+        for (size_t k = c > from + 8 ? c - 8 : from; k < c && tries < TRIES; k++)
+            if (common_scheme(p + k, n - k) && ++tries &&
+                kj_arc_parse(p + k, n - k, &a))
                 return k;
     }
     return n;
