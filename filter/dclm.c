@@ -146,7 +146,7 @@ static const struct kj_words *hashed(struct kj_facts *f, unsigned n)
         d->hash = kj_xrealloc(d->hash, d->cap * sizeof *d->hash);
     }
     for (size_t i = 0; i < w->n; i++) {
-        uint64_t h = kj_facts_word_hash(f, w, i) ^ (w->bytes[i + 1] - w->bytes[i]);
+        uint64_t h = w->hash[i] ^ (w->bytes[i + 1] - w->bytes[i]);
         h = (h ^ h >> 31) * 0x9E3779B97F4A7C15u;
         d->hash[i] = h ^ h >> 29;
     }

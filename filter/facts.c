@@ -1,15 +1,7 @@
-/* facts.c - words, lines, paragraphs, n-grams; see the definitions in facts.h.
+/* facts.c - words, lines, paragraphs; see the definitions in facts.h, and ngrams.c.
  *
- * N-grams are equal when their joined texts are equal, whatever the borders
- * of their words ("ab"+"c" equals "a"+"bc" where nothing stands between). So
- * a hash of joined texts is needed that comes from prefix sums: a polynomial
- * in B over the bytes, modulo 2^64, H(xy) = H(x) * B^|y| + H(y). With prefix
- * hashes P of all words, the hash of words i..j is P[j] - P[i] * B^bytes(i,j):
- * one multiplication for each n-gram of each length. It is spread by a
- * multiplication before it becomes a place in a table.
- *
- * Tables are open-addressed, at most half full, and cleared for each use; the
- * work of a text is then about ten table look-ups a word.
+ * A word is added with its hash, and to two sums in which each byte has a weight by
+ * its place in the text, so that ngrams.c can take the hash of any run of words.
  */
 #define _GNU_SOURCE /* memmem */
 #include "filter/facts.h"
@@ -28,11 +20,6 @@
 #define B      0x9E3779B97F4A7C15u /* odd; any will do */
 #define POWERS 1024                /* precomputed powers of B */
 
-struct kj_gram {
-    uint64_t key;
-    uint32_t count, first;
-};
-
 /* Classes of ASCII bytes: what a word needs to know of a character. */
 enum { C_SPACE = 1, C_ALPHA = 2, C_SOLID = 4 };
 static unsigned char ascii[128];
@@ -40,10 +27,16 @@ static unsigned char ascii[128];
 void kj_facts_init(struct kj_facts *f)
 {
     memset(f, 0, sizeof *f);
-    f->powers = kj_xmalloc(POWERS * sizeof *f->powers);
-    f->powers[0] = 1;
-    for (size_t i = 1; i < POWERS; i++)
+    f->powers = kj_xmalloc(2 * POWERS * sizeof *f->powers);
+    f->inverses = f->powers + POWERS;
+    f->powers[0] = f->inverses[0] = 1;
+    uint64_t inverse = B; /* right in 3 bits, in twice as many by each step */
+    for (int i = 0; i < 5; i++)
+        inverse *= 2 - B * inverse;
+    for (size_t i = 1; i < POWERS; i++) {
         f->powers[i] = f->powers[i - 1] * B;
+        f->inverses[i] = f->inverses[i - 1] * inverse;
+    }
 }
 
 void kj_facts_release(struct kj_facts *f)
@@ -53,11 +46,12 @@ void kj_facts_release(struct kj_facts *f)
         free(f->words[u].bytes);
         free(f->words[u].cat);
         free(f->words[u].spc);
+        free(f->words[u].hash);
     }
     kj_morph_free(f->morph);
     kj_dclm_free(f->dclm);
-    free(f->keys);
-    free(f->grams);
+    kj_grams_release(&f->grams);
+    free(f->table.keys);
     free(f->powers);
     memset(f, 0, sizeof *f);
 }
@@ -73,15 +67,20 @@ __attribute__((constructor)) static void fill_ascii(void)
     }
 }
 
-static uint64_t power(const struct kj_facts *f, size_t n)
+static uint64_t raise(const uint64_t *powers, size_t n)
 {
     if (n < POWERS)
-        return f->powers[n];
-    uint64_t r = 1, b = B;
+        return powers[n];
+    uint64_t r = 1, b = powers[1];
     for (; n; n >>= 1, b *= b)
         if (n & 1)
             r *= b;
     return r;
+}
+
+uint64_t kj_facts_power(const struct kj_facts *f, size_t n)
+{
+    return raise(f->powers, n);
 }
 
 uint64_t kj_facts_hash(const char *p, size_t n)
@@ -90,44 +89,6 @@ uint64_t kj_facts_hash(const char *p, size_t n)
     for (size_t i = 0; i < n; i++)
         h = h * B + (unsigned char)p[i] + 1;
     return h;
-}
-
-/* ---- tables ---- */
-
-static unsigned bits_for(size_t n)
-{
-    unsigned bits = 4;
-    while (((size_t)1 << bits) < 4 * n)
-        bits++;
-    return bits;
-}
-
-/* An empty set for n keys; the number of bits of its size. */
-static unsigned keys_reset(struct kj_facts *f, size_t n)
-{
-    unsigned bits = bits_for(n);
-    size_t size = (size_t)1 << bits;
-    if (size > f->keys_cap) {
-        f->keys = kj_xrealloc(f->keys, size * sizeof *f->keys);
-        f->keys_cap = size;
-    }
-    memset(f->keys, 0, size * sizeof *f->keys);
-    return bits;
-}
-
-/* Was it there? It is afterwards. */
-static inline bool keys_add(uint64_t *keys, unsigned bits, uint64_t key)
-{
-    size_t mask = ((size_t)1 << bits) - 1;
-    key += key == 0;
-    size_t i = key * 0x9FB21C651E98DF25u >> (64 - bits);
-    while (keys[i]) {
-        if (keys[i] == key)
-            return true;
-        i = (i + 1) & mask;
-    }
-    keys[i] = key;
-    return false;
 }
 
 /* ---- the text as a whole ---- */
@@ -172,8 +133,7 @@ void kj_facts_text(struct kj_facts *f, struct kj_str text)
     for (int u = 0; u < KJ_WORD_UNITS; u++) {
         struct kj_words *w = &f->words[u];
         w->ready = w->counted = false;
-        memset(w->have_top, 0, sizeof w->have_top);
-        memset(w->have_dup, 0, sizeof w->have_dup);
+        w->have_grams[0] = w->have_grams[1] = false;
     }
     f->lines.ready = f->lines.py_ready = f->lines.para_ready = false;
     f->ko.ready = false;
@@ -229,6 +189,7 @@ static void words_grow(struct kj_words *w)
     w->bytes = kj_xrealloc(w->bytes, cap * sizeof *w->bytes);
     w->cat = kj_xrealloc(w->cat, cap * sizeof *w->cat);
     w->spc = kj_xrealloc(w->spc, cap * sizeof *w->spc);
+    w->hash = kj_xrealloc(w->hash, cap * sizeof *w->hash);
     w->cap = cap;
 }
 
@@ -257,11 +218,16 @@ static void words_add(const struct kj_facts *f, struct kj_words *w, const char *
     size_t i = w->n, chars = n - conts;
     if (i + 2 > w->cap)
         words_grow(w);
-    uint64_t pw = power(f, n);
+    uint64_t less = raise(f->inverses, n);
     w->chars[i + 1] = w->chars[i] + (uint32_t)chars;
     w->bytes[i + 1] = w->bytes[i] + (uint32_t)n;
-    w->cat[i + 1] = w->cat[i] * pw + h;
-    w->spc[i + 1] = (w->spc[i] * pw + h) * B + ' ' + 1;
+    w->hash[i] = h;
+    w->cat_weight *= less;
+    w->cat[i + 1] = w->cat[i] + h * w->cat_weight;
+    w->spc_weight *= less;
+    w->spc[i + 1] = w->spc[i] + h * w->spc_weight;
+    w->spc_weight *= f->inverses[1];
+    w->spc[i + 1] += (' ' + 1) * w->spc_weight;
     w->n++;
     w->n_alpha += (seen & C_ALPHA) != 0;
     if (seen & C_SOLID) {
@@ -321,6 +287,7 @@ const struct kj_words *kj_facts_words(struct kj_facts *f, enum kj_word_unit unit
     w->n = w->n_solid = w->solid_chars = w->n_alpha = 0;
     w->chars[0] = w->bytes[0] = 0;
     w->cat[0] = w->spc[0] = 0;
+    w->cat_weight = w->spc_weight = 1;
     if (unit == KJ_WORDS_SPACE)
         words_space(f, w);
     else if (unit == KJ_WORDS_MORPHEME)
@@ -349,77 +316,6 @@ size_t kj_facts_word_count(struct kj_facts *f, enum kj_word_unit unit)
         f->over = true;
     w->counted = true;
     return w->count;
-}
-
-uint64_t kj_facts_word_hash(struct kj_facts *f, const struct kj_words *w, size_t i)
-{
-    return w->cat[i + 1] - w->cat[i] * power(f, w->bytes[i + 1] - w->bytes[i]);
-}
-
-/* ---- n-grams ---- */
-
-uint64_t kj_facts_top(struct kj_facts *f, enum kj_word_unit unit, unsigned n)
-{
-    struct kj_words *w = (struct kj_words *)kj_facts_words(f, unit);
-    if (w->have_top[n])
-        return w->top[n];
-    uint64_t value = 0;
-    if (w->n >= n && !f->over) {
-        size_t grams = w->n - n + 1;
-        unsigned bits = bits_for(grams);
-        size_t size = (size_t)1 << bits, mask = size - 1;
-        if (size > f->grams_cap) {
-            f->grams = kj_xrealloc(f->grams, size * sizeof *f->grams);
-            f->grams_cap = size;
-        }
-        struct kj_gram *t = f->grams;
-        memset(t, 0, size * sizeof *t);
-        uint32_t best = 0, first = 0;
-        for (size_t i = 0; i < grams; i++) {
-            uint64_t key =
-                w->spc[i + n] - w->spc[i] * power(f, w->bytes[i + n] - w->bytes[i] + n);
-            size_t k = key * 0x9FB21C651E98DF25u >> (64 - bits);
-            while (t[k].count && t[k].key != key)
-                k = (k + 1) & mask;
-            if (!t[k].count) {
-                t[k].key = key;
-                t[k].first = (uint32_t)i;
-            }
-            uint32_t c = ++t[k].count;
-            /* Of equally frequent ones the first: every n-gram passes through
-             * the final count once, and is then compared with the others. */
-            if (c > best || (c == best && t[k].first < first)) {
-                best = c;
-                first = t[k].first;
-            }
-        }
-        value = (uint64_t)(w->chars[first + n] - w->chars[first] + n - 1) * best;
-    }
-    w->have_top[n] = true;
-    return w->top[n] = value;
-}
-
-uint64_t kj_facts_dup(struct kj_facts *f, enum kj_word_unit unit, unsigned n)
-{
-    struct kj_words *w = (struct kj_words *)kj_facts_words(f, unit);
-    if (w->have_dup[n])
-        return w->dup[n];
-    uint64_t value = 0;
-    if (w->n >= n && !f->over) {
-        unsigned bits = keys_reset(f, w->n - n + 1);
-        for (size_t i = 0; i + n <= w->n;) {
-            uint64_t key =
-                w->cat[i + n] - w->cat[i] * power(f, w->bytes[i + n] - w->bytes[i]);
-            if (keys_add(f->keys, bits, key)) {
-                value += w->chars[i + n] - w->chars[i];
-                i += n;
-            } else {
-                i++;
-            }
-        }
-    }
-    w->have_dup[n] = true;
-    return w->dup[n] = value;
 }
 
 /* ---- lines ---- */
@@ -473,14 +369,14 @@ const struct kj_lines *kj_facts_lines(struct kj_facts *f, size_t short_line)
     }
     const char *p = f->p;
     size_t n = f->n;
-    unsigned bits = keys_reset(f, f->newlines + 1);
+    kj_table_reset(&f->table, f->newlines + 1);
     for (size_t i = 0; i < n;) {
         const char *e = memchr(p + i, '\n', n - i);
         size_t end = e ? (size_t)(e - p) : n;
         if (end > i) {
             l->pieces++;
             line_add(l, p + i, end - i,
-                     keys_add(f->keys, bits, line_key(p + i, end - i)));
+                     kj_table_add(&f->table, line_key(p + i, end - i)));
         }
         i = end + 1;
     }
@@ -569,12 +465,12 @@ const struct kj_lines *kj_facts_paras(struct kj_facts *f)
     }
     while (n && kj_uni_py_space(last_char(p, n, &len)))
         n -= len;
-    unsigned bits = keys_reset(f, f->newlines / 2 + 1);
+    kj_table_reset(&f->table, f->newlines / 2 + 1);
     for (size_t i = 0; i <= n;) {
         const char *e = i < n ? memmem(p + i, n - i, "\n\n", 2) : NULL;
         size_t end = e ? (size_t)(e - p) : n;
         l->paras++;
-        if (keys_add(f->keys, bits, line_key(p + i, end - i))) {
+        if (kj_table_add(&f->table, line_key(p + i, end - i))) {
             l->dup_paras++;
             l->dup_para_chars += count_chars(p + i, end - i);
         }

@@ -35,6 +35,7 @@
 
 #include "base/mem.h"
 #include "filter/korean.h"
+#include "filter/table.h"
 
 struct kj_dclm;
 struct kj_doc;
@@ -64,11 +65,13 @@ struct kj_words {
     /* Prefix sums over words, n + 1 entries each. */
     uint32_t *chars; /* code points of the words so far */
     uint32_t *bytes; /* bytes of the words so far */
-    uint64_t *cat;   /* hash of the words so far, concatenated */
+    uint64_t *cat;   /* weighted bytes of the words so far; ngrams.c */
     uint64_t *spc;   /* the same with a space behind each word */
+    uint64_t *hash;  /* of each word: kj_facts_hash */
     size_t cap;
-    bool have_top[11], have_dup[11];
-    uint64_t top[11], dup[11]; /* by n: 2..4 and 5..10 */
+    uint64_t cat_weight, spc_weight; /* of the next byte */
+    bool have_grams[2];              /* dup; top */
+    uint64_t gram[11];               /* by n: top 2..4, dup 5..10 */
 };
 
 struct kj_lines {
@@ -81,6 +84,20 @@ struct kj_lines {
     bool para_ready;
     size_t paras, dup_paras, dup_para_chars;
 };
+
+struct kj_gram_count {
+    uint32_t count, first;
+};
+
+/* Scratch of ngrams.c. */
+struct kj_grams {
+    uint64_t *marks, *weight;
+    uint32_t *maybe;
+    struct kj_gram_count *counts; /* beside the table's keys */
+    size_t marks_cap, cap, counts_cap;
+    struct kj_table table;
+};
+void kj_grams_release(struct kj_grams *g);
 
 struct kj_facts {
     const struct kj_doc *doc;
@@ -95,12 +112,10 @@ struct kj_facts {
     struct kj_morph *morph; /* NULL until morphemes are asked for */
     struct kj_dclm *dclm;   /* what the dclm. rules count; dclm.h */
     struct kj_str came;     /* the text before any rule changed it */
-    /* scratch: open-addressed tables */
-    uint64_t *keys;
-    size_t keys_cap;
-    struct kj_gram *grams;
-    size_t grams_cap;
-    uint64_t *powers;
+    /* scratch */
+    struct kj_table table; /* of lines and paragraphs */
+    struct kj_grams grams;
+    uint64_t *powers, *inverses; /* of B, of short words */
 };
 
 /* Bytes of a text: continuations, newlines, '#', '.', 0xC2, 0xE2, and control
@@ -131,9 +146,9 @@ const struct kj_lines *kj_facts_py_lines(struct kj_facts *f);
 const struct kj_lines *kj_facts_paras(struct kj_facts *f);
 const struct kj_korean *kj_facts_korean(struct kj_facts *f);
 
-/* The polynomial hash that `cat` is made of, of one word; and of word i. */
+/* The hash of one word, a polynomial in B; and B^n. */
 uint64_t kj_facts_hash(const char *p, size_t n);
-uint64_t kj_facts_word_hash(struct kj_facts *f, const struct kj_words *w, size_t i);
+uint64_t kj_facts_power(const struct kj_facts *f, size_t n);
 
 /* The two character sets. Terminal: Sentence_Terminal of Unicode 15 and five
  * Khmer signs, as in datatrove. Punctuation: those, ASCII punctuation,

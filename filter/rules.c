@@ -96,7 +96,7 @@ static double stop_words(struct kj_facts *f, const struct kj_filter_item *it)
     for (size_t i = 0; i < w->n && seen != all; i++) {
         if (!(lengths >> ((w->bytes[i + 1] - w->bytes[i]) & 63) & 1))
             continue;
-        uint64_t h = kj_facts_word_hash(f, w, i);
+        uint64_t h = w->hash[i];
         for (size_t k = 0; k < s->n_stop; k++)
             seen |= (uint64_t)(s->stop_hash[k] == h) << k;
     }
