@@ -465,37 +465,95 @@ static bool wb_join(unsigned a, unsigned b, const char *p, size_t n, size_t behi
     return false;
 }
 
-/* What most text is: a run of ASCII letters, digits and '_', or of spaces,
- * with an ASCII character behind it that joins to neither. 0 elsewhere. */
-static size_t wb_ascii(const char *p, size_t n, size_t at)
+/* What an ASCII byte is to the fast path below. */
+enum { FAST_SIGN, FAST_SPACE, FAST_WORD, FAST_MIDDLE, FAST_LINE };
+static const unsigned char fast[128] = {
+    ['\n'] = FAST_LINE,  ['\v'] = FAST_LINE,
+    ['\f'] = FAST_LINE,  ['\r'] = FAST_LINE,
+    [' '] = FAST_SPACE,  ['.'] = FAST_MIDDLE,
+    [','] = FAST_MIDDLE, [':'] = FAST_MIDDLE,
+    [';'] = FAST_MIDDLE, ['\''] = FAST_MIDDLE,
+    ['0'] = FAST_WORD,   FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    ['A'] = FAST_WORD,   FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    ['_'] = FAST_WORD,   ['a'] = FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,           FAST_WORD,
+    FAST_WORD,
+};
+
+/* Is p[0..n) a Hangul syllable? Not all are asked for: U+AC00..D77F. */
+static inline bool fast_hangul(const unsigned char *p, size_t n)
 {
+    return n >= 3 && p[0] >= 0xEA && p[0] <= 0xED && (p[0] != 0xEA || p[1] >= 0xB0) &&
+           (p[0] != 0xED || p[1] < 0x9E) && (p[1] & 0xC0) == 0x80 &&
+           (p[2] & 0xC0) == 0x80;
+}
+
+/* What most text is: a run of ASCII letters, digits, '_' and Hangul, or of spaces,
+ * or one ASCII sign, with an ASCII character behind it that does not join. 0
+ * elsewhere. A character in the middle of words (it's, 1.5) joins only what stands
+ * on both sides of it. */
+static size_t wb_fast(const char *text, size_t n, size_t at)
+{
+    const unsigned char *p = (const unsigned char *)text;
     size_t i = at;
-    if (p[i] == ' ') {
+    while (i < n) {
+        if (p[i] < 0x80 ? fast[p[i]] == FAST_WORD : fast_hangul(p + i, n - i))
+            i += p[i] < 0x80 ? 1 : 3;
+        else
+            break;
+    }
+    if (i > at) {
+        if (i == n)
+            return i;
+        if (p[i] >= 0x80)
+            return 0;
+        if (fast[p[i]] != FAST_MIDDLE || i + 1 == n)
+            return i;
+        return p[i + 1] < 0x80 && fast[p[i + 1]] != FAST_WORD ? i : 0;
+    }
+    if (p[i] >= 0x80)
+        return 0;
+    unsigned k = fast[p[i++]];
+    if (k == FAST_SPACE)
         while (i < n && p[i] == ' ')
             i++;
-        return i < n && (unsigned char)p[i] >= 0x80 ? 0 : i;
-    }
-    while (i < n && ((unsigned char)((p[i] | 32) - 'a') < 26 ||
-                     (unsigned char)(p[i] - '0') < 10 || p[i] == '_'))
-        i++;
-    if (i == n)
-        return i;
-    switch (p[i]) {
-    case '.':
-    case '\'':
-    case ':':
-    case ',':
-    case ';':
-        return 0;
-    }
-    return i == at || (unsigned char)p[i] >= 0x80 ? 0 : i;
+    if (k == FAST_LINE) /* WB3, WB3a: whatever stands behind */
+        return i + (p[at] == '\r' && i < n && p[i] == '\n');
+    return i < n && p[i] >= 0x80 ? 0 : i;
 }
 
 size_t kj_uni_word_next(const char *p, size_t n, size_t at)
 {
     if (at >= n)
         return n;
-    size_t run = wb_ascii(p, n, at);
+    size_t run = wb_fast(p, n, at);
     if (run)
         return run;
     size_t len;

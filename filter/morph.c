@@ -89,6 +89,12 @@ struct run {
     unsigned n;
     uint32_t s[KJ_MORPH_SYLLABLES]; /* indices of syllables */
     unsigned after;                 /* what stands right before: enum before */
+    /* What begins at the syllable that is being read. */
+    struct hit {
+        unsigned to;
+        uint32_t full, open; /* classes; open: without its last final consonant */
+    } hits[KJ_MORPH_SYLLABLES];
+    unsigned n_hits;
     uint64_t f[PLACES][KJ_MORPH_SYLLABLES + 1]; /* the best step, and its rest */
     uint64_t v[WAYS][KJ_MORPH_SYLLABLES];
 };
@@ -108,18 +114,6 @@ struct kj_morph {
     struct run run;
     struct kept memory[MEMORY]; /* 64 bytes each */
 };
-
-struct kj_morph *kj_morph_new(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, kj_morph_table_fill);
-    return kj_xcalloc(1, sizeof(struct kj_morph));
-}
-
-void kj_morph_free(struct kj_morph *m)
-{
-    free(m);
-}
 
 static unsigned final_of(const struct run *r, unsigned i)
 {
@@ -254,18 +248,32 @@ static void try_unknown(struct run *r, unsigned i)
         int cost = UNKNOWN_STEM + PER_SYLLABLE * (int)len;
         for (int w = 0; w < WAYS; w++) {
             unsigned final = final_of(r, j - 1);
-            if (w == CLOSED || (w == OPEN && final) ||
-                (w == MERGED && final == SSANG_SIOT))
+            if (cost_of(r->v[w][j - 1]) < NONE &&
+                (w == CLOSED || (w == OPEN && final) ||
+                 (w == MERGED && final == SSANG_SIOT)))
                 to_stem(r, &r->f[START][i], cost, i, j, (enum way)w);
         }
     }
 }
 
-/* The first node, or the next one. */
-static const struct kj_morph_node *step(bool first, const struct kj_morph_node *node,
-                                        uint32_t code)
+/* All that is known and begins at i. */
+static void look_up(struct run *r, unsigned i)
 {
-    return first ? kj_morph_begin(code) : kj_morph_step(node, code);
+    uint32_t code = r->s[i] + 1, final = r->s[i] % 28;
+    const struct kj_morph_node *node = kj_morph_begin(code);
+    const struct kj_morph_node *open = final ? kj_morph_begin(code - final) : NULL;
+    r->n_hits = 0;
+    for (unsigned j = i + 1;; j++) {
+        uint32_t a = node ? node->classes : 0, b = open ? open->classes : 0;
+        r->hits[r->n_hits] = (struct hit){j, a, b};
+        r->n_hits += (a | b) != 0;
+        if (!node || j == r->n)
+            return;
+        code = r->s[j] + 1;
+        final = r->s[j] % 28;
+        open = final ? kj_morph_step(node, code - final) : NULL;
+        node = kj_morph_step(node, code);
+    }
 }
 
 /* From every place at i, with all that begins there. */
@@ -273,17 +281,12 @@ static void read_words(struct run *r, unsigned i)
 {
     static const int new_word[PLACES] = {0, NEW_NOUN, NEW_PARTICLE, NEW_ENDING,
                                          NEW_ATTRIBUTE};
-    const struct kj_morph_node *open, *node = NULL;
-    for (unsigned j = i; j < r->n; j++) {
-        uint32_t code = r->s[j] + 1, final = r->s[j] % 28;
-        open = final ? step(j == i, node, code - final) : NULL;
-        if (open && open->classes)
-            try_open(r, i, j + 1, open->classes);
-        node = step(j == i, node, code);
-        if (!node)
-            break;
-        if (node->classes)
-            try_known(r, i, j + 1, node->classes);
+    for (unsigned k = 0; k < r->n_hits; k++) {
+        const struct hit *h = &r->hits[k];
+        if (h->open)
+            try_open(r, i, h->to, h->open);
+        if (h->full)
+            try_known(r, i, h->to, h->full);
     }
     try_unknown(r, i);
     for (int p = NOUN; p < PLACES; p++) /* nothing more: a new word */
@@ -307,33 +310,25 @@ static void to_ending(struct run *r, uint64_t *old, int cost, unsigned from,
     }
 }
 
-/* Behind a stem whose last syllable, b, is wholly its own. */
+/* Behind a stem whose last syllable, b, is wholly its own. What begins behind b has
+ * been looked up. */
 static void read_closed(struct run *r, unsigned b)
 {
     uint64_t *old = &r->v[CLOSED][b];
     uint32_t fits = KJ_M_TAIL | KJ_M_TAIL_A | (final_of(r, b) ? KJ_M_TAIL_C : 0);
-    const struct kj_morph_node *open, *node = NULL;
-    for (unsigned j = b + 1; j < r->n; j++) {
-        uint32_t code = r->s[j] + 1, final = r->s[j] % 28;
-        open = final ? step(j == b + 1, node, code - final) : NULL;
-        if (open && open->classes & KJ_M_HONOR) {
-            if (open->classes & KJ_M_OPEN)
-                to_stem(r, old, HONOR_COST, b + 1, j + 1, OPEN);
-            if (open->classes & KJ_M_MERGED && final == SSANG_SIOT)
-                to_stem(r, old, HONOR_COST, b + 1, j + 1, MERGED);
-        }
-        node = step(j == b + 1, node, code);
-        if (!node)
-            return;
-        if (node->classes & fits)
-            to_ending(r, old, j == b + 1 ? TAIL_1 : TAIL_2, b + 1, j + 1,
-                      node->classes);
-        if (!(node->classes & KJ_M_HONOR))
-            continue;
-        if (node->classes & KJ_M_STEM)
-            to_stem(r, old, HONOR_COST, b + 1, j + 1, CLOSED);
-        if (node->classes & KJ_M_MERGED && !final)
-            to_stem(r, old, HONOR_COST, b + 1, j + 1, MERGED);
+    for (unsigned k = 0; k < r->n_hits; k++) {
+        const struct hit *h = &r->hits[k];
+        unsigned to = h->to, final = final_of(r, to - 1);
+        if (h->open & KJ_M_HONOR && h->open & KJ_M_OPEN)
+            to_stem(r, old, HONOR_COST, b + 1, to, OPEN);
+        if (h->open & KJ_M_HONOR && h->open & KJ_M_MERGED && final == SSANG_SIOT)
+            to_stem(r, old, HONOR_COST, b + 1, to, MERGED);
+        if (h->full & fits)
+            to_ending(r, old, to == b + 2 ? TAIL_1 : TAIL_2, b + 1, to, h->full);
+        if (h->full & KJ_M_HONOR && h->full & KJ_M_STEM)
+            to_stem(r, old, HONOR_COST, b + 1, to, CLOSED);
+        if (h->full & KJ_M_HONOR && h->full & KJ_M_MERGED && !final)
+            to_stem(r, old, HONOR_COST, b + 1, to, MERGED);
     }
 }
 
@@ -357,7 +352,6 @@ static void read_open(struct run *r, unsigned b)
 static void read_merged(struct run *r, unsigned b)
 {
     uint64_t *old = &r->v[MERGED][b];
-    const struct kj_morph_node *node = NULL;
     if (final_of(r, b) == SSANG_SIOT) {
         to_stem(r, old, PAST_COST, b, b + 1, CLOSED);
         return;
@@ -365,13 +359,9 @@ static void read_merged(struct run *r, unsigned b)
     if (final_of(r, b))
         return;
     to_place(r, old, TAIL_MERGED, b, b + 1, ENDING);
-    for (unsigned j = b + 1; j < r->n; j++) {
-        node = step(j == b + 1, node, r->s[j] + 1);
-        if (!node)
-            return;
-        if (node->classes & KJ_M_REST)
-            to_ending(r, old, REST_COST, b, j + 1, node->classes & KJ_M_PAST);
-    }
+    for (unsigned k = 0; k < r->n_hits; k++)
+        if (r->hits[k].full & KJ_M_REST)
+            to_ending(r, old, REST_COST, b, r->hits[k].to, r->hits[k].full & KJ_M_PAST);
 }
 
 static void solve(struct run *r)
@@ -380,8 +370,11 @@ static void solve(struct run *r)
     for (unsigned i = r->n;; i--) {
         for (int p = 0; p < PLACES; p++)
             r->f[p][i] = i < r->n || p == START ? none : 0;
-        if (i < r->n)
+        r->n_hits = 0;
+        if (i < r->n) {
+            look_up(r, i);
             read_words(r, i);
+        }
         if (i == 0)
             break;
         for (int w = 0; w < WAYS; w++)
@@ -460,19 +453,23 @@ static size_t read_hangul(struct kj_morph *m, const char *p, unsigned n, unsigne
 
 enum kind { SPACE, DIGIT, LETTER, HAN, STOP, COMMA, BRACKET, DASH, JAMO, OTHER };
 
-static enum kind ascii_kind(unsigned char c)
+/* Of ASCII, filled with the tables. */
+static unsigned char ascii_kind[128];
+
+static void fill_tables(void)
 {
-    if ((unsigned)(c - '0') < 10)
-        return DIGIT;
-    if ((c | 32u) - 'a' < 26 || c == '_')
-        return LETTER;
-    if (c == '.' || c == '!' || c == '?')
-        return STOP;
-    if (c == ',' || c == ':' || c == ';' || c == '/')
-        return COMMA;
-    if (strchr("()[]{}<>\"'", c))
-        return BRACKET;
-    return c == '-' || c == '~' ? DASH : OTHER;
+    kj_morph_table_fill();
+    for (unsigned c = 0; c < 128; c++)
+        ascii_kind[c] = kj_uni_alpha(c) || c == '_' ? LETTER
+                        : c >= '0' && c <= '9'      ? DIGIT
+                                                    : OTHER;
+    for (const char *z = ".!?"; *z; z++)
+        ascii_kind[(unsigned char)*z] = STOP;
+    for (const char *z = ",:;/"; *z; z++)
+        ascii_kind[(unsigned char)*z] = COMMA;
+    for (const char *z = "()[]{}<>\"'"; *z; z++)
+        ascii_kind[(unsigned char)*z] = BRACKET;
+    ascii_kind['-'] = ascii_kind['~'] = DASH;
 }
 
 static enum kind kind_at(const char *p, size_t n, size_t *len)
@@ -482,7 +479,7 @@ static enum kind kind_at(const char *p, size_t n, size_t *len)
         return SPACE;
     *len = 1;
     if (b < 0x80)
-        return ascii_kind(b);
+        return (enum kind)ascii_kind[b];
     uint32_t c = kj_utf8_next(p, n, len);
     if ((c >= 0x3131 && c <= 0x318E) || (c >= 0xFFA1 && c <= 0xFFDC))
         return JAMO;
@@ -575,4 +572,16 @@ size_t kj_morph_next(struct kj_morph *m, const char *p, size_t n, size_t i,
         return 0;
     out[0] = (struct kj_morph_piece){(uint32_t)i, (uint32_t)*end};
     return 1;
+}
+
+struct kj_morph *kj_morph_new(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fill_tables);
+    return kj_xcalloc(1, sizeof(struct kj_morph));
+}
+
+void kj_morph_free(struct kj_morph *m)
+{
+    free(m);
 }
