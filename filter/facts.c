@@ -18,7 +18,9 @@
 #include "filter/morph.h"
 
 #define B      0x9E3779B97F4A7C15u /* odd; any will do */
-#define POWERS 1024                /* precomputed powers of B */
+#define B2     (B * B)
+#define B3     (B2 * B)
+#define POWERS 1024 /* precomputed powers of B */
 
 /* Classes of ASCII bytes: what a word needs to know of a character. */
 enum { C_SPACE = 1, C_ALPHA = 2, C_SOLID = 4 };
@@ -193,6 +195,11 @@ static void words_grow(struct kj_words *w)
     w->cap = cap;
 }
 
+static bool is_cont(char c)
+{
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
+
 static void words_add(const struct kj_facts *f, struct kj_words *w, const char *p,
                       size_t n)
 {
@@ -201,13 +208,20 @@ static void words_add(const struct kj_facts *f, struct kj_words *w, const char *
     unsigned seen = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
+        if ((c == 0xEB || c == 0xEC) && n - i > 2 && is_cont(p[i + 1]) &&
+            is_cont(p[i + 2])) { /* most of Hangul: three bytes at once */
+            h = h * B3 + (c + 1) * B2 + (unsigned char)p[i + 1] * B + B +
+                (unsigned char)p[i + 2] + 1;
+            seen |= C_ALPHA | C_SOLID;
+            conts += 2;
+            i += 2;
+            continue;
+        }
         h = h * B + c + 1;
         if (c < 0x80) {
             seen |= ascii[c];
         } else if (c < 0xC0) {
             conts++;
-        } else if (c == 0xEB || c == 0xEC) { /* U+B000..CFFF: Hangul */
-            seen |= C_ALPHA | C_SOLID;
         } else if ((seen & (C_ALPHA | C_SOLID)) != (C_ALPHA | C_SOLID)) {
             size_t len;
             uint32_t u = kj_utf8_next(p + i, n - i, &len);

@@ -5,7 +5,8 @@
  * a function and a row in filter/rules.c. All rules of the recipe that apply
  * to a document are measured, and every value goes into the document's
  * signals, whether it stays or not; the first rule in recipe order that fails
- * is the reason why it goes.
+ * is the reason why it goes. With `first` those behind it are not measured: recipes
+ * whose cheap rules come first are then quick where most documents go.
  *
  * Recipes. A mapping of
  *

@@ -10,7 +10,8 @@
  *
  * A step looks strings up in one trie, over all classes at once. An average run
  * has three syllables; longer ones than KJ_MORPH_SYLLABLES are cut. Since words
- * come back, the last reading of each run is kept in a small table by its hash.
+ * come back, the last reading of each run is kept in a small table by its hash; four
+ * times its size would read less and gain nothing.
  *
  * Costs were set by hand, on one half of a treebank and checked on the other
  * (docs/filtering.md, "Korean morphemes").
@@ -25,14 +26,13 @@
 #include "base/mem.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
-#include "filter/facts.h"
 #include "filter/morph_table.h"
 #include "filter/text.h"
 
 enum place { START, NOUN, PARTICLE, ENDING, ATTRIBUTE, PLACES };
 enum way { CLOSED, OPEN, MERGED, WAYS };
 enum { NONE = 1 << 20, SSANG_SIOT = 20 };
-enum { MEMORY = 1 << 11, KEY = 27, KEPT = 17 };
+enum { MEMORY_BITS = 13, MEMORY = 1 << MEMORY_BITS, KEY = 27, KEPT = 17 };
 
 /* Costs: of not knowing a noun of 1, 2, ... syllables, and of the steps. */
 static const int unknown_sino[] = {0, 96, 60, 92, 142, 185, 220, 250, 280};
@@ -421,6 +421,20 @@ static size_t put(const struct slice *slice, unsigned n, struct kj_morph_piece *
     return n;
 }
 
+/* Its place in the memory. */
+static size_t run_hash(const char *p, size_t n, unsigned after)
+{
+    uint64_t h = n * 4 + after, x = 0;
+    for (; n >= 8; p += 8, n -= 8) {
+        memcpy(&x, p, 8);
+        h = (h ^ x) * 0x9FB21C651E98DF25u;
+        h ^= h >> 32;
+    }
+    x = 0;
+    memcpy(&x, p, n);
+    return (h ^ x) * 0x9FB21C651E98DF25u >> (64 - MEMORY_BITS);
+}
+
 /* The run of `n` syllables at p. */
 static size_t read_hangul(struct kj_morph *m, const char *p, unsigned n, unsigned after,
                           struct kj_morph_piece *out)
@@ -429,7 +443,7 @@ static size_t read_hangul(struct kj_morph *m, const char *p, unsigned n, unsigne
     struct slice slice[KJ_MORPH_PIECES];
     struct kept *k = NULL;
     if (n * 3 <= KEY) {
-        k = &m->memory[(kj_facts_hash(p, n * 3) + after) * 0x9FB21C651E98DF25u >> 53];
+        k = &m->memory[run_hash(p, n * 3, after)];
         if (k->len == n * 3 && k->after == after && memcmp(k->key, p, n * 3) == 0)
             return put(k->slice, k->n, out);
     }
@@ -547,15 +561,22 @@ static unsigned before(const char *p, size_t i)
                                                          : BEFORE_NOTHING;
 }
 
+/* Syllables at p, as many as are read at a time. */
+static unsigned run_length(const char *p, size_t n)
+{
+    unsigned k = 0;
+    for (uint32_t s; k < KJ_MORPH_SYLLABLES && syllable(p + 3 * k, n - 3 * k, &s);)
+        k++;
+    return k;
+}
+
 size_t kj_morph_next(struct kj_morph *m, const char *p, size_t n, size_t i,
                      struct kj_morph_piece *out, size_t *end)
 {
     uint32_t s;
     size_t len, from = i, found;
     if (syllable(p + i, n - i, &s)) {
-        unsigned k = 1;
-        while (k < KJ_MORPH_SYLLABLES && syllable(p + i + 3 * k, n - i - 3 * k, &s))
-            k++;
+        unsigned k = run_length(p + i, n - i);
         *end = i + 3 * k;
         found = read_hangul(m, p + i, k, before(p, i), out);
         for (size_t x = 0; x < found; x++) {

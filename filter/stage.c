@@ -15,7 +15,7 @@
 struct cfg {
     struct kj_strs recipe, set;
     const char *recipes_dir;
-    bool mark, list;
+    bool mark, list, first;
     /* completed by open */
     struct kj_filter_recipe *inline_rules; /* from a run recipe; NULL: none */
     struct kj_filter_recipe *compiled;
@@ -41,6 +41,10 @@ const struct kj_opt kj_filter_opts[] = {
      0},
     {"mark", 0, KJ_OPT_FLAG, F(mark), 0,
      "keep every document, and put the verdict into its field \"filter\"", 0, 0, 0},
+    {"first", 0, KJ_OPT_FLAG, F(first), 0,
+     "stop at the first rule that a document fails: those behind it are not measured "
+     "for it, and have no value",
+     0, 0, 0},
     {"recipes_dir", 0, KJ_OPT_STR, F(recipes_dir), "DIR",
      "where recipes are looked for first (also KIJIL_RECIPES)", 0, 0, 0},
     {"list", 0, KJ_OPT_FLAG, F(list), 0,
@@ -370,6 +374,8 @@ static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
         if (c->mark)
             rc =
                 kj_buf_printf(&failed, "%s\"%s\"", failed.n ? "," : "", it->rule->name);
+        if (c->first)
+            break;
     }
     rc = rc ? rc : keep_text(s, d, a);
     /* Behind the measures: what is masked must not change what is measured. */

@@ -97,6 +97,15 @@ has 'eojeol' ko.out '"gopher.min_words":4,'
 "$KIJIL" filter -q --mark -r fineweb2-kor <<<'{"id":"m","language":"ko","language_score":0.84,"text":"a"}' >ko.out
 has 'the score is asked first' ko.out '"rule":"lang.min_score","value":0.84,"threshold":0.842'
 
+# --first: the same documents, by the same rules; less measured of those that go
+"$KIJIL" filter -q --mark -r fineweb2-kor --first ko.jsonl >first.out
+has 'first: the rule' first.out '"rule":"gopher.top_2gram",.*"failed":\["gopher.top_2gram"\]'
+has 'first: what was measured' first.out '"gopher.top_2gram":0[.0-9]*,"pii.email"'
+"$KIJIL" filter -q -r gopher --rejects all.rejects in.jsonl >all.kept
+"$KIJIL" filter -q -r gopher --first --rejects first.rejects in.jsonl >first.kept
+same 'first: keeps the same' all.kept first.kept
+is 'first: drops by the same rules' "$(grep -o '"drop":{[^}]*}' first.rejects)" "$(grep -o '"drop":{[^}]*}' all.rejects)"
+
 # Where recipes are found, and what is refused
 mkdir recipes elsewhere
 printf 'rules:\n  - gopher.min_words: 1\n' >recipes/mine.yaml
