@@ -17,6 +17,9 @@
 #include "base/unicode.h"
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/err.h"
 #include "base/unicode_internal.h"
@@ -467,45 +470,28 @@ static bool wb_join(unsigned a, unsigned b, const char *p, size_t n, size_t behi
 
 /* What an ASCII byte is to the fast path below. */
 enum { FAST_SIGN, FAST_SPACE, FAST_WORD, FAST_MIDDLE, FAST_LINE };
+#define W FAST_WORD
+#define L FAST_LINE
+#define M FAST_MIDDLE
 static const unsigned char fast[128] = {
-    ['\n'] = FAST_LINE,  ['\v'] = FAST_LINE,
-    ['\f'] = FAST_LINE,  ['\r'] = FAST_LINE,
-    [' '] = FAST_SPACE,  ['.'] = FAST_MIDDLE,
-    [','] = FAST_MIDDLE, [':'] = FAST_MIDDLE,
-    [';'] = FAST_MIDDLE, ['\''] = FAST_MIDDLE,
-    ['0'] = FAST_WORD,   FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    ['A'] = FAST_WORD,   FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    ['_'] = FAST_WORD,   ['a'] = FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,           FAST_WORD,
-    FAST_WORD,
-};
+    ['\n'] = L, L,         L,         L,         [' '] = FAST_SPACE,
+    ['.'] = M,  [','] = M, [':'] = M, [';'] = M, ['\''] = M,
+    ['_'] = W,  ['0'] = W, W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          ['A'] = W, W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         ['a'] = W, W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         W,         W,         W,
+    W,          W,         W};
+#undef W
+#undef L
+#undef M
 
 /* Is p[0..n) a Hangul syllable? Not all are asked for: U+AC00..D77F. */
 static inline bool fast_hangul(const unsigned char *p, size_t n)
@@ -515,6 +501,28 @@ static inline bool fast_hangul(const unsigned char *p, size_t n)
            (p[2] & 0xC0) == 0x80;
 }
 
+/* Letters, digits and '_' at p, of the first 16 bytes. */
+static inline size_t fast_word(const unsigned char *p, size_t n)
+{
+    size_t i = 0;
+#ifdef __SSE2__
+    if (n >= 16) { /* a range is compared when it has been moved to -128 */
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i low = _mm_or_si128(x, _mm_set1_epi8(0x20));
+        __m128i a = _mm_cmplt_epi8(_mm_add_epi8(low, _mm_set1_epi8(128 - 'a')),
+                                   _mm_set1_epi8(-128 + 26));
+        __m128i d = _mm_cmplt_epi8(_mm_add_epi8(x, _mm_set1_epi8(128 - '0')),
+                                   _mm_set1_epi8(-128 + 10));
+        __m128i u = _mm_cmpeq_epi8(x, _mm_set1_epi8('_'));
+        a = _mm_or_si128(_mm_or_si128(a, d), u);
+        return (size_t)__builtin_ctz(~(unsigned)_mm_movemask_epi8(a));
+    }
+#endif
+    while (i < n && p[i] < 0x80 && fast[p[i]] == FAST_WORD)
+        i++;
+    return i;
+}
+
 /* What most text is: a run of ASCII letters, digits, '_' and Hangul, or of spaces,
  * or one ASCII sign, with an ASCII character behind it that does not join. 0
  * elsewhere. A character in the middle of words (it's, 1.5) joins only what stands
@@ -522,7 +530,7 @@ static inline bool fast_hangul(const unsigned char *p, size_t n)
 static size_t wb_fast(const char *text, size_t n, size_t at)
 {
     const unsigned char *p = (const unsigned char *)text;
-    size_t i = at;
+    size_t i = at + fast_word(p + at, n - at);
     while (i < n) {
         if (p[i] < 0x80 ? fast[p[i]] == FAST_WORD : fast_hangul(p + i, n - i))
             i += p[i] < 0x80 ? 1 : 3;

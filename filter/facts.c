@@ -266,11 +266,20 @@ static void words_space(struct kj_facts *f, struct kj_words *w)
     }
 }
 
+/* Behind spaces at i that are a segment of their own; i where there are none. */
+static inline size_t skip_spaces(const char *p, size_t n, size_t i)
+{
+    size_t end = i;
+    while (end < n && p[end] == ' ')
+        end++;
+    return end == n || !((unsigned char)p[end] & 0x80) ? end : i;
+}
+
 static void words_uax29(struct kj_facts *f, struct kj_words *w, bool alnum)
 {
     const char *p = f->p;
     size_t n = f->n, i = 0;
-    while (i < n && w->n <= KJ_FACTS_MAX) {
+    while ((i = skip_spaces(p, n, i)) < n && w->n <= KJ_FACTS_MAX) {
         size_t end = kj_uni_word_next(p, n, i), len;
         if (alnum ? kj_uni_alnum(kj_utf8_next(p + i, n - i, &len))
                   : !space_at(p + i, n - i) || !all_space(p + i, end - i))
@@ -322,7 +331,7 @@ size_t kj_facts_word_count(struct kj_facts *f, enum kj_word_unit unit)
     if (w->counted)
         return w->count;
     w->count = 0;
-    for (size_t i = 0, end; i < f->n; i = end) {
+    for (size_t i = 0, end; (i = skip_spaces(f->p, f->n, i)) < f->n; i = end) {
         end = kj_uni_word_next(f->p, f->n, i);
         w->count += !space_at(f->p + i, f->n - i) || !all_space(f->p + i, end - i);
     }
