@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "base/doc.h"
+#include "base/input.h"
+#include "base/json.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "filter/facts.h"
@@ -572,6 +574,33 @@ static void test_tally(void)
     free(p);
 }
 
+/* The texts of a JSONL file named in KIJIL_TEXTS; those too long for loops within
+ * loops are cut. */
+static void test_given(struct kj_facts *f)
+{
+    const char *path = getenv("KIJIL_TEXTS"), *p;
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_input *in;
+    int64_t member, at;
+    size_t n;
+    if (!path || !*path)
+        return;
+    if (!CHECK_INT(kj_input_open(&in, path, &err), KJ_OK))
+        return;
+    struct kj_lines *lines = kj_lines_new(in, 64 << 20);
+    struct kj_json *j = kj_json_new();
+    while (kj_lines_next(lines, &p, &n, &member, &at, &err) == KJ_OK) {
+        const struct kj_jval *v;
+        if (!CHECK_INT(kj_json_parse(j, p, n, &v, &err), KJ_OK))
+            break;
+        struct kj_str t = kj_jstr(kj_jget(v, "text"));
+        check_text(f, t.p, kj_utf8_cut(t.p, t.n, 6000));
+    }
+    kj_json_free(j);
+    kj_lines_free(lines);
+    kj_input_close(in);
+}
+
 int main(void)
 {
     test_tally();
@@ -583,6 +612,7 @@ int main(void)
     test_random(&f);
     test_long(&f);
     test_limit(&f);
+    test_given(&f);
     kj_facts_release(&f);
     return test_end();
 }
