@@ -49,11 +49,9 @@ struct dedup {
     bool in_files; /* external holds the survey, not checks and clusters */
     struct kj_external external;
     struct kj_units units; /* scope paragraph, line */
-    /* from steps.h: the signatures that external reads; and which files the run
-     * sees: of n_files those whose number is shard modulo shards */
+    /* from steps.h: the signatures that external reads */
     struct kj_pieces pieces;
     uint64_t *piece_ids;
-    unsigned shard, shards;
     struct kj_substring passages;
 };
 

@@ -420,6 +420,8 @@ int kj_external_find(const struct kj_external *x, struct kj_external_reader *r,
     if (lo == r->n_block || f[0] != doc)
         return KJ_OK;
     size_t n = (size_t)f[6];
+    if (n > KJ_SPILL_LARGEST)
+        return kj_err_set(err, KJ_FATAL, "%s: a name of %zu bytes", x->list.path, n);
     if (n + 1 > r->cap_name) {
         r->name = kj_xrealloc(r->name, n + 1);
         r->cap_name = n + 1;

@@ -164,8 +164,38 @@ uint64_t kj_pieces_docs(const struct kj_pieces *p)
     return p->first ? p->first[p->n_files] : 0;
 }
 
+void kj_pieces_shard(struct kj_pieces *p, size_t shard, size_t shards)
+{
+    p->shard = shard;
+    p->shards = shards;
+    p->n_mine = shard < p->n_files ? (p->n_files - 1 - shard) / shards + 1 : 0;
+    free(p->before);
+    p->before = kj_xcalloc(p->n_mine + 1, sizeof *p->before);
+    for (size_t i = 0; i < p->n_mine; i++) {
+        size_t f = shard + i * shards;
+        p->before[i + 1] = p->before[i] + p->first[f + 1] - p->first[f];
+    }
+}
+
+uint64_t kj_pieces_number(const struct kj_pieces *p, uint64_t serial)
+{
+    if (serial >= p->before[p->n_mine])
+        return UINT64_MAX;
+    size_t lo = 0, hi = p->n_mine;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (p->before[mid] <= serial)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return p->first[p->shard + lo * p->shards] + serial - p->before[lo];
+}
+
 void kj_pieces_release(struct kj_pieces *p)
 {
+    free(p->before);
+    p->before = NULL;
     free(p->v);
     free(p->first);
     p->v = NULL;

@@ -33,6 +33,9 @@ struct kj_pieces {
     struct kj_piece *v;
     size_t n, cap;
     uint64_t *first; /* n_files + 1: number of each file's first document */
+    /* by kj_pieces_shard: documents in front of each file of the shard, and of all */
+    uint64_t *before;
+    size_t n_mine, shard, shards;
 };
 
 /* Parameters for a file of a kind that depends on input file `file` (SIZE_MAX:
@@ -49,6 +52,11 @@ int kj_pieces_load(struct kj_pieces *p, struct kj_err *err);
 /* After load: the piece that holds document doc, which exists. */
 size_t kj_pieces_find(const struct kj_pieces *p, uint64_t doc);
 uint64_t kj_pieces_docs(const struct kj_pieces *p);
+/* From now on documents are counted through the files shard, shard + shards... */
+void kj_pieces_shard(struct kj_pieces *p, size_t shard, size_t shards);
+/* The number of the document that is `serial` by that count; UINT64_MAX behind
+ * the last one. */
+uint64_t kj_pieces_number(const struct kj_pieces *p, uint64_t serial);
 void kj_pieces_release(struct kj_pieces *p);
 
 /* Open dir/name of these parameters. As kj_pieces_open, with advice. */

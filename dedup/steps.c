@@ -495,24 +495,14 @@ static int apply(struct steps *s, struct kj_err *err)
         rc = kj_err_set(err, KJ_FATAL,
                         "%s/list or %s/names is missing: first run --step solve",
                         s->job->dir, s->job->dir);
-    bool part = s->job->step == KJ_STEP_APPLY && s->job->shards > 1;
-    c->shard = part ? s->job->shard : 0;
-    c->shards = part ? s->job->shards : 1;
+    if (!rc && s->job->step == KJ_STEP_APPLY && s->job->shards > 1)
+        kj_pieces_shard(&c->pieces, s->job->shard, s->job->shards);
     return rc;
 }
 
 uint64_t kj_dedup_number(const struct dedup *c, uint64_t serial)
 {
-    const struct kj_pieces *p = &c->pieces;
-    if (c->shards < 2)
-        return serial;
-    for (size_t f = c->shard; f < p->n_files; f += c->shards) {
-        uint64_t n = p->first[f + 1] - p->first[f];
-        if (serial < n)
-            return p->first[f] + serial;
-        serial -= n;
-    }
-    return UINT64_MAX; /* more documents than were signed */
+    return c->pieces.before ? kj_pieces_number(&c->pieces, serial) : serial;
 }
 
 /* ---- all ---- */

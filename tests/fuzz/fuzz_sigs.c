@@ -52,7 +52,27 @@ static int take(void *ctx, uint32_t doc, bool starts, struct kj_err *err)
     return KJ_OK;
 }
 
-/* The same bytes as buckets, with a header that fits. */
+static uint64_t get64(const uint8_t *p)
+{
+    uint64_t v = 0;
+    for (int i = 8; i-- > 0;)
+        v = v << 8 | p[i];
+    return v;
+}
+
+/* Give all blocks in a row the hashes that they should have. */
+static void repair_blocks(uint8_t *p, size_t size)
+{
+    for (size_t at = KJ_SPILL_HEADER; at + KJ_SPILL_BLOCK <= size;) {
+        uint64_t n = get64(p + at);
+        if (n > size - at - KJ_SPILL_BLOCK)
+            return;
+        put64(p + at + 8, kj_hash64(p + at + KJ_SPILL_BLOCK, (size_t)n, at));
+        at += KJ_SPILL_BLOCK + (size_t)n;
+    }
+}
+
+/* The same bytes as buckets, with a header and blocks that fit. */
 static void read_buckets(const char *dir, int fd, uint8_t *p, size_t size)
 {
     uint64_t id = 7;
@@ -63,6 +83,7 @@ static void read_buckets(const char *dir, int fd, uint8_t *p, size_t size)
     for (size_t i = 0; i < KJ_SPILL_PARAMS; i++)
         put64(p + 16 + 8 * i, q.v[i]);
     put64(p + KJ_SPILL_HEADER - 8, kj_hash64(p, KJ_SPILL_HEADER - 8, 0));
+    repair_blocks(p, size);
     if (pwrite(fd, p, size, 0) != (ssize_t)size)
         abort();
     struct kj_match m;
