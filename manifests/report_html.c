@@ -236,7 +236,7 @@ static void shares(struct kj_rep *r, const char *title, const char *sql)
         most = rows++ ? most : docs;
         Z("<tr><td class=\"w\">");
         kj_put_html_n(r->out, *kj_rep_text(st, 0) ? kj_rep_text(st, 0) : "(none)", 60);
-        Z("</td><td style=\"width:26%\">");
+        Z("</td><td style=\"width:20%\">");
         kj_rep_bar(r, " thin", kept / fmax(most, 1), (docs - kept) / fmax(most, 1));
         Z("</td>");
         kj_rep_cell(r, (int64_t)docs);
