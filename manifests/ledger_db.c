@@ -218,6 +218,13 @@ static const char to_version_4[] =
     " member INTEGER NOT NULL, text TEXT, UNIQUE (cluster, kept, member));"
     "PRAGMA user_version = 4";
 
+/* Of version 4 as one of version 5: passages. */
+static const char to_version_5[] =
+    "CREATE TABLE passages (doc INTEGER NOT NULL REFERENCES documents(doc), ordinal"
+    " INTEGER NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, keeper TEXT,"
+    " offset INTEGER, PRIMARY KEY (doc, ordinal)) WITHOUT ROWID;"
+    "PRAGMA user_version = 5";
+
 /* What reports ask of an older file that is only read. */
 static const char like_version_4[] =
     "CREATE TEMP TABLE copies (cluster, hash, size, id, url, kept, similarity, member,"
@@ -247,6 +254,8 @@ static int make_schema(struct kj_ledger *l, struct kj_err *err)
         rc = kj_db_exec(l, to_version_3, err);
     if (rc == KJ_OK && version < 4)
         rc = kj_db_exec(l, to_version_4, err);
+    if (rc == KJ_OK && version < 5)
+        rc = kj_db_exec(l, to_version_5, err);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -298,6 +307,8 @@ static int prepare_hot(struct kj_ledger *l, struct kj_err *err)
                       " VALUES (?1,?2,?3)",
         [ST_CLUSTER] = "INSERT OR REPLACE INTO clusters (doc, cluster, size, keeper,"
                        " similarity) VALUES (?1,?2,?3,?4,?5)",
+        [ST_PASSAGE] = "INSERT OR REPLACE INTO passages (doc, ordinal, at, bytes,"
+                       " keeper, offset) VALUES (?1,?2,?3,?4,?5,?6)",
     };
     for (int i = 0; i < ST_COUNT; i++) {
         int rc = kj_db_prepare(l, &l->st[i], sql[i], err);

@@ -539,6 +539,35 @@ static int put_cluster(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
     return kj_db_run(l, st, err);
 }
 
+/* substring{spans[{at, bytes, keeper, offset}]} as dedup leaves it. */
+static int put_passages(struct kj_ledger *l, const struct kj_doc *d, int64_t doc,
+                        struct kj_err *err)
+{
+    struct kj_str raw = kj_doc_get(d, "substring");
+    const struct kj_jval *v;
+    if (!raw.n || kj_json_parse(l->json, raw.p, raw.n, &v, NULL) != KJ_OK ||
+        v->kind != KJ_J_OBJECT)
+        return KJ_OK;
+    const struct kj_jval *spans = kj_jget(v, "spans");
+    if (!spans || spans->kind != KJ_J_ARRAY)
+        return KJ_OK;
+    sqlite3_stmt *st = l->st[ST_PASSAGE];
+    int rc = KJ_OK;
+    for (size_t i = 0; i < spans->n && rc == KJ_OK; i++) {
+        const struct kj_jval *s = &spans->items[i];
+        if (s->kind != KJ_J_OBJECT)
+            continue;
+        sqlite3_bind_int64(st, 1, doc);
+        sqlite3_bind_int64(st, 2, (int64_t)i);
+        sqlite3_bind_int64(st, 3, kj_jint(kj_jget(s, "at"), 0));
+        sqlite3_bind_int64(st, 4, kj_jint(kj_jget(s, "bytes"), 0));
+        bind_str(st, 5, kj_jstr(kj_jget(s, "keeper")));
+        sqlite3_bind_int64(st, 6, kj_jint(kj_jget(s, "offset"), 0));
+        rc = kj_db_run(l, st, err);
+    }
+    return rc;
+}
+
 static int put_doc(struct kj_ledger *l, const struct kj_doc *d, struct kj_err *err)
 {
     struct row r = {.id = d->id};
@@ -565,6 +594,8 @@ static int put_doc(struct kj_ledger *l, const struct kj_doc *d, struct kj_err *e
         rc = put_decision(l, d, doc, out, set, err);
     if (rc == KJ_OK)
         rc = put_cluster(l, d, doc, err);
+    if (rc == KJ_OK)
+        rc = put_passages(l, d, doc, err);
     if (rc)
         kj_err_doc(err, d->id.p, d->id.n);
     return rc;

@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -186,6 +186,18 @@ CREATE TABLE clusters (
     keeper     TEXT,                          -- id of the document that stays
     similarity REAL
 );
+
+-- Passages that were cut out of a document, in its order; places are bytes of
+-- the text as it was.
+CREATE TABLE passages (
+    doc        INTEGER NOT NULL REFERENCES documents(doc),
+    ordinal    INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    bytes      INTEGER NOT NULL,
+    keeper     TEXT,                          -- id of the document that has the copy
+    offset     INTEGER,                       -- there; words where words are compared
+    PRIMARY KEY (doc, ordinal)
+) WITHOUT ROWID;
 
 -- Texts of the largest clusters and of some more: the keeper, and the members
 -- least similar to it.

@@ -112,6 +112,8 @@ rc "ledger" 0 "$KIJIL" dedup substring -q --min-bytes 40 --min-left 10 --ledger 
 if command -v sqlite3 >/dev/null; then
     is "the ledger says why" "$(sqlite3 l.db "SELECT rule, value, op, threshold FROM why WHERE id = '2'")" \
         'dedup.substring|1.0|<|10.0'
+    is "and where the copies are" "$(sqlite3 l.db "SELECT id, at, p.bytes, keeper, p.offset FROM passages p
+        JOIN documents USING (doc)")" '2|0|47|1|0'
 else
     skip "no sqlite3"
 fi
