@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/doc.h"
 #include "base/err.h"
@@ -435,7 +436,9 @@ int kj_dedup_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
     }
     make_workers(&s, corpus->threads);
     c->in_files = s.may_spill && c->spill == SPILL_ALWAYS;
-    int rc = c->index ? kj_index_open(&s.index, c->index, &s.params, err) : KJ_OK;
+    /* an estimate does not make the folder */
+    bool open = c->index && !(corpus->trial && access(c->index, F_OK) != 0);
+    int rc = open ? kj_index_open(&s.index, c->index, &s.params, err) : KJ_OK;
     if (!rc)
         rc = survey_once(&s, corpus, err);
     if (rc && c->budget.refused && s.may_spill && !c->in_files) {

@@ -4,8 +4,10 @@
  * came. A segment has, of every document that stayed: its keys (sigs.h), its
  * id, and the set that verifies candidates: so a document of a later corpus
  * is compared with earlier ones as if they had been in one corpus with it,
- * first in order. 8 bytes per band, 8 per n-gram, 88, the id, and for --keep newest the
+ * first in order. 8 bytes per band, 8 per n-gram, 88, the id, and for keep newest the
  * date, per document.
+ *
+ * Keys come in whole chunks, so a small segment takes 2 to 4 MB (sigs.h).
  *
  * A corpus is known by an order-free checksum over its documents. One that is
  * in the folder already is judged by the segments before its own, as the first

@@ -67,6 +67,8 @@ sort s0.jsonl s1.jsonl >got
 sort o2.jsonl >want
 same "shards together are the whole" got want
 rc "dry run" 0 "$KIJIL" dedup --dry-run --index ix c3.jsonl
+rc "dry run without an index" 0 "$KIJIL" dedup --dry-run --index not-yet c3.jsonl
+is "makes none" "$(ls -d not-yet 2>/dev/null)" ""
 print >after
 same "none of them changed the index" before after
 shuf --random-source=c1.jsonl c0.jsonl >m0.jsonl
