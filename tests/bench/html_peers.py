@@ -3,7 +3,7 @@
 
 usage: html_peers.py HTML_DIR
 
-Those that are installed: a bare parse by gumbo and by lxml (libxml2), main text by
+Those that are installed: a bare parse by gumbo, lexbor and lxml (libxml2), main text by
 readability and resiliparse. The slow ones see every twentieth page.
 """
 import ctypes
@@ -23,6 +23,19 @@ def gumbo():
 
     def parse(page):
         lib.gumbo_destroy_output(options, lib.gumbo_parse_with_options(options, page, len(page)))
+    return parse
+
+
+def lexbor():
+    lib = ctypes.CDLL(ctypes.util.find_library("lexbor") or "liblexbor.so")
+    lib.lxb_html_document_create.restype = ctypes.c_void_p
+    lib.lxb_html_document_parse.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    lib.lxb_html_document_destroy.argtypes = [ctypes.c_void_p]
+
+    def parse(page):
+        document = lib.lxb_html_document_create()
+        lib.lxb_html_document_parse(document, page, len(page))
+        lib.lxb_html_document_destroy(document)
     return parse
 
 
@@ -49,7 +62,7 @@ def main():
     for name in sorted(glob.glob(os.path.join(sys.argv[1], "*.html"))):
         with open(name, "rb") as f:
             pages.append(f.read())
-    rows = [("gumbo, bare parse", gumbo, 1), ("lxml, bare parse", lxml, 1),
+    rows = [("gumbo, bare parse", gumbo, 1), ("lexbor, bare parse", lexbor, 1), ("lxml, bare parse", lxml, 1),
             ("resiliparse, main text", resiliparse, 1), ("readability, main text", readability, 20)]
     for name, make, step in rows:
         try:
