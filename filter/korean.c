@@ -280,8 +280,9 @@ static bool is_share_bar(struct kj_str s, size_t words)
         "댓글",      "댓글달기", "좋아요",     "구독",
         "구독하기",  "신고",     "목록",       "이전글",
         "다음글",    "닫기",     "Facebook",   "Twitter",
-        "KakaoTalk", "Band",     "|",          "·",
-        "/",         "-"};
+        "KakaoTalk", "Band",     "공감",       "이웃추가",
+        "팔로우",    "더보기",   "카페",       "주소복사",
+        "|",         "·",        "/",          "-"};
     struct kj_str w;
     int named = 0;
     if (words < 2 || words > 20)

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/doc.h"
 #include "base/err.h"
@@ -252,46 +251,12 @@ static int add_condition(struct place *pl, const struct kj_ynode *c, bool unless
 
 static int read_body(struct place *pl, const struct kj_ynode *map, struct kj_err *err);
 
-static bool regular(const char *path, struct stat *st)
+/* The path of the file that the place is in; NULL at the top. */
+static const char *file_of(const struct place *p)
 {
-    return stat(path, st) == 0 && S_ISREG(st->st_mode);
-}
-
-/* DIR/NAME.yaml; `cut` ends dir early (its last component). */
-static bool try_dir(const char *dir, int cut, const char *more, const char *name,
-                    char path[PATH_MAX], struct stat *st)
-{
-    int n = snprintf(path, PATH_MAX, "%.*s%s/%s.yaml", cut, dir, more, name);
-    return n > 0 && n < PATH_MAX && regular(path, st);
-}
-
-static bool find_file(const struct place *from, const struct kj_filter_recipe *r,
-                      const char *name, char path[PATH_MAX], struct stat *st)
-{
-    const char *dir = getenv("KIJIL_RECIPES");
-    int n = snprintf(path, PATH_MAX, "%s", name);
-    if (n > 0 && n < PATH_MAX && regular(path, st))
-        return true;
-    for (const struct place *p = from; p; p = p->up) {
-        const char *slash = p->path ? strrchr(p->path, '/') : NULL;
-        if (p->path)
-            return try_dir(slash ? p->path : ".", slash ? (int)(slash - p->path) : 1,
-                           "", name, path, st) ||
-                   find_file(NULL, r, name, path, st);
-    }
-    if ((r->dir && try_dir(r->dir, INT_MAX, "", name, path, st)) ||
-        (dir && try_dir(dir, INT_MAX, "", name, path, st)) ||
-        try_dir("recipes", INT_MAX, "", name, path, st))
-        return true;
-    char exe[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (len <= 0)
-        return false;
-    exe[len] = 0;
-    char *slash = strrchr(exe, '/');
-    int cut = slash ? (int)(slash - exe) : 0;
-    return try_dir(exe, cut, "/../../recipes", name, path, st) ||
-           try_dir(exe, cut, "/../share/kijil/recipes", name, path, st);
+    while (p && !p->path)
+        p = p->up;
+    return p ? p->path : NULL;
 }
 
 static int include(const struct place *from, struct kj_filter_recipe *r,
@@ -299,7 +264,7 @@ static int include(const struct place *from, struct kj_filter_recipe *r,
 {
     char path[PATH_MAX];
     struct stat st;
-    if (!find_file(from, r, name, path, &st))
+    if (!kj_filter_recipe_find(file_of(from), r->dir, name, path, &st))
         return at ? kj_ynode_err(at, err, "there is no recipe '%s'", name)
                   : kj_err_set(err, KJ_USAGE,
                                "there is no recipe '%s': no such file, and no %s.yaml "

@@ -6,9 +6,11 @@
 #ifndef KJ_FILTER_RECIPE_H
 #define KJ_FILTER_RECIPE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "filter/facts.h"
@@ -80,6 +82,11 @@ int kj_filter_recipe_append(struct kj_filter_recipe *r,
 /* "RULE=VALUE": in every place of the rule, or as a new one at the end. */
 int kj_filter_recipe_set(struct kj_filter_recipe *r, const char *word,
                          struct kj_err *err);
+
+/* The file of a recipe: a path, or a name that is looked up beside another recipe
+ * (a file, or NULL), in dir (or NULL) and where filter.h says. */
+bool kj_filter_recipe_find(const char *beside, const char *dir, const char *name,
+                           char path[PATH_MAX], struct stat *st);
 
 /* Which scopes hold for d: on[scope.number], r->n_scopes entries. */
 void kj_filter_recipe_scopes(const struct kj_filter_recipe *r, const struct kj_doc *d,

@@ -38,9 +38,10 @@ fi
 
 # CPU seconds of a command, the least of three
 least() {
-    local TIMEFORMAT='%U %S' best=
+    local TIMEFORMAT='%U %S' best='' took
     for _ in 1 2 3; do
-        best+=$({ time "$@"; } 2>&1 | awk '{ print $1 + $2 }')$'\n'
+        took=$({ time "$@"; } 2>&1) || return 1
+        best+=$(awk '{ print $1 + $2 }' <<<"$took")$'\n'
     done
     sort -n <<<"${best%$'\n'}" | head -n 1
 }
@@ -60,9 +61,10 @@ for f in "$@"; do
         read -ra args <<<"${what#*: }"
         [[ ${args[0]} != -r ]] || args+=("${any[@]}")
         run=("$B/kijil" filter -q -j1 --recipes-dir recipes "${args[@]}" "$tmp/in" -o "$tmp/out")
-        printf '%-30s %10s %10s\n' "$name ${what%%:*}" \
-            "$(speed "$bytes" "$(least "${run[@]}" --mark)")" \
-            "$(speed "$bytes" "$(least "${run[@]}" --first)")"
+        all=$(least "${run[@]}" --mark)
+        first=$(least "${run[@]}" --first)
+        printf '%-30s %10s %10s\n' "$name ${what%%:*}" "$(speed "$bytes" "$all")" \
+            "$(speed "$bytes" "$first")"
     done
 done
 
