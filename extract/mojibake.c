@@ -39,6 +39,8 @@ static int to_byte(uint32_t c)
 static bool worth_it(const char *p, size_t n)
 {
     size_t neighbours = 0;
+    if (n < 4)
+        return false;
     const char *end = p + n;
     while ((p = memchr(p, 0xC3, (size_t)(end - p)))) {
         size_t len = 0;

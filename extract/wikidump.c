@@ -120,6 +120,8 @@ static struct kj_str element(struct kj_str s, const char *name, struct kj_str *r
 {
     char mark[40];
     size_t m = strlen(name);
+    if (!s.n)
+        return (struct kj_str){NULL, 0};
     const char *p = s.p, *end = s.p + s.n;
     mark[0] = '<';
     memcpy(mark + 1, name, m + 1);
@@ -326,6 +328,7 @@ static int open_file(struct dump *d, struct kj_err *err)
     kj_input_ahead(d->in, d->ahead);
     d->name = kj_str_z(slash && slash[1] ? slash + 1 : path);
     kj_buf_reset(&d->win);
+    kj_buf_reserve(&d->win, 1); /* so that it is there, even of an empty file */
     d->taken = d->scanned = 0;
     d->base = d->was = 0;
     d->ended = d->head = d->skipping = false;

@@ -286,6 +286,7 @@ int kj_wiki_lines(const char *p, size_t n, struct kj_buf *row, struct kj_buf *ou
     struct lines l = {.out = out, .row = row, .start = out->n, .rc = KJ_OK};
     bool raw = false;
     size_t a = 0;
+    p = p ? p : "";
     kj_buf_reset(row);
     for (size_t i = 0; i <= n && l.rc == KJ_OK; i++) {
         if (i < n && (raw || p[i] != '\n')) {
