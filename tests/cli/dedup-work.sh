@@ -3,6 +3,9 @@
 # disk, within little memory; always the bytes of a single run.
 . "$(dirname "$0")/lib.sh"
 
+mkdir tmp
+export TMPDIR=$T/tmp # a killed process leaves an empty folder there
+
 # N documents of W words; three in ten are copies with up to three words changed
 corpus() {
     awk -v n="$1" -v w="$2" 'function word(k,  s) {
