@@ -36,6 +36,7 @@ CFLAGS.kern_avx512 = $(CFLAGS.kern_base)
 CFLAGS.ft_train = -O3
 CFLAGS.ft_quant = -O3
 CFLAGS.judge = -O3
+CFLAGS.bench_judge = -O3
 CFLAGS.features = -O3
 
 # The rooms. A module may use base; classify and trainer also use nn; only

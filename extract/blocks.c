@@ -1,4 +1,5 @@
 /* blocks.c - see blocks.h. */
+#define _GNU_SOURCE /* memmem */
 #include "extract/blocks.h"
 
 #include <math.h>
@@ -7,6 +8,7 @@
 
 #include "base/hash.h"
 #include "extract/hints.h"
+#include "extract/phrases.h"
 
 void kj_blocks_release(struct kj_blocks *k)
 {
@@ -15,8 +17,10 @@ void kj_blocks_release(struct kj_blocks *k)
     free(k->text);
     free(k->link);
     free(k->kin);
+    free(k->form);
     free(k->seen);
     free(k->count);
+    free(k->place);
     memset(k, 0, sizeof *k);
 }
 
@@ -30,6 +34,7 @@ void kj_blocks_begin(struct kj_blocks *k, const struct kj_content *c,
         k->text = kj_xrealloc(k->text, k->node_cap * sizeof *k->text);
         k->link = kj_xrealloc(k->link, k->node_cap * sizeof *k->link);
         k->kin = kj_xrealloc(k->kin, k->node_cap * sizeof *k->kin);
+        k->form = kj_xrealloc(k->form, k->node_cap * sizeof *k->form);
         k->around = kj_xrealloc(k->around, k->node_cap * sizeof *k->around);
     }
     memcpy(k->text, c->text, (t->n + 1) * sizeof *k->text);
@@ -76,7 +81,9 @@ static void count_kin(struct kj_blocks *k, const struct kj_tree *t, uint32_t p)
             const struct kj_node *x = &t->nodes[i];
             if (x->tag == KJ_TAG_TEXT)
                 continue;
-            uint32_t h = class_hash(x);
+            if (pass == 0)
+                k->form[i] = class_hash(x);
+            uint32_t h = k->form[i];
             size_t s = 0;
             while (s < used && hash[s] != h)
                 s++;
@@ -96,12 +103,13 @@ static void look_around(struct kj_blocks *k, const struct kj_content *c,
 {
     memset(&k->around[0], 0, sizeof k->around[0]);
     k->kin[0] = 1;
+    k->form[0] = 0;
     count_kin(k, t, 0);
     for (uint32_t i = 1; i < t->n; i++) {
         const struct kj_node *x = &t->nodes[i];
         struct kj_around a = k->around[x->parent];
         if (x->tag != KJ_TAG_TEXT) {
-            a.hints |= c->hint[i];
+            a.hints |= (uint16_t)(c->hint[i] & KJ_HINTS);
             a.rules |= x->flags;
             a.tags |= telling[x->tag];
             if (x->attr && kj_str_is(x->attr->role, "main"))
@@ -206,6 +214,7 @@ static void count_twins(struct kj_blocks *k)
         k->seen_cap = cap;
         k->seen = kj_xrealloc(k->seen, cap * sizeof *k->seen);
         k->count = kj_xrealloc(k->count, cap * sizeof *k->count);
+        k->place = kj_xrealloc(k->place, cap * sizeof *k->place);
     }
     memset(k->count, 0, cap * sizeof *k->count);
     for (int pass = 0; pass < 2; pass++)
@@ -215,11 +224,86 @@ static void count_twins(struct kj_blocks *k)
             while (k->count[s] && k->seen[s] != h)
                 s = (s + 1) & (cap - 1);
             k->seen[s] = h;
-            if (pass == 0)
-                k->count[s]++;
-            else
+            if (pass == 0) {
+                if (!k->count[s])
+                    k->place[s] = (uint32_t)i;
+                k->b[i].twin = k->count[s]++;
+                k->b[i].same = k->place[s];
+            } else {
                 k->b[i].twins = k->count[s];
+            }
         }
+}
+
+/* Blocks in boxes of the same form, in boxes of the same form: the titles of
+ * all cards of a listing, the bodies of all posts of a thread. */
+static void find_kinds(struct kj_blocks *k, const struct kj_tree *t)
+{
+    size_t cap = 64;
+    while (cap < 2 * k->n)
+        cap *= 2;
+    memset(k->count, 0, cap * sizeof *k->count);
+    k->kinds = 0;
+    for (size_t i = 0; i < k->n; i++) {
+        uint32_t at = k->b[i].box;
+        uint64_t h = 0;
+        for (int up = 0; up < 3; up++, at = t->nodes[at].parent)
+            h = (h ^ k->form[at]) * 0x9E3779B97F4A7C15u;
+        size_t s = (h ^ (h >> 29)) & (cap - 1);
+        while (k->count[s] && k->seen[s] != h)
+            s = (s + 1) & (cap - 1);
+        if (!k->count[s]) {
+            k->seen[s] = h;
+            k->count[s] = (uint32_t)++k->kinds;
+        }
+        k->b[i].like = k->count[s] - 1;
+    }
+}
+
+/* The next box up that holds noticeably more text. */
+static uint32_t wider(const struct kj_blocks *k, const struct kj_tree *t, uint32_t i)
+{
+    uint32_t w = k->text[t->nodes[i].end] - k->text[i];
+    while (i) {
+        i = t->nodes[i].parent;
+        if (k->text[t->nodes[i].end] - k->text[i] > w + w / 4)
+            break;
+    }
+    return i;
+}
+
+/* The first block at or behind a node. */
+static uint32_t block_at(const struct kj_blocks *k, uint32_t node)
+{
+    size_t a = 0, b = k->n;
+    while (a < b) {
+        size_t m = (a + b) / 2;
+        if (k->b[m].first < node)
+            a = m + 1;
+        else
+            b = m;
+    }
+    return (uint32_t)a;
+}
+
+static void find_boxes(struct kj_blocks *k, const struct kj_tree *t)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        struct kj_block *b = &k->b[i];
+        const struct kj_block *last = i ? b - 1 : b;
+        uint32_t box = b->box;
+        for (int up = 0; up < KJ_BLOCK_BOXES; up++) {
+            box = wider(k, t, box);
+            b->wider[up] = box;
+            if (i && last->wider[up] == box) {
+                b->lo[up] = last->lo[up];
+                b->hi[up] = last->hi[up];
+            } else {
+                b->lo[up] = block_at(k, box);
+                b->hi[up] = block_at(k, t->nodes[box].end);
+            }
+        }
+    }
 }
 
 static bool is_letter(unsigned char c)
@@ -241,17 +325,114 @@ static uint64_t next_word(struct kj_str s, size_t *i)
     return *i > a ? h : 0;
 }
 
-static void read_title(struct kj_blocks *k, const struct kj_tree *t)
+/* Where a word is or would be in the table. */
+static size_t slot_of(const struct kj_words *w, uint64_t h)
 {
+    enum { N = sizeof w->hash / sizeof *w->hash };
+    size_t i = (size_t)(h ^ (h >> 23)) % N;
+    while (w->hash[i] && w->hash[i] != h)
+        i = (i + 1) % N;
+    return i;
+}
+
+unsigned kj_words_find(const struct kj_words *w, uint64_t h)
+{
+    return w->where[slot_of(w, h)];
+}
+
+static size_t add_words(struct kj_words *w, struct kj_str s, size_t max, unsigned bit)
+{
+    size_t at = 0, n = 0;
+    uint64_t h;
+    while (n < max && w->n < sizeof w->hash / sizeof *w->hash / 2 &&
+           (h = next_word(s, &at)) != 0) {
+        size_t i = slot_of(w, h);
+        w->n += !w->hash[i];
+        w->hash[i] = h;
+        w->where[i] |= (uint8_t)(1u << bit);
+        n++;
+    }
+    return n;
+}
+
+/* The strings of a key in JSON text; escapes may stand as they are. */
+static void add_strings(struct kj_words *w, struct kj_str s, const char *key)
+{
+    size_t m = strlen(key);
+    if (!s.n)
+        return;
+    const char *p = s.p, *end = s.p + s.n;
+    while ((p = memmem(p, (size_t)(end - p), key, m)) != NULL) {
+        p += m;
+        while (p < end && (*p == ' ' || *p == ':'))
+            p++;
+        if (p == end || *p != '"')
+            continue;
+        const char *q = ++p;
+        while (q < end && (*q != '"' || q[-1] == '\\'))
+            q++;
+        add_words(w, (struct kj_str){p, (size_t)(q - p)}, 150, 2);
+        p = q;
+    }
+}
+
+static void read_head(struct kj_blocks *k, const struct kj_tree *t)
+{
+    bool title = false;
+    memset(&k->words, 0, sizeof k->words);
     k->n_title = 0;
     for (size_t i = 1; i + 1 < t->n; i++) {
-        if (t->nodes[i].tag != KJ_TAG_title || t->nodes[i + 1].tag != KJ_TAG_TEXT)
+        const struct kj_node *x = &t->nodes[i];
+        if (x->tag == KJ_TAG_title && t->nodes[i + 1].tag == KJ_TAG_TEXT && !title) {
+            k->n_title = add_words(&k->words, t->nodes[i + 1].text, 64, 0);
+            title = true;
+        }
+        if (x->tag == KJ_TAG_meta && x->attr &&
+            (kj_str_is(x->attr->name, "description") ||
+             kj_str_is(x->attr->property, "og:description")))
+            add_words(&k->words, x->attr->content, 80, 1);
+    }
+    struct kj_str ld = {t->ld.p, t->ld.n};
+    add_strings(&k->words, ld, "\"description\"");
+    add_strings(&k->words, ld, "\"articleBody\"");
+}
+
+/* ---- phrases and headings ---- */
+
+static enum kj_phrase phrase_of(const struct kj_content *c, const struct kj_tree *t,
+                                const struct kj_block *b)
+{
+    char text[400];
+    size_t n = 0;
+    if (b->weight >= 160)
+        return KJ_PHRASE_NONE;
+    for (uint32_t i = b->first; i < b->end; i++) {
+        if (t->nodes[i].tag != KJ_TAG_TEXT || !c->weight[i])
             continue;
-        size_t at = 0;
-        uint64_t h;
-        while (k->n_title < 64 && (h = next_word(t->nodes[i + 1].text, &at)) != 0)
-            k->title[k->n_title++] = h;
-        return;
+        struct kj_str s = t->nodes[i].text;
+        if (n + s.n > sizeof text)
+            return KJ_PHRASE_NONE;
+        memcpy(text + n, s.p, s.n);
+        n += s.n;
+    }
+    return n ? kj_phrase_of(text, n) : KJ_PHRASE_NONE;
+}
+
+static void find_heads(struct kj_blocks *k, const struct kj_content *c,
+                       const struct kj_tree *t)
+{
+    uint32_t head = (uint32_t)k->n, next = (uint32_t)k->n;
+    for (size_t i = 0; i < k->n; i++) {
+        struct kj_block *b = &k->b[i];
+        b->phrase = (uint8_t)phrase_of(c, t, b);
+        if (kj_tag_class(t->nodes[b->box].tag) & KJ_TC_HEADING)
+            head = (uint32_t)i;
+        b->head = head;
+    }
+    for (size_t i = k->n; i-- > 0;) {
+        k->b[i].next = next;
+        if (k->b[i].head == i)
+            next = (uint32_t)i;
     }
 }
 
@@ -373,13 +554,18 @@ bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,
     if (!cut_blocks(k, c, t))
         return false;
     look_around(k, c, t);
-    uint32_t before = 0;
+    uint32_t before = 0, links = 0;
     for (size_t i = 0; i < k->n; i++) {
         k->b[i].before = before;
+        k->b[i].links = links;
         before += k->b[i].weight;
+        links += k->b[i].link;
     }
     count_twins(k);
-    read_title(k, t);
+    find_kinds(k, t);
+    find_boxes(k, t);
+    find_heads(k, c, t);
+    read_head(k, t);
     read_page(k, c, t);
     return true;
 }

@@ -16,7 +16,8 @@
 
 /* Numbers of one block. scripts/train_blocks must be run again when their
  * meaning changes. */
-#define KJ_BLOCK_FEATURES 192
+#define KJ_BLOCK_FEATURES 234 /* of the block */
+#define KJ_PAGE_FEATURES  45  /* of its page */
 
 /* Pages of more blocks are left to the rules: what a block needs of memory
  * and time is for pages, not for dumps of data bases. */
@@ -24,13 +25,30 @@
 /* Pages of fewer, too: of so little there is nothing to learn from. */
 #define KJ_BLOCKS_MIN 10
 
+#define KJ_BLOCK_BOXES 3
+
 struct kj_block {
-    uint32_t first, end;   /* text nodes lie in first .. end-1 */
-    uint32_t box;          /* the block element around it */
-    uint32_t weight, link; /* of its text (content.c), and inside links */
-    uint64_t hash;         /* of its text without white space */
-    uint32_t twins;        /* blocks of the page with the same hash */
-    uint32_t before;       /* weight of all blocks in front of it */
+    uint32_t first, end;    /* text nodes lie in first .. end-1 */
+    uint32_t box;           /* the block element around it */
+    uint32_t weight, link;  /* of its text (content.c), and inside links */
+    uint64_t hash;          /* of its text without white space */
+    uint32_t twins, twin;   /* blocks of the page with the same hash; which it is */
+    uint32_t same;          /* the first of them */
+    uint32_t before, links; /* weight of all blocks in front of it, and in links */
+    uint32_t head, next;    /* the last heading (itself too) or n, and the next one */
+    uint8_t phrase;         /* enum kj_phrase */
+    /* Boxes around it, each with noticeably more text than the one before, and
+     * the blocks in them: lo .. hi-1. */
+    uint32_t wider[KJ_BLOCK_BOXES], lo[KJ_BLOCK_BOXES], hi[KJ_BLOCK_BOXES];
+    uint32_t like; /* which of the page's kinds of boxes it stands in */
+};
+
+/* Words that the page's head has, by hash: bit 0 the title, 1 the description,
+ * 2 descriptions in JSON-LD. */
+struct kj_words {
+    uint64_t hash[1024];
+    uint8_t where[1024];
+    size_t n;
 };
 
 /* What is said of an element by it and all around it. */
@@ -46,14 +64,16 @@ struct kj_blocks {
     struct kj_around *around; /* of each node */
     uint32_t *text, *link;    /* sums over the visible page, as in kj_content */
     uint32_t *kin;            /* siblings of an element of its tag and class */
+    uint32_t *form;           /* hash of an element's tag and class */
     size_t node_cap;
     uint64_t *seen; /* hash table of block texts */
-    uint32_t *count;
+    uint32_t *count, *place;
     size_t seen_cap;
-    uint64_t title[64]; /* hashes of the title's words */
+    struct kj_words words;
     size_t n_title;
-    uint32_t h1; /* block of the first h1, or n */
-    float page[45];
+    size_t kinds; /* values of like: 0 .. kinds-1 */
+    uint32_t h1;  /* block of the first h1, or n */
+    float page[KJ_PAGE_FEATURES];
 };
 
 void kj_blocks_release(struct kj_blocks *k);
@@ -67,9 +87,21 @@ void kj_blocks_begin(struct kj_blocks *k, const struct kj_content *c,
 bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,
                     const struct kj_tree *t);
 
-/* The numbers of block i into x[KJ_BLOCK_FEATURES]. */
-void kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
-                       const struct kj_tree *t, size_t i, float *x);
+/* The numbers of block i into x[KJ_BLOCK_FEATURES]; those of the page are in
+ * k->page. How many were written. */
+size_t kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
+                         const struct kj_tree *t, size_t i, float *x);
+
+/* What the numbers are about, in their order, those of the page last. */
+struct kj_block_group {
+    const char *name;
+    size_t n;
+};
+extern const struct kj_block_group kj_block_groups[];
+
+/* Where the page's head has a word: bits of kj_words, 0 if nowhere. The hash is
+ * FNV-1a over its bytes, ASCII letters in lower case. */
+unsigned kj_words_find(const struct kj_words *w, uint64_t hash);
 
 /* Counts by their order of magnitude: log(1 + v) * per, at most 1.5. */
 float kj_squash(float v, float per);

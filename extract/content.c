@@ -166,7 +166,7 @@ static void drop_hard(struct kj_content *c, struct kj_tree *t)
             c->weight[i] = weight(x->text);
             continue;
         }
-        c->hint[i] = (uint16_t)kj_hints(c->memo, x->attr);
+        c->hint[i] = kj_hints(c->memo, x->attr);
         if (is_drop(x) && !(x->tag == KJ_TAG_button &&
                             (kj_tag_class(t->nodes[x->parent].tag) & KJ_TC_HEADING)))
             x->flags |= KJ_NF_SKIP | KJ_NF_HARD;
@@ -206,7 +206,7 @@ static void drop_hidden(struct kj_content *c, struct kj_tree *t)
         uint32_t w = text_of(c, t, i);
         bool folded = x->tag == KJ_TAG_span ||
                       (!x->attr->hidden && w > 200 && link_of(c, t, i) * 10 < w &&
-                       !(c->hint[i] & ~(unsigned)KJ_HINT_CONTENT));
+                       !(c->hint[i] & KJ_HINTS & ~(unsigned)KJ_HINT_CONTENT));
         if (hidden && !folded && w * 3 < all)
             x->flags |= KJ_NF_SKIP | KJ_NF_HIDDEN;
     }
@@ -219,7 +219,7 @@ static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_
         "navigation", "banner", "contentinfo", "search",  "menu",          "menubar",
         "toolbar",    "dialog", "alertdialog", "tablist", "complementary", NULL};
     const struct kj_node *x = &t->nodes[i];
-    unsigned h = c->hint[i];
+    unsigned h = c->hint[i] & KJ_HINTS;
     switch (x->tag) {
     case KJ_TAG_nav:
     case KJ_TAG_dialog:

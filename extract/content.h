@@ -25,7 +25,7 @@ struct kj_content {
     uint32_t *text;   /* scratch: weight of text before each node */
     uint32_t *link;   /* the same inside links */
     uint32_t *weight; /* of each text node */
-    uint16_t *hint;   /* enum kj_hints of each element */
+    uint64_t *hint;   /* of each element, see hints.h */
     size_t cap;
     struct kj_hint_memo *memo;
     bool forum;

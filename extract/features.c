@@ -35,10 +35,11 @@ static float share(double a, double b)
 /* ---- the text of a block ---- */
 
 struct marks {
+    uint64_t names;
     unsigned ends, commas, digits, upper, money, bars, at, copy, quotes, bytes;
-    unsigned words, in_title, runs, inlines, years, hours, links;
+    unsigned words, in_title, in_meta, in_ld, runs, inlines, years, hours, links;
     unsigned char first, last;
-    bool time, author, strong;
+    bool time, author, strong, here, mail, away;
 };
 
 static bool is_digit(char c)
@@ -132,12 +133,22 @@ static void mark_words(struct marks *m, const struct kj_blocks *k, struct kj_str
             continue;
         }
         m->words++;
-        for (size_t j = 0; j < k->n_title; j++)
-            if (k->title[j] == h) {
-                m->in_title++;
-                break;
-            }
+        unsigned where = kj_words_find(&k->words, h);
+        m->in_title += where & 1;
+        m->in_meta += where >> 1 & 1;
+        m->in_ld += where >> 2 & 1;
     }
+}
+
+static void mark_link(struct marks *m, struct kj_str href)
+{
+    if (!href.n)
+        return;
+    m->links++;
+    m->here |= href.p[0] == '#';
+    m->mail |= href.n > 4 &&
+               (memcmp(href.p, "mail", 4) == 0 || memcmp(href.p, "tel:", 4) == 0);
+    m->away |= href.n > 4 && memcmp(href.p, "http", 4) == 0;
 }
 
 static void read_block(struct marks *m, const struct kj_blocks *k,
@@ -152,15 +163,20 @@ static void read_block(struct marks *m, const struct kj_blocks *k,
                 continue;
             m->runs++;
             mark_bytes(m, x->text);
-            if (b->weight < 400)
+            if (m->words < 80)
                 mark_words(m, k, x->text);
         } else {
             m->inlines++;
+            if (x->tag == KJ_TAG_a && x->attr)
+                mark_link(m, x->attr->href);
         }
     }
     /* Inline elements around the first run, up to the box. */
     for (uint32_t i = b->first; i > b->box; i = t->nodes[i].parent) {
         const struct kj_node *x = &t->nodes[i];
+        m->names |= c->hint[i];
+        if (x->tag == KJ_TAG_a && x->attr)
+            mark_link(m, x->attr->href);
         m->time |= x->tag == KJ_TAG_time;
         m->strong |= x->tag == KJ_TAG_b || x->tag == KJ_TAG_strong;
         if (x->tag != KJ_TAG_TEXT && x->attr)
@@ -178,31 +194,8 @@ static unsigned kind_of_char(unsigned char c)
                                   : 4;
 }
 
-static enum kj_phrase phrase_of(const struct kj_content *c, const struct kj_tree *t,
-                                const struct kj_block *b)
+static float *put_text(float *x, const struct marks *m, const struct kj_block *b)
 {
-    char text[400];
-    size_t n = 0;
-    if (b->weight >= 160)
-        return KJ_PHRASE_NONE;
-    for (uint32_t i = b->first; i < b->end; i++) {
-        if (t->nodes[i].tag != KJ_TAG_TEXT || !c->weight[i])
-            continue;
-        struct kj_str s = t->nodes[i].text;
-        if (n + s.n > sizeof text)
-            return KJ_PHRASE_NONE;
-        memcpy(text + n, s.p, s.n);
-        n += s.n;
-    }
-    return n ? kj_phrase_of(text, n) : KJ_PHRASE_NONE;
-}
-
-static float *put_text(float *x, const struct kj_blocks *k, const struct kj_content *c,
-                       const struct kj_tree *t, const struct kj_block *b)
-{
-    struct marks m;
-    read_block(&m, k, c, t, b);
-    enum kj_phrase ph = phrase_of(c, t, b);
     double w = b->weight;
     *x++ = squash(w, 1000);
     *x++ = w < 12;
@@ -210,34 +203,79 @@ static float *put_text(float *x, const struct kj_blocks *k, const struct kj_cont
     *x++ = w > 120;
     *x++ = share(b->link, w);
     *x++ = b->link == 0;
-    *x++ = squash(m.ends, 8);
-    *x++ = m.ends > 0;
-    *x++ = squash(m.commas, 8);
-    *x++ = share(m.digits, w);
-    *x++ = share(m.upper, w);
-    *x++ = m.money > 0;
-    *x++ = squash(m.bars, 8);
-    *x++ = m.at > 0;
-    *x++ = m.copy > 0;
-    *x++ = m.quotes > 0;
-    *x++ = m.years > 0;
-    *x++ = m.hours > 0;
-    *x++ = m.years > 0 && w < 60;
-    *x++ = squash(m.runs, 16);
-    *x++ = squash(m.inlines, 16);
-    *x++ = share(m.in_title, m.words);
-    *x++ = share(m.in_title, (double)k->n_title);
-    *x++ = m.time;
-    *x++ = m.author;
-    *x++ = m.strong;
-    *x++ = ph == KJ_PHRASE_CHROME;
-    *x++ = ph == KJ_PHRASE_RELATED;
+    *x++ = squash(m->ends, 8);
+    *x++ = m->ends > 0;
+    *x++ = squash(m->commas, 8);
+    *x++ = share(m->digits, w);
+    *x++ = share(m->upper, w);
+    *x++ = m->money > 0;
+    *x++ = squash(m->bars, 8);
+    *x++ = m->at > 0;
+    *x++ = m->copy > 0;
+    *x++ = m->quotes > 0;
+    *x++ = m->years > 0;
+    *x++ = m->hours > 0;
+    *x++ = m->years > 0 && w < 60;
+    *x++ = squash(m->runs, 16);
+    *x++ = squash(m->inlines, 16);
+    *x++ = m->time;
+    *x++ = m->author;
+    *x++ = m->strong;
     for (unsigned i = 0; i < 5; i++)
-        *x++ = kind_of_char(m.first) == i;
-    *x++ = m.last == '.' || m.last == '!' || m.last == '?' || m.last == 0x82;
-    *x++ = m.last == ':';
+        *x++ = kind_of_char(m->first) == i;
+    *x++ = m->last == '.' || m->last == '!' || m->last == '?' || m->last == 0x82;
+    *x++ = m->last == ':';
+    *x++ = squash(m->words, 200);
+    *x++ = share(m->bytes, m->words * 10.0);
+    *x++ = squash(m->links, 10);
+    *x++ = m->here;
+    *x++ = m->mail;
+    *x++ = m->away;
+    return x;
+}
+
+/* Words that the title, the description or JSON-LD have too. */
+static float *put_words(float *x, const struct marks *m, const struct kj_blocks *k)
+{
+    *x++ = share(m->in_title, m->words);
+    *x++ = share(m->in_title, (double)k->n_title);
+    *x++ = share(m->in_meta, m->words);
+    *x++ = share(m->in_ld, m->words);
+    *x++ = m->words > 8 && m->in_meta * 2 > m->words;
+    *x++ = m->words > 8 && m->in_ld * 2 > m->words;
+    return x;
+}
+
+/* What the heading above says, and what the section under it is made of. */
+static float *put_section(float *x, const struct kj_blocks *k, const struct kj_tree *t,
+                          size_t at)
+{
+    const struct kj_block *b = &k->b[at];
+    bool any = b->head < k->n;
+    const struct kj_block *h = any ? &k->b[b->head] : b;
+    unsigned level = any ? t->nodes[h->box].tag - KJ_TAG_h1 + 1u : 0;
+    const struct kj_block *last = &k->b[k->n - 1];
+    double start = any ? h->before : 0, links = any ? h->links : 0;
+    double end = b->next < k->n ? k->b[b->next].before : last->before + last->weight;
+    double l = b->next < k->n ? k->b[b->next].links : last->links + last->link;
+    for (unsigned i = 1; i < KJ_N_PHRASES; i++)
+        *x++ = b->phrase == i;
+    for (unsigned i = 1; i < KJ_N_PHRASES; i++)
+        *x++ = any && h->phrase == i;
+    for (unsigned i = 0; i < 5; i++)
+        *x++ = i == (level > 4 ? 4 : level);
+    *x++ = any ? squash((double)(at - b->head), 30) : 0;
+    *x++ = squash(end - start, 2000);
+    *x++ = share(l - links, end - start);
+    *x++ = squash((double)b->next - (any ? b->head : 0.0), 50);
+    return x;
+}
+
+static float *put_twins(float *x, const struct kj_block *b)
+{
     *x++ = b->twins > 1;
     *x++ = squash(b->twins - 1.0, 10);
+    *x++ = b->twin > 0;
     return x;
 }
 
@@ -282,50 +320,68 @@ static float *put_box(float *x, const struct kj_blocks *k, const struct kj_conte
     return x;
 }
 
-/* The next box up that holds noticeably more text. */
-static uint32_t wider(const struct kj_blocks *k, const struct kj_tree *t, uint32_t i)
+/* Hints of everything around, names of what is near. */
+static float *put_names(float *x, const struct kj_blocks *k, const struct kj_content *c,
+                        const struct kj_tree *t, const struct kj_block *b,
+                        uint64_t names)
 {
-    uint32_t w = k->text[t->nodes[i].end] - k->text[i];
-    while (i) {
-        i = t->nodes[i].parent;
-        if (k->text[t->nodes[i].end] - k->text[i] > w + w / 4)
-            break;
-    }
-    return i;
+    const struct kj_around *a = &k->around[b->first];
+    x = put_bits(x, a->hints, 9);
+    x = put_bits(x, a->rules, 7);
+    names |= c->hint[b->box];
+    for (uint32_t i = b->box; i > b->wider[0]; i = t->nodes[i].parent)
+        names |= c->hint[i];
+    for (unsigned i = 0; i < KJ_N_NAMES; i++)
+        *x++ = names >> (KJ_NAME_FIRST + i) & 1;
+    return x;
 }
 
 static float *put_place(float *x, const struct kj_blocks *k, const struct kj_content *c,
                         const struct kj_tree *t, size_t at)
 {
     const struct kj_block *b = &k->b[at];
-    const struct kj_around *a = &k->around[b->first];
-    double all = k->text[t->n];
-    x = put_tags(x, t, b);
-    x = put_bits(x, a->tags, 31);
-    x = put_bits(x, a->hints, 9);
-    x = put_bits(x, a->rules, 7);
     *x++ = b->first >= c->root && b->first < t->nodes[c->root].end;
     *x++ = b->first < c->root;
-    *x++ = share(b->before, all);
+    *x++ = share(b->before, k->text[t->n]);
     *x++ = share((double)at, (double)k->n);
     *x++ = squash((double)at, 200);
     *x++ = squash((double)(k->n - at), 200);
     *x++ = k->h1 < k->n && at > k->h1;
     *x++ = k->h1 < k->n ? squash(fabs((double)at - k->h1), 50) : 0;
-    uint32_t box = b->box;
-    x = put_box(x, k, c, t, box, true);
-    for (int up = 0; up < 3; up++) {
-        box = wider(k, t, box);
-        x = put_box(x, k, c, t, box, up == 0);
-    }
     return x;
 }
 
-void kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
-                       const struct kj_tree *t, size_t i, float *x)
+const struct kj_block_group kj_block_groups[] = {
+    {"text", 37},
+    {"words of the head", 6},
+    {"headings, phrases", 23},
+    {"twins", 3},
+    {"tags", 48},
+    {"hints, rules", 16},
+    {"names", KJ_N_NAMES},
+    {"place", 8},
+    {"boxes", 38},
+    {"page", KJ_PAGE_FEATURES},
+    {NULL, 0},
+};
+
+size_t kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
+                         const struct kj_tree *t, size_t i, float *x)
 {
-    const float *end = x + KJ_BLOCK_FEATURES; /* the page's numbers are the last */
-    x = put_text(x, k, c, t, &k->b[i]);
+    const struct kj_block *b = &k->b[i];
+    const float *start = x;
+    struct marks m;
+    read_block(&m, k, c, t, b);
+    x = put_text(x, &m, b);
+    x = put_words(x, &m, k);
+    x = put_section(x, k, t, i);
+    x = put_twins(x, b);
+    x = put_tags(x, t, b);
+    x = put_bits(x, k->around[b->first].tags, 31);
+    x = put_names(x, k, c, t, b, m.names);
     x = put_place(x, k, c, t, i);
-    memcpy(x, k->page, (size_t)(end - x) * sizeof *x);
+    x = put_box(x, k, c, t, b->box, true);
+    for (int up = 0; up < KJ_BLOCK_BOXES; up++)
+        x = put_box(x, k, c, t, b->wider[up], up == 0);
+    return (size_t)(x - start);
 }

@@ -287,9 +287,9 @@ static bool is_word(char c)
     return is_lower(c) || is_upper(c) || (c >= '0' && c <= '9');
 }
 
-static unsigned of_name(const char *p, size_t n)
+static uint64_t of_name(const char *p, size_t n)
 {
-    unsigned h = find_name(p, n);
+    uint64_t h = find_name(p, n);
     char w[24];
     for (size_t i = 0; i < n;) {
         size_t k = 0;
@@ -304,14 +304,14 @@ static unsigned of_name(const char *p, size_t n)
             i++;
         }
         if (k > 1 && k < sizeof w)
-            h |= find_word(w, k);
+            h |= find_word(w, k) | kj_name_of(w, k);
     }
     return h;
 }
 
-static unsigned of_names(struct kj_str s)
+static uint64_t of_names(struct kj_str s)
 {
-    unsigned h = 0;
+    uint64_t h = 0;
     for (size_t i = 0; i < s.n;) {
         while (i < s.n && (unsigned char)s.p[i] <= ' ')
             i++;
@@ -326,7 +326,7 @@ static unsigned of_names(struct kj_str s)
     return h;
 }
 
-static unsigned remembered(struct kj_hint_memo *m, struct kj_str s)
+static uint64_t remembered(struct kj_hint_memo *m, struct kj_str s)
 {
     if (s.n == 0)
         return 0;
@@ -339,12 +339,13 @@ static unsigned remembered(struct kj_hint_memo *m, struct kj_str s)
     return m->slot[i].hints;
 }
 
-unsigned kj_hints(struct kj_hint_memo *memo, const struct kj_attrs *a)
+uint64_t kj_hints(struct kj_hint_memo *memo, const struct kj_attrs *a)
 {
     if (!a)
         return 0;
-    unsigned h =
+    uint64_t h =
         remembered(memo, a->cls) | remembered(memo, a->id) | remembered(memo, a->role);
+    h |= remembered(memo, a->itemprop) & ~(uint64_t)KJ_HINTS;
     if (kj_str_is(a->itemprop, "articleBody") || kj_str_is(a->itemprop, "text"))
         h |= BO;
     if (kj_str_is(a->itemprop, "comment"))

@@ -44,8 +44,9 @@ void kj_html_free(struct kj_html *h)
     free(h);
 }
 
-/* The rules, then the judge, who knows what the rules said. Where he leaves
- * nothing of what they found, they are believed. */
+/* The rules, then the judge, who knows what the rules said. Pages of too few
+ * blocks for him are theirs. He may find that nothing is text: most such pages
+ * are errors and requests to prove that one is no robot. */
 static void find_text(struct kj_html *h, struct kj_html_page *page)
 {
     struct kj_content *c = &h->content;
@@ -55,10 +56,8 @@ static void find_text(struct kj_html *h, struct kj_html_page *page)
     page->confidence = 0.5;
     if (kj_blocks_find(&h->blocks, c, &h->tree)) {
         kj_judge_blocks(&h->judge, &h->blocks, c, &h->tree);
-        if (h->judge.any) {
-            kj_judge_apply(&h->judge, &h->blocks, c, &h->tree);
-            page->confidence = h->judge.sure;
-        }
+        kj_judge_apply(&h->judge, &h->blocks, c, &h->tree);
+        page->confidence = h->judge.sure;
     }
     page->share = c->share;
 }

@@ -41,7 +41,7 @@ struct kj_html_page {
     size_t n_robots;
     struct kj_str tdm; /* <meta name=tdm-reservation>, W3C TDMRep: "1" reserves */
     double share;      /* share of the visible text that was kept */
-    double confidence; /* mean certainty of what was kept and left, .5 to 1 */
+    double confidence; /* F1 of the text that is to be expected, 0 to 1 */
     const char *rule;  /* with KJ_BAD_RECORD: which cap was hit */
 };
 

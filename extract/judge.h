@@ -17,10 +17,11 @@
 struct kj_judge {
     float *h, *g;   /* layers' outputs, a row per block */
     double *sums;   /* over the rows in front of each */
+    float *kinds;   /* a row per kind of block, then their counts */
     float *verdict; /* per block: > 0 is text */
     size_t cap;
-    bool any;    /* one block at least is text */
-    double sure; /* mean probability of the verdicts, weighted by text */
+    bool any;    /* one block at least may be text */
+    double sure; /* F1 of the text kept that is to be expected, 0 to 1 */
 };
 
 void kj_judge_release(struct kj_judge *j);

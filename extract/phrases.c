@@ -221,6 +221,62 @@ static const char *const related[] = {"related",
                                       "함께 본 상품",
                                       NULL};
 
+/* Beginnings of headings, in the languages with most pages. */
+/* clang-format off */
+static const char *const also[] = {
+    "related ", "similar ", "you may ", "you might ", "more ", "other ", "also ",
+    "customers ", "people also", "recently ", "recommended ", "popular ", "trending ",
+    "latest ", "featured", "frequently bought", "best sell", "new arrival", "shop ",
+    "explore ", "discover ", "recent ", "top ", "what to read", "keep reading",
+    "don't miss", "in this ", "ähnlich", "weitere ", "das könnte", "mehr ", "à lire",
+    "articles ", "voir aussi", "vous aimerez", "también ", "artículos ", "te puede",
+    "relacionad", "другие ", "читайте", "похожие", "関連",
+    "おすすめ", "人気", "相关", "推荐", "热门", "관련", "추천",
+    "인기", "최신", "이런 ", "함께 ", "다른 ", "많이 본", NULL};
+static const char *const about[] = {
+    "description", "product desc", "product info", "product det", "details", "about th",
+    "specification", "spec", "technical", "feature", "overview", "ingredient",
+    "what's in", "what is", "how to", "how it", "key ", "benefit", "highlights",
+    "summary", "materials", "dimensions", "beschreibung", "produktbe", "eigenschaften",
+    "caractér", "descripci", "característ", "описание",
+    "характерист", "商品説明", "商品", "产品", "规格",
+    "상품 설명", "상품설명", "상세", "제품", "특징", "개요", "설명",
+    "요약", NULL};
+static const char *const reviews[] = {
+    "review", "customer review", "ratings", "rating", "customer ", "testimonial",
+    "what our c", "what people", "q&a", "questions", "bewertung", "kundenrez",
+    "kundenbew", "avis", "opinion", "reseñas", "отзывы", "レビュー",
+    "口コミ", "评价", "리뷰", "후기", "상품평", "구매후기",
+    "구매 후기", "상품문의", NULL};
+static const char *const talk[] = {
+    "comment", "leave a ", "post a ", "add a ", "join the", "repl", "responses",
+    "discussion", "kommentar", "schreibe", "commentaire", "laisser", "comentario",
+    "deja ", "комментар", "コメント", "评论", "댓글", "의견",
+    "답글", NULL};
+static const char *const site[] = {
+    "follow", "share", "subscribe", "newsletter", "sign up", "join ", "stay ",
+    "contact", "quick link", "useful", "company", "legal", "help", "support",
+    "customer serv", "customer care", "resources", "categor", "tags", "archive",
+    "about us", "our ", "about", "connect", "get in touch", "navigation", "menu",
+    "search", "account", "my ", "privacy", "cookie", "filter", "sort", "refine",
+    "language", "country", "your ", "cart", "links", "social", "download", "kontakt",
+    "über uns", "suche", "kategor", "catégor", "suivez", "à propos", "sígue",
+    "contacto", "категор", "контакт", "カテゴリ", "タグ", "分类",
+    "标签", "카테고리", "태그", "공유", "구독", "문의", "고객",
+    "회사", "검색", "로그인", "메뉴", NULL};
+/* clang-format on */
+
+static bool begins(const char *const *list, const char *s, size_t n)
+{
+    for (; *list; list++)
+        if (**list == *s) {
+            size_t m = strlen(*list);
+            if (n >= m && memcmp(*list, s, m) == 0)
+                return true;
+        }
+    return false;
+}
+
 /* Lower case of ASCII, white space collapsed, ends trimmed; 0 if too long. */
 static size_t tidy(const char *p, size_t n, char out[MAX_LINE])
 {
@@ -261,12 +317,18 @@ enum kj_phrase kj_phrase_of(const char *p, size_t n)
         return KJ_PHRASE_RELATED;
     if (in_list(whole, s, k))
         return KJ_PHRASE_CHROME;
-    for (size_t i = 0; start[i]; i++) {
-        if (start[i][0] != s[0])
-            continue;
-        size_t m = strlen(start[i]);
-        if (k >= m && memcmp(start[i], s, m) == 0)
-            return KJ_PHRASE_CHROME;
+    if (begins(start, s, k))
+        return KJ_PHRASE_CHROME;
+    if (k > 60)
+        return KJ_PHRASE_NONE;
+    while (*s >= '0' && *s <= '9' && k > 2) { /* "12 comments" */
+        size_t d = 1 + (s[1] == ' ');
+        memmove(s, s + d, k -= d);
     }
-    return KJ_PHRASE_NONE;
+    return begins(talk, s, k)      ? KJ_PHRASE_TALK
+           : begins(reviews, s, k) ? KJ_PHRASE_REVIEWS
+           : begins(about, s, k)   ? KJ_PHRASE_ABOUT
+           : begins(also, s, k)    ? KJ_PHRASE_ALSO
+           : begins(site, s, k)    ? KJ_PHRASE_SITE
+                                   : KJ_PHRASE_NONE;
 }

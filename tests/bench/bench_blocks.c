@@ -1,9 +1,13 @@
 /* bench_blocks - the blocks of the pages of an archive, for scripts/train_blocks.
  *
- * usage: bench_blocks FILE.warc.gz TEXTS NUMBERS
+ * usage: bench_blocks FILE.warc.gz TEXTS NUMBERS GROUPS
+ *        bench_blocks --groups
  *
  * TEXTS: per page a line "P<TAB>record id<TAB>blocks", then a line of text per
- * block. NUMBERS: KJ_BLOCK_FEATURES 32-bit floats per block. */
+ * block. NUMBERS: KJ_BLOCK_FEATURES + KJ_PAGE_FEATURES 32-bit floats per block.
+ * GROUPS: per block first and last + 1 of the blocks in each box around it, and the
+ * kind of its own, its weight, as 32-bit numbers. --groups: how many of the
+ * numbers are about what. */
 #include "base/err.h"
 #include "base/input.h"
 #include "extract/blocks.h"
@@ -20,13 +24,13 @@ struct dump {
     struct kj_content content;
     struct kj_blocks blocks;
     struct kj_buf a, b, decoded;
-    FILE *texts, *numbers;
+    FILE *texts, *numbers, *groups;
 };
 
 static void put_block(struct dump *x, size_t i)
 {
     const struct kj_block *b = &x->blocks.b[i];
-    float row[KJ_BLOCK_FEATURES];
+    float row[KJ_BLOCK_FEATURES + KJ_PAGE_FEATURES];
     for (uint32_t k = b->first; k < b->end; k++) {
         const struct kj_node *n = &x->tree.nodes[k];
         if (n->tag != KJ_TAG_TEXT) {
@@ -40,8 +44,15 @@ static void put_block(struct dump *x, size_t i)
         }
     }
     fputc('\n', x->texts);
-    kj_block_features(&x->blocks, &x->content, &x->tree, i, row);
+    size_t n = kj_block_features(&x->blocks, &x->content, &x->tree, i, row);
+    memcpy(row + n, x->blocks.page, sizeof x->blocks.page);
     fwrite(row, sizeof row, 1, x->numbers);
+    for (int up = 0; up < KJ_BLOCK_BOXES; up++) {
+        fwrite(&b->lo[up], sizeof b->lo[up], 1, x->groups);
+        fwrite(&b->hi[up], sizeof b->hi[up], 1, x->groups);
+    }
+    fwrite(&b->like, sizeof b->like, 1, x->groups);
+    fwrite(&b->weight, sizeof b->weight, 1, x->groups);
 }
 
 static void page(struct dump *x, const struct kj_warc_rec *rec)
@@ -77,9 +88,16 @@ int main(int argc, char **argv)
     struct kj_input *in;
     struct kj_warc_rec rec;
     memset(&x, 0, sizeof x);
-    if (argc != 4 || kj_input_open(&in, argv[1], &err) < 0 ||
-        !(x.texts = fopen(argv[2], "w")) || !(x.numbers = fopen(argv[3], "w"))) {
-        fprintf(stderr, "usage: bench_blocks FILE.warc.gz TEXTS NUMBERS %s\n", err.msg);
+    if (argc == 2 && strcmp(argv[1], "--groups") == 0) {
+        for (const struct kj_block_group *g = kj_block_groups; g->name; g++)
+            printf("%zu\t%s\n", g->n, g->name);
+        return 0;
+    }
+    if (argc != 5 || kj_input_open(&in, argv[1], &err) < 0 ||
+        !(x.texts = fopen(argv[2], "w")) || !(x.numbers = fopen(argv[3], "w")) ||
+        !(x.groups = fopen(argv[4], "w"))) {
+        fprintf(stderr, "usage: bench_blocks FILE.warc.gz TEXTS NUMBERS GROUPS %s\n",
+                err.msg);
         return 2;
     }
     x.charset = kj_charset_new();
@@ -100,5 +118,5 @@ int main(int argc, char **argv)
     kj_buf_release(&x.a);
     kj_buf_release(&x.b);
     kj_buf_release(&x.decoded);
-    return fclose(x.texts) | fclose(x.numbers) | (rc != KJ_EOF);
+    return fclose(x.texts) | fclose(x.numbers) | fclose(x.groups) | (rc != KJ_EOF);
 }
