@@ -12,11 +12,11 @@
 enum tok_isa { TOK_PLAIN, TOK_SSE2, TOK_AVX2, TOK_AVX512 };
 bool tok_block_use(enum tok_isa isa);
 
-/* p[0..TOK_BLOCK_READ) is valid UTF-8 (but for a character cut at its end),
- * and a word starts at p[0]. Bit i: a word starts at p[i]. Bit 0 is set, the
+/* text[0..TOK_BLOCK_READ) is valid UTF-8 (but for a character cut at its end),
+ * and a word starts at text[0]. Bit i: a word starts at text[i]. Bit 0 is set, the
  * words between two set bits are right, and what is behind the last is open;
  * with bit 0 alone, tok_scan_next has to be asked. */
-uint64_t tok_block_starts(enum tok_scan scan, const char *p);
+uint64_t tok_block_starts(enum tok_scan scan, const char *text);
 
 /* ---- shared with tok_scan.c ---- */
 enum { TOK_O, TOK_L, TOK_N, TOK_S }; /* other, letter, number, white space */

@@ -28,7 +28,8 @@ struct kj_tok_state *kj_tok_state_new(const struct kj_tok *t)
     kj_buf_init(&s->norm[1], (size_t)1 << 30);
     s->t = t;
     for (size_t i = 0; i < t->pre.n_steps; i++)
-        s->copies |= t->pre.steps[i].prefix_space;
+        s->copies |= t->pre.steps[i].prefix_space ||
+                     (i && t->pre.steps[i].kind == TOK_STEP_META);
     return s;
 }
 
@@ -45,13 +46,6 @@ void kj_tok_state_free(struct kj_tok_state *s)
 
 /* ---- added tokens ---- */
 
-/* \w: letters, marks, numbers, connecting punctuation, joiners. */
-static bool word_char(uint32_t c)
-{
-    return kj_uni_letter(c) || kj_uni_mark(c) || kj_uni_number(c) ||
-           kj_uni_category(c) == KJ_GC_PC || c == 0x200C || c == 0x200D;
-}
-
 static uint32_t char_before(const char *p, size_t at, size_t *len)
 {
     size_t b = at - 1;
@@ -66,8 +60,9 @@ static bool token_fits(const struct tok_added *a, const char *p, size_t n, size_
                        size_t *b, size_t *e)
 {
     size_t len;
-    if (a->single_word && ((*b > 0 && word_char(char_before(p, *b, &len))) ||
-                           (*e < n && word_char(kj_utf8_next(p + *e, n - *e, &len)))))
+    if (a->single_word &&
+        ((*b > 0 && tok_ref_word(char_before(p, *b, &len))) ||
+         (*e < n && tok_ref_word(kj_utf8_next(p + *e, n - *e, &len)))))
         return false;
     while (a->lstrip && *b > done && kj_uni_space(char_before(p, *b, &len)))
         *b -= len;
@@ -104,6 +99,7 @@ static int split_added(struct kj_tok_state *s, const struct tok_trie *trie,
             rc = gap(s, p + done, b - done, flags, err);
         if (rc != KJ_OK)
             return rc;
+        s->at_start = false;
         tok_put(s->out, a->id);
         done = e;
     }
@@ -117,6 +113,8 @@ static int gap_words(struct kj_tok_state *s, const char *p, size_t n, unsigned f
     enum tok_scan scan = tok_pre_scan(&s->t->pre);
     if (scan != TOK_SCAN_NONE)
         return tok_queue_scan(s, scan, p, n, err);
+    s->pre.begin = s->at_start ? p : NULL;
+    s->at_start = false;
     int rc = tok_pre_run(&s->pre, p, n, tok_queue_word, s, err);
     return rc == KJ_OK ? tok_queue_flush(s, err) : rc;
 }
@@ -125,13 +123,13 @@ static int gap_normalize(struct kj_tok_state *s, const char *p, size_t n,
                          unsigned flags, struct kj_err *err)
 {
     const struct kj_tok *t = s->t;
-    for (size_t i = 0; i < t->n_norms; i++) {
-        if (t->norms[i] == KJ_NFC && kj_uni_is_nfc(p, n))
+    for (size_t i = 0; i < t->norms.n; i++) {
+        if (tok_norm_idle(&t->norms.v[i], p, n))
             continue;
         /* Two buffers in turn: a form reads one and fills the other. */
         struct kj_buf *b = &s->norm[p == s->norm[0].p];
         kj_buf_reset(b);
-        if (kj_uni_normalize(b, t->norms[i], p, n) != KJ_OK)
+        if (tok_norm_run(&t->norms.v[i], b, p, n) != KJ_OK)
             return kj_err_set(err, KJ_BAD_RECORD, "text too long to normalize");
         p = b->p;
         n = b->n;
@@ -153,6 +151,7 @@ int kj_tok_encode(const struct kj_tok *t, struct kj_tok_state *s, const char *p,
     s->t = t;
     s->out = out;
     s->queued = 0;
+    s->at_start = true;
     for (size_t i = 0; i < t->n_head && (flags & KJ_TOK_TEMPLATE); i++)
         tok_put(out, t->head[i]);
     int rc = split_added(s, &t->raw, p, n, flags, gap_normalize, err);
@@ -168,6 +167,8 @@ int kj_tok_encode(const struct kj_tok *t, struct kj_tok_state *s, const char *p,
 int kj_tok_decode(const struct kj_tok *t, const uint32_t *ids, size_t n,
                   bool skip_special, struct kj_buf *out, struct kj_err *err)
 {
+    if (t->decoder_refused)
+        return kj_err_set(err, KJ_FAIL, "%s", t->decoder_refused);
     for (size_t i = 0; i < n; i++) {
         if (ids[i] >= t->n_ids ||
             (!t->ids[ids[i]].len && !(t->flags[ids[i]] & TOK_ADDED)))

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/unicode.h"
+#include "tokenize/tok_norm.h"
 #include "tokenize/tokenizer.h"
 
 #define TOK_NONE UINT32_MAX
@@ -13,6 +14,7 @@
 #define TOK_TOKEN_MAX 65536u
 
 struct kj_jval;
+struct tok_pieces;
 
 /* ---- byte alphabet of GPT-2 ---- */
 
@@ -23,6 +25,8 @@ int tok_char_byte(uint32_t c);
 /* Turn alphabet text into bytes at out (room for n); false if a character is
  * outside the alphabet. */
 bool tok_unmap(const char *p, size_t n, char *out, size_t *len);
+/* The first place of z (not empty) in bytes, or NULL. */
+const char *tok_find(const char *p, size_t n, struct kj_str z);
 /* Append bytes in alphabet text. */
 int tok_map(struct kj_buf *b, const char *p, size_t n);
 
@@ -111,7 +115,16 @@ enum tok_behavior {
     TOK_WITH_PREVIOUS,
     TOK_WITH_NEXT
 };
-enum tok_step_kind { TOK_STEP_SPLIT, TOK_STEP_DIGITS, TOK_STEP_BYTES };
+enum tok_step_kind {
+    TOK_STEP_SPLIT,
+    TOK_STEP_DIGITS,
+    TOK_STEP_BYTES,
+    TOK_STEP_META,  /* white space to a sign, and cuts in front of it */
+    TOK_STEP_SPACE, /* cuts at white space */
+    TOK_STEP_PUNCT, /* at punctuation */
+    TOK_STEP_WORDS  /* runs of word characters, and of others but white space */
+};
+enum tok_first { TOK_FIRST_NEVER, TOK_FIRST_START, TOK_FIRST_ALWAYS };
 
 struct tok_step {
     enum tok_step_kind kind;
@@ -121,16 +134,20 @@ struct tok_step {
     enum tok_behavior behavior;
     bool invert, individual; /* SPLIT; DIGITS */
     bool prefix_space;       /* BYTES */
+    struct kj_str sign;      /* META */
+    enum tok_first first;    /* META: whether the sign is put in front */
+    bool split;              /* META */
 };
 
 #define TOK_STEPS_MAX 16
-#define TOK_NORMS_MAX 8
 
 /* The pre-tokenizer by itself: the trainer has one without a model. */
 struct tok_pre {
     struct tok_step steps[TOK_STEPS_MAX];
     size_t n_steps;
 };
+
+enum tok_kind { TOK_BPE, TOK_WORDPIECE, TOK_UNIGRAM };
 
 enum tok_id_flags { TOK_ADDED = 1, TOK_SPECIAL = 2 };
 
@@ -174,8 +191,10 @@ struct kj_tok {
     uint32_t bytes[256]; /* id of each byte, TOK_NONE for bytes UTF-8 never has */
     bool ignore_merges;
 
-    enum kj_nf norms[TOK_NORMS_MAX];
-    size_t n_norms;
+    enum tok_kind kind;
+    struct tok_pieces *pieces; /* WORDPIECE, UNIGRAM */
+
+    struct tok_norms norms;
     struct tok_pre pre;
 
     struct tok_added *added;
@@ -185,6 +204,7 @@ struct kj_tok {
     uint32_t *head, *tail; /* template, ids */
     size_t n_head, n_tail;
     char *template_refused; /* why the template cannot be applied, or NULL */
+    char *decoder_refused;
 };
 
 static inline uint32_t tok_made(const struct kj_tok *t, uint32_t rank)
@@ -259,9 +279,18 @@ bool tok_absent(const struct kj_jval *v);
 int tok_want_bool(const struct kj_jval *o, const char *path, const char *key,
                   bool other, bool *out, struct kj_err *err);
 int tok_unsupported(struct kj_str type, const char *path, struct kj_err *err);
+/* The model's type, for what is read before it. */
+int tok_model_kind(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);
 int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);
-/* Give an id its bytes. */
+/* Give an id its bytes, and enter it by them. */
 void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n);
+void tok_word_insert(struct kj_tok *t, uint32_t id);
+int tok_type_of(const struct kj_jval *v, const char *path, struct kj_str *type,
+                struct kj_err *err);
+int tok_wordpiece_load(struct kj_tok *t, const struct kj_jval *model,
+                       struct kj_err *err);
+int tok_unigram_load(struct kj_tok *t, const struct kj_jval *model, struct kj_err *err);
+void tok_pieces_free(struct tok_pieces *m);
 
 /* ---- added tokens ---- */
 /* False if the content is there already. */
@@ -291,10 +320,11 @@ struct tok_spans {
 struct tok_pre_state {
     const struct tok_pre *pre;
     struct tok_spans spans[TOK_STEPS_MAX];
-    struct kj_buf prefixed;
-    void *match;   /* pcre2_match_data */
-    void *context; /* pcre2_match_context */
-    void *stack;   /* pcre2_jit_stack */
+    struct kj_buf text[TOK_STEPS_MAX]; /* of steps that change it */
+    const char *begin; /* of the text in hand, when it begins the whole text */
+    void *match;       /* pcre2_match_data */
+    void *context;     /* pcre2_match_context */
+    void *stack;       /* pcre2_jit_stack */
 };
 
 void tok_pre_state_init(struct tok_pre_state *s, const struct tok_pre *pre);
@@ -305,6 +335,9 @@ int tok_pre_run(struct tok_pre_state *s, const char *p, size_t n, tok_word_fn *f
 
 /* The scanner whose words are all that the steps do, or TOK_SCAN_NONE. */
 enum tok_scan tok_pre_scan(const struct tok_pre *pre);
+
+/* Longest pattern, bytes. */
+#define TOK_PATTERN_MAX 65536
 
 /* The scanner for a pattern, or TOK_SCAN_NONE. */
 enum tok_scan tok_scan_known(const char *pattern, size_t n);

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 bool tok_absent(const struct kj_jval *v)
 {
@@ -40,8 +41,8 @@ int tok_want_bool(const struct kj_jval *o, const char *path, const char *key,
     return KJ_OK;
 }
 
-static int type_of(const struct kj_jval *v, const char *path, struct kj_str *type,
-                   struct kj_err *err)
+int tok_type_of(const struct kj_jval *v, const char *path, struct kj_str *type,
+                struct kj_err *err)
 {
     if (v->kind != KJ_J_OBJECT)
         REFUSE("%s: not an object", path);
@@ -66,64 +67,35 @@ static int items_of(const struct kj_jval *v, const char *path, const char *key,
     return KJ_OK;
 }
 
-/* ---- normalizer ---- */
-
-static int load_normalizer(struct kj_tok *t, const struct kj_jval *v, const char *path,
-                           unsigned depth, struct kj_err *err)
-{
-    static const char *const names[] = {"NFC", "NFD", "NFKC", "NFKD"};
-    static const enum kj_nf forms[] = {KJ_NFC, KJ_NFD, KJ_NFKC, KJ_NFKD};
-    struct kj_str type;
-    if (tok_absent(v))
-        return KJ_OK;
-    int rc = type_of(v, path, &type, err);
-    if (rc != KJ_OK)
-        return rc;
-    if (kj_str_is(type, "Sequence")) {
-        const struct kj_jval *list;
-        char sub[256];
-        rc = items_of(v, path, "normalizers", &list, err);
-        if (rc == KJ_OK && depth > 3)
-            REFUSE("%s: nested too deep", path);
-        for (size_t i = 0; rc == KJ_OK && i < list->n; i++) {
-            snprintf(sub, sizeof sub, "%s.normalizers[%zu]", path, i);
-            rc = load_normalizer(t, &list->items[i], sub, depth + 1, err);
-        }
-        return rc;
-    }
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (!kj_str_is(type, names[i]))
-            continue;
-        if (t->n_norms == TOK_NORMS_MAX)
-            REFUSE("%s: more than %d normalizers", path, TOK_NORMS_MAX);
-        t->norms[t->n_norms++] = forms[i];
-        return KJ_OK;
-    }
-    return tok_unsupported(type, path, err);
-}
-
 /* ---- pre-tokenizer ---- */
+
+static int load_behavior(struct tok_step *st, const struct kj_jval *v, const char *path,
+                         struct kj_err *err)
+{
+    static const char *const names[] = {"Isolated", "Removed", "Contiguous",
+                                        "MergedWithPrevious", "MergedWithNext"};
+    struct kj_str behavior = kj_jstr(kj_jget(v, "behavior"));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (kj_str_is(behavior, names[i])) {
+            st->behavior = (enum tok_behavior)i;
+            return KJ_OK;
+        }
+    REFUSE("%s.behavior: \"%.*s\" is not supported", path,
+           (int)(behavior.n < 80 ? behavior.n : 80), behavior.p ? behavior.p : "");
+}
 
 static int load_split(struct kj_tok *t, struct tok_step *st, const struct kj_jval *v,
                       const char *path, struct kj_err *err)
 {
-    static const char *const names[] = {"Isolated", "Removed", "Contiguous",
-                                        "MergedWithPrevious", "MergedWithNext"};
     const struct kj_jval *pat = kj_jget(v, "pattern");
-    struct kj_str behavior = kj_jstr(kj_jget(v, "behavior"));
     struct kj_str re = kj_jstr(kj_jget(pat, "Regex"));
     struct kj_str z = kj_jstr(kj_jget(pat, "String"));
-    size_t i = 0, n = sizeof names / sizeof *names;
     st->kind = TOK_STEP_SPLIT;
     int rc = tok_want_bool(v, path, "invert", false, &st->invert, err);
+    if (rc == KJ_OK)
+        rc = load_behavior(st, v, path, err);
     if (rc != KJ_OK)
         return rc;
-    while (i < n && !kj_str_is(behavior, names[i]))
-        i++;
-    if (i == n)
-        REFUSE("%s.behavior: \"%.*s\" is not supported", path,
-               (int)(behavior.n < 80 ? behavior.n : 80), behavior.p ? behavior.p : "");
-    st->behavior = (enum tok_behavior)i;
     if (!re.p && !z.p)
         REFUSE("%s.pattern: neither Regex nor String", path);
     if (re.p)
@@ -132,13 +104,57 @@ static int load_split(struct kj_tok *t, struct tok_step *st, const struct kj_jva
     return KJ_OK;
 }
 
+/* Where the text begins must be known behind the normalizers, or "first" cannot
+ * be told as the reference tells it. */
+static bool keeps_start(const struct tok_norms *l)
+{
+    bool yes = true;
+    for (size_t i = 0; i < l->n; i++)
+        yes &= l->v[i].kind == TOK_NORM_FORM || l->v[i].kind == TOK_NORM_LOWER;
+    return yes;
+}
+
+static int load_metaspace(struct kj_tok *t, struct tok_step *st,
+                          const struct kj_jval *v, const char *path, struct kj_err *err)
+{
+    static const char *const schemes[] = {"never", "first", "always"};
+    const struct kj_jval *scheme = kj_jget(v, "prepend_scheme");
+    struct kj_str sign = kj_jstr(kj_jget(v, "replacement")), z = kj_jstr(scheme);
+    bool add;
+    size_t len = 0, i = 0;
+    st->kind = TOK_STEP_META;
+    st->behavior = TOK_WITH_NEXT;
+    int rc = tok_want_bool(v, path, "add_prefix_space", true, &add, err);
+    if (rc == KJ_OK)
+        rc = tok_want_bool(v, path, "split", true, &st->split, err);
+    if (rc != KJ_OK)
+        return rc;
+    if (sign.n)
+        kj_utf8_next(sign.p, sign.n, &len);
+    if (!sign.n || len != sign.n)
+        REFUSE("%s.replacement: not one character", path);
+    st->sign = (struct kj_str){kj_arena_dup(&t->arena, sign.p, sign.n), sign.n};
+    if (tok_absent(scheme))
+        z = add ? KJ_STR("always") : KJ_STR("never");
+    while (i < 3 && !kj_str_is(z, schemes[i]))
+        i++;
+    if (i == 3)
+        REFUSE("%s.prepend_scheme: \"%.*s\" is not supported", path,
+               (int)(z.n < 80 ? z.n : 80), z.p ? z.p : "");
+    st->first = (enum tok_first)i;
+    if (st->first == TOK_FIRST_START && !keeps_start(&t->norms))
+        REFUSE("%s.prepend_scheme: \"first\" behind such normalizers is not supported",
+               path);
+    return KJ_OK;
+}
+
 static int load_pre(struct kj_tok *t, const struct kj_jval *v, const char *path,
                     unsigned depth, bool *bytes, struct kj_err *err)
 {
     struct kj_str type;
     if (tok_absent(v))
-        REFUSE("%s: null: not a byte-level BPE", path);
-    int rc = type_of(v, path, &type, err);
+        return KJ_OK;
+    int rc = tok_type_of(v, path, &type, err);
     if (rc != KJ_OK)
         return rc;
     if (kj_str_is(type, "Sequence")) {
@@ -173,6 +189,27 @@ static int load_pre(struct kj_tok *t, const struct kj_jval *v, const char *path,
             rc = tok_want_bool(v, path, "use_regex", true, &regex, err);
         st->scan = regex ? TOK_SCAN_GPT2 : TOK_SCAN_NONE;
         *bytes = true;
+    } else if (kj_str_is(type, "Metaspace")) {
+        rc = load_metaspace(t, st, v, path, err);
+    } else if (kj_str_is(type, "WhitespaceSplit")) {
+        st->kind = TOK_STEP_SPACE;
+        st->behavior = TOK_REMOVED;
+    } else if (kj_str_is(type, "Whitespace")) {
+        st->kind = TOK_STEP_WORDS;
+        st->behavior = TOK_REMOVED;
+        st->invert = true;
+    } else if (kj_str_is(type, "Punctuation")) {
+        st->kind = TOK_STEP_PUNCT;
+        st->behavior = TOK_ISOLATED;
+        if (kj_jget(v, "behavior"))
+            rc = load_behavior(st, v, path, err);
+    } else if (kj_str_is(type, "BertPreTokenizer")) {
+        if (t->pre.n_steps + 1 == TOK_STEPS_MAX)
+            REFUSE("%s: more than %d steps", path, TOK_STEPS_MAX);
+        st->kind = TOK_STEP_SPACE;
+        st->behavior = TOK_REMOVED;
+        st[1] = (struct tok_step){.kind = TOK_STEP_PUNCT, .behavior = TOK_ISOLATED};
+        t->pre.n_steps++;
     } else {
         return tok_unsupported(type, path, err);
     }
@@ -189,9 +226,9 @@ static int normalized_content(const struct kj_tok *t, struct kj_str *s,
     struct kj_buf b;
     int rc = KJ_OK;
     kj_buf_init(&b, (size_t)64 * TOK_TOKEN_MAX);
-    for (size_t i = 0; i < t->n_norms && rc == KJ_OK; i++) {
+    for (size_t i = 0; i < t->norms.n && rc == KJ_OK; i++) {
         kj_buf_reset(&b);
-        rc = kj_uni_normalize(&b, t->norms[i], s->p, s->n);
+        rc = tok_norm_run(&t->norms.v[i], &b, s->p, s->n);
         if (rc == KJ_OK)
             *s = (struct kj_str){kj_arena_dup(a, b.p, b.n), b.n};
     }
@@ -311,6 +348,26 @@ static void load_template(struct kj_tok *t, const struct kj_jval *v)
     }
 }
 
+/* BertProcessing, RobertaProcessing: one token in front, one behind. */
+static void load_pair(struct kj_tok *t, const struct kj_jval *v)
+{
+    static const char *const keys[] = {"cls", "sep"};
+    for (size_t i = 0; i < 2; i++) {
+        const struct kj_jval *pair = kj_jget(v, keys[i]);
+        int64_t id = -1;
+        if (pair && pair->kind == KJ_J_ARRAY && pair->n == 2)
+            id = kj_jint(&pair->items[1], -1);
+        uint32_t **out = i ? &t->tail : &t->head;
+        if (id < 0 || id >= t->n_ids || *out) {
+            refuse_template(t, "post_processor: no token", (struct kj_str){keys[i], 3});
+            return;
+        }
+        *out = kj_xmalloc(sizeof **out);
+        **out = (uint32_t)id;
+    }
+    t->n_head = t->n_tail = 1;
+}
+
 static void load_post(struct kj_tok *t, const struct kj_jval *v, unsigned depth)
 {
     if (tok_absent(v))
@@ -322,20 +379,29 @@ static void load_post(struct kj_tok *t, const struct kj_jval *v, unsigned depth)
             load_post(t, &list->items[i], depth + 1);
     } else if (kj_str_is(type, "TemplateProcessing")) {
         load_template(t, v);
+    } else if (kj_str_is(type, "BertProcessing") ||
+               kj_str_is(type, "RobertaProcessing")) {
+        load_pair(t, v);
     } else if (!kj_str_is(type, "ByteLevel")) {
         refuse_template(t, "post_processor: not supported:", type);
     }
 }
 
-static int load_decoder(const struct kj_jval *v, struct kj_err *err)
+/* The decoder of byte-level BPE; the others are refused when they are asked to
+ * decode. */
+static int load_decoder(struct kj_tok *t, const struct kj_jval *v, struct kj_err *err)
 {
-    struct kj_str type;
-    if (tok_absent(v))
-        return KJ_OK;
-    int rc = type_of(v, "decoder", &type, err);
+    struct kj_str type = {0};
+    int rc = tok_absent(v) ? KJ_OK : tok_type_of(v, "decoder", &type, err);
     if (rc != KJ_OK)
         return rc;
-    return kj_str_is(type, "ByteLevel") ? KJ_OK : tok_unsupported(type, "decoder", err);
+    if (t->kind == TOK_BPE)
+        return !type.p || kj_str_is(type, "ByteLevel")
+                   ? KJ_OK
+                   : tok_unsupported(type, "decoder", err);
+    t->decoder_refused =
+        kj_arena_printf(&t->arena, "%s: only byte-level BPE is decoded", t->name);
+    return KJ_OK;
 }
 
 static int load(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
@@ -347,14 +413,17 @@ static int load(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err
     if (rc == KJ_OK)
         rc = want_null(root, "padding", err);
     if (rc == KJ_OK)
-        rc = load_normalizer(t, kj_jget(root, "normalizer"), "normalizer", 0, err);
+        rc = tok_model_kind(t, root, err);
+    if (rc == KJ_OK)
+        rc = tok_norms_load(&t->norms, kj_jget(root, "normalizer"), &t->arena, err);
     if (rc == KJ_OK)
         rc = load_pre(t, kj_jget(root, "pre_tokenizer"), "pre_tokenizer", 0, &bytes,
                       err);
-    if (rc == KJ_OK && !bytes)
-        REFUSE("pre_tokenizer: no ByteLevel: not a byte-level BPE");
+    if (rc == KJ_OK && bytes != (t->kind == TOK_BPE))
+        REFUSE(bytes ? "pre_tokenizer: ByteLevel: not with this model"
+                     : "pre_tokenizer: no ByteLevel: not a byte-level BPE");
     if (rc == KJ_OK)
-        rc = load_decoder(kj_jget(root, "decoder"), err);
+        rc = load_decoder(t, kj_jget(root, "decoder"), err);
     if (rc == KJ_OK)
         rc = tok_load_model(t, root, err);
     if (rc == KJ_OK)
@@ -408,6 +477,8 @@ void kj_tok_free(struct kj_tok *t)
     if (!t)
         return;
     tok_pre_release(&t->pre);
+    tok_norms_release(&t->norms);
+    tok_pieces_free(t->pieces);
     tok_trie_release(&t->raw);
     tok_trie_release(&t->normal);
     free(t->name);

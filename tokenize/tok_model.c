@@ -41,7 +41,7 @@ void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n)
     t->blob_n += n;
 }
 
-static void word_insert(struct kj_tok *t, uint32_t id)
+void tok_word_insert(struct kj_tok *t, uint32_t id)
 {
     const struct tok_bytes *w = &t->ids[id];
     uint64_t h = tok_hash(t->blob + w->off, w->len);
@@ -63,7 +63,11 @@ static int count_ids(struct kj_tok *t, const struct kj_jval *vocab,
                      const struct kj_jval *added, struct kj_err *err)
 {
     uint32_t id = 0, top = 0;
-    for (size_t i = 0; i < vocab->n; i++) {
+    if (vocab->n > KJ_TOK_ID_MAX)
+        REFUSE("model.vocab: more than %u", KJ_TOK_ID_MAX);
+    if (vocab->kind == KJ_J_ARRAY) /* Unigram: ids are places */
+        top = (uint32_t)vocab->n;
+    for (size_t i = 0; i < vocab->n && vocab->kind == KJ_J_OBJECT; i++) {
         int rc = want_id(&vocab->items[i], "model.vocab", vocab->keys[i], &id, err);
         if (rc != KJ_OK)
             return rc;
@@ -84,34 +88,46 @@ static int count_ids(struct kj_tok *t, const struct kj_jval *vocab,
     t->n_ids = top;
     t->ids = kj_xcalloc(top ? top : 1, sizeof *t->ids);
     t->flags = kj_xcalloc(top ? top : 1, sizeof *t->flags);
+    size_t size = table_size(vocab->n);
+    t->words = kj_xcalloc(size, sizeof *t->words);
+    t->words_mask = size - 1;
     return KJ_OK;
 }
 
 static int load_vocab(struct kj_tok *t, const struct kj_jval *vocab, struct kj_err *err)
 {
     char *bytes = kj_xmalloc(TOK_TOKEN_MAX);
-    size_t size = table_size(vocab->n), n;
     int rc = KJ_OK;
-    t->words = kj_xcalloc(size, sizeof *t->words);
-    t->words_mask = size - 1;
     for (size_t i = 0; i < vocab->n && rc == KJ_OK; i++) {
         struct kj_str key = vocab->keys[i];
         uint32_t id = (uint32_t)vocab->items[i].i;
+        const char *p = bytes;
+        size_t n;
+        if (t->kind != TOK_BPE) {
+            p = key.p;
+            n = key.n;
+        }
         if (t->ids[id].len) {
             rc = kj_err_set(err, KJ_FAIL, "model.vocab[\"%.*s\"]: id %u is taken",
                             (int)(key.n < 80 ? key.n : 80), key.p, id);
-        } else if (!tok_unmap(key.p, key.n, bytes, &n)) {
+        } else if (p == bytes && !tok_unmap(key.p, key.n, bytes, &n)) {
             /* Outside the byte alphabet: no merge reaches it, it only decodes. */
             tok_blob_add(t, id, key.p, key.n);
-        } else if (tok_word_find(t, bytes, n) != TOK_NONE) {
+        } else if (tok_word_find(t, p, n) != TOK_NONE) {
             rc = kj_err_set(err, KJ_FAIL, "model.vocab[\"%.*s\"]: stands there twice",
                             (int)(key.n < 80 ? key.n : 80), key.p);
         } else {
-            tok_blob_add(t, id, bytes, n);
-            word_insert(t, id);
+            tok_blob_add(t, id, p, n);
+            tok_word_insert(t, id);
         }
     }
     free(bytes);
+    return rc;
+}
+
+static int load_bytes(struct kj_tok *t, struct kj_err *err)
+{
+    int rc = KJ_OK;
     for (unsigned b = 0; b < 256 && rc == KJ_OK; b++) {
         char c = (char)b;
         t->bytes[b] = tok_word_find(t, &c, 1);
@@ -289,21 +305,29 @@ static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
     return KJ_OK;
 }
 
-int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
+int tok_model_kind(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
 {
     const struct kj_jval *m = kj_jget(root, "model");
     if (!m || m->kind != KJ_J_OBJECT)
         REFUSE("model: not an object");
-    const struct kj_jval *vocab = kj_jget(m, "vocab"), *merges = kj_jget(m, "merges");
     const struct kj_jval *type = kj_jget(m, "type");
     /* Old files do not say the type; a BPE is told by its merges. */
-    if (!tok_absent(type) && !kj_str_is(kj_jstr(type), "BPE"))
+    if (tok_absent(type) || kj_str_is(kj_jstr(type), "BPE"))
+        t->kind = TOK_BPE;
+    else if (kj_str_is(kj_jstr(type), "WordPiece"))
+        t->kind = TOK_WORDPIECE;
+    else if (kj_str_is(kj_jstr(type), "Unigram"))
+        t->kind = TOK_UNIGRAM;
+    else
         return tok_unsupported(kj_jstr(type), "model", err);
-    if (!vocab || vocab->kind != KJ_J_OBJECT)
-        REFUSE("model.vocab: not an object");
+    return KJ_OK;
+}
+
+static int load_bpe(struct kj_tok *t, const struct kj_jval *m, struct kj_err *err)
+{
+    const struct kj_jval *merges = kj_jget(m, "merges"), *d = kj_jget(m, "dropout");
     if (!merges || merges->kind != KJ_J_ARRAY)
         REFUSE("model.merges: not an array");
-    const struct kj_jval *d = kj_jget(m, "dropout");
     if (!tok_absent(d) && kj_jnum(d, 1) != 0)
         REFUSE("model.dropout: only null is supported");
     int rc = want_empty(m, "model", "continuing_subword_prefix", err);
@@ -314,10 +338,23 @@ int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *
     if (rc == KJ_OK)
         rc = tok_want_bool(m, "model", "ignore_merges", false, &t->ignore_merges, err);
     if (rc == KJ_OK)
-        rc = count_ids(t, vocab, kj_jget(root, "added_tokens"), err);
-    if (rc == KJ_OK)
+        rc = load_bytes(t, err);
+    return rc == KJ_OK ? load_merges(t, merges, err) : rc;
+}
+
+int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
+{
+    const struct kj_jval *m = kj_jget(root, "model"), *vocab = kj_jget(m, "vocab");
+    enum kj_jkind want = t->kind == TOK_UNIGRAM ? KJ_J_ARRAY : KJ_J_OBJECT;
+    if (!vocab || vocab->kind != want)
+        REFUSE("model.vocab: not an %s", want == KJ_J_ARRAY ? "array" : "object");
+    int rc = count_ids(t, vocab, kj_jget(root, "added_tokens"), err);
+    if (rc == KJ_OK && t->kind != TOK_UNIGRAM)
         rc = load_vocab(t, vocab, err);
-    if (rc == KJ_OK)
-        rc = load_merges(t, merges, err);
-    return rc;
+    if (rc != KJ_OK)
+        return rc;
+    if (t->kind == TOK_UNIGRAM)
+        return tok_unigram_load(t, m, err);
+    return t->kind == TOK_WORDPIECE ? tok_wordpiece_load(t, m, err)
+                                    : load_bpe(t, m, err);
 }

@@ -55,7 +55,8 @@ void tok_pre_state_init(struct tok_pre_state *s, const struct tok_pre *pre)
 {
     memset(s, 0, sizeof *s);
     s->pre = pre;
-    kj_buf_init(&s->prefixed, (size_t)1 << 30);
+    for (size_t i = 0; i < TOK_STEPS_MAX; i++)
+        kj_buf_init(&s->text[i], (size_t)1 << 30);
     for (size_t i = 0; i < pre->n_steps && !s->match; i++) {
         if (!pre->steps[i].re)
             continue;
@@ -69,9 +70,10 @@ void tok_pre_state_init(struct tok_pre_state *s, const struct tok_pre *pre)
 
 void tok_pre_state_release(struct tok_pre_state *s)
 {
-    for (size_t i = 0; i < TOK_STEPS_MAX; i++)
+    for (size_t i = 0; i < TOK_STEPS_MAX; i++) {
         free(s->spans[i].v);
-    kj_buf_release(&s->prefixed);
+        kj_buf_release(&s->text[i]);
+    }
     pcre2_match_data_free(s->match);
     pcre2_match_context_free(s->context);
     pcre2_jit_stack_free(s->stack);
@@ -160,12 +162,12 @@ static void match_digits(bool individual, const char *p, size_t n, struct tok_sp
 {
     size_t done = 0;
     for (size_t at = 0, len; at < n; at += len) {
-        if (!kj_uni_number(kj_utf8_next(p + at, n - at, &len)))
+        if (!tok_ref_number(kj_utf8_next(p + at, n - at, &len)))
             continue;
         size_t b = at;
         at += len;
         while (!individual && at < n &&
-               kj_uni_number(kj_utf8_next(p + at, n - at, &len)))
+               tok_ref_number(kj_utf8_next(p + at, n - at, &len)))
             at += len;
         span_match(l, &done, b, at);
         len = 0;
@@ -249,17 +251,84 @@ enum tok_scan tok_pre_scan(const struct tok_pre *pre)
 static int apply(struct tok_pre_state *s, size_t level, const char *p, size_t n,
                  tok_word_fn *fn, void *ctx, struct kj_err *err);
 
-static int step_bytes(struct tok_pre_state *s, const struct tok_step *st,
-                      const char **p, size_t *n, struct kj_err *err)
+static int step_bytes(struct tok_pre_state *s, size_t level, const char **p, size_t *n,
+                      struct kj_err *err)
 {
-    if (!st->prefix_space || **p == ' ')
+    struct kj_buf *b = &s->text[level];
+    if (!s->pre->steps[level].prefix_space || **p == ' ')
         return KJ_OK;
-    kj_buf_reset(&s->prefixed);
-    if (kj_buf_addc(&s->prefixed, ' ') || kj_buf_add(&s->prefixed, *p, *n))
+    kj_buf_reset(b);
+    if (kj_buf_addc(b, ' ') || kj_buf_add(b, *p, *n))
         return kj_err_set(err, KJ_BAD_RECORD, "text too long");
-    *p = s->prefixed.p;
-    *n = s->prefixed.n;
+    *p = b->p;
+    *n = b->n;
     return KJ_OK;
+}
+
+/* Spaces to the sign, and one in front. */
+static int step_meta(struct tok_pre_state *s, size_t level, const char **p, size_t *n,
+                     struct kj_err *err)
+{
+    const struct tok_step *st = &s->pre->steps[level];
+    struct kj_buf *b = &s->text[level];
+    size_t k = st->sign.n;
+    bool has = **p == ' ' || (*n >= k && memcmp(*p, st->sign.p, k) == 0);
+    bool put = st->first == TOK_FIRST_ALWAYS ||
+               (st->first == TOK_FIRST_START && *p == s->begin);
+    int rc = KJ_OK;
+    kj_buf_reset(b);
+    if (put && !has)
+        rc = kj_buf_add(b, st->sign.p, k);
+    for (size_t at = 0; at < *n && rc == KJ_OK;) {
+        const char *sp = memchr(*p + at, ' ', *n - at);
+        size_t to = sp ? (size_t)(sp - *p) : *n;
+        rc = kj_buf_add(b, *p + at, to - at);
+        if (sp && rc == KJ_OK)
+            rc = kj_buf_add(b, st->sign.p, k);
+        at = to + (sp != NULL);
+    }
+    *p = b->p;
+    *n = b->n;
+    return rc == KJ_OK ? rc : kj_err_set(err, KJ_BAD_RECORD, "text too long");
+}
+
+static bool is_space(uint32_t c)
+{
+    return kj_uni_space(c);
+}
+
+/* Every character of a class is a match. */
+static void match_chars(bool (*is)(uint32_t c), const char *p, size_t n,
+                        struct tok_spans *l)
+{
+    size_t done = 0;
+    for (size_t at = 0, len; at < n; at += len)
+        if (is(kj_utf8_next(p + at, n - at, &len)))
+            span_match(l, &done, at, at + len);
+    if (done < n)
+        span_add(l, done, n, false);
+}
+
+/* \w+|[^\w\s]+ */
+static void match_words(const char *p, size_t n, struct tok_spans *l)
+{
+    size_t done = 0;
+    for (size_t at = 0, len; at < n; at += len) {
+        uint32_t c = kj_utf8_next(p + at, n - at, &len);
+        if (kj_uni_space(c))
+            continue;
+        bool word = tok_ref_word(c);
+        size_t b = at;
+        for (at += len; at < n; at += len) {
+            c = kj_utf8_next(p + at, n - at, &len);
+            if (kj_uni_space(c) || tok_ref_word(c) != word)
+                break;
+        }
+        span_match(l, &done, b, at);
+        len = 0;
+    }
+    if (done < n)
+        span_add(l, done, n, false);
 }
 
 static int step_spans(struct tok_pre_state *s, size_t level, const char *p, size_t n,
@@ -271,6 +340,14 @@ static int step_spans(struct tok_pre_state *s, size_t level, const char *p, size
     l->n = 0;
     if (st->kind == TOK_STEP_DIGITS)
         match_digits(st->individual, p, n, l);
+    else if (st->kind == TOK_STEP_SPACE)
+        match_chars(is_space, p, n, l);
+    else if (st->kind == TOK_STEP_PUNCT)
+        match_chars(tok_ref_punct, p, n, l);
+    else if (st->kind == TOK_STEP_WORDS)
+        match_words(p, n, l);
+    else if (st->kind == TOK_STEP_META)
+        match_literal(&st->sign, p, n, l);
     else if (st->scan != TOK_SCAN_NONE)
         match_scan(st->scan, p, n, l);
     else if (st->re)
@@ -294,11 +371,17 @@ static int apply(struct tok_pre_state *s, size_t level, const char *p, size_t n,
         return fn(ctx, p, n, err);
     const struct tok_step *st = &s->pre->steps[level];
     if (st->kind == TOK_STEP_BYTES) {
-        int rc = step_bytes(s, st, &p, &n, err);
+        int rc = step_bytes(s, level, &p, &n, err);
         if (rc != KJ_OK)
             return rc;
         if (st->scan == TOK_SCAN_NONE)
             return apply(s, level + 1, p, n, fn, ctx, err);
+    } else if (st->kind == TOK_STEP_META) {
+        int rc = step_meta(s, level, &p, &n, err);
+        if (rc != KJ_OK)
+            return rc;
+        return st->split ? step_spans(s, level, p, n, fn, ctx, err)
+                         : apply(s, level + 1, p, n, fn, ctx, err);
     } else if (!direct(st)) {
         return step_spans(s, level, p, n, fn, ctx, err);
     }

@@ -49,8 +49,15 @@ struct kj_tok_state {
     bool copies;     /* words do not outlive their callback */
     struct tok_small *small;
     struct tok_large *large;
+    void *memory[2]; /* of the two */
     struct kj_buf norm[2];
     struct tok_long big;
+    struct tok_way {
+        double score;
+        uint32_t from, id, to;
+    } * ways; /* Unigram: the best way to each place of a word */
+    size_t ways_cap;
+    bool at_start; /* the gap in hand begins the text */
     /* of the call under way */
     const struct kj_tok *t;
     struct kj_tok_ids *out;
@@ -80,6 +87,12 @@ void tok_long_release(struct tok_long *l);
 /* The last merge that makes a token from its own bytes, as tok_pair_key;
  * TOK_PAIR_FREE when they do not become that token. */
 uint64_t tok_last_merge(const struct kj_tok *t, struct tok_long *l, uint32_t id);
+
+/* ---- tok_pieces.c ---- */
+/* Append the ids of a word; there is room for its bytes. KJ_BAD_RECORD when there
+ * is no token for unknown text. */
+int tok_pieces_encode(struct kj_tok_state *s, const char *p, size_t n,
+                      struct kj_err *err);
 
 /* ---- tok_words.c ---- */
 void tok_queue_init(struct kj_tok_state *s);

@@ -47,6 +47,18 @@ bool tok_unmap(const char *p, size_t n, char *out, size_t *len)
     return true;
 }
 
+const char *tok_find(const char *p, size_t n, struct kj_str z)
+{
+    while (z.n <= n) {
+        const char *q = memchr(p, z.p[0], n - z.n + 1);
+        if (!q || memcmp(q, z.p, z.n) == 0)
+            return q;
+        n -= (size_t)(q + 1 - p);
+        p = q + 1;
+    }
+    return NULL;
+}
+
 int tok_map(struct kj_buf *b, const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -47,27 +47,26 @@ static inline uint32_t meta(size_t n, size_t ids)
     return (uint32_t)(ids << META_IDS | n << META_SHIFT);
 }
 
-static void *table(size_t size)
+/* Buckets must not straddle cache lines: a table begins at one. */
+static void *table(void **memory, size_t size)
 {
-    void *p = aligned_alloc(64, size);
-    if (!p)
-        abort();
-    memset(p, 0, size);
-    return p;
+    *memory = kj_xcalloc(size + 64, 1);
+    return (char *)*memory + (64 - (uintptr_t)*memory % 64);
 }
 
 void tok_queue_init(struct kj_tok_state *s)
 {
     s->queue = kj_xcalloc(TOK_QUEUE, sizeof *s->queue);
-    s->small = table(sizeof *s->small << (SMALL_BITS + 1));
-    s->large = table(sizeof *s->large << (LARGE_BITS + 1));
+    s->small = table(&s->memory[0], sizeof *s->small << (SMALL_BITS + 1));
+    s->large = table(&s->memory[1], sizeof *s->large << (LARGE_BITS + 1));
 }
 
 void tok_queue_free(struct kj_tok_state *s)
 {
     free(s->queue);
-    free(s->small);
-    free(s->large);
+    free(s->memory[0]);
+    free(s->memory[1]);
+    free(s->ways);
     tok_long_release(&s->big);
 }
 
@@ -199,6 +198,8 @@ static int encode_word(struct kj_tok_state *s, const char *p, size_t n,
     if (n > KJ_TOK_WORD_MAX)
         return kj_err_set(err, KJ_BAD_RECORD, "a word of %zu bytes (at most %zu)", n,
                           KJ_TOK_WORD_MAX);
+    if (t->kind != TOK_BPE)
+        return tok_pieces_encode(s, p, n, err);
     if (encode_cut(s, p, n))
         return KJ_OK; /* no token is all of it */
     if (t->ignore_merges && (whole = tok_word_find(t, p, n)) != TOK_NONE)

@@ -1,12 +1,16 @@
-/* tokenizer.h - byte-level BPE read from Hugging Face's tokenizer.json.
+/* tokenizer.h - tokenizers read from Hugging Face's tokenizer.json.
  *
  * The ids are those of Hugging Face's `tokenizers` for the same file and text.
- * Supported: model BPE (merges as pairs or as "a b" strings, ignore_merges),
- * a ByteLevel pre-tokenizer, alone or last in a Sequence behind Split (any
- * regular expression or string, all behaviours) and Digits; normalizers NFC,
- * NFD, NFKC, NFKD, and sequences of these; added tokens with all their flags.
- * Everything else in the file is refused by name and JSON path, never
- * approximated. The post-processor's template is applied only when asked for.
+ * Models: byte-level BPE (merges as pairs or as "a b" strings, ignore_merges), for
+ * encoders WordPiece, and Unigram (byte_fallback). Normalizers: NFC, NFD, NFKC,
+ * NFKD, Lowercase, Strip, StripAccents, BertNormalizer, Prepend, Replace,
+ * Precompiled. Pre-tokenizers: Split (any regular expression or string, all
+ * behaviours), Digits, Metaspace, Whitespace, WhitespaceSplit, Punctuation,
+ * BertPreTokenizer; ByteLevel with BPE, alone or last. Sequences of both; added
+ * tokens with all their flags. Post-processors, applied only when asked for:
+ * TemplateProcessing, BertProcessing, RobertaProcessing. Everything else in the
+ * file is refused by name and JSON path, never approximated. Ids of byte-level
+ * BPE only are decoded.
  *
  * The patterns of GPT-2, Llama 3 (= cl100k) and Qwen 2/3 are scanned by hand, 64
  * bytes at a time; every other one by PCRE2 with JIT. Words longer than KJ_TOK_WORD_MAX are
@@ -75,7 +79,8 @@ enum kj_tok_flags {
 int kj_tok_encode(const struct kj_tok *t, struct kj_tok_state *s, const char *p,
                   size_t n, unsigned flags, struct kj_tok_ids *out, struct kj_err *err);
 
-/* Append the bytes of ids; they need not be whole characters. KJ_BAD_RECORD
+/* Append the bytes of ids; they need not be whole characters. KJ_FAIL when the
+ * model is not a byte-level BPE; KJ_BAD_RECORD
  * when an id is not in the vocabulary, or at the buffer's cap. */
 int kj_tok_decode(const struct kj_tok *t, const uint32_t *ids, size_t n,
                   bool skip_special, struct kj_buf *out, struct kj_err *err);

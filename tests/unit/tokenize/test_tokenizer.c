@@ -566,15 +566,14 @@ static void test_refusals(void)
     refused(&(struct fixture){.extra = ",\"dropout\":0.1"}, "model.dropout:");
     refused(&(struct fixture){.extra = ",\"end_of_word_suffix\":\"</w>\""},
             "model.end_of_word_suffix:");
-    refused(&(struct fixture){.normalizer = "{\"type\":\"BertNormalizer\"}"},
-            "normalizer.type: \"BertNormalizer\" is not supported");
-    refused(&(struct fixture){.normalizer =
-                                  "{\"type\":\"Sequence\",\"normalizers\":[{"
-                                  "\"type\":\"NFC\"},{\"type\":\"Lowercase\"}]}"},
-            "normalizer.normalizers[1].type: \"Lowercase\" is not supported");
-    refused(&(struct fixture){.pre = "null"}, "pre_tokenizer: null");
-    refused(&(struct fixture){.pre = "{\"type\":\"Metaspace\"}"},
-            "pre_tokenizer.type: \"Metaspace\" is not supported");
+    refused(&(struct fixture){.normalizer = "{\"type\":\"Nmt\"}"},
+            "normalizer.type: \"Nmt\" is not supported");
+    refused(&(struct fixture){.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{"
+                                            "\"type\":\"NFC\"},{\"type\":\"Nmt\"}]}"},
+            "normalizer.normalizers[1].type: \"Nmt\" is not supported");
+    refused(&(struct fixture){.pre = "null"}, "pre_tokenizer: no ByteLevel");
+    refused(&(struct fixture){.pre = "{\"type\":\"UnicodeScripts\"}"},
+            "pre_tokenizer.type: \"UnicodeScripts\" is not supported");
     refused(&(struct fixture){.pre = SPLIT("{\"Regex\":\"a(\"}", "Isolated", "false")},
             "pre_tokenizer.pretokenizers[0]: pattern, at byte 2:");
     refused(&(struct fixture){.pre = SPLIT("{\"Regex\":\"a\"}", "Sideways", "false")},
@@ -592,9 +591,9 @@ static void test_refusals(void)
     CHECK_STR(err.file, strlen(err.file), "x.json");
     kj_err_reset(&err);
     const char *uni = "{\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":"
-                      "\"Unigram\",\"vocab\":[]}}";
+                      "\"WordLevel\",\"vocab\":{}}}";
     CHECK_INT(kj_tok_parse(&t, uni, strlen(uni), "x.json", &err), KJ_FAIL);
-    CHECK_STR(err.msg, strlen(err.msg), "model.type: \"Unigram\" is not supported");
+    CHECK_STR(err.msg, strlen(err.msg), "model.type: \"WordLevel\" is not supported");
 }
 
 static void test_template_and_eos(void)
