@@ -53,6 +53,20 @@ int kj_model_set(struct kj_run *r, const char *a, struct kj_err *err)
                       (int)(eq - a), a);
 }
 
+int kj_model_output(const char *dir, bool force, struct kj_err *err)
+{
+    char path[4096];
+    if (!dir)
+        return kj_err_set(err, KJ_USAGE, "where to? give -o DIR");
+    if (access(dir, F_OK) != 0 || rmdir(dir) == 0)
+        return KJ_OK; /* nothing there, or an empty folder */
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    if (!force || access(path, F_OK) != 0)
+        return kj_err_set(err, KJ_USAGE, "%s is there already%s", dir,
+                          force ? " and holds no model" : "; --force replaces it");
+    return KJ_OK;
+}
+
 static int open_tokenizer(struct kj_opened *o, const char *dir, const char *given,
                           struct kj_err *err)
 {

@@ -15,6 +15,11 @@ int kj_model_seconds(const char *text, double *out, struct kj_err *err);
 /* Set "section.key=value" in a run; the text is borrowed. */
 int kj_model_set(struct kj_run *r, const char *assignment, struct kj_err *err);
 
+/* May a model be written there? KJ_USAGE when no folder is named, or there is
+ * something in it and force is not set; force never removes anything but a
+ * folder with a config.json. */
+int kj_model_output(const char *dir, bool force, struct kj_err *err);
+
 /* A model to run: DIR, or DIR/model where a training run left it. */
 struct kj_opened {
     struct kj_backend *b;

@@ -16,12 +16,11 @@
 #include "base/mem.h"
 #include "base/output.h"
 #include "trainer/safetensors.h"
+#include "trainer/weights.h"
 
 #define CONFIG_MAX    ((size_t)16 << 20)
-#define INDEX_MAX     ((size_t)256 << 20)
 #define TOKENIZER_MAX ((size_t)256 << 20)
 #define COPY_FLOATS   ((size_t)1 << 18)
-#define FILES_MAX     4096
 
 static char *path_of(const char *dir, const char *name)
 {
@@ -124,75 +123,10 @@ int kj_hf_config(const char *dir, struct kj_hf_config *c, struct kj_err *err)
 
 /* ---- weights in ---- */
 
-struct files {
-    char *dir;
-    size_t n;
-    char *names[FILES_MAX];
-    struct kj_st *st[FILES_MAX];
-};
-
-static void files_close(struct files *f)
-{
-    for (size_t i = 0; i < f->n; i++) {
-        free(f->names[i]);
-        kj_st_close(f->st[i]);
-    }
-    f->n = 0;
-}
-
-static int files_add(struct files *f, struct kj_str name, struct kj_err *err)
-{
-    for (size_t i = 0; i < f->n; i++)
-        if (kj_str_is(name, f->names[i]))
-            return KJ_OK;
-    if (f->n == FILES_MAX || name.n == 0 || memchr(name.p, '/', name.n) ||
-        memchr(name.p, 0, name.n))
-        return kj_err_set(err, KJ_FAIL, "the index names an impossible file");
-    f->names[f->n] = kj_xstrndup(name.p, name.n);
-    f->st[f->n] = NULL;
-    char *path = path_of(f->dir, f->names[f->n]);
-    int rc = kj_st_open(&f->st[f->n], path, err);
-    f->n++;
-    free(path);
-    return rc;
-}
-
-static int files_open(struct files *f, const char *dir, struct kj_err *err)
-{
-    char *single = path_of(dir, "model.safetensors");
-    char *index = path_of(dir, "model.safetensors.index.json");
-    int rc = KJ_OK;
-    f->n = 0;
-    f->dir = (char *)(uintptr_t)dir;
-    if (access(single, F_OK) == 0 || access(index, F_OK) != 0) {
-        rc = files_add(f, KJ_STR("model.safetensors"), err);
-    } else {
-        struct kj_json *j = kj_json_new();
-        const struct kj_jval *root, *map = NULL;
-        rc = kj_json_load(j, index, INDEX_MAX, &root, err);
-        if (rc == KJ_OK)
-            map = kj_jget(root, "weight_map");
-        if (rc == KJ_OK && (!map || map->kind != KJ_J_OBJECT))
-            rc = kj_err_set(err, KJ_FAIL, "%s has no weight_map", index);
-        for (size_t i = 0; rc == KJ_OK && i < map->n; i++)
-            rc = files_add(f, kj_jstr(&map->items[i]), err);
-        kj_json_free(j);
-    }
-    free(single);
-    free(index);
-    return rc;
-}
-
 static int load_one(struct kj_llama *m, const struct kj_param *p,
                     const struct kj_st_tensor *t, struct kj_err *err)
 {
     size_t n = p->rows * p->cols;
-    bool fits = p->vector
-                    ? t->rank == 1 && t->shape[0] == p->cols
-                    : t->rank == 2 && t->shape[0] == p->rows && t->shape[1] == p->cols;
-    if (!fits)
-        return kj_err_set(err, KJ_FAIL, "tensor %s should be %zu x %zu", p->name,
-                          p->rows, p->cols);
     float *x = kj_xmalloc(COPY_FLOATS * sizeof *x);
     int rc = KJ_OK;
     for (size_t at = 0; at < n && rc == KJ_OK; at += COPY_FLOATS) {
@@ -205,51 +139,15 @@ static int load_one(struct kj_llama *m, const struct kj_param *p,
     return rc;
 }
 
-static bool ends_with(const char *s, const char *tail)
-{
-    size_t n = strlen(s), k = strlen(tail);
-    return n >= k && strcmp(s + n - k, tail) == 0;
-}
-
-/* Every tensor of the files must be a parameter, but for old files' rotary
- * frequencies and a head equal to the embedding that it is tied to. */
-static int check_extra(const struct kj_llama *m, const struct files *f,
-                       struct kj_err *err)
-{
-    const struct kj_st_tensor *e = NULL;
-    for (size_t i = 0; i < f->n && !e; i++)
-        e = kj_st_find(f->st[i], "model.embed_tokens.weight");
-    for (size_t i = 0; i < f->n; i++)
-        for (size_t k = 0; k < kj_st_count(f->st[i]); k++) {
-            const struct kj_st_tensor *t = kj_st_get(f->st[i], k);
-            bool known = ends_with(t->name, "rotary_emb.inv_freq");
-            for (size_t p = 0; p < m->n_params && !known; p++)
-                known = strcmp(m->params[p].name, t->name) == 0;
-            if (!known && m->shape.tied && strcmp(t->name, "lm_head.weight") == 0)
-                known = e && e->bytes == t->bytes && memcmp(e->p, t->p, t->bytes) == 0;
-            if (!known)
-                return kj_err_set(err, KJ_FAIL, "tensor %.200s has no place in a Llama",
-                                  t->name);
-        }
-    return KJ_OK;
-}
-
 int kj_hf_load(struct kj_llama *m, const char *dir, struct kj_err *err)
 {
-    struct files f;
-    int rc = files_open(&f, dir, err);
-    for (size_t i = 0; i < m->n_params && rc == KJ_OK; i++) {
-        const struct kj_st_tensor *t = NULL;
-        for (size_t k = 0; k < f.n && !t; k++)
-            t = kj_st_find(f.st[k], m->params[i].name);
-        if (!t)
-            rc = kj_err_set(err, KJ_FAIL, "tensor %s is missing", m->params[i].name);
-        else
-            rc = load_one(m, &m->params[i], t, err);
-    }
-    if (rc == KJ_OK)
-        rc = check_extra(m, &f, err);
-    files_close(&f);
+    struct kj_weights *w;
+    int rc = kj_weights_open(&w, dir, &m->shape, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < m->n_params && rc == KJ_OK; i++)
+        rc = load_one(m, &m->params[i], kj_weights_find(w, m->params[i].name), err);
+    kj_weights_close(w);
     kj_err_where(rc ? err : NULL, dir, -1);
     return rc ? rc : m->b->ops->sync(m->b, err);
 }
@@ -276,10 +174,9 @@ static int put_real(struct kj_buf *b, const char *key, double v)
     return rc | kj_buf_addz(b, ",\n");
 }
 
-static int write_config(const struct kj_llama *m, const char *dir,
+static int write_config(const struct kj_shape *h, const char *dir,
                         const struct kj_hf_save *s, struct kj_err *err)
 {
-    const struct kj_shape *h = &m->shape;
     struct kj_buf b;
     kj_buf_init(&b, 1 << 16);
     kj_buf_addz(&b, "{\n  \"architectures\": [\n    \"LlamaForCausalLM\"\n  ],\n"
@@ -332,6 +229,31 @@ static int copy_tokenizer(const char *from, const char *dir, struct kj_err *err)
     return rc;
 }
 
+int kj_hf_write_from(const struct kj_hf_source *from, const char *dir,
+                     const struct kj_hf_save *s, struct kj_err *err)
+{
+    size_t n;
+    struct kj_param *p = kj_llama_params(from->shape, &n, NULL);
+    struct kj_st_out *t = kj_xcalloc(n, sizeof *t);
+    for (size_t i = 0; i < n; i++) {
+        t[i].name = p[i].name;
+        t[i].rank = p[i].vector ? 1 : 2;
+        t[i].shape[0] = p[i].vector ? p[i].cols : p[i].rows;
+        t[i].shape[1] = p[i].cols;
+    }
+    char *path = path_of(dir, "model.safetensors");
+    int rc = kj_st_write(path, t, n, s->bf16 ? KJ_ST_BF16 : KJ_ST_F32, from->fill,
+                         from->ctx, err);
+    if (rc == KJ_OK && s->tokenizer)
+        rc = copy_tokenizer(s->tokenizer, dir, err);
+    if (rc == KJ_OK)
+        rc = write_config(from->shape, dir, s, err);
+    free(path);
+    free(t);
+    free(p);
+    return rc;
+}
+
 static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
                 struct kj_err *err)
 {
@@ -343,24 +265,8 @@ static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
 int kj_hf_write(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
                 struct kj_err *err)
 {
-    struct kj_st_out *t = kj_xcalloc(m->n_params, sizeof *t);
-    for (size_t i = 0; i < m->n_params; i++) {
-        const struct kj_param *p = &m->params[i];
-        t[i].name = p->name;
-        t[i].rank = p->vector ? 1 : 2;
-        t[i].shape[0] = p->vector ? p->cols : p->rows;
-        t[i].shape[1] = p->cols;
-    }
-    char *path = path_of(dir, "model.safetensors");
-    int rc = kj_st_write(path, t, m->n_params, s->bf16 ? KJ_ST_BF16 : KJ_ST_F32, fill,
-                         m, err);
-    if (rc == KJ_OK && s->tokenizer)
-        rc = copy_tokenizer(s->tokenizer, dir, err);
-    if (rc == KJ_OK)
-        rc = write_config(m, dir, s, err);
-    free(path);
-    free(t);
-    return rc;
+    struct kj_hf_source from = {&m->shape, fill, m};
+    return kj_hf_write_from(&from, dir, s, err);
 }
 
 int kj_hf_remove(const char *dir, struct kj_err *err)
@@ -380,8 +286,8 @@ int kj_hf_remove(const char *dir, struct kj_err *err)
                            : kj_err_errno(err, KJ_FAIL, "cannot remove %s", dir);
 }
 
-int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
-                  struct kj_err *err)
+int kj_hf_publish_from(const struct kj_hf_source *from, const char *dir,
+                       const struct kj_hf_save *s, struct kj_err *err)
 {
     size_t n = strlen(dir) + 16;
     char *tmp = kj_xmalloc(n), *old = kj_xmalloc(n);
@@ -393,7 +299,7 @@ int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *
     if (rc == KJ_OK)
         rc = kj_output_mkdirs(tmp, err);
     if (rc == KJ_OK)
-        rc = kj_hf_write(m, tmp, s, err);
+        rc = kj_hf_write_from(from, tmp, s, err);
     if (rc == KJ_OK && rename(dir, old) != 0 && errno != ENOENT)
         rc = kj_err_errno(err, KJ_FAIL, "cannot replace %s", dir);
     if (rc == KJ_OK && rename(tmp, dir) != 0)
@@ -405,4 +311,11 @@ int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *
     free(tmp);
     free(old);
     return rc;
+}
+
+int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
+                  struct kj_err *err)
+{
+    struct kj_hf_source from = {&m->shape, fill, m};
+    return kj_hf_publish_from(&from, dir, s, err);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "trainer/llama.h"
+#include "trainer/safetensors.h"
 
 struct kj_hf_config {
     struct kj_shape shape;
@@ -34,6 +35,18 @@ int kj_hf_write(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
 /* The same, so that DIR appears whole or stays as it was. */
 int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
                   struct kj_err *err);
+
+/* The same for weights that come from anywhere, a few at a time: fill is asked
+ * for parameter i of kj_llama_params(shape), in order. */
+struct kj_hf_source {
+    const struct kj_shape *shape;
+    kj_st_fill *fill;
+    void *ctx;
+};
+int kj_hf_write_from(const struct kj_hf_source *from, const char *dir,
+                     const struct kj_hf_save *s, struct kj_err *err);
+int kj_hf_publish_from(const struct kj_hf_source *from, const char *dir,
+                       const struct kj_hf_save *s, struct kj_err *err);
 
 /* Remove a folder of plain files. */
 int kj_hf_remove(const char *dir, struct kj_err *err);
