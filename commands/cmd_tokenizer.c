@@ -511,9 +511,11 @@ const struct kj_cmd kj_cmd_tokenizer = {
         "prints tokens, bytes, bytes per token and tokens per word.\n\n"
         "Input is plain text by lines. If its first line is a JSON object with a text, "
         "the command stops and asks for --jsonl or --lines.\n\n"
-        "-t reads byte-level BPE files (GPT-2, Llama 3, Qwen and their kin) and gives "
-        "the ids that Hugging Face's tokenizers gives. What it cannot do exactly it "
-        "refuses by name.",
+        "-t reads byte-level BPE files (GPT-2, Llama 3, Qwen and their kin), the "
+        "WordPiece and Unigram files of encoders, and gpt2, r50k_base, p50k_base, "
+        "cl100k_base and o200k_base as .tiktoken files, and gives the ids that Hugging "
+        "Face's tokenizers and tiktoken give. What it cannot do exactly it refuses by "
+        "name. decode is for byte-level BPE.",
     .examples = "kijil tokenizer train --jsonl docs.jsonl.zst --vocab-size 32000 -o "
                 "tokenizer.json  # train\n"
                 "echo '안녕하세요' | kijil tokenizer encode -t tokenizer.json  # ids "

@@ -279,6 +279,18 @@ bool tok_absent(const struct kj_jval *v);
 int tok_want_bool(const struct kj_jval *o, const char *path, const char *key,
                   bool other, bool *out, struct kj_err *err);
 int tok_unsupported(struct kj_str type, const char *path, struct kj_err *err);
+/* Room for ids and for words to enter. */
+void tok_ids_alloc(struct kj_tok *t, uint32_t n_ids, size_t n_words);
+/* Find the token of each byte; KJ_FAIL when one that text may hold is missing. */
+int tok_bpe_bytes(struct kj_tok *t, struct kj_err *err);
+/* Merges in order of rank; the vocabulary and its bytes are there. */
+struct tok_cut {
+    uint32_t a, b, id;
+};
+void tok_bpe_merges(struct kj_tok *t, const struct tok_cut *c, size_t n);
+/* Whether a name is that of a file of ranks; read its text. */
+bool tok_tiktoken_is(const char *name);
+int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n, struct kj_err *err);
 /* The model's type, for what is read before it. */
 int tok_model_kind(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);
 int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);

@@ -446,8 +446,10 @@ int kj_tok_parse(struct kj_tok **out, const char *p, size_t n, const char *name,
     t->name = kj_xstrdup(base ? base + 1 : name);
     kj_hash128_hex(kj_hash128(p, n), hex);
     snprintf(t->hash, sizeof t->hash, "xxh128:%s", hex);
-    int rc = kj_json_parse(j, p, n, &root, err);
-    if (rc == KJ_OK)
+    int rc = KJ_OK;
+    if (tok_tiktoken_is(t->name))
+        rc = tok_tiktoken_load(t, p, n, err);
+    else if ((rc = kj_json_parse(j, p, n, &root, err)) == KJ_OK)
         rc = load(t, root, err);
     kj_json_free(j);
     if (rc != KJ_OK) {

@@ -59,6 +59,16 @@ static size_t table_size(size_t n)
     return size;
 }
 
+void tok_ids_alloc(struct kj_tok *t, uint32_t n_ids, size_t n_words)
+{
+    size_t size = table_size(n_words);
+    t->n_ids = n_ids;
+    t->ids = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->ids);
+    t->flags = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->flags);
+    t->words = kj_xcalloc(size, sizeof *t->words);
+    t->words_mask = size - 1;
+}
+
 static int count_ids(struct kj_tok *t, const struct kj_jval *vocab,
                      const struct kj_jval *added, struct kj_err *err)
 {
@@ -85,12 +95,7 @@ static int count_ids(struct kj_tok *t, const struct kj_jval *vocab,
             return rc;
         top = id + 1 > top ? id + 1 : top;
     }
-    t->n_ids = top;
-    t->ids = kj_xcalloc(top ? top : 1, sizeof *t->ids);
-    t->flags = kj_xcalloc(top ? top : 1, sizeof *t->flags);
-    size_t size = table_size(vocab->n);
-    t->words = kj_xcalloc(size, sizeof *t->words);
-    t->words_mask = size - 1;
+    tok_ids_alloc(t, top, vocab->n);
     return KJ_OK;
 }
 
@@ -125,7 +130,7 @@ static int load_vocab(struct kj_tok *t, const struct kj_jval *vocab, struct kj_e
     return rc;
 }
 
-static int load_bytes(struct kj_tok *t, struct kj_err *err)
+int tok_bpe_bytes(struct kj_tok *t, struct kj_err *err)
 {
     int rc = KJ_OK;
     for (unsigned b = 0; b < 256 && rc == KJ_OK; b++) {
@@ -290,19 +295,35 @@ static void prune_merges(struct kj_tok *t)
     }
 }
 
-static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
-                       struct kj_err *err)
+static void finish_merges(struct kj_tok *t)
 {
-    int rc = read_merges(t, merges, err);
-    if (rc != KJ_OK)
-        return rc;
     t->byte_ranks = kj_xmalloc(sizeof *t->byte_ranks << 16);
     t->chars = kj_xcalloc(65536, sizeof *t->chars);
     byte_ranks(t);
     prune_merges(t);
     byte_ranks(t);
     tok_chars_build(t);
-    return KJ_OK;
+}
+
+void tok_bpe_merges(struct kj_tok *t, const struct tok_cut *c, size_t n)
+{
+    t->made = kj_xcalloc(n + 1, sizeof *t->made);
+    t->n_merges = n;
+    pairs_alloc(t, n);
+    for (size_t i = 0; i < n; i++) {
+        pair_put(t, c[i].a, c[i].b, (uint32_t)i);
+        t->made[i] = c[i].id;
+    }
+    finish_merges(t);
+}
+
+static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
+                       struct kj_err *err)
+{
+    int rc = read_merges(t, merges, err);
+    if (rc == KJ_OK)
+        finish_merges(t);
+    return rc;
 }
 
 int tok_model_kind(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
@@ -338,7 +359,7 @@ static int load_bpe(struct kj_tok *t, const struct kj_jval *m, struct kj_err *er
     if (rc == KJ_OK)
         rc = tok_want_bool(m, "model", "ignore_merges", false, &t->ignore_merges, err);
     if (rc == KJ_OK)
-        rc = load_bytes(t, err);
+        rc = tok_bpe_bytes(t, err);
     return rc == KJ_OK ? load_merges(t, merges, err) : rc;
 }
 

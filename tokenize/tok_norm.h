@@ -53,10 +53,9 @@ int tok_norms_load(struct tok_norms *l, const struct kj_jval *v, struct kj_arena
 void tok_norms_release(struct tok_norms *l);
 /* Append what one normalizer makes of VALID UTF-8. KJ_OK, or KJ_BAD_RECORD at
  * out's cap or when a pattern gave up. */
-int tok_norm_run(const struct tok_norm *n, struct kj_buf *out, const char *p,
-                 size_t len);
+int tok_norm_run(const struct tok_norm *m, struct kj_buf *out, const char *p, size_t n);
 /* Whether the text is certainly left as it is. */
-bool tok_norm_idle(const struct tok_norm *n, const char *p, size_t len);
+bool tok_norm_idle(const struct tok_norm *m, const char *p, size_t n);
 
 /* ---- tok_reference.c: properties as the reference has them ---- */
 bool tok_ref_mark(uint32_t c);

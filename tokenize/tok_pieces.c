@@ -188,7 +188,7 @@ static double score_read(double x)
             break;
     }
     const char *e = strchr(z, 'e');
-    int power = atoi(e + 1);
+    int power = (int)strtol(e + 1, NULL, 10);
     for (const char *p = z; p < e; p++)
         if (*p != '.')
             digits[n++] = *p;

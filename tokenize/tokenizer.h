@@ -12,6 +12,10 @@
  * file is refused by name and JSON path, never approximated. Ids of byte-level
  * BPE only are decoded.
  *
+ * A name that ends in ".tiktoken" is a file of ranks (base64 and rank a line); its
+ * pattern and special tokens follow from how the name begins: gpt2, r50k_base,
+ * p50k_base, cl100k_base, o200k_base.
+ *
  * The patterns of GPT-2, Llama 3 (= cl100k) and Qwen 2/3 are scanned by hand, 64
  * bytes at a time; every other one by PCRE2 with JIT. Words longer than KJ_TOK_WORD_MAX are
  * refused (KJ_BAD_RECORD): merging is O(n log n) in time, but not free in

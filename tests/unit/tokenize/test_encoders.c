@@ -213,6 +213,67 @@ static void test_charsmap(void)
     CHECK_STR(msg, strlen(msg), "normalizer.precompiled_charsmap: not a character map");
 }
 
+/* The bytes and some tokens as a file of ranks. */
+static struct kj_tok *ranks(const char *name, const char *more)
+{
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct kj_buf b;
+    struct kj_tok *t = NULL;
+    struct kj_err err = KJ_ERR_INIT;
+    kj_buf_init(&b, 1 << 20);
+    for (unsigned i = 0; i < 256; i++)
+        kj_buf_printf(&b, "%c%c== %u\n", digits[i >> 2], digits[(i & 3) << 4], i);
+    kj_buf_addz(&b, more);
+    if (kj_tok_parse(&t, b.p, b.n, name, &err) != KJ_OK)
+        t = NULL;
+    snprintf(msg, sizeof msg, "%.255s", err.msg);
+    kj_buf_release(&b);
+    return t;
+}
+
+static void test_tiktoken(void)
+{
+    /* ab 256, bc 257, abc 258, xyz 259 (no way to it by merges), " a" 260. */
+    struct kj_tok *t = ranks("x/cl100k_base.tiktoken",
+                             "YWI= 256\r\nYmM= 257\n\nYWJj 258\neHl6 259\nIGE= 260");
+    if (!CHECK(t)) {
+        printf("     %s\n", msg);
+        return;
+    }
+    CHECK_INT(kj_tok_vocab_size(t), 100277);
+    IDS(t, "abc", 0, 258);
+    IDS(t, "abcbc", 0, 258, 257);
+    IDS(t, "xyz xyzx", 0, 259, ' ', 'x', 'y', 'z', 'x');
+    IDS(t, "<|endoftext|>b a", 0, 100257, 'b', 260);
+    IDS(t, "12345", 0, '1', '2', '3', '4', '5');
+    kj_tok_free(t);
+    t = ranks("o200k_base.tiktoken", "YWI= 256\n");
+    if (CHECK(t)) {
+        IDS(t, "abAB'sab<|endofprompt|>", 0, 256, 'A', 'B', '\'', 's', 256, 200018);
+        kj_tok_free(t);
+    }
+    static const struct {
+        const char *name, *text, *want;
+    } bad[] = {
+        {"other.tiktoken", "", "the name says no pattern"},
+        {"gpt2.tiktoken", "YWI= 256\nYWI= 257\n", "the token of rank 257 stands"},
+        {"gpt2.tiktoken", "YWI= 255\n", "rank 255 stands there twice"},
+        {"gpt2.tiktoken", "YWI= 50256\n", "rank 50256 is that of <|endoftext|>"},
+        {"gpt2.tiktoken", "Y*I= 256\n", "line 257: the token is not base64"},
+        {"gpt2.tiktoken", "YWI= 2x6\n", "line 257: the rank"},
+        {"gpt2.tiktoken", "YWI= 9999999\n", "line 257: the rank"},
+        {"gpt2.tiktoken", "YWI=\n", "line 257: not a token and a rank"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        t = ranks(bad[i].name, bad[i].text);
+        CHECK(!t);
+        kj_tok_free(t);
+        if (!CHECK(strncmp(msg, bad[i].want, strlen(bad[i].want)) == 0))
+            printf("     got  %s\n", msg);
+    }
+}
+
 static void refused(const char *normalizer, const char *pre, const char *model,
                     const char *want)
 {
@@ -257,6 +318,7 @@ int main(void)
     test_unigram();
     test_normalizers();
     test_charsmap();
+    test_tiktoken();
     test_refusals();
     return test_end();
 }
