@@ -48,6 +48,35 @@ KJ_ARITH float kj_sigmoid(float x)
     return 1.0f / (1.0f + kj_exp(-x));
 }
 
+/* x Phi(x) = x - x/2 erfc(x / sqrt 2) for x > 0, x/2 erfc(-x / sqrt 2) below;
+ * erfc by Abramowitz and Stegun 7.1.26 (error 1.5e-7 of erf's values). */
+KJ_ARITH float kj_gelu(float x)
+{
+    float z = x < 0.0f ? -x : x;
+    float t = 1.0f / (1.0f + 0.231641888f * z); /* 0.3275911 / sqrt 2 */
+    float p = 1.061405429f;
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    float half = 0.5f * z * (p * t * kj_exp(-0.5f * z * z));
+    return (x > 0.0f ? x : 0.0f) - half;
+}
+/* tanh x = 1 - 2 / (e^2x + 1); near 0 by its series, where that cancels. */
+KJ_ARITH float kj_tanh(float x)
+{
+    float s = x * x;
+    float far = 1.0f - 2.0f / (kj_exp(2.0f * x) + 1.0f);
+    float near =
+        x * (1.0f + s * (-0.333333333f + s * (0.133333333f - s * 0.0539682540f)));
+    return s < 0.015625f ? near : far;
+}
+KJ_ARITH float kj_gelu_tanh(float x)
+{
+    float u = 0.797884561f * (x + 0.044715f * x * x * x);
+    return x * kj_sigmoid(2.0f * u);
+}
+
 /* silu(g) * u and its derivatives times dh */
 KJ_ARITH float kj_swiglu(float g, float u)
 {

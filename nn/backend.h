@@ -19,7 +19,9 @@
  * Element arithmetic is in nn/arith.h, which every back end compiles.
  * nn/selftest.h checks any back end against float64 and finite differences.
  *
- * Thread-safety: one thread drives a back end at a time.
+ * Thread-safety: one thread drives a back end at a time. Tensors that nobody
+ * writes to (weights) may be operands of another open back end of the same name
+ * and be read there at the same time; they are freed by the one that made them.
  */
 #ifndef KJ_NN_BACKEND_H
 #define KJ_NN_BACKEND_H
@@ -63,21 +65,27 @@ enum kj_mm_flags {
     KJ_MM_ADD = 1 << 2 /* add to C instead of replacing it */
 };
 
-/* Causal attention over segments (documents). Segment i has the queries
+/* Attention over segments (documents). Segment i has the queries
  * cu_q[i] .. cu_q[i+1]-1 and the keys cu_k[i] .. cu_k[i+1]-1 (row numbers of
- * q/o and of k/v); its last query sees all of its keys, the one before all but
- * one, and so on. In training the two lists are the same; in generation the
- * queries are the last rows of a longer cache. Nothing of size T x T is ever
+ * q/o and of k/v). Causal: its last query sees all of its keys, the one before
+ * all but one, and so on. In training the two lists are the same; in generation
+ * the queries are the last rows of a longer cache. full: every query sees all
+ * keys of its segment, as in encoders. Nothing of size T x T is ever
  * stored. Query head h reads key head h / (heads / kv_heads). */
 struct kj_attn {
     struct kj_mat q, k, v, o; /* rows of heads*dim, kv_heads*dim, ... */
     struct kj_mat lse;        /* one row per query, `heads` values: log sum exp */
     size_t heads, kv_heads, dim;
     float scale; /* usually 1/sqrt(dim) */
+    bool full;
     size_t segs;
     const int32_t *cu_q, *cu_k; /* host memory, segs + 1 entries each, read
                                    during the call */
 };
+
+/* What stands behind a linear map. GELU is x Phi(x) (Hendrycks and Gimpel 2016);
+ * GELU_TANH its approximation by tanh. */
+enum kj_act { KJ_ACT_NONE, KJ_ACT_RELU, KJ_ACT_TANH, KJ_ACT_GELU, KJ_ACT_GELU_TANH };
 
 struct kj_attn_grad {
     struct kj_mat d_o;        /* given */
@@ -133,6 +141,22 @@ struct kj_ops {
     void (*norm_back)(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
                       struct kj_mat dy, struct kj_mat s, struct kj_mat r,
                       struct kj_mat w, size_t n, size_t h, bool add);
+
+    /* LayerNorm of a sum (Ba et al. 2016), forward only: s = x + delta + bias, y =
+     * w (s - mean s) (var s + eps)^-1/2 + c. delta and bias (one row) may be
+     * none; y may be x or delta. */
+    void (*layer_norm)(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
+                       struct kj_mat delta, struct kj_mat bias, struct kj_mat w,
+                       struct kj_mat c, size_t n, size_t h, float eps);
+
+    /* x = act(x + bias) in place; bias (one row) may be none. */
+    void (*bias_act)(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
+                     size_t n, size_t h, enum kj_act act);
+    /* From y = act(z) and dy: dx = dy act'(z), which may be dy itself, and dbias
+     * (may be none) += its column sums. NONE, RELU and TANH only. */
+    void (*act_back)(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbias,
+                     struct kj_mat dy, struct kj_mat y, size_t n, size_t h,
+                     enum kj_act act);
 
     /* Rotary embedding in place, "rotate half": element i pairs with i + dim/2
      * (Su et al. 2021, in Hugging Face's layout). table: row p holds dim/2

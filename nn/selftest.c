@@ -27,6 +27,7 @@ struct probe {
     size_t d[6]; /* shape, as the operation likes */
     double s[2];
     const int32_t *cu_q, *cu_k;
+    enum kj_act act;
     void (*f)(const struct probe *p);
 };
 
@@ -334,6 +335,118 @@ static void test_norm(struct test *t)
     }
 }
 
+/* ---- layer_norm: in = x, delta, bias, and w with c behind it; d = n, h ---- */
+
+static void f_layer_norm(const struct probe *p)
+{
+    size_t n = p->d[0], h = p->d[1];
+    for (size_t i = 0; i < n; i++) {
+        double *y = p->out + i * h, mean = 0, var = 0;
+        for (size_t j = 0; j < h; j++) {
+            y[j] = p->in[0][i * h + j] + (p->n[1] ? p->in[1][i * h + j] : 0) +
+                   (p->n[2] ? p->in[2][j] : 0);
+            mean += y[j] / (double)h;
+        }
+        for (size_t j = 0; j < h; j++)
+            var += (y[j] - mean) * (y[j] - mean) / (double)h;
+        for (size_t j = 0; j < h; j++)
+            y[j] = p->in[3][j] * (y[j] - mean) / sqrt(var + NORM_EPS) + p->in[3][h + j];
+    }
+}
+
+static void test_layer_norm(struct test *t)
+{
+    enum { N = 133, H = 83 };
+    for (int with = 0; with < 4; with++) {
+        struct probe p = {.n = {N * H, with & 1 ? N * H : 0, with & 2 ? H : 0, 2 * H},
+                          .n_out = N * H,
+                          .d = {N, H},
+                          .f = f_layer_norm};
+        char what[64];
+        probe_init(t, &p);
+        struct kj_mat x = put(t, p.in[0], N * H, H), w = put(t, p.in[3], 2 * H, H);
+        struct kj_mat e = p.n[1] ? put(t, p.in[1], N * H, H) : KJ_MAT_NONE;
+        struct kj_mat b = p.n[2] ? put(t, p.in[2], H, H) : KJ_MAT_NONE;
+        struct kj_mat y = put(t, NULL, N * H, H);
+        struct kj_mat into[] = {y, x};
+        for (int in_place = 0; in_place < 2; in_place++) {
+            t->o->layer_norm(t->b, into[in_place], x, e, b, w, kj_mat(w.t, H, H), N, H,
+                             (float)NORM_EPS);
+            snprintf(what, sizeof what, "x%s%s%s", with & 1 ? " + delta" : "",
+                     with & 2 ? " + bias" : "", in_place ? ", in place" : "");
+            compare(t, "layer_norm", what, into[in_place], p.out, N * H, 2e-6);
+        }
+        struct kj_mat all[] = {x, w, e, b, y};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            drop(t, all[i]);
+        probe_free(&p);
+    }
+}
+
+/* ---- bias and activation: in = x, bias; d = n, h ---- */
+
+static void f_act(const struct probe *p)
+{
+    size_t h = p->d[1];
+    for (size_t i = 0; i < p->n_out; i++) {
+        double x = p->in[0][i] + (p->n[1] ? p->in[1][i % h] : 0), y = x;
+        if (p->act == KJ_ACT_RELU)
+            y = x > 0 ? x : 0;
+        else if (p->act == KJ_ACT_TANH)
+            y = tanh(x);
+        else if (p->act == KJ_ACT_GELU)
+            y = x * 0.5 * erfc(-x * sqrt(0.5));
+        else if (p->act == KJ_ACT_GELU_TANH)
+            y = 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+        p->out[i] = y;
+    }
+}
+
+static void test_act(struct test *t)
+{
+    enum { N = 137, H = 71 };
+    static const char *const names[] = {"none", "relu", "tanh", "gelu", "gelu_tanh"};
+    for (int with = 0; with < 2; with++)
+        for (int act = 0; act <= KJ_ACT_GELU_TANH; act++) {
+            struct probe p = {.n = {N * H, with ? H : 0},
+                              .n_out = N * H,
+                              .d = {N, H},
+                              .act = (enum kj_act)act,
+                              .f = f_act};
+            probe_init(t, &p);
+            for (int i = 0; i < 40; i++) /* far ends, and about 0 */
+                p.in[0][i] = (double)(float)(i < 20 ? (i - 10) * 20 : (i - 30) * 0.01);
+            p.f(&p);
+            struct kj_mat x = put(t, p.in[0], N * H, H), dy = put(t, p.dy, N * H, H);
+            struct kj_mat b = with ? put(t, p.in[1], H, H) : KJ_MAT_NONE;
+            struct kj_mat db = put(t, NULL, H, H);
+            t->o->bias_act(t->b, x, b, N, H, p.act);
+            /* Against the values of a usual size, not the largest. */
+            compare(t, names[act], with ? "with bias" : "forward", x, p.out, 20, 1e-6);
+            x.at = 20;
+            compare(t, names[act], "near", x, p.out + 20, N * H - 20, 1e-6);
+            x.at = 0;
+            if (act <= KJ_ACT_TANH) {
+                t->o->zero(t->b, db, H);
+                t->o->act_back(t->b, dy, with ? db : KJ_MAT_NONE, dy, x, N, H, p.act);
+                if (act == KJ_ACT_RELU) { /* its kink is within the differences */
+                    for (size_t i = 0; i < p.n_out; i++)
+                        p.dy[i] = p.out[i] > 0 ? p.dy[i] : 0;
+                    compare(t, names[act], "dx in place", dy, p.dy, p.n_out, 0);
+                } else {
+                    gradient(t, names[act], "dx in place", &p, 0, dy);
+                    if (with)
+                        gradient(t, names[act], "dbias", &p, 1, db);
+                }
+            }
+            drop(t, x);
+            drop(t, dy);
+            drop(t, b);
+            drop(t, db);
+            probe_free(&p);
+        }
+}
+
 /* ---- rope: in = x, table; d = n, heads, dim; ids = positions ---- */
 
 static void f_rope(const struct probe *p)
@@ -373,7 +486,7 @@ static void test_rope(struct test *t)
     probe_free(&p);
 }
 
-/* ---- attention: in = q, k, v; d = heads, kv_heads, dim, segs ---- */
+/* ---- attention: in = q, k, v; d = heads, kv_heads, dim, segs, full ---- */
 
 static void attend(const struct probe *p, size_t row, size_t head, size_t k0, size_t k1)
 {
@@ -402,18 +515,19 @@ static void f_attention(const struct probe *p)
         size_t q0 = (size_t)p->cu_q[s], q1 = (size_t)p->cu_q[s + 1];
         for (size_t q = q0; q < q1; q++)
             for (size_t h = 0; h < p->d[0]; h++)
-                attend(p, q, h, k0, k1 - (q1 - q - 1));
+                attend(p, q, h, k0, p->d[4] ? k1 : k1 - (q1 - q - 1));
     }
 }
 
 static void one_attention(struct test *t, size_t heads, size_t kv, size_t dim,
-                          size_t segs, const int32_t *cu_q, const int32_t *cu_k)
+                          size_t segs, const int32_t *cu_q, const int32_t *cu_k,
+                          bool full)
 {
     size_t nq = (size_t)cu_q[segs], nk = (size_t)cu_k[segs];
     size_t wq = heads * dim, wk = kv * dim;
     struct probe p = {.n = {nq * wq, nk * wk, nk * wk},
                       .n_out = nq * wq,
-                      .d = {heads, kv, dim, segs},
+                      .d = {heads, kv, dim, segs, full},
                       .s = {1 / sqrt((double)dim)},
                       .cu_q = cu_q,
                       .cu_k = cu_k,
@@ -429,6 +543,7 @@ static void one_attention(struct test *t, size_t heads, size_t kv, size_t dim,
                         .kv_heads = kv,
                         .dim = dim,
                         .scale = (float)p.s[0],
+                        .full = full,
                         .segs = segs,
                         .cu_q = cu_q,
                         .cu_k = cu_k};
@@ -437,8 +552,8 @@ static void one_attention(struct test *t, size_t heads, size_t kv, size_t dim,
                              .dk = put(t, NULL, nk * wk, wk),
                              .dv = put(t, NULL, nk * wk, wk)};
     t->o->attention(t->b, &a);
-    snprintf(what, sizeof what, "%zu/%zu heads of %zu, %zu queries, %zu keys", heads,
-             kv, dim, nq, nk);
+    snprintf(what, sizeof what, "%zu/%zu heads of %zu, %zu queries, %zu keys%s", heads,
+             kv, dim, nq, nk, full ? ", full" : "");
     compare(t, "attention", what, a.o, p.out, nq * wq, 3e-6);
     t->o->attention_back(t->b, &a, &g);
     gradient(t, "attention", "dq", &p, 0, g.dq);
@@ -454,9 +569,12 @@ static void test_attention(struct test *t)
 {
     static const int32_t docs[] = {0, 1, 70, 70, 99}, one[] = {0, 300};
     static const int32_t q[] = {0, 1, 6}, k[] = {0, 40, 47};
-    one_attention(t, 6, 2, 10, 4, docs, docs);
-    one_attention(t, 2, 2, 8, 1, one, one);
-    one_attention(t, 4, 1, 16, 2, q, k);
+    one_attention(t, 6, 2, 10, 4, docs, docs, false);
+    one_attention(t, 2, 2, 8, 1, one, one, false);
+    one_attention(t, 4, 1, 16, 2, q, k, false);
+    one_attention(t, 6, 2, 10, 4, docs, docs, true);
+    one_attention(t, 2, 2, 8, 1, one, one, true);
+    one_attention(t, 4, 1, 16, 2, k, q, true);
 }
 
 /* ---- SwiGLU: in = g, u; d = n, f ---- */
@@ -614,8 +732,8 @@ int kj_selftest_run(struct kj_backend *b, uint64_t seed,
 {
     struct test t = {.b = b, .o = b->ops, .rng = seed, .report = report, .ctx = ctx};
     static void (*const tests[])(struct test *) = {
-        test_matmul,    test_embed,  test_norm, test_rope,
-        test_attention, test_swiglu, test_head, test_adamw,
+        test_matmul, test_embed,     test_norm,   test_layer_norm, test_act,
+        test_rope,   test_attention, test_swiglu, test_head,       test_adamw,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         tests[i](&t);

@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/output.h"
-#include "trainer/safetensors.h"
+#include "nn/safetensors.h"
 #include "trainer/weights.h"
 
 #define CONFIG_MAX    ((size_t)16 << 20)

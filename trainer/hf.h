@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "trainer/llama.h"
-#include "trainer/safetensors.h"
+#include "nn/safetensors.h"
 
 struct kj_hf_config {
     struct kj_shape shape;

@@ -7,7 +7,7 @@
 #define KJ_TRAINER_WEIGHTS_H
 
 #include "trainer/llama.h"
-#include "trainer/safetensors.h"
+#include "nn/safetensors.h"
 
 struct kj_err;
 struct kj_weights;

@@ -1,4 +1,4 @@
-/* attention.c - causal grouped-query attention on the CPU.
+/* attention.c - grouped-query attention on the CPU, causal or full.
  *
  * After FlashAttention (Dao et al. 2022): a block of queries meets blocks of
  * keys one after the other; running maxima and sums rescale what was
@@ -34,6 +34,7 @@ struct span {
     size_t q0, nq;   /* first row and number of queries */
     size_t k0, keys; /* the segment's keys */
     size_t sees;     /* keys that the block's first query sees */
+    size_t end;      /* and that its last one sees */
 };
 
 static size_t rows_len(const int32_t *cu, size_t s)
@@ -50,7 +51,8 @@ static struct span span_of(const struct kj_attn *a, size_t seg, size_t block)
     s.nq = lq - i < QB ? lq - i : QB;
     s.k0 = (size_t)a->cu_k[seg];
     s.keys = lk;
-    s.sees = lk - lq + i + 1;
+    s.sees = a->full ? lk : lk - lq + i + 1;
+    s.end = a->full ? lk : s.sees + s.nq - 1;
     return s;
 }
 
@@ -67,7 +69,7 @@ static void pack(const struct job *j, float *to, const float *x, size_t stride,
 static size_t seen(const struct job *j, const struct span *s, size_t row, size_t kb,
                    size_t nk)
 {
-    size_t end = s->sees + row / j->group;
+    size_t end = j->a->full ? s->keys : s->sees + row / j->group;
     return end <= kb ? 0 : end - kb < nk ? end - kb : nk;
 }
 
@@ -87,7 +89,7 @@ static void forward(void *ctx, size_t task, unsigned worker)
     const float *v = j->v + s.k0 * a->v.stride + head * d;
 
     pack(j, q, j->q, a->q.stride, &s, head, a->scale);
-    size_t end = s.sees + s.nq - 1;
+    size_t end = s.end;
     for (size_t kb = 0; kb < end; kb += KB) {
         size_t nk = end - kb < KB ? end - kb : KB;
         kj_cpu_sgemm(false, true, rows, nk, d, q, d, k + kb * a->k.stride, a->k.stride,
@@ -172,7 +174,7 @@ static void backward(void *ctx, size_t task, unsigned worker)
     }
     for (size_t block = 0; block * QB < rows_len(a->cu_q, seg); block++) {
         struct span s = span_of(a, seg, block);
-        size_t rows = s.nq * j->group, end = s.sees + s.nq - 1;
+        size_t rows = s.nq * j->group, end = s.end;
         pack(j, t.q, j->q, a->q.stride, &s, head, a->scale);
         pack(j, t.go, kj_cpu_f32(g->d_o), g->d_o.stride, &s, head, 1.0f);
         for (size_t r = 0; r < rows; r++) {
@@ -199,7 +201,8 @@ static bool begin(struct kj_backend *b, const struct kj_attn *a, struct job *j)
     }
     for (size_t s = 0; s < a->segs; s++) {
         int32_t lq = a->cu_q[s + 1] - a->cu_q[s], lk = a->cu_k[s + 1] - a->cu_k[s];
-        if (lq < 0 || lk < lq || a->cu_q[0] < 0 || a->cu_k[0] < 0) {
+        if (lq < 0 || lk < (a->full ? lq > 0 : lq) || a->cu_q[0] < 0 ||
+            a->cu_k[0] < 0) {
             kj_backend_fault(b, op, "segment %zu has %d queries and %d keys", s, lq,
                              lk);
             return false;

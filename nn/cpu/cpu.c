@@ -121,6 +121,7 @@ struct loop {
     struct kj_mat a, b, d, e, f, g;
     float s, z;
     bool flag;
+    enum kj_act act;
     const struct kj_adamw *opt;
     double *sums;
 };
@@ -327,6 +328,109 @@ static void norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
     run(&l, norm_back_task);
     for (size_t i = 0; i < tasks_of(&l); i++)
         l.c->kern->add(kj_cpu_f32(dw), l.c->scratch[b->threads].p + i * h, h);
+}
+
+static void layer_norm_task(void *ctx, size_t task, unsigned worker)
+{
+    const struct loop *l = ctx;
+    (void)worker;
+    TASK_RANGE(l, task, i, end);
+    for (; i < end; i++)
+        l->c->kern->layer_norm(row(l->a, i), row(l->b, i), l->d.t ? row(l->d, i) : NULL,
+                               kj_cpu_f32(l->e), kj_cpu_f32(l->f), kj_cpu_f32(l->g),
+                               l->h, l->s);
+}
+
+static void layer_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
+                       struct kj_mat delta, struct kj_mat bias, struct kj_mat w,
+                       struct kj_mat c, size_t n, size_t h, float eps)
+{
+    const char *op = "layer_norm";
+    struct loop l = {.c = kj_cpu_of(b),
+                     .n = n,
+                     .per = per_task(h),
+                     .h = h,
+                     .s = eps,
+                     .a = y,
+                     .b = x,
+                     .d = delta,
+                     .e = bias,
+                     .f = w,
+                     .g = c};
+    if (kj_cpu_inside(b, op, y, n, h) && kj_cpu_inside(b, op, x, n, h) &&
+        (!delta.t || kj_cpu_inside(b, op, delta, n, h)) &&
+        (!bias.t || kj_cpu_inside(b, op, bias, 1, h)) &&
+        kj_cpu_inside(b, op, w, 1, h) && kj_cpu_inside(b, op, c, 1, h))
+        run(&l, layer_norm_task);
+}
+
+/* ---- bias and activation ---- */
+
+static void bias_act_task(void *ctx, size_t task, unsigned worker)
+{
+    const struct loop *l = ctx;
+    (void)worker;
+    TASK_RANGE(l, task, i, end);
+    for (; i < end; i++)
+        l->c->kern->bias_act(row(l->a, i), kj_cpu_f32(l->b), l->h, l->act);
+}
+
+static void bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
+                     size_t n, size_t h, enum kj_act act)
+{
+    struct loop l = {.c = kj_cpu_of(b),
+                     .n = n,
+                     .per = per_task(h),
+                     .h = h,
+                     .act = act,
+                     .a = x,
+                     .b = bias};
+    if (kj_cpu_inside(b, "bias_act", x, n, h) &&
+        (!bias.t || kj_cpu_inside(b, "bias_act", bias, 1, h)))
+        run(&l, bias_act_task);
+}
+
+/* A task owns some columns, and goes through the rows in order. */
+static void act_back_task(void *ctx, size_t task, unsigned worker)
+{
+    const struct loop *l = ctx;
+    (void)worker;
+    TASK_RANGE(l, task, from, end);
+    for (size_t i = 0; i < l->heads; i++) {
+        float *dx = row(l->a, i), *db = kj_cpu_f32(l->b);
+        const float *dy = row(l->d, i), *y = row(l->e, i);
+        for (size_t c = from; c < end; c++) {
+            float f = l->act == KJ_ACT_TANH   ? 1.0f - y[c] * y[c]
+                      : l->act == KJ_ACT_RELU ? (y[c] > 0.0f ? 1.0f : 0.0f)
+                                              : 1.0f;
+            dx[c] = dy[c] * f;
+            if (db)
+                db[c] += dx[c];
+        }
+    }
+}
+
+static void act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbias,
+                     struct kj_mat dy, struct kj_mat y, size_t n, size_t h,
+                     enum kj_act act)
+{
+    const char *op = "act_back";
+    struct loop l = {.c = kj_cpu_of(b),
+                     .n = h,
+                     .per = 64,
+                     .h = h,
+                     .heads = n,
+                     .act = act,
+                     .a = dx,
+                     .b = dbias,
+                     .d = dy,
+                     .e = y};
+    if (act != KJ_ACT_NONE && act != KJ_ACT_RELU && act != KJ_ACT_TANH)
+        kj_backend_fault(b, op, "activation %d has no backward pass", (int)act);
+    else if (kj_cpu_inside(b, op, dx, n, h) && kj_cpu_inside(b, op, dy, n, h) &&
+             kj_cpu_inside(b, op, y, n, h) &&
+             (!dbias.t || kj_cpu_inside(b, op, dbias, 1, h)))
+        run(&l, act_back_task);
 }
 
 /* ---- rotary, SwiGLU ---- */
@@ -536,6 +640,9 @@ static const struct kj_ops cpu_ops = {
     .embed_back = embed_back,
     .norm = norm,
     .norm_back = norm_back,
+    .layer_norm = layer_norm,
+    .bias_act = bias_act,
+    .act_back = act_back,
     .rope = rope,
     .attention = kj_cpu_attention,
     .attention_back = kj_cpu_attention_back,

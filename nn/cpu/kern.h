@@ -31,6 +31,11 @@ struct kj_kern {
                  const float *w, size_t h, float eps);
     void (*norm_back)(float *dx, float *dw, const float *dy, const float *s, float r,
                       const float *w, size_t h, int add);
+    /* y = x + delta + bias, normalised; delta, bias may be NULL */
+    void (*layer_norm)(float *y, const float *x, const float *delta, const float *bias,
+                       const float *w, const float *c, size_t h, float eps);
+    /* x = act(x + bias); bias may be NULL */
+    void (*bias_act)(float *x, const float *bias, size_t n, enum kj_act act);
     void (*rope)(float *x, const float *cs, size_t heads, size_t dim, float sign);
     void (*swiglu)(float *h, const float *g, const float *u, size_t n);
     void (*swiglu_back)(float *dg, float *du, const float *dh, const float *g,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "trainer/safetensors.h"
+#include "nn/safetensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -10,7 +10,7 @@
 #include "base/output.h"
 #include "trainer/hf.h"
 #include "trainer/plan.h"
-#include "trainer/safetensors.h"
+#include "nn/safetensors.h"
 
 static char dir[64], path[192];
 

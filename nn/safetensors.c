@@ -1,5 +1,5 @@
 /* safetensors.c - files of named tensors. */
-#include "trainer/safetensors.h"
+#include "nn/safetensors.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -11,8 +11,8 @@
  *
  * Thread-safety: an open file is read-only and may be shared.
  */
-#ifndef KJ_TRAINER_SAFETENSORS_H
-#define KJ_TRAINER_SAFETENSORS_H
+#ifndef KJ_NN_SAFETENSORS_H
+#define KJ_NN_SAFETENSORS_H
 
 #include <stddef.h>
 #include <stdint.h>
