@@ -1,10 +1,8 @@
 /* shards.c - validates and maps token shards.
  *
  * Nothing of a file is used before it was compared with what is known
- * otherwise: an index with the size of its .bin, a manifest row with the
- * index. The arrays of an index start at byte 34 and are not aligned, so they
- * are read with memcpy; all numbers are little-endian, as is every machine
- * that this program supports.
+ * otherwise: a manifest row with its own hash, an index with the size of its
+ * .bin (shards_index.c), a row with the index.
  */
 #include "base/shards_internal.h"
 
@@ -19,99 +17,13 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
 
-#define IDX_HEAD     34
 #define MANIFEST_MAX ((size_t)1 << 30)
 
-static int32_t get32(const unsigned char *p)
-{
-    int32_t v;
-    memcpy(&v, p, 4);
-    return v;
-}
-
-static int64_t get64(const unsigned char *p)
-{
-    int64_t v;
-    memcpy(&v, p, 8);
-    return v;
-}
-
-/* ---- index ---- */
-
-static int idx_check(struct kj_idx *x, uint64_t bin_bytes, struct kj_err *err)
-{
-    uint64_t at = 0;
-    for (uint64_t i = 0; i < x->sequences; i++) {
-        int32_t len = get32(x->lengths + 4 * i);
-        if (len < 0)
-            return kj_err_set(err, KJ_FAIL, "sequence %ju: negative length",
-                              (uintmax_t)i);
-        if (get64(x->pointers + 8 * i) != (int64_t)at)
-            return kj_err_set(err, KJ_FAIL, "sequence %ju: its pointer is %jd, not %ju",
-                              (uintmax_t)i, (intmax_t)get64(x->pointers + 8 * i),
-                              (uintmax_t)at);
-        at += (uint64_t)len * x->width;
-        if (at > bin_bytes)
-            return kj_err_set(err, KJ_FAIL, "sequence %ju: ends behind the .bin",
-                              (uintmax_t)i);
-    }
-    if (at != bin_bytes)
-        return kj_err_set(err, KJ_FAIL, "sequences hold %ju bytes, the .bin %ju",
-                          (uintmax_t)at, (uintmax_t)bin_bytes);
-    x->tokens = at / x->width;
-    int64_t before = 0;
-    for (uint64_t d = 0; d <= x->documents; d++) {
-        int64_t b = get64(x->bounds + 8 * d);
-        if (b < before || (d == 0 && b != 0) || (uint64_t)b > x->sequences)
-            return kj_err_set(err, KJ_FAIL, "document %ju: begins at sequence %jd",
-                              (uintmax_t)d, (intmax_t)b);
-        before = b;
-    }
-    if ((uint64_t)before != x->sequences)
-        return kj_err_set(err, KJ_FAIL, "the last document ends at sequence %jd of %ju",
-                          (intmax_t)before, (uintmax_t)x->sequences);
-    return KJ_OK;
-}
-
-int kj_idx_parse(struct kj_idx *x, const void *bytes, size_t n, uint64_t bin_bytes,
-                 struct kj_err *err)
-{
-    const unsigned char *p = bytes;
-    memset(x, 0, sizeof *x);
-    if (n < IDX_HEAD || memcmp(p, "MMIDIDX\0\0", 9) != 0)
-        return kj_err_set(err, KJ_FAIL, "not a Megatron index");
-    if (get64(p + 9) != 1)
-        return kj_err_set(err, KJ_FAIL, "index version %jd, not 1",
-                          (intmax_t)get64(p + 9));
-    x->dtype = p[17];
-    if (x->dtype != KJ_IDX_INT32 && x->dtype != KJ_IDX_UINT16)
-        return kj_err_set(err, KJ_FAIL, "dtype %d is neither uint16 (8) nor int32 (4)",
-                          x->dtype);
-    x->width = x->dtype == KJ_IDX_UINT16 ? 2 : 4;
-    uint64_t s = (uint64_t)get64(p + 18), d = (uint64_t)get64(p + 26);
-    if (d == 0 || s > n / 12 || d > n / 8 || IDX_HEAD + 12 * s + 8 * d != n)
-        return kj_err_set(
-            err, KJ_FAIL,
-            "%ju sequences and %ju document indices do not make %zu bytes",
-            (uintmax_t)s, (uintmax_t)d, n);
-    x->sequences = s;
-    x->documents = d - 1;
-    x->lengths = p + IDX_HEAD;
-    x->pointers = x->lengths + 4 * s;
-    x->bounds = x->pointers + 8 * s;
-    return idx_check(x, bin_bytes, err);
-}
-
-uint64_t kj_idx_doc_start(const struct kj_idx *x, uint64_t d)
-{
-    uint64_t seq = d < x->documents ? (uint64_t)get64(x->bounds + 8 * d) : x->sequences;
-    if (seq >= x->sequences)
-        return x->tokens;
-    return (uint64_t)get64(x->pointers + 8 * seq) / x->width;
-}
+const char *const kj_shard_formats[] = {"megatron", "llm.c", "ds", NULL};
 
 /* ---- manifest ---- */
 
@@ -184,6 +96,7 @@ static void row_counts(struct kj_shards *s, struct kj_shard *r, const struct kj_
         struct kj_shard_count *c = &r->counts[r->n_counts++];
         c->source = row_str(s, &list->items[i], "source", err);
         c->language = row_str(s, &list->items[i], "language", err);
+        c->band = row_str(s, &list->items[i], "band", err);
         c->documents = row_num(&list->items[i], "documents", INT64_MAX, err);
         c->tokens = row_num(&list->items[i], "tokens", INT64_MAX, err);
         documents += c->documents;
@@ -206,13 +119,21 @@ static int row_parse(struct kj_shards *s, struct kj_shard *r, const struct kj_jv
 {
     if (v->kind != KJ_J_OBJECT)
         return kj_err_set(err, KJ_FAIL, "not an object");
-    if (!kj_str_is(kj_jstr(kj_jget(v, "format")), "megatron"))
-        return kj_err_set(err, KJ_FAIL, "format: not \"megatron\"");
+    while (kj_shard_formats[r->format] &&
+           !kj_str_is(kj_jstr(kj_jget(v, "format")), kj_shard_formats[r->format]))
+        r->format++;
+    if (!kj_shard_formats[r->format])
+        return kj_err_set(err, KJ_FAIL, "format: none of megatron, llm.c, ds");
+    if (r->format == KJ_SHARD_DS) {
+        r->note = row_str(s, v, "metadata", err);
+        r->note_hash = row_str(s, v, "metadata_hash", err);
+    }
     r->path = row_str(s, v, "path", err);
     r->index = row_str(s, v, "index", err);
     r->hash = row_str(s, v, "hash", err);
     r->index_hash = row_str(s, v, "index_hash", err);
     r->docs_hash = row_str(s, v, "docs_hash", err);
+    r->docs_offset = row_num(v, "docs_offset", INT64_MAX, err);
     r->bytes = row_num(v, "bytes", INT64_MAX, err);
     r->index_bytes = row_num(v, "index_bytes", INT64_MAX, err);
     r->tokens = row_num(v, "tokens", INT64_MAX, err);
@@ -227,7 +148,8 @@ static int row_parse(struct kj_shards *s, struct kj_shard *r, const struct kj_jv
     r->tool = row_str(s, v, "tool", err);
     r->config_hash = row_str(s, v, "config_hash", err);
     row_counts(s, r, v, err);
-    if (err->rc == KJ_OK && (!inside(r->path) || !inside(r->index)))
+    if (err->rc == KJ_OK &&
+        (!inside(r->path) || !inside(r->index) || (r->note && !inside(r->note))))
         kj_err_set(err, KJ_FAIL, "path: leaves the folder");
     if (err->rc == KJ_OK && r->eos >= r->vocab_size)
         kj_err_set(err, KJ_FAIL, "eos: not below vocab_size");
@@ -242,10 +164,34 @@ char *kj_shards_path(const struct kj_shards *s, const char *name)
     return p;
 }
 
+/* The index of a mapped shard, whichever form it has. */
+static int index_open(struct kj_shards *s, size_t i, const char *bin,
+                      struct kj_err *err)
+{
+    struct kj_shard *r = &s->v[i];
+    const struct kj_shards_map *b = &s->bins[i], *x = &s->idxs[i];
+    unsigned width = strcmp(r->dtype, "uint16") == 0 ? 2 : 4;
+    uint64_t tokens = b->n / width;
+    int rc = KJ_OK;
+    r->bin = b->p;
+    if (r->format == KJ_SHARD_MEGATRON)
+        return kj_idx_parse(&r->idx, x->p, x->n, r->bytes, err);
+    if (r->format == KJ_SHARD_LLMC) {
+        rc = kj_llmc_parse(b->p, b->n, &width, &tokens, err);
+        r->bin += rc == KJ_OK ? KJ_LLMC_HEAD : 0;
+    } else if (b->n % width) {
+        rc = kj_err_set(err, KJ_FAIL, "%zu bytes are no whole tokens", b->n);
+    }
+    if (rc != KJ_OK)
+        kj_err_where(err, bin, -1);
+    return rc == KJ_OK ? kj_ends_parse(&r->idx, x->p, x->n, width, tokens, err) : rc;
+}
+
 static int shard_open(struct kj_shards *s, size_t i, struct kj_err *err)
 {
     struct kj_shard *r = &s->v[i];
     char *bin = kj_shards_path(s, r->path), *idx = kj_shards_path(s, r->index);
+    const char *wide = r->format == KJ_SHARD_MEGATRON ? "int32" : "uint32";
     int rc = map_file(&s->bins[i], bin, err);
     if (rc == KJ_OK)
         rc = map_file(&s->idxs[i], idx, err);
@@ -255,11 +201,10 @@ static int shard_open(struct kj_shards *s, size_t i, struct kj_err *err)
         kj_err_where(err, bin, -1);
     }
     if (rc == KJ_OK) {
-        rc = kj_idx_parse(&r->idx, s->idxs[i].p, s->idxs[i].n, r->bytes, err);
-        if (rc == KJ_OK &&
-            strcmp(r->dtype, r->idx.width == 2 ? "uint16" : "int32") != 0)
-            rc = kj_err_set(err, KJ_FAIL, "dtype code %d, by the manifest %s",
-                            r->idx.dtype, r->dtype);
+        rc = index_open(s, i, bin, err);
+        if (rc == KJ_OK && strcmp(r->dtype, r->idx.width == 2 ? "uint16" : wide) != 0)
+            rc = kj_err_set(err, KJ_FAIL, "%u bytes a token, by the manifest %s",
+                            r->idx.width, r->dtype);
         if (rc == KJ_OK &&
             (r->idx.tokens != r->tokens || r->idx.documents != r->documents))
             rc = kj_err_set(err, KJ_FAIL,
@@ -271,7 +216,6 @@ static int shard_open(struct kj_shards *s, size_t i, struct kj_err *err)
     }
     free(bin);
     free(idx);
-    r->bin = s->bins[i].p;
     r->first_token = s->tokens;
     r->first_document = s->documents;
     s->tokens += r->tokens;
@@ -284,6 +228,21 @@ static bool same_make(const struct kj_shard *a, const struct kj_shard *b)
     return strcmp(a->tokenizer_hash, b->tokenizer_hash) == 0 && a->eos == b->eos &&
            a->vocab_size == b->vocab_size &&
            strcmp(a->config_hash, b->config_hash) == 0;
+}
+
+/* A row ends with the hash of all that stands before it on its line. */
+static int row_whole(const char *p, size_t n, struct kj_err *err)
+{
+    static const char key[] = ",\"row_hash\":\"xxh64:";
+    enum { TAIL = sizeof key - 1 + 16 + 2 };
+    char want[TAIL + 1];
+    if (n < TAIL)
+        return kj_err_set(err, KJ_FAIL, "row_hash: missing");
+    snprintf(want, sizeof want, "%s%016jx\"}", key,
+             (uintmax_t)kj_hash64(p, n - TAIL, 0));
+    if (memcmp(p + n - TAIL, want, TAIL) != 0)
+        return kj_err_set(err, KJ_FAIL, "row_hash: not that of this line");
+    return KJ_OK;
 }
 
 static int rows(struct kj_shards *s, struct kj_buf *text, const char *manifest,
@@ -308,6 +267,8 @@ static int rows(struct kj_shards *s, struct kj_buf *text, const char *manifest,
         s->bins[s->n] = s->idxs[s->n] = (struct kj_shards_map){0};
         rc = e ? kj_json_parse(j, p, n, &v, &own)
                : kj_err_set(&own, KJ_FAIL, "the last line is cut short");
+        if (rc == KJ_OK)
+            rc = row_whole(p, n, &own);
         if (rc == KJ_OK)
             rc = row_parse(s, &s->v[s->n], v, &own);
         if (rc == KJ_OK && s->n && !same_make(&s->v[0], &s->v[s->n]))

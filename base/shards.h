@@ -1,4 +1,5 @@
-/* shards.h - reading token shards: manifest.jsonl with Megatron .bin/.idx.
+/* shards.h - reading token shards: manifest.jsonl with Megatron .bin/.idx, llm.c
+ * .bin or datatrove .ds.
  *
  * Layout: docs/formats/shards.md. A shard set is a folder with manifest.jsonl
  * (one row per shard), the shards that it names, and docs.jsonl.zst (one line
@@ -29,7 +30,8 @@ struct kj_err;
 /* Megatron's dtype codes of which these two are token ids. */
 enum kj_idx_dtype { KJ_IDX_INT32 = 4, KJ_IDX_UINT16 = 8 };
 
-/* A view of validated index bytes. The arrays are not aligned. */
+/* A view of validated index bytes. The arrays are not aligned. Of a list of
+ * document ends (llm.c's and datatrove's shards) only ends is there. */
 struct kj_idx {
     int dtype;                     /* enum kj_idx_dtype */
     unsigned width;                /* bytes per token: 2 or 4 */
@@ -39,6 +41,7 @@ struct kj_idx {
     const unsigned char *lengths;  /* i32[S] */
     const unsigned char *pointers; /* i64[S], byte positions in the .bin */
     const unsigned char *bounds;   /* i64[documents + 1], sequence numbers */
+    const unsigned char *ends;     /* u64[documents], in tokens; NULL: Megatron's */
 };
 
 /* Validate index bytes against the size of their .bin. Every length, pointer
@@ -46,24 +49,43 @@ struct kj_idx {
  * KJ_FAIL with the reason. The view borrows bytes. */
 int kj_idx_parse(struct kj_idx *x, const void *bytes, size_t n, uint64_t bin_bytes,
                  struct kj_err *err);
+/* Validate a list of document ends, u64 each, as datatrove's .ds.index: they do
+ * not fall, and the last is the number of tokens. */
+int kj_ends_parse(struct kj_idx *x, const void *bytes, size_t n, unsigned width,
+                  uint64_t tokens, struct kj_err *err);
 /* First token of document d (d == documents: the end), by the index. */
 uint64_t kj_idx_doc_start(const struct kj_idx *x, uint64_t d);
 
+/* llm.c's token file: 256 int32, of which the first are magic and version
+ * (20240520 and 1: uint16; 20240801 and 7: uint32) and the number of tokens,
+ * which is below 2^31; the others are 0. */
+#define KJ_LLMC_HEAD 1024
+void kj_llmc_head(unsigned char out[KJ_LLMC_HEAD], unsigned width, uint64_t tokens);
+/* Validate a whole file's header against its size. KJ_FAIL with the reason. */
+int kj_llmc_parse(const void *bytes, size_t n, unsigned *width, uint64_t *tokens,
+                  struct kj_err *err);
+
 /* ---- a set of shards ---- */
 
-/* Documents and tokens (EOS included) of one source and language. */
+enum kj_shard_format { KJ_SHARD_MEGATRON, KJ_SHARD_LLMC, KJ_SHARD_DS };
+extern const char *const kj_shard_formats[]; /* names, in that order */
+
+/* Documents and tokens (EOS included) of one source, language and band. */
 struct kj_shard_count {
-    const char *source, *language; /* "" when the documents name none */
+    const char *source, *language, *band; /* "" when the documents name none */
     uint64_t documents, tokens;
 };
 
 /* One row of the manifest; strings live until kj_shards_close. */
 struct kj_shard {
+    int format;                    /* enum kj_shard_format */
     const char *path, *index;      /* names as in the manifest */
     const char *hash, *index_hash; /* "xxh128:HEX" of the whole files */
+    const char *note, *note_hash;  /* datatrove's .metadata; NULL: none */
     const char *docs_hash;         /* of this shard's lines in docs.jsonl */
     uint64_t bytes, index_bytes, tokens, documents;
-    const char *dtype;     /* "uint16" or "int32" */
+    uint64_t docs_offset;  /* stored offset in docs.jsonl.zst of its lines' frame */
+    const char *dtype;     /* "uint16", "int32" (Megatron) or "uint32" */
     const char *tokenizer; /* name of the file */
     const char *tokenizer_hash;
     uint32_t eos, vocab_size;
@@ -73,7 +95,7 @@ struct kj_shard {
     size_t n_counts;
     uint64_t first_token, first_document; /* numbers in the whole set */
     struct kj_idx idx;
-    const unsigned char *bin; /* mapped */
+    const unsigned char *bin; /* mapped; the first token */
 };
 
 struct kj_shards;
@@ -90,6 +112,8 @@ uint32_t kj_shards_vocab_size(const struct kj_shards *s);
 uint32_t kj_shards_eos(const struct kj_shards *s);
 /* Hash of the tokenizer.json with which all shards were made. */
 const char *kj_shards_tokenizer_hash(const struct kj_shards *s);
+/* Path of a file of the set by its name in the manifest; free it. */
+char *kj_shards_path(const struct kj_shards *s, const char *name);
 
 /* Copy tokens at..at+n of the whole set, across shards and documents; returns
  * how many there were (less than n only at the end of the set). */

@@ -19,8 +19,6 @@ struct kj_shards {
     uint64_t tokens, documents;
 };
 
-/* Path of a file of the set; free it. */
-char *kj_shards_path(const struct kj_shards *s, const char *name);
 /* Tokens at..at+n of one shard, which holds them. */
 void kj_shards_copy(const struct kj_shard *r, uint64_t at, uint32_t *out, size_t n);
 

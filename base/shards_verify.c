@@ -14,16 +14,17 @@
 /* Longest line of the document index. */
 #define DOC_LINE_MAX ((size_t)1 << 20)
 
+/* bytes: UINT64_MAX where only the hash is known. */
 static int verify_file(const struct kj_shards *s, const char *name, const char *hash,
                        uint64_t bytes, struct kj_err *err)
 {
     char *path = kj_shards_path(s, name), got[40];
     int64_t size;
     int rc = kj_hash_file(path, got, &size, err);
-    if (rc == KJ_OK && ((uint64_t)size != bytes || strcmp(got, hash) != 0))
-        rc = kj_err_set(err, KJ_FAIL,
-                        "content is %s (%jd bytes), by the manifest %s (%ju)", got,
-                        (intmax_t)size, hash, (uintmax_t)bytes);
+    if (rc == KJ_OK &&
+        ((bytes != UINT64_MAX && (uint64_t)size != bytes) || strcmp(got, hash) != 0))
+        rc = kj_err_set(err, KJ_FAIL, "content is %s (%jd bytes), by the manifest %s",
+                        got, (intmax_t)size, hash);
     if (rc != KJ_OK)
         kj_err_where(err, path, -1);
     free(path);
@@ -156,10 +157,14 @@ int kj_shards_verify(const struct kj_shards *s, struct kj_err *err)
         int rc = verify_file(s, r->path, r->hash, r->bytes, err);
         if (rc == KJ_OK)
             rc = verify_file(s, r->index, r->index_hash, r->index_bytes, err);
+        if (rc == KJ_OK && r->note)
+            rc = verify_file(s, r->note, r->note_hash, UINT64_MAX, err);
         if (rc != KJ_OK)
             return KJ_FAIL;
         if (verify_tokens(s, r, err) != KJ_OK) {
-            kj_err_where(err, r->path, -1);
+            char *path = kj_shards_path(s, r->path);
+            kj_err_where(err, path, -1);
+            free(path);
             return KJ_FAIL;
         }
     }

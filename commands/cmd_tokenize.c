@@ -109,12 +109,14 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         status = dry_run(cmd, &common, &cfg, &opts, &pos);
     if (status < 0 && kj_files_open(&files, &pos, false, &err))
         status = kj_cmd_fail(cmd, &err);
+    opts.memory = common.memory;
     common.inputs = pos.v;
     common.n_inputs = pos.n;
     if (status < 0)
         status = write_shards(cmd, &common, &cfg, &opts, &files);
     kj_files_release(&files);
     kj_stage_tokenize.close(&cfg);
+    kj_opt_release(kj_shard_opts_table, &opts);
     kj_strs_release(&pos);
     return status;
 }
@@ -129,7 +131,8 @@ const struct kj_cmd kj_cmd_tokenize = {
         "writes Megatron shards: shard-00000.bin and .idx onwards, docs.jsonl.zst with "
         "one line per document, and manifest.jsonl last, so that a folder with a "
         "manifest is whole. Tokens are uint16 when the vocabulary is below 65500, else "
-        "int32. A document is never cut between shards.\n\n"
+        "int32. A document is never cut between shards. --format has llm.c's and "
+        "datatrove's forms too; --shuffle draws the order of documents.\n\n"
         "Special tokens written in text become their ids, as Hugging Face does it; "
         "--no-special encodes them as plain text, which is safer for text from the "
         "web.",

@@ -58,6 +58,7 @@ static int run_tokenize(struct kj_run *r, struct kj_recipe_step *s, struct kj_er
     int rc = s->stage->open ? s->stage->open(cfg, err) : KJ_OK;
     struct kj_shard_writer *w = NULL;
     struct kj_source src = {0};
+    ((struct kj_shard_opts *)s->more)->memory = r->c.memory;
     if (rc == KJ_OK)
         rc = kj_ledger_forget(r->ledger, s->name, err);
     if (rc == KJ_OK)

@@ -1,5 +1,5 @@
 /* shards.h - documents to token shards: the stage that encodes, and the sink
- * that writes Megatron .bin/.idx with manifest and document index.
+ * that writes them with manifest and document index.
  *
  * kj_stage_tokenize gives each kept document its ids (struct kj_tok_doc in
  * doc->aux, in the batch's arena, for the sink behind it) and token_count,
@@ -9,7 +9,10 @@
  * The writer takes kept documents in order, appends EOS to each, and begins a
  * new shard before the document that would pass shard_tokens; a document is
  * never cut, so a shard may hold one document that is longer. The bytes depend
- * on documents, tokenizer and shard_tokens alone. Layout: docs/formats/shards.md.
+ * on documents, tokenizer and options alone. Layout: docs/formats/shards.md.
+ * With shuffle they are written by XXH64(id, seed), equal ids in the order in
+ * which they came: the same order however the corpus was cut into files. They
+ * wait in a base/sorter.h until commit, so memory stays bounded.
  * The reader is base/shards.h.
  */
 #ifndef KJ_TOKENIZE_SHARDS_H
@@ -46,7 +49,12 @@ extern const struct kj_stage kj_stage_tokenize;
 /* Options of the writer. */
 struct kj_shard_opts {
     int64_t shard_tokens; /* most tokens in a shard, EOS included */
-    int format;           /* only megatron */
+    int format;           /* enum kj_shard_format */
+    int64_t shuffle;      /* seed of the order of documents; -1: as they come */
+    const char *band;     /* field with the quality band; NULL: none */
+    struct kj_strs band_cuts;
+    /* set by callers, not by options: */
+    int64_t memory; /* of the shuffle; 0: 256 MiB */
 };
 extern const struct kj_opt kj_shard_opts_table[];
 

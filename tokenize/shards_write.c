@@ -1,12 +1,13 @@
-/* shards_write.c - Megatron shards with manifest and document index.
+/* shards_write.c - shards with manifest and document index.
  *
- * Order of appearance: a shard's .bin and .idx are renamed into place when the
+ * Order of appearance: a shard's files are renamed into place when the
  * shard is full; the document index when all shards are; the manifest last.
  * So a folder with a manifest is whole, and one without is worthless.
  */
 #include "tokenize/shards.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +17,14 @@
 #include "base/json.h"
 #include "base/output.h"
 #include "base/shards.h"
+#include "base/sorter.h"
+#include "tokenize/shards_file.h"
 
 /* Megatron's own rule for the width of a token. */
 #define UINT16_BELOW 65500u
-/* Pairs of source and language counted by name in a shard; further ones are
+/* Memory of the shuffle where nobody says. */
+#define SHUFFLE_MEMORY ((int64_t)256 << 20)
+/* Triples of source, language and band counted by name in a shard; further ones are
  * counted as source "(other)". */
 #define COUNTS_MAX   4096
 #define MANIFEST_MAX ((size_t)1 << 30)
@@ -28,82 +33,87 @@
 const struct kj_opt kj_shard_opts_table[] = {
     {"shard_tokens", 0, KJ_OPT_INT, OFF(shard_tokens), "N", "most tokens in a shard",
      "100000000", 1, 0x1p40},
-    {"format", 0, KJ_OPT_ENUM, OFF(format), "megatron", "form of the shards",
-     "megatron", 0, 0},
+    {"format", 0, KJ_OPT_ENUM, OFF(format), "megatron|llm.c|ds",
+     "form of the shards: Megatron .bin/.idx, llm.c .bin, datatrove .ds", "megatron", 0,
+     0},
+    {"shuffle", 0, KJ_OPT_INT, OFF(shuffle), "SEED",
+     "write documents in an order drawn by this seed, on disk beyond --memory", "-1",
+     -1, 0x1p53},
+    {"band", 0, KJ_OPT_STR, OFF(band), "FIELD",
+     "quality band of a document: this field's text, or of a number its whole part",
+     NULL, 0, 0},
+    {"band_cuts", 0, KJ_OPT_LIST, OFF(band_cuts), "N,N",
+     "bands by the number of cuts that the field reaches, from 0 on", NULL, 0, 0},
     {0},
 };
 #undef OFF
 
 struct tally {
-    char *source, *language;
+    char *source, *language, *band;
     uint64_t documents, tokens;
+};
+
+/* What a shard, its row and the document index hold of a document. */
+struct item {
+    struct kj_str id, source, language, band;
+    struct kj_str rest; /* its line in the index, from "id" on */
+    uint64_t sum;       /* kj_doc_checksum */
+    const void *tokens; /* EOS included */
+    size_t n;
 };
 
 struct kj_shard_writer {
     const struct kj_tokenize *c;
-    const char *dir, *tool;
+    const char *tool, *band;
+    double *cuts;
+    size_t n_cuts;
     uint64_t shard_tokens;
+    int64_t shuffle; /* -1: no */
+    struct kj_sorter *sorter;
     char config_hash[40];
-    unsigned width;
     struct kj_output *docs;
-    struct kj_buf manifest, line;
-    size_t shard;          /* number of the one being written, or the next */
-    struct kj_output *bin; /* NULL: none open */
-    uint64_t tokens;       /* in it */
-    int32_t *lengths;
-    size_t n, cap;
-    uint64_t chain; /* hash over its lines of the document index */
+    struct kj_buf manifest, line, rest, ids, packed;
+    size_t shard; /* number of the one being written, or the next */
+    struct kj_shard_file file;
+    int64_t docs_offset;
+    uint64_t chain, sum; /* over its lines of the document index; its documents */
     char *first_id, *last_id;
     struct tally *tallies;
     size_t n_tallies, last_tally;
     struct kj_shard_totals totals;
 };
 
-static char *path_of(const struct kj_shard_writer *w, const char *name)
+static void forget(const struct kj_shard_writer *w, const char *name)
 {
-    size_t n = strlen(w->dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", w->dir, name);
-    return p;
-}
-
-static void shard_name(char out[32], size_t i, const char *suffix)
-{
-    snprintf(out, 32, "shard-%05zu.%s", i, suffix);
-}
-
-static bool forget(const struct kj_shard_writer *w, const char *name)
-{
-    char *p = path_of(w, name);
-    bool was = unlink(p) == 0;
+    char *p = kj_shard_file_path(&w->file, name);
+    unlink(p);
     free(p);
-    return was;
 }
 
-static void forget_shards(const struct kj_shard_writer *w)
-{
-    for (size_t i = 0;; i++) {
-        char bin[32], idx[32];
-        shard_name(bin, i, "bin");
-        shard_name(idx, i, "idx");
-        bool a = forget(w, bin), b = forget(w, idx);
-        if (!a && !b)
-            break;
-    }
-}
-
-static void writer_free(struct kj_shard_writer *w)
+static void forget_tallies(struct kj_shard_writer *w)
 {
     for (size_t i = 0; i < w->n_tallies; i++) {
         free(w->tallies[i].source);
         free(w->tallies[i].language);
+        free(w->tallies[i].band);
     }
+    w->n_tallies = w->last_tally = 0;
+}
+
+static void writer_free(struct kj_shard_writer *w)
+{
+    forget_tallies(w);
     free(w->tallies);
-    free(w->lengths);
+    free(w->cuts);
+    kj_shard_file_release(&w->file);
+    kj_sorter_free(w->sorter);
     free(w->first_id);
     free(w->last_id);
     kj_buf_release(&w->manifest);
     kj_buf_release(&w->line);
+    kj_buf_release(&w->rest);
+    kj_buf_release(&w->ids);
+    kj_buf_release(&w->packed);
     free(w);
 }
 
@@ -112,15 +122,40 @@ static void hash_config(struct kj_shard_writer *w)
 {
     struct kj_buf b;
     char hex[33];
-    kj_buf_init(&b, 4096);
+    kj_buf_init(&b, 1 << 20);
     kj_buf_printf(&b,
-                  "format: megatron\ntokenizer_hash: %s\neos: %u\nno_special: %d\n"
+                  "format: %s\ntokenizer_hash: %s\neos: %u\nno_special: %d\n"
                   "template: %d\nshard_tokens: %ju\n",
-                  kj_tok_hash(w->c->tok), w->c->eos_id, w->c->no_special,
-                  w->c->use_template, (uintmax_t)w->shard_tokens);
+                  kj_shard_formats[w->file.format], kj_tok_hash(w->c->tok),
+                  w->c->eos_id, w->c->no_special, w->c->use_template,
+                  (uintmax_t)w->shard_tokens);
+    if (w->shuffle >= 0)
+        kj_buf_printf(&b, "shuffle: %jd\n", (intmax_t)w->shuffle);
+    if (w->band)
+        kj_buf_printf(&b, "band: %s\n", w->band);
+    for (size_t i = 0; i < w->n_cuts; i++)
+        kj_buf_printf(&b, "cut: %.17g\n", w->cuts[i]);
     kj_hash128_hex(kj_hash128(b.p, b.n), hex);
     snprintf(w->config_hash, sizeof w->config_hash, "xxh128:%s", hex);
     kj_buf_release(&b);
+}
+
+static int read_cuts(struct kj_shard_writer *w, const struct kj_shard_opts *o,
+                     struct kj_err *err)
+{
+    if (o->band_cuts.n && !o->band)
+        return kj_err_set(err, KJ_USAGE, "band_cuts: band names no field");
+    w->cuts = kj_xcalloc(o->band_cuts.n + 1, sizeof *w->cuts);
+    for (; w->n_cuts < o->band_cuts.n; w->n_cuts++) {
+        const char *z = o->band_cuts.v[w->n_cuts];
+        char *end;
+        double v = strtod(z, &end);
+        if (end == z || *end || !isfinite(v) ||
+            (w->n_cuts && v <= w->cuts[w->n_cuts - 1]))
+            return kj_err_set(err, KJ_USAGE, "band_cuts: numbers that rise, not %s", z);
+        w->cuts[w->n_cuts] = v;
+    }
+    return KJ_OK;
 }
 
 int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize *c,
@@ -129,16 +164,33 @@ int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize 
 {
     struct kj_shard_writer *w = kj_xcalloc(1, sizeof *w);
     w->c = c;
-    w->dir = dir;
     w->tool = tool;
+    w->band = o->band;
+    w->shuffle = o->shuffle;
     w->shard_tokens = (uint64_t)o->shard_tokens;
-    hash_config(w);
-    w->width = kj_tok_vocab_size(c->tok) < UINT16_BELOW ? 2 : 4;
+    w->file = (struct kj_shard_file){
+        .dir = dir,
+        .tokenizer = kj_tok_name(c->tok),
+        .format = o->format,
+        .width = kj_tok_vocab_size(c->tok) < UINT16_BELOW ? 2 : 4};
     kj_buf_init(&w->manifest, MANIFEST_MAX);
     kj_buf_init(&w->line, MANIFEST_MAX);
-    int rc = kj_output_mkdirs(dir, err);
+    kj_buf_init(&w->rest, MANIFEST_MAX);
+    kj_buf_init(&w->ids, (size_t)1 << 34);
+    kj_buf_init(&w->packed, (size_t)1 << 34);
+    int rc = read_cuts(w, o, err);
+    if (rc == KJ_OK && w->shard_tokens > kj_shard_file_most(&w->file))
+        rc = kj_err_set(err, KJ_USAGE, "shard_tokens: a shard of %s holds at most %ju",
+                        kj_shard_formats[o->format],
+                        (uintmax_t)kj_shard_file_most(&w->file));
+    hash_config(w);
+    if (rc == KJ_OK)
+        rc = kj_output_mkdirs(dir, err);
+    if (w->shuffle >= 0)
+        w->sorter =
+            kj_sorter_new(dir, (size_t)(o->memory ? o->memory : SHUFFLE_MEMORY));
     if (rc == KJ_OK) {
-        char *manifest = path_of(w, "manifest.jsonl");
+        char *manifest = kj_shard_file_path(&w->file, "manifest.jsonl");
         bool there = access(manifest, F_OK) == 0;
         if (there && !force)
             rc = kj_err_set(err, KJ_USAGE, "%s exists already; --force starts over",
@@ -148,8 +200,8 @@ int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize 
         free(manifest);
     }
     if (rc == KJ_OK) {
-        forget_shards(w);
-        char *docs = path_of(w, "docs.jsonl.zst");
+        kj_shard_file_forget(&w->file);
+        char *docs = kj_shard_file_path(&w->file, "docs.jsonl.zst");
         rc = kj_output_open(&w->docs, docs, err);
         free(docs);
     }
@@ -165,49 +217,12 @@ int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize 
 
 static int shard_begin(struct kj_shard_writer *w, struct kj_err *err)
 {
-    char name[32];
-    shard_name(name, w->shard, "bin");
-    char *path = path_of(w, name);
-    int rc = kj_output_open(&w->bin, path, err);
-    free(path);
-    w->tokens = w->chain = 0;
-    w->n = 0;
-    return rc;
-}
-
-static int put64(struct kj_output *o, uint64_t v, struct kj_err *err)
-{
-    return kj_output_write(o, (const char *)&v, 8, err);
-}
-
-static int write_index(struct kj_shard_writer *w, const char *path, struct kj_err *err)
-{
-    struct kj_output *o;
-    unsigned char dtype = w->width == 2 ? KJ_IDX_UINT16 : KJ_IDX_INT32;
-    uint64_t at = 0;
-    int rc = kj_output_open(&o, path, err);
-    if (rc != KJ_OK)
-        return rc;
-    rc = kj_output_write(o, "MMIDIDX\0\0", 9, err);
-    if (rc == KJ_OK)
-        rc = put64(o, 1, err);
-    if (rc == KJ_OK)
-        rc = kj_output_write(o, (const char *)&dtype, 1, err);
-    if (rc == KJ_OK)
-        rc = put64(o, w->n, err);
-    if (rc == KJ_OK)
-        rc = put64(o, w->n + 1, err);
-    if (rc == KJ_OK)
-        rc = kj_output_write(o, (const char *)w->lengths, w->n * 4, err);
-    for (size_t i = 0; i < w->n && rc == KJ_OK; i++) {
-        rc = put64(o, at, err);
-        at += (uint64_t)w->lengths[i] * w->width;
-    }
-    for (size_t i = 0; i <= w->n && rc == KJ_OK; i++)
-        rc = put64(o, i, err); /* one sequence is one document */
-    if (rc == KJ_OK)
-        return kj_output_commit(o, err);
-    kj_output_abort(o);
+    int rc = kj_shard_file_begin(&w->file, w->shard, err);
+    /* Its lines begin a frame, so that a reader can go there at once. */
+    if (rc == KJ_OK && w->shard)
+        rc = kj_output_cut(w->docs, err);
+    w->docs_offset = kj_output_stored(w->docs);
+    w->chain = w->sum = 0;
     return rc;
 }
 
@@ -215,7 +230,8 @@ static int by_name(const void *a, const void *b)
 {
     const struct tally *x = a, *y = b;
     int c = strcmp(x->source, y->source);
-    return c ? c : strcmp(x->language, y->language);
+    c = c ? c : strcmp(x->language, y->language);
+    return c ? c : strcmp(x->band, y->band);
 }
 
 static void key_str(struct kj_buf *b, const char *key, const char *value)
@@ -225,27 +241,9 @@ static void key_str(struct kj_buf *b, const char *key, const char *value)
     kj_buf_addc(b, ',');
 }
 
-static int row(struct kj_shard_writer *w, const char *bin, const char *idx,
-               const char *hash, const char *idx_hash, int64_t idx_bytes,
-               struct kj_err *err)
+static void put_counts(struct kj_shard_writer *w)
 {
     struct kj_buf *b = &w->manifest;
-    kj_buf_addz(b, "{\"format\":\"megatron\",");
-    key_str(b, "path", bin);
-    key_str(b, "index", idx);
-    kj_buf_printf(b, "\"bytes\":%ju,\"index_bytes\":%jd,",
-                  (uintmax_t)w->tokens * w->width, (intmax_t)idx_bytes);
-    key_str(b, "hash", hash);
-    key_str(b, "index_hash", idx_hash);
-    kj_buf_printf(b, "\"docs_hash\":\"xxh64-chain:%016jx\",", (uintmax_t)w->chain);
-    kj_buf_printf(b, "\"tokens\":%ju,\"documents\":%zu,", (uintmax_t)w->tokens, w->n);
-    key_str(b, "dtype", w->width == 2 ? "uint16" : "int32");
-    key_str(b, "tokenizer", kj_tok_name(w->c->tok));
-    key_str(b, "tokenizer_hash", kj_tok_hash(w->c->tok));
-    kj_buf_printf(b, "\"eos\":%u,\"vocab_size\":%u,", w->c->eos_id,
-                  kj_tok_vocab_size(w->c->tok));
-    key_str(b, "first_id", w->first_id);
-    key_str(b, "last_id", w->last_id);
     kj_buf_addz(b, "\"counts\":[");
     qsort(w->tallies, w->n_tallies, sizeof *w->tallies, by_name);
     for (size_t i = 0; i < w->n_tallies; i++) {
@@ -253,43 +251,64 @@ static int row(struct kj_shard_writer *w, const char *bin, const char *idx,
         kj_buf_addz(b, i ? ",{" : "{");
         key_str(b, "source", t->source);
         key_str(b, "language", t->language);
+        key_str(b, "band", t->band);
         kj_buf_printf(b, "\"documents\":%ju,\"tokens\":%ju}", (uintmax_t)t->documents,
                       (uintmax_t)t->tokens);
     }
     kj_buf_addz(b, "],");
+}
+
+static int row(struct kj_shard_writer *w, struct kj_err *err)
+{
+    struct kj_buf *b = &w->manifest;
+    const struct kj_shard_file *f = &w->file;
+    static const char *const wide[] = {"int32", "uint32", "uint32"};
+    size_t from = b->n;
+    kj_buf_addc(b, '{');
+    key_str(b, "format", kj_shard_formats[f->format]);
+    key_str(b, "path", f->bin_name);
+    key_str(b, "index", f->idx_name);
+    kj_buf_printf(b, "\"bytes\":%jd,\"index_bytes\":%jd,", (intmax_t)f->bin_bytes,
+                  (intmax_t)f->idx_bytes);
+    key_str(b, "hash", f->bin_hash);
+    key_str(b, "index_hash", f->idx_hash);
+    if (f->note_name[0]) {
+        key_str(b, "metadata", f->note_name);
+        key_str(b, "metadata_hash", f->note_hash);
+    }
+    kj_buf_printf(b, "\"docs_hash\":\"xxh64-chain:%016jx\",\"docs_offset\":%jd,",
+                  (uintmax_t)w->chain, (intmax_t)w->docs_offset);
+    kj_buf_printf(b, "\"tokens\":%ju,\"documents\":%zu,", (uintmax_t)f->tokens, f->n);
+    key_str(b, "dtype", f->width == 2 ? "uint16" : wide[f->format]);
+    key_str(b, "tokenizer", kj_tok_name(w->c->tok));
+    key_str(b, "tokenizer_hash", kj_tok_hash(w->c->tok));
+    kj_buf_printf(b, "\"eos\":%u,\"vocab_size\":%u,", w->c->eos_id,
+                  kj_tok_vocab_size(w->c->tok));
+    if (w->shuffle < 0)
+        kj_buf_addz(b, "\"seed\":null,");
+    else
+        kj_buf_printf(b, "\"seed\":%jd,", (intmax_t)w->shuffle);
+    key_str(b, "first_id", w->first_id);
+    key_str(b, "last_id", w->last_id);
+    put_counts(w);
+    kj_buf_printf(b, "\"parents\":[\"documents:%016jx\"],", (uintmax_t)w->sum);
     key_str(b, "config_hash", w->config_hash);
     kj_buf_addz(b, "\"tool\":");
     kj_json_put_str(b, w->tool, strlen(w->tool));
-    if (kj_buf_addz(b, "}\n") != KJ_OK)
+    if (b->n < MANIFEST_MAX - 64)
+        kj_buf_printf(b, ",\"row_hash\":\"xxh64:%016jx\"}\n",
+                      (uintmax_t)kj_hash64(b->p + from, b->n - from, 0));
+    else
         return kj_err_set(err, KJ_FAIL, "the manifest grew too large");
     return KJ_OK;
 }
 
 static int shard_end(struct kj_shard_writer *w, struct kj_err *err)
 {
-    char bin[32], idx[32], hash[40], idx_hash[40];
-    int64_t bytes, idx_bytes = 0;
-    shard_name(bin, w->shard, "bin");
-    shard_name(idx, w->shard, "idx");
-    char *bin_path = path_of(w, bin), *idx_path = path_of(w, idx);
-    struct kj_output *o = w->bin;
-    w->bin = NULL;
-    int rc = kj_output_commit(o, err);
+    int rc = kj_shard_file_end(&w->file, err);
     if (rc == KJ_OK)
-        rc = write_index(w, idx_path, err);
-    if (rc == KJ_OK)
-        rc = kj_hash_file(bin_path, hash, &bytes, err);
-    if (rc == KJ_OK)
-        rc = kj_hash_file(idx_path, idx_hash, &idx_bytes, err);
-    if (rc == KJ_OK)
-        rc = row(w, bin, idx, hash, idx_hash, idx_bytes, err);
-    free(bin_path);
-    free(idx_path);
-    for (size_t i = 0; i < w->n_tallies; i++) {
-        free(w->tallies[i].source);
-        free(w->tallies[i].language);
-    }
-    w->n_tallies = w->last_tally = 0;
+        rc = row(w, err);
+    forget_tallies(w);
     w->shard++;
     w->totals.shards++;
     return rc;
@@ -303,115 +322,242 @@ static void set_id(char **to, struct kj_str id)
     *to = kj_xstrndup(id.p ? id.p : "", id.n);
 }
 
-static bool tally_is(const struct tally *t, struct kj_str source,
-                     struct kj_str language)
+static bool tally_is(const struct tally *t, const struct item *x)
 {
-    return kj_str_is(source, t->source) && kj_str_is(language, t->language);
+    return kj_str_is(x->source, t->source) && kj_str_is(x->language, t->language) &&
+           kj_str_is(x->band, t->band);
 }
 
-static void count(struct kj_shard_writer *w, const struct kj_doc *d, uint64_t tokens)
+static void count(struct kj_shard_writer *w, const struct item *of, uint64_t tokens)
 {
-    struct kj_str source = d->source.p ? d->source : KJ_STR("");
-    struct kj_str language = d->language.p ? d->language : KJ_STR("");
+    struct item x = {.source = of->source, .language = of->language, .band = of->band};
     size_t i = w->last_tally;
-    if (i >= w->n_tallies || !tally_is(&w->tallies[i], source, language))
+    if (i >= w->n_tallies || !tally_is(&w->tallies[i], &x))
         for (i = 0; i < w->n_tallies; i++)
-            if (tally_is(&w->tallies[i], source, language))
+            if (tally_is(&w->tallies[i], &x))
                 break;
     if (i == w->n_tallies && i >= COUNTS_MAX) {
-        source = KJ_STR("(other)");
-        language = KJ_STR("");
+        x = (struct item){
+            .source = KJ_STR("(other)"), .language = KJ_STR(""), .band = KJ_STR("")};
         for (i = COUNTS_MAX; i < w->n_tallies; i++)
-            if (tally_is(&w->tallies[i], source, language))
+            if (tally_is(&w->tallies[i], &x))
                 break;
     }
     if (i == w->n_tallies) {
         if (!w->tallies)
             w->tallies = kj_xcalloc(COUNTS_MAX + 1, sizeof *w->tallies);
         w->tallies[w->n_tallies++] =
-            (struct tally){.source = kj_xstrndup(source.p, source.n),
-                           .language = kj_xstrndup(language.p, language.n)};
+            (struct tally){.source = kj_xstrndup(x.source.p, x.source.n),
+                           .language = kj_xstrndup(x.language.p, x.language.n),
+                           .band = kj_xstrndup(x.band.p, x.band.n)};
     }
     w->tallies[i].documents++;
     w->tallies[i].tokens += tokens;
     w->last_tally = i;
 }
 
-static int doc_line(struct kj_shard_writer *w, const struct kj_doc *d, uint64_t tokens,
-                    struct kj_err *err)
+static int doc_line(struct kj_shard_writer *w, const struct item *x, struct kj_err *err)
 {
     struct kj_buf *b = &w->line;
     kj_buf_reset(b);
-    kj_buf_printf(b, "{\"shard\":%zu,\"first\":%ju,\"tokens\":%ju,\"id\":", w->shard,
-                  (uintmax_t)w->tokens, (uintmax_t)tokens);
+    kj_buf_printf(b, "{\"shard\":%zu,\"first\":%ju,\"tokens\":%zu,", w->shard,
+                  (uintmax_t)w->file.tokens, x->n);
+    kj_buf_add(b, x->rest.p, x->rest.n);
+    w->chain = kj_hash64(b->p, b->n, w->chain);
+    kj_buf_addc(b, '\n');
+    return kj_output_write(w->docs, b->p, b->n, err);
+}
+
+/* One document to the shard at hand, or the next. */
+static int emit(struct kj_shard_writer *w, const struct item *x, struct kj_err *err)
+{
+    int rc = KJ_OK;
+    if (w->file.bin && w->file.tokens + x->n > w->shard_tokens)
+        rc = shard_end(w, err);
+    if (rc == KJ_OK && !w->file.bin)
+        rc = shard_begin(w, err);
+    if (rc == KJ_OK)
+        rc = doc_line(w, x, err);
+    if (rc == KJ_OK)
+        rc = kj_shard_file_add(&w->file, x->tokens, x->n, err);
+    if (rc != KJ_OK)
+        return rc;
+    if (w->file.n == 1)
+        set_id(&w->first_id, x->id);
+    set_id(&w->last_id, x->id);
+    count(w, x, x->n);
+    w->sum += x->sum;
+    return KJ_OK;
+}
+
+/* ---- what is kept of a document ---- */
+
+static void key_if(struct kj_buf *b, const char *key, struct kj_str v)
+{
+    if (!v.n)
+        return;
+    kj_buf_printf(b, ",\"%s\":", key);
+    kj_json_put_str(b, v.p, v.n);
+}
+
+/* size in the field "cluster" that dedup leaves; 0: none. */
+static uint64_t cluster_size(const struct kj_doc *d)
+{
+    struct kj_str c = kj_doc_get(d, "cluster"), key, value;
+    size_t pos = 0;
+    while (c.n && kj_json_member(c.p, c.n, &pos, &key, &value) == KJ_OK)
+        if (kj_str_is(key, "size") && value.n < 20) {
+            char z[20];
+            memcpy(z, value.p, value.n);
+            z[value.n] = '\0';
+            return strtoull(z, NULL, 10);
+        }
+    return 0;
+}
+
+/* The line of the document index behind the place of the tokens. */
+static void put_rest(struct kj_buf *b, const struct kj_doc *d, const struct item *x)
+{
+    uint64_t cluster = cluster_size(d);
+    kj_buf_reset(b);
+    kj_buf_addz(b, "\"id\":");
     kj_json_put_str(b, d->id.p, d->id.n);
-    if (d->url.n) {
-        kj_buf_addz(b, ",\"url\":");
-        kj_json_put_str(b, d->url.p, d->url.n);
-    }
+    key_if(b, "url", d->url);
     if (d->warc.file.n) {
         kj_buf_addz(b, ",\"warc\":{\"file\":");
         kj_json_put_str(b, d->warc.file.p, d->warc.file.n);
         kj_buf_printf(b, ",\"offset\":%jd,\"length\":%jd}", (intmax_t)d->warc.offset,
                       (intmax_t)d->warc.length);
     }
+    key_if(b, "source", x->source);
+    key_if(b, "language", x->language);
+    key_if(b, "band", x->band);
+    if (cluster)
+        kj_buf_printf(b, ",\"cluster\":%ju", (uintmax_t)cluster);
     kj_buf_addc(b, '}');
-    w->chain = kj_hash64(b->p, b->n, w->chain);
-    kj_buf_addc(b, '\n');
-    return kj_output_write(w->docs, b->p, b->n, err);
 }
 
-static int write_ids(struct kj_shard_writer *w, const uint32_t *ids, size_t n,
-                     struct kj_err *err)
+/* The band of a document: the field's text; of a number, how many of the cuts it
+ * reaches, or without cuts its whole part. "" where the document has none. */
+static struct kj_str band(const struct kj_shard_writer *w, const struct kj_doc *d,
+                          char text[32])
 {
-    uint16_t half[4096];
-    if (w->width == 4)
-        return kj_output_write(w->bin, (const char *)ids, 4 * n, err);
-    while (n) {
-        size_t k = n < 4096 ? n : 4096;
-        for (size_t i = 0; i < k; i++)
-            half[i] = (uint16_t)ids[i];
-        int rc = kj_output_write(w->bin, (const char *)half, 2 * k, err);
+    if (!w->band)
+        return KJ_STR("");
+    double v = kj_doc_number(d, w->band);
+    if (isnan(v))
+        v = kj_doc_signal_get(d, w->band);
+    if (!isnan(v)) {
+        int64_t k = 0;
+        if (!w->n_cuts)
+            k = fabs(v) < 1e15 ? (int64_t)floor(v) : 0;
+        while ((size_t)k < w->n_cuts && v >= w->cuts[k])
+            k++;
+        snprintf(text, 32, "%jd", (intmax_t)k);
+        return kj_str_z(text);
+    }
+    struct kj_str s = kj_doc_get(d, w->band);
+    if (s.n < 2 || s.p[0] != '"' || memchr(s.p, '\\', s.n))
+        return KJ_STR("");
+    return (struct kj_str){s.p + 1, s.n - 2};
+}
+
+/* ---- the shuffle: documents wait in a sorter ---- */
+
+struct packed {
+    uint64_t sum;
+    uint32_t n, id, source, language, band, rest;
+};
+
+static int later(struct kj_shard_writer *w, const struct item *x, struct kj_err *err)
+{
+    struct packed h = {x->sum,
+                       (uint32_t)x->n,
+                       (uint32_t)x->id.n,
+                       (uint32_t)x->source.n,
+                       (uint32_t)x->language.n,
+                       (uint32_t)x->band.n,
+                       (uint32_t)x->rest.n};
+    struct kj_buf *b = &w->packed;
+    kj_buf_reset(b);
+    kj_buf_add(b, (const char *)&h, sizeof h);
+    kj_buf_add(b, x->id.p, x->id.n);
+    kj_buf_add(b, x->source.p, x->source.n);
+    kj_buf_add(b, x->language.p, x->language.n);
+    kj_buf_add(b, x->band.p, x->band.n);
+    kj_buf_add(b, x->rest.p, x->rest.n);
+    if (kj_buf_add(b, x->tokens, x->n * w->file.width) != KJ_OK)
+        return kj_err_set(err, KJ_FAIL, "a document of %zu tokens", x->n);
+    uint64_t key = kj_hash64(x->id.p, x->id.n, (uint64_t)w->shuffle);
+    return kj_sorter_add(w->sorter, key, b->p, b->n, err);
+}
+
+static struct kj_str take(const char **p, uint32_t n)
+{
+    struct kj_str s = {*p, n};
+    *p += n;
+    return s;
+}
+
+static int emit_shuffled(struct kj_shard_writer *w, struct kj_err *err)
+{
+    int rc;
+    uint64_t key;
+    const char *p;
+    size_t n;
+    while ((rc = kj_sorter_next(w->sorter, &key, &p, &n, err)) == KJ_OK) {
+        struct packed h;
+        memcpy(&h, p, sizeof h);
+        p += sizeof h;
+        struct item x = {.sum = h.sum, .n = h.n};
+        x.id = take(&p, h.id);
+        x.source = take(&p, h.source);
+        x.language = take(&p, h.language);
+        x.band = take(&p, h.band);
+        x.rest = take(&p, h.rest);
+        x.tokens = p;
+        rc = emit(w, &x, err);
         if (rc != KJ_OK)
             return rc;
-        ids += k;
-        n -= k;
     }
-    return KJ_OK;
+    return rc == KJ_EOF ? KJ_OK : rc;
+}
+
+/* Tokens with EOS, in the width of the shards. */
+static const char *pack_ids(struct kj_shard_writer *w, const uint32_t *ids, size_t n)
+{
+    struct kj_buf *b = &w->ids;
+    kj_buf_reset(b);
+    if (kj_buf_reserve(b, (n + 1) * w->file.width) != KJ_OK)
+        return NULL;
+    for (size_t i = 0; i <= n; i++) {
+        uint32_t id = i < n ? ids[i] : w->c->eos_id;
+        if (w->file.width == 4)
+            memcpy(b->p + 4 * i, &id, 4);
+        else
+            memcpy(b->p + 2 * i, &(uint16_t){(uint16_t)id}, 2);
+    }
+    return b->p;
 }
 
 int kj_shard_writer_add(struct kj_shard_writer *w, const struct kj_doc *d,
                         const uint32_t *ids, size_t n, struct kj_err *err)
 {
-    uint64_t tokens = (uint64_t)n + 1;
-    int rc = KJ_OK;
-    if (tokens > INT32_MAX)
+    char text[32];
+    struct item x = {.id = d->id, .n = n + 1, .sum = kj_doc_checksum(d)};
+    if (n >= INT32_MAX || x.n > kj_shard_file_most(&w->file))
         return kj_err_set(err, KJ_FAIL, "a document of %zu tokens", n);
-    if (w->bin && w->tokens + tokens > w->shard_tokens)
-        rc = shard_end(w, err);
-    if (rc == KJ_OK && !w->bin)
-        rc = shard_begin(w, err);
-    if (rc == KJ_OK)
-        rc = doc_line(w, d, tokens, err);
-    if (rc == KJ_OK)
-        rc = write_ids(w, ids, n, err);
-    if (rc == KJ_OK)
-        rc = write_ids(w, &w->c->eos_id, 1, err);
-    if (rc != KJ_OK)
-        return rc;
-    if (w->n == w->cap) {
-        w->cap = w->cap ? 2 * w->cap : 4096;
-        w->lengths = kj_xrealloc(w->lengths, w->cap * sizeof *w->lengths);
-    }
-    if (w->n == 0)
-        set_id(&w->first_id, d->id);
-    set_id(&w->last_id, d->id);
-    w->lengths[w->n++] = (int32_t)tokens;
-    count(w, d, tokens);
-    w->tokens += tokens;
+    x.source = d->source.p ? d->source : KJ_STR("");
+    x.language = d->language.p ? d->language : KJ_STR("");
+    x.band = band(w, d, text);
+    x.tokens = pack_ids(w, ids, n);
+    put_rest(&w->rest, d, &x);
+    x.rest = (struct kj_str){w->rest.p, w->rest.n};
+    if (!x.tokens)
+        return kj_err_set(err, KJ_FAIL, "a document of %zu tokens", n);
     w->totals.documents++;
-    w->totals.tokens += tokens;
-    return KJ_OK;
+    w->totals.tokens += x.n;
+    return w->sorter ? later(w, &x, err) : emit(w, &x, err);
 }
 
 static int sink_write(void *self, struct kj_batch *b, struct kj_err *err)
@@ -437,7 +583,9 @@ struct kj_sink kj_shard_writer_sink(struct kj_shard_writer *w)
 int kj_shard_writer_commit(struct kj_shard_writer *w, struct kj_shard_totals *t,
                            struct kj_err *err)
 {
-    int rc = w->bin ? shard_end(w, err) : KJ_OK;
+    int rc = w->sorter ? emit_shuffled(w, err) : KJ_OK;
+    if (rc == KJ_OK && w->file.bin)
+        rc = shard_end(w, err);
     if (rc == KJ_OK && !w->totals.documents)
         rc = kj_err_set(err, KJ_FAIL, "there is no document to write");
     if (rc == KJ_OK) {
@@ -446,7 +594,7 @@ int kj_shard_writer_commit(struct kj_shard_writer *w, struct kj_shard_totals *t,
         rc = kj_output_commit(docs, err);
     }
     if (rc == KJ_OK) {
-        char *path = path_of(w, "manifest.jsonl");
+        char *path = kj_shard_file_path(&w->file, "manifest.jsonl");
         rc = kj_output_file(path, w->manifest.p, w->manifest.n, err);
         free(path);
     }
@@ -464,11 +612,11 @@ void kj_shard_writer_abort(struct kj_shard_writer *w)
 {
     if (!w)
         return;
-    kj_output_abort(w->bin);
+    kj_shard_file_release(&w->file);
     if (w->docs)
         kj_output_abort(w->docs);
     else
         forget(w, "docs.jsonl.zst");
-    forget_shards(w);
+    kj_shard_file_forget(&w->file);
     writer_free(w);
 }

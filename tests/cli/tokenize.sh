@@ -50,7 +50,7 @@ is "tokens" "$(cat a/*.bin | od -An -v -tu2 -w2 | tr -d ' ' | cksum)" \
 zstd -dc a/docs.jsonl.zst | sed -n 2p >line
 is "document index" "$(cat line)" \
     "$(jq -c '{shard, first, tokens, id: "ko-1",
-               warc: {file: "a.warc.gz", offset: 100, length: 99}}' line)"
+               warc: {file: "a.warc.gz", offset: 100, length: 99}, language: "kor_Hang"}' line)"
 
 # ---- int32 from a vocabulary of 65,500 on; other EOS ----
 jq '.model.vocab["zzzz"] = 65499' t.json >wide.json

@@ -71,7 +71,7 @@ static int write_set(bool wide, bool force, struct kj_shard_totals *t,
                         .vocab = wide ? ",\"zzzz\":70000" : NULL};
     struct kj_tok *tok = fixture_load(&f, msg);
     struct kj_tokenize c = {.tok = tok, .eos_id = 300};
-    struct kj_shard_opts o = {.shard_tokens = 10};
+    struct kj_shard_opts o = {.shard_tokens = 10, .shuffle = -1};
     struct kj_shard_writer *w = NULL;
     if (!CHECK(tok))
         return KJ_FAIL;
@@ -249,7 +249,7 @@ static void test_nothing(void)
     char msg[256];
     struct kj_tok *tok = fixture_load(&(struct fixture){0}, msg);
     struct kj_tokenize c = {.tok = tok, .eos_id = 0};
-    struct kj_shard_opts o = {.shard_tokens = 10};
+    struct kj_shard_opts o = {.shard_tokens = 10, .shuffle = -1};
     struct kj_shard_writer *w;
     CHECK_INT(kj_shards_open(&s, dir, &err), KJ_FAIL);
     kj_err_reset(&err);
