@@ -43,6 +43,7 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_eval,
     &kj_cmd_generate,
     &kj_cmd_upscale,
+    &kj_cmd_prune,
     &kj_cmd_merge,
     &kj_cmd_device,
 

@@ -375,6 +375,16 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
     o->matmul(m->b, l.gu, l.y2, w.gu, n, 2 * d.f, d.h, KJ_MM_TB);
     o->swiglu(m->b, l.h, l.gu, upper(l.gu, d.f), n, d.f);
     o->matmul(m->b, a->delta, l.h, w.down, n, d.h, d.f, KJ_MM_TB);
+    if (m->look)
+        m->look(m->look_ctx, &(struct kj_llama_view){.layer = i,
+                                                     .n = n,
+                                                     .norm1 = l.y1,
+                                                     .norm2 = l.y2,
+                                                     .heads = l.att,
+                                                     .neurons = l.h,
+                                                     .before = l.x1,
+                                                     .mid = l.x2,
+                                                     .delta = a->delta});
 }
 
 static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *err)
@@ -398,6 +408,9 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
     layer_acts(m, d.layers - 1, &l);
     o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta, kj_llama_norm(m, m->w), r->n, d.h,
             (float)m->shape.norm_eps);
+    if (m->look)
+        m->look(m->look_ctx,
+                &(struct kj_llama_view){.layer = d.layers, .n = r->n, .norm1 = a->y});
     return KJ_OK;
 }
 

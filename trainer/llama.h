@@ -45,8 +45,22 @@ struct kj_rows {
     const int32_t *cu; /* segs + 1 bounds of documents */
 };
 
+/* What one block (or, with layer == layers, the last norm) just computed, in
+ * memory of the device: n rows each. Those that do not apply have t NULL. */
+struct kj_llama_view {
+    size_t layer, n;
+    struct kj_mat norm1, norm2; /* hidden: the norms' outputs (last: norm1) */
+    struct kj_mat heads;        /* heads * head_dim: what o_proj reads */
+    struct kj_mat neurons;      /* ffn: silu(gate) * up */
+    struct kj_mat before;       /* hidden: the stream before the block */
+    struct kj_mat mid, delta;   /* behind it: the sum of these two */
+};
+
 struct kj_llama {
     struct kj_backend *b;
+    /* Called in forward passes while set: where scores are made. */
+    void (*look)(void *ctx, const struct kj_llama_view *v);
+    void *look_ctx;
     struct kj_shape shape;
     struct kj_param *params;
     size_t n_params, n;      /* parameters, elements */

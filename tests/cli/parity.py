@@ -64,7 +64,8 @@ def norm(x, w, eps):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * w
 
 
-def forward(p, c, ids, bounds):
+def forward(p, c, ids, bounds, seen=lambda what, layer, x: None):
+    """Logits. seen is called with what each layer computes, for others' use."""
     n, pos = len(ids), torch.zeros(len(ids), dtype=torch.float64)
     mask = torch.full((n, n), -math.inf)
     for a, b in zip(bounds, bounds[1:]):
@@ -75,18 +76,26 @@ def forward(p, c, ids, bounds):
     x = p["model.embed_tokens.weight"][ids]
     for i in range(c["num_hidden_layers"]):
         w = lambda name: p["model.layers.%d.%s.weight" % (i, name)]
+        seen("before", i, x)
         y = norm(x, w("input_layernorm"), eps)
+        seen("norm", i, y)
         q = rope((y @ w("self_attn.q_proj").T).view(n, heads, d), pos, theta)
         k = rope((y @ w("self_attn.k_proj").T).view(n, kv, d), pos, theta)
         v = (y @ w("self_attn.v_proj").T).view(n, kv, d)
         k, v = (t.repeat_interleave(heads // kv, 1) for t in (k, v))
         s = torch.einsum("qhd,khd->hqk", q, k) / math.sqrt(d) + mask
         o = torch.einsum("hqk,khd->qhd", torch.softmax(s, -1), v).reshape(n, -1)
+        seen("heads", i, o)
         x = x + o @ w("self_attn.o_proj").T
         y = norm(x, w("post_attention_layernorm"), eps)
+        seen("norm", i, y)
         h = torch.nn.functional.silu(y @ w("mlp.gate_proj").T) * (y @ w("mlp.up_proj").T)
+        seen("neurons", i, h)
         x = x + h @ w("mlp.down_proj").T
-    return norm(x, p["model.norm.weight"], eps) @ p["lm_head.weight"].T
+        seen("after", i, x)
+    y = norm(x, p["model.norm.weight"], eps)
+    seen("norm", i + 1, y)
+    return y @ p.get("lm_head.weight", p["model.embed_tokens.weight"]).T
 
 
 def factor(step):
@@ -133,4 +142,5 @@ def main(folder):
     return 0 if worst[0] < 1e-4 and worst[1] < 1e-3 and worst[2] < 1e-3 else 1
 
 
-sys.exit(main(sys.argv[1]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
