@@ -131,7 +131,7 @@ static void pruned_equals_zeroed(void)
     CHECK_INT(kj_prune_choose(&k, &s, &large, &to, NULL), KJ_OK);
     CHECK_INT(k.head[0], 1); /* of the scores 0 5 3, two */
     CHECK_INT(k.head[1], 2);
-    CHECK_INT(k.head[2], 3); /* of 1 6 4 */
+    CHECK_INT(k.head[2], 4); /* of 1 6 4 */
     CHECK_INT(kj_prune_write(&p, &to, &k, in("small"), NULL), KJ_OK);
     CHECK_INT(kj_llama_new(&small, b, &to, N, N, false, NULL), KJ_OK);
     CHECK_INT(kj_hf_load(small, path, NULL), KJ_OK);
