@@ -1,7 +1,8 @@
 #!/bin/bash
 # tests/bench/tokenize.sh - MB/s of encoding and training beside npm's
-# tokenizers, where node has it (NODE_PATH names the folder). With the published
-# Llama 3 tokenizer and texts where they are, else with generated ones.
+# tokenizers, where node has it (NODE_PATH names the folder), and whether the ids
+# are the same. With the published Llama 3 and Qwen 3 tokenizers and texts where
+# they are, else with generated ones.
 set -eu
 cd "$(dirname "$0")/../.."
 B=${B:-build/release}
@@ -11,6 +12,7 @@ trap 'rm -rf "$tmp"' EXIT
 data=../shared/data
 if [[ -e $data/tokenize/llama3.tokenizer.json.zst && -e $data/text/ko.jsonl.zst ]]; then
     zstd -dcq $data/tokenize/llama3.tokenizer.json.zst >"$tmp/tokenizer.json"
+    zstd -dcq $data/tokenize/qwen3.tokenizer.json.zst >"$tmp/qwen3.json"
     for l in ko en; do zstd -dcq "$data/text/$l.jsonl.zst" >"$tmp/$l.jsonl"; done
 else
     for lang in 'en:e t a o i n s h r d l u c m f w' \
@@ -31,7 +33,9 @@ else
     done
     "$B/kijil" tokenizer train --jsonl "$tmp"/??.jsonl --vocab-size 32000 -q -o "$tmp/tokenizer.json"
 fi
-"$B/tests/bench/bench_tokenize" "$tmp/tokenizer.json" "$tmp/ko.jsonl" "$tmp/en.jsonl"
+for v in tokenizer qwen3; do
+    [[ ! -e $tmp/$v.json ]] || "$B/tests/bench/bench_tokenize" "$tmp/$v.json" "$tmp/ko.jsonl" "$tmp/en.jsonl"
+done
 
 jq -r .text "$tmp"/??.jsonl >"$tmp/text.txt"
 bytes=$(wc -c <"$tmp/text.txt")
@@ -50,20 +54,21 @@ node -e '
     const T = require("tokenizers"), fs = require("fs"), dir = process.argv[1]
     const cpu = () => { const u = process.cpuUsage(); return (u.user + u.system) / 1e6 }
     process.env.TOKENIZERS_PARALLELISM = "false"
-    const t = T.Tokenizer.fromFile(dir + "/tokenizer.json")
     ;(async () => {
-        for (const l of ["ko", "en"]) {
+        for (const v of ["tokenizer", "qwen3"]) for (const l of ["ko", "en"]) {
+            if (!fs.existsSync(dir + "/" + v + ".json")) continue
+            const t = T.Tokenizer.fromFile(dir + "/" + v + ".json")
             const texts = fs.readFileSync(dir + "/" + l + ".jsonl", "utf8").split("\n").filter(x => x)
                 .map(x => JSON.parse(x).text)
-            let bytes = 0, tokens = 0
-            const start = cpu()
-            for (const x of texts) {
-                if (bytes > 5e6) break
-                bytes += Buffer.byteLength(x)
-                tokens += (await t.encode(x, null, { addSpecialTokens: false })).getLength()
+            let bytes = 0, n = 0
+            const start = cpu(), ids = []
+            while (n < texts.length && bytes <= 5e6) {
+                bytes += Buffer.byteLength(texts[n])
+                ids.push((await t.encode(texts[n++], null, { addSpecialTokens: false })).getIds())
             }
             const speed = (bytes / 1e6 / (cpu() - start)).toFixed(1).padStart(9)
-            console.log(`npm tokenizers     ${l}.jsonl           ${speed} MB/s (first 5 MB, CPU time)`)
+            fs.writeFileSync(dir + "/" + v + "." + l + ".ids", ids.map(x => JSON.stringify(x) + "\n").join(""))
+            console.log(`npm tokenizers, ${v} ${l}.jsonl ${speed} MB/s (first 5 MB, CPU time)`)
         }
         const j = JSON.parse(fs.readFileSync(dir + "/made.json", "utf8"))
         j.added_tokens = []; j.model.vocab = {}; j.model.merges = []
@@ -73,3 +78,12 @@ node -e '
         const wall = ((Date.now() - w) / 1e3).toFixed(1), used = (cpu() - c).toFixed(1)
         console.log(`npm tokenizers, training 30,000 on the same: ${wall} s wall, ${used} s CPU`)
     })()' "$tmp"
+for v in tokenizer qwen3; do
+    for l in ko en; do
+        [[ -e $tmp/$v.$l.ids ]] || continue
+        n=$(wc -l <"$tmp/$v.$l.ids")
+        head -n "$n" "$tmp/$l.jsonl" | "$B/kijil" tokenizer encode --jsonl -t "$tmp/$v.json" -q |
+            jq -c .ids | cmp -s - "$tmp/$v.$l.ids" && same=same || same=OTHER
+        echo "kijil and npm tokenizers, $v $l.jsonl, first $n documents: $same ids"
+    done
+done
