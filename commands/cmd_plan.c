@@ -155,6 +155,7 @@ static int plan(const char *file, const struct options *o, struct kj_err *err)
         rc = kj_run_resolve(&r, s ? kj_shards_vocab_size(s) : 0, err);
     if (rc == KJ_OK) {
         kj_plan_make(&r, &p);
+        kj_plan_teacher(&r, &p);
         if (o->json)
             json(&p);
         else

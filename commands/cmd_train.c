@@ -54,7 +54,7 @@ static const struct kj_opt train_opts[] = {
 #define INTERVAL 5.0
 
 struct view {
-    bool quiet;
+    bool quiet, teacher;
     double shown, flops_token, mean_rate;
     double window_t; /* start of the interval */
     int64_t window_tokens, start_tokens, tokens_step;
@@ -86,11 +86,14 @@ static void on_step(void *ctx, const struct kj_train_step *s)
     double rate = (double)(s->tokens - v->window_tokens) / (s->seconds - v->window_t);
     clock_text((double)(s->steps - s->step) * (double)v->tokens_step / rate, eta,
                sizeof eta);
+    char kl[32] = "";
+    if (v->teacher)
+        snprintf(kl, sizeof kl, "  KL %.4f", s->kl);
     fprintf(stderr,
             "step %" PRId64 "/%" PRId64
-            "  loss %.4f  lr %.2e  |g| %.2f  %.0f tokens/s  "
+            "  loss %.4f%s  lr %.2e  |g| %.2f  %.0f tokens/s  "
             "%.0f GFLOP/s  ETA %s\n",
-            s->step, s->steps, s->loss, s->lr, s->grad_norm, rate,
+            s->step, s->steps, s->loss, kl, s->lr, s->grad_norm, rate,
             rate * v->flops_token * 1e-9, eta);
     v->shown = v->window_t = s->seconds;
     v->window_tokens = s->tokens;
@@ -187,6 +190,7 @@ static void print_plan(const struct kj_run *r)
     kj_buf_init(&b, 1 << 20);
     kj_run_dump(r, false, &b);
     kj_plan_make(r, &p);
+    kj_plan_teacher(r, &p);
     printf("%.*s# %.3f M parameters, %.1f M tokens, %.1f MB of memory\n", (int)b.n, b.p,
            (double)p.params * 1e-6, p.tokens * 1e-6, (double)p.bytes * 1e-6);
     kj_buf_release(&b);
@@ -246,10 +250,12 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         rc = kj_backend_open(&b, o->device, threads, err);
     if (rc == KJ_OK) {
         kj_plan_make(r, &p);
+        kj_plan_teacher(r, &p);
         hash_data(s, hash);
         snprintf(dir, sizeof dir, "%s%s", o->output ? "" : "out/",
                  o->output ? o->output : r->name);
         struct view v = {.quiet = o->quiet,
+                         .teacher = r->distil.teacher != NULL,
                          .flops_token = p.flops_token,
                          .first = -1,
                          .tokens_step = p.tokens_step};

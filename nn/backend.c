@@ -41,6 +41,20 @@ static struct kj_mat from(struct kj_mat m, size_t i)
     return m;
 }
 
+/* Rows i .. i+n; the student's logits are in p->ws already. */
+static void distil(struct kj_backend *b, const struct kj_head *p, size_t i, size_t n)
+{
+    const struct kj_head_teacher *q = p->teacher;
+    struct kj_distil d = {q->weight, q->temperature, p->scale, p->zeta};
+    struct kj_mat z = p->ws, t = q->ws, loss = p->loss, kl = q->kl, y = p->targets;
+    z.stride = t.stride = p->v;
+    loss.at += i;
+    kl.at += i;
+    y.at += i;
+    b->ops->matmul(b, t, from(q->x, i), q->w, n, p->v, q->h, KJ_MM_TB);
+    b->ops->distil(b, z, t, loss, kl, y, n, p->v, &d);
+}
+
 void kj_head_loss(struct kj_backend *b, const struct kj_head *p)
 {
     const struct kj_ops *o = b->ops;
@@ -54,7 +68,10 @@ void kj_head_loss(struct kj_backend *b, const struct kj_head *p)
         lse.at += i;
         y.at += i;
         o->matmul(b, z, from(p->x, i), p->w, n, p->v, p->h, KJ_MM_TB);
-        o->cross_entropy(b, z, loss, lse, y, n, p->v, p->scale, p->zeta, grad);
+        if (p->teacher)
+            distil(b, p, i, n);
+        else
+            o->cross_entropy(b, z, loss, lse, y, n, p->v, p->scale, p->zeta, grad);
         if (!grad)
             continue;
         o->matmul(b, from(p->dx, i), z, p->w, n, p->h, p->v, 0);

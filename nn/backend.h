@@ -101,6 +101,11 @@ struct kj_adamw {
     float fix1, fix2; /* bias corrections 1/(1-beta1^t), 1/(1-beta2^t) */
 };
 
+struct kj_distil {
+    float weight, temperature; /* 0..1 and T > 0 */
+    float scale, zeta;
+};
+
 struct kj_ops {
     const char *name; /* "cpu" */
     void (*close)(struct kj_backend *b);
@@ -185,6 +190,15 @@ struct kj_ops {
                           struct kj_mat lse, struct kj_mat targets, size_t n, size_t v,
                           float scale, float zeta, bool grad);
 
+    /* Distillation (Hinton et al. 2015): z and t are n rows of v logits of
+     * student and teacher, both overwritten. With p = softmax(z / T), q =
+     * softmax(t / T): kl[i] = T^2 KL(q || p); loss[i] as in cross_entropy; z
+     * becomes the gradient of scale * ((1 - weight) loss + zeta lse^2 +
+     * weight kl), in which the teacher is constant. Masked rows are 0. */
+    void (*distil)(struct kj_backend *b, struct kj_mat z, struct kj_mat t,
+                   struct kj_mat loss, struct kj_mat kl, struct kj_mat targets,
+                   size_t n, size_t v, const struct kj_distil *p);
+
     /* Kingma and Ba 2015; Loshchilov and Hutter 2019. */
     void (*adamw)(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
                   struct kj_mat m, struct kj_mat v, size_t n, const struct kj_adamw *p);
@@ -209,11 +223,19 @@ void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...
  * logits of only `chunk` tokens exist at a time (in `ws`: chunk * v elements).
  * loss[i] as in cross_entropy. With dx given: dx = scale * d loss / d x and
  * dw += scale * d loss / d w. */
+struct kj_head_teacher {
+    struct kj_mat x, w; /* n rows of h, v rows of h */
+    struct kj_mat ws;   /* chunk * v */
+    struct kj_mat kl;   /* n */
+    size_t h;
+    float weight, temperature;
+};
 struct kj_head {
-    struct kj_mat x;                  /* n rows of h */
-    struct kj_mat w;                  /* v rows of h */
-    struct kj_mat targets, loss, lse; /* n each; lse may be none */
-    struct kj_mat dx, dw;             /* both none: loss only */
+    const struct kj_head_teacher *teacher; /* loss as in distil; or NULL */
+    struct kj_mat x;                       /* n rows of h */
+    struct kj_mat w;                       /* v rows of h */
+    struct kj_mat targets, loss, lse;      /* n each; lse may be none */
+    struct kj_mat dx, dw;                  /* both none: loss only */
     struct kj_mat ws;
     size_t n, h, v, chunk;
     float scale, zeta;

@@ -678,6 +678,108 @@ static void test_head(struct test *t)
     }
 }
 
+/* ---- distillation: in = x, w, teacher's x, w; d = n, h, v, teacher's h;
+ * s = weight, temperature ---- */
+
+enum { KD_H = 12, KD_TH = 9, KD_V = 67 };
+#define KD_SCALE 0.0625
+#define KD_ZETA  0.03125
+
+/* z = rows x of w, over T; the log of their sum of exponentials. */
+static double f_logits(double *z, const double *x, const double *w, size_t h,
+                       double temp)
+{
+    double sum = 0;
+    for (size_t j = 0; j < KD_V; j++) {
+        z[j] = 0;
+        for (size_t k = 0; k < h; k++)
+            z[j] += x[k] * w[j * h + k] / temp;
+        sum += exp(z[j]);
+    }
+    return log(sum);
+}
+
+static void f_distil(const struct probe *p)
+{
+    double z[KD_V], q[KD_V];
+    p->out[0] = 0;
+    for (size_t i = 0; i < p->d[0]; i++) {
+        const double *x = p->in[0] + i * KD_H, temp = p->s[1];
+        double kl = 0, lse = f_logits(z, x, p->in[1], KD_H, 1);
+        if (p->ids[i] < 0)
+            continue;
+        double hard = lse - z[p->ids[i]];
+        double a = f_logits(z, x, p->in[1], KD_H, temp);
+        double b = f_logits(q, p->in[2] + i * KD_TH, p->in[3], KD_TH, temp);
+        for (size_t j = 0; j < KD_V; j++)
+            kl += exp(q[j] - b) * (q[j] - b - z[j] + a);
+        p->out[0] += KD_SCALE * ((1 - p->s[0]) * hard + KD_ZETA * lse * lse +
+                                 p->s[0] * temp * temp * kl);
+    }
+}
+
+static void test_distil(struct test *t)
+{
+    enum { N = 29, CHUNK = 8 };
+    static const double set[3][2] = {{1, 1}, {0.25, 2}, {0.5, 0.5}};
+    int32_t ids[N];
+    for (int i = 0; i < N; i++)
+        ids[i] = i % 7 == 3 ? -1 : (int32_t)(uniform(t) * KD_V);
+    for (int k = 0; k < 3; k++) {
+        struct probe p = {.n = {N * KD_H, KD_V * KD_H, N * KD_TH, KD_V * KD_TH},
+                          .n_out = 1,
+                          .d = {N},
+                          .ids = ids,
+                          .s = {set[k][0], set[k][1]},
+                          .f = f_distil};
+        probe_init(t, &p);
+        p.dy[0] = 1;
+        struct kj_head_teacher teacher = {.x = put(t, p.in[2], N * KD_TH, KD_TH),
+                                          .w = put(t, p.in[3], KD_V * KD_TH, KD_TH),
+                                          .ws = put(t, NULL, CHUNK * KD_V, KD_V),
+                                          .kl = put(t, NULL, N, 1),
+                                          .h = KD_TH,
+                                          .weight = (float)set[k][0],
+                                          .temperature = (float)set[k][1]};
+        struct kj_head head = {.teacher = &teacher,
+                               .x = put(t, p.in[0], N * KD_H, KD_H),
+                               .w = put(t, p.in[1], KD_V * KD_H, KD_H),
+                               .targets = put_ids(t, ids, N),
+                               .loss = put(t, NULL, N, 1),
+                               .dx = put(t, NULL, N * KD_H, KD_H),
+                               .dw = put(t, NULL, KD_V * KD_H, KD_H),
+                               .ws = put(t, NULL, CHUNK * KD_V, KD_V),
+                               .n = N,
+                               .h = KD_H,
+                               .v = KD_V,
+                               .chunk = CHUNK,
+                               .scale = (float)KD_SCALE,
+                               .zeta = (float)KD_ZETA};
+        t->o->zero(t->b, head.dw, KD_V * KD_H);
+        kj_head_loss(t->b, &head);
+        double *loss = get(t, head.loss, N), *kl = get(t, teacher.kl, N), sum = 0,
+               z[KD_V];
+        for (size_t i = 0; i < N; i++) {
+            double lse = f_logits(z, p.in[0] + i * KD_H, p.in[1], KD_H, 1);
+            sum += (1 - p.s[0]) * loss[i] + p.s[0] * kl[i] +
+                   (ids[i] < 0 ? 0 : KD_ZETA * lse * lse);
+        }
+        sum *= KD_SCALE;
+        f_distil(&p);
+        verdict(t, "distil", "loss", differ(&sum, p.out, 1), 1e-6);
+        gradient(t, "distil", "dx", &p, 0, head.dx);
+        gradient(t, "distil", "dw", &p, 1, head.dw);
+        struct kj_mat all[] = {head.x,    head.w,     head.targets, head.loss,
+                               head.dx,   head.dw,    head.ws,      teacher.x,
+                               teacher.w, teacher.ws, teacher.kl};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            drop(t, all[i]);
+        free(loss);
+        free(kl);
+        probe_free(&p);
+    }
+}
+
 /* ---- AdamW, sums, scaling ---- */
 
 static void test_adamw(struct test *t)
@@ -732,8 +834,8 @@ int kj_selftest_run(struct kj_backend *b, uint64_t seed,
 {
     struct test t = {.b = b, .o = b->ops, .rng = seed, .report = report, .ctx = ctx};
     static void (*const tests[])(struct test *) = {
-        test_matmul, test_embed,     test_norm,   test_layer_norm, test_act,
-        test_rope,   test_attention, test_swiglu, test_head,       test_adamw,
+        test_matmul,    test_embed,  test_norm, test_layer_norm, test_act,   test_rope,
+        test_attention, test_swiglu, test_head, test_distil,     test_adamw,
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         tests[i](&t);

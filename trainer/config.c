@@ -84,6 +84,17 @@ static const struct kj_opt optim_opts[] = {
     {0},
 };
 
+static const struct kj_opt distil_opts[] = {
+    {"teacher", 0, KJ_OPT_STR, R(distil.teacher), "DIR",
+     "Hugging Face folder of a model to learn from; none: learn from the texts alone",
+     0, 0, 0},
+    {"weight", 0, KJ_OPT_REAL, R(distil.weight), "X",
+     "of the divergence from the teacher; the texts' own loss has the rest", "1", 0, 1},
+    {"temperature", 0, KJ_OPT_REAL, R(distil.temperature), "X",
+     "both models' logits are divided by it", "1", 0.01, 100},
+    {0},
+};
+
 static const struct kj_opt schedule_opts[] = {
     {"shape", 0, KJ_OPT_ENUM, R(schedule.shape), "constant|cosine|wsd|multistep",
      "course of the learning rate behind the warm-up", "cosine", 0, 0},
@@ -125,6 +136,7 @@ const struct kj_run_section kj_run_sections[] = {
     {"model", "shape of the Llama", model_opts},
     {"data", "shards and batches", data_opts},
     {"optim", "AdamW", optim_opts},
+    {"distil", "a teacher in the same process", distil_opts},
     {"schedule", "length and learning rate", schedule_opts},
     {"checkpoint", "saving", checkpoint_opts},
     {NULL, NULL, NULL},
@@ -241,7 +253,8 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
     for (size_t i = 0; kj_run_sections[i].name; i++) {
         const struct kj_run_section *s = &kj_run_sections[i];
         struct kj_buf text;
-        if (identity && strcmp(s->name, "checkpoint") == 0)
+        if (identity && (strcmp(s->name, "checkpoint") == 0 ||
+                         (strcmp(s->name, "distil") == 0 && !r->distil.teacher)))
             continue;
         kj_buf_init(&text, 1 << 16);
         kj_opt_dump(s->opts, r, &text);

@@ -1,7 +1,7 @@
 /* config.h - run files: the model's shape, its data, and how to train it.
  *
- * A run file is YAML with the sections model, data, optim, schedule and
- * checkpoint; docs/training.md lists the keys with their defaults, and so
+ * A run file is YAML with the sections model, data, optim, distil,
+ * schedule and checkpoint; docs/training.md lists the keys with their defaults, and so
  * does `kijil plan --keys`. Keys of the model are those of Hugging Face's
  * config.json. Unknown keys are errors with their line.
  */
@@ -50,6 +50,10 @@ struct kj_run {
         int decay; /* enum kj_decay */
         int64_t loss_chunk;
     } optim;
+    struct {
+        const char *teacher; /* folder, or NULL */
+        double weight, temperature;
+    } distil;
     struct {
         int shape;             /* enum kj_lr_shape */
         int64_t steps, tokens; /* tokens: used where steps is 0 */

@@ -9,8 +9,8 @@
 
 #include <stdint.h>
 
-#include "trainer/llama.h"
 #include "nn/safetensors.h"
+#include "trainer/llama.h"
 
 struct kj_hf_config {
     struct kj_shape shape;

@@ -467,16 +467,11 @@ static void backward(struct kj_llama *m, const struct kj_rows *r)
                   h);
 }
 
-int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
-                  float zeta, double *sum, float *each, struct kj_err *err)
+static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool back,
+                              float scale, float zeta)
 {
-    const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
-    int rc = forward(m, r, err);
-    if (rc)
-        return rc;
-    o->write(m->b, a->targets, 0, r->targets, r->n);
-    struct kj_head head = {
+    return (struct kj_head){
         .x = a->y,
         .w = kj_llama_head(m, m->w),
         .targets = kj_mat(a->targets, 0, 1),
@@ -492,19 +487,65 @@ int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float 
         .scale = scale,
         .zeta = zeta,
     };
+}
+
+/* Sum of n floats on the device; they are left in host. */
+static int sum_of(struct kj_llama *m, struct kj_mat x, size_t n, double *sum,
+                  struct kj_err *err)
+{
+    float *host = m->acts->host;
+    m->b->ops->read(m->b, x.t, x.at, host, n);
+    int rc = m->b->ops->sync(m->b, err);
+    *sum = 0;
+    for (size_t i = 0; i < n && rc == KJ_OK; i++)
+        *sum += (double)host[i];
+    return rc;
+}
+
+int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
+                  float zeta, double *sum, float *each, struct kj_err *err)
+{
+    struct kj_llama_acts *a = m->acts;
+    int rc = forward(m, r, err);
+    if (rc)
+        return rc;
+    m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
+    struct kj_head head = head_of(m, r, back, scale, zeta);
     kj_head_loss(m->b, &head);
     if (back)
         backward(m, r);
-    o->read(m->b, a->loss.t, a->loss.at, a->host, r->n);
-    rc = o->sync(m->b, err);
+    rc = sum_of(m, a->loss, r->n, sum, err);
+    if (rc == KJ_OK && each)
+        memcpy(each, a->host, r->n * sizeof *each);
+    return rc;
+}
+
+int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
+                    const struct kj_rows *r, bool back, float scale, float zeta,
+                    double *sum, double *kl, struct kj_err *err)
+{
+    struct kj_llama_acts *a = m->acts, *b = t->m->acts;
+    if (t->m->shape.vocab_size != m->shape.vocab_size || b->chunk < a->chunk)
+        return kj_err_set(err, KJ_FATAL, "teacher of another vocabulary or chunk");
+    int rc = forward(t->m, r, err);
+    rc = rc ? rc : forward(m, r, err);
     if (rc)
         return rc;
-    *sum = 0;
-    for (size_t i = 0; i < r->n; i++)
-        *sum += (double)a->host[i];
-    if (each)
-        memcpy(each, a->host, r->n * sizeof *each);
-    return KJ_OK;
+    m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
+    struct kj_head_teacher teacher = {.x = b->y,
+                                      .w = kj_llama_head(t->m, t->m->w),
+                                      .ws = b->logits,
+                                      .kl = b->loss,
+                                      .h = (size_t)t->m->shape.hidden,
+                                      .weight = (float)t->weight,
+                                      .temperature = (float)t->temperature};
+    struct kj_head head = head_of(m, r, back, scale, zeta);
+    head.teacher = &teacher;
+    kj_head_loss(m->b, &head);
+    if (back)
+        backward(m, r);
+    rc = sum_of(m, a->loss, r->n, sum, err);
+    return rc ? rc : sum_of(m, b->loss, r->n, kl, err);
 }
 
 int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,

@@ -86,6 +86,17 @@ void kj_llama_init(struct kj_llama *m, uint64_t seed);
 int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
                   float zeta, double *sum, float *each, struct kj_err *err);
 
+/* The same against a teacher of the same vocabulary (weight, temperature and
+ * the loss: kj_ops.distil). *kl gets the sum of its terms. Neither model's
+ * logits exist but for a chunk of tokens. */
+struct kj_teacher {
+    struct kj_llama *m; /* made for as many tokens and the same chunk */
+    double weight, temperature;
+};
+int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
+                    const struct kj_rows *r, bool back, float scale, float zeta,
+                    double *sum, double *kl, struct kj_err *err);
+
 /* The logits of every row (r->n times vocab_size); for tests and eval. */
 int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
                     struct kj_err *err);

@@ -4,7 +4,34 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "trainer/hf.h"
 #include "trainer/llama_internal.h"
+
+/* A third of training: 2 FLOPs for each weight that multiplies, and attention. */
+static double forward_flops(const struct kj_shape *s, double T)
+{
+    size_t n, elements;
+    free(kj_llama_params(s, &n, &elements));
+    int64_t table = s->vocab_size * s->hidden, norms = (2 * s->layers + 1) * s->hidden;
+    double matrices = (double)((int64_t)elements - norms - (s->tied ? 0 : table));
+    return 2 * matrices + 2 * (double)(s->layers * s->heads * s->head_dim) * T;
+}
+
+void kj_plan_teacher(const struct kj_run *run, struct kj_plan *p)
+{
+    struct kj_hf_config c;
+    size_t n, elements, pass = (size_t)(run->data.micro * run->data.seq_len);
+    if (!run->distil.teacher || kj_hf_config(run->distil.teacher, &c, NULL) != KJ_OK)
+        return;
+    free(kj_llama_params(&c.shape, &n, &elements));
+    int64_t acts = 4 * (int64_t)kj_llama_act_floats(
+                           &c.shape, pass, (size_t)run->optim.loss_chunk, false);
+    p->bytes_weights += 4 * (int64_t)elements;
+    p->bytes_acts += acts;
+    p->bytes += 4 * (int64_t)elements + acts;
+    p->flops_token += forward_flops(&c.shape, (double)run->data.seq_len);
+    p->flops = p->flops_token * p->tokens;
+}
 
 void kj_plan_make(const struct kj_run *run, struct kj_plan *p)
 {
@@ -12,13 +39,12 @@ void kj_plan_make(const struct kj_run *run, struct kj_plan *p)
     double T = (double)run->data.seq_len, L = (double)s->layers, d = (double)s->hidden;
     size_t n, elements, pass = (size_t)(run->data.micro * run->data.seq_len);
     free(kj_llama_params(s, &n, &elements));
-    int64_t table = s->vocab_size * s->hidden, norms = (2 * s->layers + 1) * s->hidden;
+    int64_t table = s->vocab_size * s->hidden;
     p->params = (int64_t)elements;
     p->embedding = table;
     p->non_embedding = p->params - (s->tied ? 1 : 2) * table;
-    double matrices = (double)(p->non_embedding - norms + table);
-    p->flops_token = 6 * matrices + 6 * L * (double)(s->heads * s->head_dim) * T;
-    p->flops_forward = p->flops_token / 3;
+    p->flops_forward = forward_flops(s, T);
+    p->flops_token = 3 * p->flops_forward;
     p->steps = run->schedule.steps;
     p->tokens_step = run->data.batch * run->data.seq_len;
     p->tokens = (double)p->steps * (double)p->tokens_step;

@@ -26,5 +26,7 @@ struct kj_plan {
 
 /* run must be resolved. */
 void kj_plan_make(const struct kj_run *run, struct kj_plan *p);
+/* Add what the run's teacher needs, when its config.json can be read. */
+void kj_plan_teacher(const struct kj_run *run, struct kj_plan *p);
 
 #endif

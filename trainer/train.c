@@ -30,6 +30,7 @@ struct trainer {
     const struct kj_run *run;
     struct kj_backend *b;
     struct kj_llama *m;
+    struct kj_teacher teacher; /* m NULL: none */
     struct kj_tensor *m1, *m2; /* moments */
     struct kj_loader loader;
     struct kj_packed *packs; /* one per pass of a step */
@@ -88,6 +89,27 @@ static int run_hash(struct trainer *r, struct kj_err *err)
     return rc;
 }
 
+static int open_teacher(struct trainer *r, size_t pass, struct kj_err *err)
+{
+    const struct kj_run *c = r->run;
+    struct kj_hf_config h;
+    int rc = kj_hf_config(c->distil.teacher, &h, err);
+    if (rc == KJ_OK && h.shape.vocab_size != c->model.vocab_size)
+        rc = kj_err_set(err, KJ_USAGE, "the teacher's vocab_size is %lld, not %lld",
+                        (long long)h.shape.vocab_size, (long long)c->model.vocab_size);
+    if (rc == KJ_OK && h.shape.max_positions < c->data.seq_len)
+        rc = kj_err_set(err, KJ_USAGE, "the teacher's context is %lld, below %lld",
+                        (long long)h.shape.max_positions, (long long)c->data.seq_len);
+    if (rc == KJ_OK)
+        rc = kj_llama_new(&r->teacher.m, r->b, &h.shape, pass,
+                          (size_t)c->optim.loss_chunk, false, err);
+    if (rc == KJ_OK)
+        rc = kj_hf_load(r->teacher.m, c->distil.teacher, err);
+    r->teacher.weight = c->distil.weight;
+    r->teacher.temperature = c->distil.temperature;
+    return rc;
+}
+
 static int set_up(struct trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
@@ -95,6 +117,10 @@ static int set_up(struct trainer *r, struct kj_err *err)
     size_t pass = micro * (size_t)c->data.seq_len;
     int rc = kj_llama_new(&r->m, r->b, &c->model, pass, (size_t)c->optim.loss_chunk,
                           true, err);
+    if (rc)
+        return rc;
+    if (c->distil.teacher)
+        rc = open_teacher(r, pass, err);
     if (rc)
         return rc;
     r->m1 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
@@ -124,6 +150,7 @@ static void tear_down(struct trainer *r)
     r->b->ops->tensor_free(r->b, r->m1);
     r->b->ops->tensor_free(r->b, r->m2);
     kj_llama_free(r->m);
+    kj_llama_free(r->teacher.m);
     free(r->ckpt);
     free(r->model);
     free(r->metrics);
@@ -300,7 +327,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
     uint64_t from = r->loader.row, epoch;
-    double t0 = now(), sum = 0, norm;
+    double t0 = now(), sum = 0, kl = 0, norm;
     int64_t count = 0;
     size_t left = (size_t)c->data.batch, micro = (size_t)c->data.micro;
     int rc = KJ_OK;
@@ -315,15 +342,21 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     }
     o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
     for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
-        double part = 0;
-        rc = kj_llama_loss(r->m, &r->packs[i].rows, true, 1.0f / (float)count,
-                           (float)c->optim.z_loss, &part, NULL, err);
+        double part = 0, apart = 0;
+        float one = 1.0f / (float)count, zeta = (float)c->optim.z_loss;
+        if (r->teacher.m)
+            rc = kj_llama_distil(r->m, &r->teacher, &r->packs[i].rows, true, one, zeta,
+                                 &part, &apart, err);
+        else
+            rc = kj_llama_loss(r->m, &r->packs[i].rows, true, one, zeta, &part, NULL,
+                               err);
         sum += part;
+        kl += apart;
     }
     if (rc)
         return rc;
     norm = sqrt(o->sumsq(r->b, kj_mat(r->m->g, 0, 1), r->m->n));
-    if (!isfinite(sum) || !isfinite(norm))
+    if (!isfinite(sum) || !isfinite(kl) || !isfinite(norm))
         return blame(r, sum / (double)count, from, err);
     double factor = kj_schedule_factor(c, r->at.step);
     bool clip = c->optim.clip > 0 && norm > c->optim.clip;
@@ -338,6 +371,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         .step = r->at.step,
         .steps = c->schedule.steps,
         .loss = sum / (double)count,
+        .kl = kl / (double)count,
         .lr = c->optim.lr * factor,
         .grad_norm = norm,
         .tokens = r->at.tokens,
@@ -351,13 +385,16 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
 static int log_step(struct trainer *r, const struct kj_train_step *s,
                     struct kj_err *err)
 {
+    char kl[40] = "";
+    if (r->teacher.m)
+        snprintf(kl, sizeof kl, "\"kl\": %.6g, ", s->kl);
     fprintf(r->log,
             "{\"step\": %" PRId64
-            ", \"loss\": %.6f, \"lr\": %.8g, \"grad_norm\": %.6g, "
+            ", \"loss\": %.6f, \"lr\": %.8g, \"grad_norm\": %.6g, %s"
             "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64
             ", \"tokens_per_s\": %.1f, \"seconds\": %.3f}\n",
-            s->step, s->loss, s->lr, s->grad_norm, s->tokens, s->epoch, s->tokens_per_s,
-            s->seconds);
+            s->step, s->loss, s->lr, s->grad_norm, kl, s->tokens, s->epoch,
+            s->tokens_per_s, s->seconds);
     if (fflush(r->log) != 0)
         return kj_err_errno(err, KJ_FAIL, "cannot write %s", r->metrics);
     return KJ_OK;

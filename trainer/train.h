@@ -30,6 +30,7 @@ struct kj_err;
 struct kj_train_step {
     int64_t step, steps; /* done, and in all */
     double loss;         /* nats per prediction, mean over the step */
+    double kl;           /* from the teacher, mean over the step; else 0 */
     double lr, grad_norm;
     int64_t tokens;      /* trained on so far */
     double tokens_per_s; /* of this step */

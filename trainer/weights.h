@@ -6,8 +6,8 @@
 #ifndef KJ_TRAINER_WEIGHTS_H
 #define KJ_TRAINER_WEIGHTS_H
 
-#include "trainer/llama.h"
 #include "nn/safetensors.h"
+#include "trainer/llama.h"
 
 struct kj_err;
 struct kj_weights;

@@ -649,6 +649,7 @@ static const struct kj_ops cpu_ops = {
     .swiglu = swiglu,
     .swiglu_back = swiglu_back,
     .cross_entropy = cross_entropy,
+    .distil = kj_cpu_distil,
     .adamw = adamw,
     .sync = sync_cpu,
 };

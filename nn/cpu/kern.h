@@ -13,6 +13,12 @@
 
 #include "nn/backend.h"
 
+/* One row of distillation: log sums of z, z/T and t/T; 1/T; and z's gradient is
+ * c softmax(z) + d (softmax(z/T) - softmax(t/T)). */
+struct kj_kd_row {
+    float lse, lse_z, lse_t, inv, c, d;
+};
+
 struct kj_kern {
     const char *isa;
     double (*sumsq)(const float *x, size_t n);
@@ -24,6 +30,8 @@ struct kj_kern {
     float (*expsum)(float *y, const float *x, size_t n, float max);
     /* x = scale * c * e^(x - lse) */
     void (*ce_grad)(float *x, size_t n, float lse, float c, float scale);
+    /* z becomes its gradient; the sum of q (log q - log p) is returned */
+    float (*distil)(float *z, const float *t, size_t n, const struct kj_kd_row *r);
     /* s = e^(s - lse); dp = s * (dp - d) */
     void (*attn_back)(float *s, float *dp, size_t n, float lse, float d);
     /* one row each; s NULL when there is no delta */

@@ -1,6 +1,7 @@
-"""parity.py FOLDER - train the same model on the same data with PyTorch and
+"""parity.py FOLDER [WEIGHT TEMPERATURE] - train the same model on the same data with PyTorch and
 compare each step's loss and gradient norm, and the last weights. Called by
-train-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/."""
+train-torch.sh and distil-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/; with a
+WEIGHT, FOLDER/teacher/model teaches."""
 import json
 import math
 import struct
@@ -105,7 +106,17 @@ def factor(step):
     return 0.1 + 0.9 * (1 + math.cos(math.pi * x)) / 2
 
 
-def main(folder):
+def divergence(q, p, t):
+    """T^2 KL(teacher q || student p), summed over rows."""
+    q, p = torch.log_softmax(q / t, -1), torch.log_softmax(p / t, -1)
+    return t * t * (q.exp() * (q - p)).sum()
+
+
+def main(folder, weight="0", temperature="1"):
+    weight, temperature = float(weight), float(temperature)
+    if weight:
+        tc = json.load(open(folder + "/teacher/model/config.json"))
+        tp = load(folder + "/teacher/model/model.safetensors")
     torch.set_num_threads(1)
     c = json.load(open(folder + "/init/model/config.json"))
     p = load(folder + "/init/model/model.safetensors")
@@ -115,32 +126,38 @@ def main(folder):
                "weight_decay": DECAY if k == 2 else 0.0} for k in (1, 2)]
     opt = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), eps=1e-8)
     source = rows(list(documents(folder + "/shards")), c["eos_token_id"])
-    worst = [0.0, 0.0, 0.0]
+    worst = [0.0, 0.0, 0.0, 0.0]
     for line in open(folder + "/run/metrics.jsonl"):
         m = json.loads(line)
         for g in opt.param_groups:
             g["lr"] = LR * factor(m["step"] - 1)
         opt.zero_grad()
-        sums, z = 0.0, 0.0
+        sums, z, kl = 0.0, 0.0, 0.0
         for _ in range(BATCH):
             row, bounds = next(source)
             out = forward(p, c, [a for a, _ in row], bounds)
             lse = torch.logsumexp(out, -1)
             sums = sums + (lse - out[range(T), [b for _, b in row]]).sum()
             z = z + (lse * lse).sum()
+            if weight:
+                with torch.no_grad():
+                    q = forward(tp, tc, [a for a, _ in row], bounds)
+                kl = kl + divergence(q, out, temperature)
         loss = sums / (BATCH * T)
-        (loss + ZETA * z / (BATCH * T)).backward()
+        ((1 - weight) * loss + (weight * kl + ZETA * z) / (BATCH * T)).backward()
         size = torch.nn.utils.clip_grad_norm_(list(p.values()), CLIP).item()
         opt.step()
         worst[0] = max(worst[0], abs(loss.item() - m["loss"]))
+        if weight:
+            worst[3] = max(worst[3], abs(kl.item() / (BATCH * T) - m["kl"]))
         worst[1] = max(worst[1], abs(size / m["grad_norm"] - 1))
     ours = load(folder + "/run/model/model.safetensors")
     for name, w in p.items():
         far = ((w - ours[name]).norm() / w.norm()).item()
         worst[2] = max(worst[2], far)
-    print("loss %.2e, gradient norm %.2e, weights %.2e" % tuple(worst))
-    return 0 if worst[0] < 1e-4 and worst[1] < 1e-3 and worst[2] < 1e-3 else 1
+    print("loss %.2e, gradient norm %.2e, weights %.2e, kl %.2e" % tuple(worst))
+    return 0 if worst[0] < 1e-4 and worst[3] < 1e-4 and worst[1] < 1e-3 and worst[2] < 1e-3 else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

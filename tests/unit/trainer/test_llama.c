@@ -46,35 +46,52 @@ static struct kj_rows rows(void)
     return (struct kj_rows){N, ids, pos, targets, 3, cu};
 }
 
+/* Set while gradients() checks those of distillation. */
+static struct kj_teacher teacher = {NULL, 0.75, 2};
+
+static double loss_of(struct kj_llama *m, bool back)
+{
+    struct kj_rows r = rows();
+    double sum, kl;
+    if (!teacher.m) {
+        CHECK_INT(kj_llama_loss(m, &r, back, 1, 0, &sum, NULL, NULL), KJ_OK);
+        return sum;
+    }
+    CHECK_INT(kj_llama_distil(m, &teacher, &r, back, 1, 0, &sum, &kl, NULL), KJ_OK);
+    return (1 - teacher.weight) * sum + teacher.weight * kl;
+}
+
 static double loss_at(struct kj_llama *m, const struct kj_param *p, const float *w,
                       const float *u, double e)
 {
     size_t n = p->rows * p->cols;
     float *x = malloc(n * sizeof *x);
-    struct kj_rows r = rows();
-    double sum = 0;
+    double sum;
     for (size_t i = 0; i < n; i++)
         x[i] = (float)((double)w[i] + e * (double)u[i]);
     m->b->ops->write(m->b, m->w, p->at, x, n);
-    CHECK_INT(kj_llama_loss(m, &r, false, 0, 0, &sum, NULL, NULL), KJ_OK);
+    sum = loss_of(m, false);
     m->b->ops->write(m->b, m->w, p->at, w, n);
     free(x);
     return sum;
 }
 
 /* Along its own direction the loss must rise by |g| e, for each parameter. */
-static void gradients(bool tied)
+static void gradients(bool tied, bool taught)
 {
     struct kj_backend *b = cpu(2);
-    struct kj_shape s = tiny;
+    struct kj_shape s = tiny, other = tiny;
     struct kj_llama *m;
-    struct kj_rows r = rows();
-    double sum;
     s.tied = tied;
+    other.hidden = 14;
+    other.layers = 2;
+    if (taught) {
+        CHECK_INT(kj_llama_new(&teacher.m, b, &other, N, 7, false, NULL), KJ_OK);
+        kj_llama_init(teacher.m, 5);
+    }
     CHECK_INT(kj_llama_new(&m, b, &s, N, 7, true, NULL), KJ_OK);
     kj_llama_init(m, 3);
-    CHECK_INT(kj_llama_loss(m, &r, true, 1, 0, &sum, NULL, NULL), KJ_OK);
-    CHECK(sum > 1);
+    CHECK(loss_of(m, true) > 1);
     for (size_t i = 0; i < m->n_params; i++) {
         const struct kj_param *p = &m->params[i];
         size_t n = p->rows * p->cols;
@@ -96,7 +113,31 @@ static void gradients(bool tied)
         free(w);
     }
     kj_llama_free(m);
+    kj_llama_free(teacher.m);
+    teacher.m = NULL;
     CHECK_INT(b->bytes, 0);
+    kj_backend_close(b);
+}
+
+/* A model taught by itself has nothing to learn. */
+static void own_teacher(void)
+{
+    struct kj_backend *b = cpu(1);
+    struct kj_llama *m, *same;
+    struct kj_rows r = rows();
+    double sum, kl, plain;
+    CHECK_INT(kj_llama_new(&m, b, &tiny, N, 7, true, NULL), KJ_OK);
+    CHECK_INT(kj_llama_new(&same, b, &tiny, N, 7, false, NULL), KJ_OK);
+    kj_llama_init(m, 3);
+    kj_llama_init(same, 3);
+    struct kj_teacher t = {same, 1, 3};
+    CHECK_INT(kj_llama_distil(m, &t, &r, true, 1, 0, &sum, &kl, NULL), KJ_OK);
+    CHECK_NEAR(kl, 0, 1e-4);
+    CHECK_NEAR(b->ops->sumsq(b, kj_mat(m->g, 0, 1), m->n), 0, 1e-8);
+    CHECK_INT(kj_llama_loss(m, &r, false, 0, 0, &plain, NULL, NULL), KJ_OK);
+    CHECK_NEAR(sum, plain, 1e-4);
+    kj_llama_free(m);
+    kj_llama_free(same);
     kj_backend_close(b);
 }
 
@@ -359,8 +400,11 @@ static void golden_logits(void)
 
 int main(void)
 {
-    gradients(true);
-    gradients(false);
+    gradients(true, false);
+    gradients(false, false);
+    gradients(true, true);
+    gradients(false, true);
+    own_teacher();
     documents_do_not_see_each_other();
     cache_equals_whole_pass();
     scores();
