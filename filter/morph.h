@@ -23,8 +23,13 @@
 
 struct kj_morph;
 
-/* A run of Hangul is read at most so many syllables at a time. */
-enum { KJ_MORPH_SYLLABLES = 24, KJ_MORPH_PIECES = 3 * KJ_MORPH_SYLLABLES };
+/* A run of Hangul is read at most so many syllables at a time; so many runs and
+ * signs in one call; and so many pieces come of it at most. */
+enum {
+    KJ_MORPH_SYLLABLES = 24,
+    KJ_MORPH_ITEMS = 16,
+    KJ_MORPH_PIECES = KJ_MORPH_ITEMS * 3 * KJ_MORPH_SYLLABLES
+};
 
 struct kj_morph_piece {
     uint32_t from, to; /* bytes from the beginning of what was read */
@@ -33,8 +38,8 @@ struct kj_morph_piece {
 struct kj_morph *kj_morph_new(void);
 void kj_morph_free(struct kj_morph *m);
 
-/* Read on at p[i..n), i < n: white space, one kind of sign, or Hangul. Gives the
- * pieces in it (KJ_MORPH_PIECES at most) and their number, and where it ends. */
+/* Read on at p[i..n), i < n, a stretch of the text: gives the pieces in it
+ * (KJ_MORPH_PIECES at most) and their number, and where it ends. */
 size_t kj_morph_next(struct kj_morph *m, const char *p, size_t n, size_t i,
                      struct kj_morph_piece *out, size_t *end);
 

@@ -38,7 +38,7 @@ enum { RIEUL = 8 };
 
 struct kj_morph_node kj_morph_nodes[1 << KJ_MORPH_BITS];
 uint16_t kj_morph_first[KJ_MORPH_CODES];
-static unsigned char sino[11172 / 8 + 1];
+unsigned char kj_morph_sinos[11172 / 8 + 1];
 
 static const struct {
     uint32_t classes;
@@ -309,11 +309,6 @@ static const char readings[] = "가각간갈감갑강개객갱거건걸검겁게
                                "한할함합항해핵행향허헌험혁현혈협형혜호혹혼홀홍화확환활"
                                "황회획횡효후훈훤훼휘휴흉흑흔흡흥희";
 
-int kj_morph_sino(uint32_t s)
-{
-    return sino[s / 8] >> s % 8 & 1;
-}
-
 static void add(const uint32_t *codes, size_t n, uint32_t cls)
 {
     uint32_t node = 0;
@@ -458,6 +453,6 @@ void kj_morph_table_fill(void)
     for (const char *z = readings; *z; z += 3) {
         size_t len;
         uint32_t s = kj_utf8_next(z, 3, &len) - 0xAC00;
-        sino[s / 8] |= (unsigned char)(1u << s % 8);
+        kj_morph_sinos[s / 8] |= (unsigned char)(1u << s % 8);
     }
 }

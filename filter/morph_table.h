@@ -79,7 +79,11 @@ static inline const struct kj_morph_node *kj_morph_begin(uint32_t code)
     return kj_morph_first[code] ? &kj_morph_nodes[kj_morph_first[code]] : NULL;
 }
 
-/* Can this syllable be the reading of a Chinese character? */
-int kj_morph_sino(uint32_t syllable);
+/* Can this syllable be the reading of a Chinese character? A bit for each. */
+extern unsigned char kj_morph_sinos[11172 / 8 + 1];
+static inline int kj_morph_sino(uint32_t syllable)
+{
+    return kj_morph_sinos[syllable / 8] >> syllable % 8 & 1;
+}
 
 #endif

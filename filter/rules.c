@@ -90,13 +90,13 @@ static double stop_words(struct kj_facts *f, const struct kj_filter_item *it)
     const struct kj_words *w = words(f, it);
     const struct kj_filter_scope *s = it->scope;
     uint64_t seen = 0, all = s->n_stop == 64 ? ~0ull : (1ull << s->n_stop) - 1;
-    uint64_t lengths = 0; /* most words have a length that no stop word has */
+    uint64_t maybe[4] = {0}; /* most words have top bits that no stop word has */
     for (size_t k = 0; k < s->n_stop; k++)
-        lengths |= 1ull << (strlen(s->stop_words[k]) & 63);
+        maybe[s->stop_hash[k] >> 62] |= 1ull << (s->stop_hash[k] >> 56 & 63);
     for (size_t i = 0; i < w->n && seen != all; i++) {
-        if (!(lengths >> ((w->bytes[i + 1] - w->bytes[i]) & 63) & 1))
-            continue;
         uint64_t h = w->hash[i];
+        if (!(maybe[h >> 62] >> (h >> 56 & 63) & 1))
+            continue;
         for (size_t k = 0; k < s->n_stop; k++)
             seen |= (uint64_t)(s->stop_hash[k] == h) << k;
     }
