@@ -28,6 +28,7 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_classify,
     &kj_cmd_tokenizer,
     &kj_cmd_tokenize,
+    &kj_cmd_mix,
     &kj_cmd_model,
     &kj_cmd_run,
 

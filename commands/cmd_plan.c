@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/shards.h"
+#include "commands/data.h"
 #include "commands/model.h"
 #include "trainer/plan.h"
 
@@ -144,24 +144,24 @@ static void json(const struct kj_plan *p)
 static int plan(const char *file, const struct options *o, struct kj_err *err)
 {
     struct kj_run r = {0};
-    struct kj_shards *s = NULL;
+    struct kj_data d = {0};
     struct kj_plan p;
     int rc = kj_run_load(&r, file, err);
     for (size_t i = 0; i < o->set.n && rc == KJ_OK; i++)
         rc = kj_model_set(&r, o->set.v[i], err);
     if (rc == KJ_OK && o->data)
-        rc = kj_shards_open(&s, o->data, err);
+        rc = kj_data_open(&d, o->data, err);
     if (rc == KJ_OK)
-        rc = kj_run_resolve(&r, s ? kj_shards_vocab_size(s) : 0, err);
+        rc = kj_run_resolve(&r, d.first ? kj_shards_vocab_size(d.first) : 0, err);
     if (rc == KJ_OK) {
         kj_plan_make(&r, &p);
         kj_plan_teacher(&r, &p);
         if (o->json)
             json(&p);
         else
-            text(&r, &p, s ? (int64_t)kj_shards_tokens(s) : 0, o->tflops);
+            text(&r, &p, (int64_t)d.tokens, o->tflops);
     }
-    kj_shards_close(s);
+    kj_data_close(&d);
     kj_run_release(&r);
     return rc;
 }

@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/mem.h"
-#include "base/shards.h"
+#include "base/output.h"
+#include "commands/data.h"
 #include "commands/model.h"
 #include "trainer/plan.h"
 #include "trainer/train.h"
@@ -26,7 +28,9 @@ struct options {
 #define F(x) offsetof(struct options, x)
 static const struct kj_opt train_opts[] = {
     {"data", 0, KJ_OPT_STR, F(data), "MANIFEST",
-     "manifest.jsonl of the shards, or their folder; default: data.manifest", 0, 0, 0},
+     "manifest.jsonl of shards, an order (kijil mix), or the folder of one; default: "
+     "data.manifest",
+     0, 0, 0},
     {"output", 'o', KJ_OPT_STR, F(output), "DIR",
      "folder of the run; default: out/NAME by the run's name", 0, 0, 0},
     {"tokenizer", 't', KJ_OPT_STR, F(tokenizer), "FILE",
@@ -151,18 +155,41 @@ static int find_tokenizer(const char *given, const char *manifest,
     return KJ_OK;
 }
 
-/* Identifies what is trained on: tokenizer and every shard's content. */
-static void hash_data(const struct kj_shards *s, char out[40])
+/* What an order's parts had of this run, up to where it is: beside the metrics. */
+static int tell_parts(const struct kj_data *d, const struct kj_run *r, const char *dir,
+                      const struct kj_train_result *res, bool quiet, struct kj_err *err)
 {
+    size_t n = d->order ? kj_order_parts(d->order) : 0;
+    uint64_t rows = (uint64_t)res->last.step * (uint64_t)r->data.batch, all = 0;
+    uint64_t *tokens = kj_xcalloc(n + 1, sizeof *tokens);
     struct kj_buf b;
-    char hex[33];
-    kj_buf_init(&b, (size_t)1 << 30);
-    kj_buf_addz(&b, kj_shards_tokenizer_hash(s));
-    for (size_t i = 0; i < kj_shards_count(s); i++)
-        kj_buf_addz(&b, kj_shards_get(s, i)->hash);
-    kj_hash128_hex(kj_hash128(b.p, b.n), hex);
-    snprintf(out, 40, "xxh128:%s", hex);
+    kj_buf_init(&b, (size_t)1 << 28);
+    int rc = n ? kj_data_seen(d, (uint64_t)r->seed, r->data.shuffle, rows,
+                              (size_t)r->data.seq_len, tokens, err)
+               : KJ_OK;
+    for (size_t i = 0; i < n; i++)
+        all += tokens[i];
+    kj_buf_printf(&b, "{\"step\": %" PRId64 ", \"tokens\": %" PRIu64 ", \"parts\": [",
+                  res->last.step, all);
+    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+        const char *name = kj_order_part(d->order, i)->name;
+        kj_buf_addz(&b, i ? ",\n  {\"name\": " : "\n  {\"name\": ");
+        kj_json_put_str(&b, name, strlen(name));
+        kj_buf_printf(&b, ", \"tokens\": %" PRIu64 "}", tokens[i]);
+        if (!quiet)
+            fprintf(stderr, "  %-22s %10.3f M tokens, %6.2f %%\n", name,
+                    (double)tokens[i] * 1e-6,
+                    all ? 100 * (double)tokens[i] / (double)all : 0);
+    }
+    kj_buf_addz(&b, "\n]}\n");
+    if (n && rc == KJ_OK) {
+        char path[4200];
+        snprintf(path, sizeof path, "%s/parts.json", dir);
+        rc = kj_output_file(path, b.p, b.n, err);
+    }
     kj_buf_release(&b);
+    free(tokens);
+    return rc;
 }
 
 static int load(struct kj_run *r, const char *file, const struct options *o,
@@ -228,7 +255,7 @@ static double seconds(void)
 }
 
 static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
-                 struct kj_shards *s, unsigned threads, struct kj_err *err)
+                 const struct kj_data *d, unsigned threads, struct kj_err *err)
 {
     struct kj_train_result res;
     struct kj_backend *b = NULL;
@@ -236,11 +263,11 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     double limit = 0, start = seconds();
     struct kj_plan p;
     int status = 0;
-    int rc = kj_run_resolve(r, kj_shards_vocab_size(s), err);
+    int rc = kj_run_resolve(r, kj_shards_vocab_size(d->first), err);
     if (rc == KJ_OK && o->time_limit)
         rc = kj_model_seconds(o->time_limit, &limit, err);
     if (rc == KJ_OK)
-        rc = find_tokenizer(r->data.tokenizer, r->data.manifest, s, &tokenizer, err);
+        rc = find_tokenizer(r->data.tokenizer, d->manifest, d->first, &tokenizer, err);
     if (rc == KJ_OK && o->dry_run) {
         print_plan(r);
         free(tokenizer);
@@ -251,7 +278,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     if (rc == KJ_OK) {
         kj_plan_make(r, &p);
         kj_plan_teacher(r, &p);
-        hash_data(s, hash);
+        kj_data_hash(d, hash);
         snprintf(dir, sizeof dir, "%s%s", o->output ? "" : "out/",
                  o->output ? o->output : r->name);
         struct view v = {.quiet = o->quiet,
@@ -262,17 +289,17 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         b->ops->describe(b, what, sizeof what);
         if (!o->quiet)
             fprintf(stderr,
-                    "kijil train: %.2f M parameters, %.2f M tokens in the shards, "
+                    "kijil train: %.2f M parameters, %.2f M tokens in the %s, "
                     "%.0f MB; %s\n",
-                    (double)p.params * 1e-6, (double)kj_shards_tokens(s) * 1e-6,
-                    (double)p.bytes * 1e-6, what);
+                    (double)p.params * 1e-6, (double)d->tokens * 1e-6,
+                    d->order ? "order" : "shards", (double)p.bytes * 1e-6, what);
         if (!tokenizer && !o->quiet)
             fprintf(stderr,
                     "kijil train: no tokenizer.json of the shards was found; the "
                     "model's folder will have none (see --tokenizer)\n");
         struct kj_train t = {.run = r,
                              .dir = dir,
-                             .docs = kj_docs_shards(s),
+                             .docs = kj_data_docs(d),
                              .data_hash = hash,
                              .tokenizer = tokenizer,
                              .time_limit = limit,
@@ -284,6 +311,8 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         rc = kj_train(&t, b, &res, err);
         if (rc == KJ_OK)
             status = summary(cmd, o, dir, &res, seconds() - start);
+        if (rc == KJ_OK)
+            rc = tell_parts(d, r, dir, &res, o->quiet, err);
     }
     kj_backend_close(b);
     free(tokenizer);
@@ -297,7 +326,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     struct kj_strs pos = {0};
     struct kj_err err = KJ_ERR_INIT;
     struct kj_run r = {0};
-    struct kj_shards *s = NULL;
+    struct kj_data d = {0};
     void *const cfgs[] = {&o};
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
     if (status >= 0)
@@ -307,12 +336,13 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (rc == KJ_OK)
         rc = load(&r, pos.v[0], &o, &err);
     if (rc == KJ_OK)
-        rc = kj_shards_open(&s, r.data.manifest, &err);
+        rc = kj_data_open(&d, r.data.manifest, &err);
     if (rc)
         status = kj_cmd_fail(cmd, &err);
     else
-        status = train(cmd, &r, &o, s, (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
-    kj_shards_close(s);
+        status =
+            train(cmd, &r, &o, &d, (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
+    kj_data_close(&d);
     kj_run_release(&r);
     kj_strs_release(&pos);
     kj_opt_release(train_opts, &o);

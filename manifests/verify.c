@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
+#include "base/order.h"
 #include "base/shards.h"
 #include "manifests/ledger_internal.h"
 
@@ -317,7 +318,21 @@ static void check_shards(struct job *j, const char *dir, const char *manifest)
     kj_shards_close(s);
 }
 
-/* Shards in the folder itself and in the folders in it. */
+static void check_order(struct job *j, const char *dir)
+{
+    struct kj_order *o = NULL;
+    struct kj_err e = KJ_ERR_INIT;
+    int rc = kj_order_open(&o, dir, &e);
+    if (rc == KJ_OK)
+        rc = kj_order_verify(o, &e);
+    if (rc != KJ_OK)
+        wrong(j, e.file[0] ? e.file : dir, "%s", e.msg);
+    else
+        j->v->files += 2;
+    kj_order_close(o);
+}
+
+/* Shards and orders in the folder itself and in the folders in it. */
 static void find_shards(struct job *j, const char *dir, int depth, int *found)
 {
     char *manifest = join(dir, "manifest.jsonl");
@@ -326,6 +341,10 @@ static void find_shards(struct job *j, const char *dir, int depth, int *found)
         check_shards(j, dir, manifest);
     }
     free(manifest);
+    if (kj_order_is(dir)) {
+        ++*found;
+        check_order(j, dir);
+    }
     struct dirent **list;
     int n = depth ? scandir(dir, &list, NULL, alphasort) : -1;
     for (int i = 0; i < n; i++) {
@@ -399,7 +418,8 @@ int kj_verify_run(struct kj_verify *v, struct kj_err *err)
     if (rc == KJ_OK && !stopped(&j))
         find_shards(&j, j.base, 2, &found);
     if (rc == KJ_OK && !db && !found)
-        rc = kj_err_set(err, KJ_FAIL, "%s: neither run.db nor manifest.jsonl is here",
+        rc = kj_err_set(err, KJ_FAIL,
+                        "%s: neither run.db nor manifest.jsonl nor order.json is here",
                         v->dir);
     kj_ledger_close(j.l, NULL);
     free(db);

@@ -9,7 +9,8 @@
  *     kj_shards_verify reads, and
  *   lineage: each document in the shards is in the ledger, no stage of the
  *     same run dropped it, and it has as many tokens as recorded.
- * Token shards without a ledger are checked by themselves.
+ * Token shards without a ledger are checked by themselves, and so are orders
+ * over shards (folders with order.json): kj_order_verify.
  */
 #ifndef KJ_MANIFESTS_VERIFY_H
 #define KJ_MANIFESTS_VERIFY_H

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/order.h"
 #include "base/shards.h"
 
 static uint64_t mix(uint64_t z)
@@ -62,7 +63,39 @@ struct kj_docs kj_docs_shards(const struct kj_shards *s)
                             kj_shards_eos(s),
                             shards_start,
                             shards_doc_at,
-                            shards_read};
+                            shards_read,
+                            NULL};
+}
+
+static uint64_t order_start(const void *self, uint64_t doc)
+{
+    return kj_order_start(self, doc);
+}
+
+static uint64_t order_at(const void *self, uint64_t token)
+{
+    return kj_order_at(self, token);
+}
+
+static size_t order_read(const void *self, uint64_t at, uint32_t *out, size_t n)
+{
+    return kj_order_read(self, at, out, n);
+}
+
+static unsigned order_group(const void *self, uint64_t doc)
+{
+    return kj_order_part_of(self, doc);
+}
+
+struct kj_docs kj_docs_order(const struct kj_order *o)
+{
+    return (struct kj_docs){o,
+                            kj_order_entries(o),
+                            kj_shards_eos(kj_order_set(o, 0)),
+                            order_start,
+                            order_at,
+                            order_read,
+                            order_group};
 }
 
 int kj_loader_init(struct kj_loader *l, const struct kj_docs *d, uint64_t seed,
@@ -136,6 +169,22 @@ uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
     uint64_t key = mix(l->seed ^ mix(*epoch));
     uint64_t at = kj_permute(g % rows, rows, key) * len;
     return (at + mix(key) % l->tokens) % l->tokens;
+}
+
+void kj_loader_seen(const struct kj_loader *l, uint64_t rows, size_t len,
+                    uint64_t *tokens)
+{
+    for (uint64_t g = 0; g < rows; g++) {
+        uint64_t epoch, token = kj_loader_place(l, g, len, &epoch);
+        for (size_t done = 0; done < len;) {
+            uint64_t d = l->docs.doc_at(l->docs.self, token);
+            uint64_t left = l->docs.start(l->docs.self, d + 1) - token;
+            size_t n = left < len - done ? (size_t)left : len - done;
+            tokens[l->docs.group(l->docs.self, d)] += n;
+            done += n;
+            token = (token + n) % l->tokens;
+        }
+    }
 }
 
 /* One row at p's place `at`; its documents' bounds behind the *segs others. */

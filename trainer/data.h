@@ -23,6 +23,7 @@
 #include "trainer/llama.h"
 
 struct kj_err;
+struct kj_order;
 struct kj_shards;
 
 /* Where documents come from: all of them as one run of tokens. */
@@ -34,8 +35,11 @@ struct kj_docs {
                                                           gives the total */
     uint64_t (*doc_at)(const void *self, uint64_t token); /* that holds it */
     size_t (*read)(const void *self, uint64_t at, uint32_t *out, size_t n);
+    unsigned (*group)(const void *self, uint64_t doc); /* part of a mix; NULL: none */
 };
 struct kj_docs kj_docs_shards(const struct kj_shards *s);
+/* A document that an order repeats is one document each time. */
+struct kj_docs kj_docs_order(const struct kj_order *o);
 
 struct kj_loader {
     struct kj_docs docs;
@@ -69,6 +73,11 @@ uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
 /* The next `rows` rows of `len` tokens. KJ_FAIL when the files end early. */
 int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *p,
                    struct kj_err *err);
+
+/* How many tokens of each group rows 0..rows of `len` tokens train on: added to
+ * tokens[group]. The documents must have groups. No token is read. */
+void kj_loader_seen(const struct kj_loader *l, uint64_t rows, size_t len,
+                    uint64_t *tokens);
 
 /* Place of x (below n) in a permutation of 0..n-1 given by key. */
 uint64_t kj_permute(uint64_t x, uint64_t n, uint64_t key);

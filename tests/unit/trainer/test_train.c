@@ -53,7 +53,7 @@ static struct kj_docs docs(void)
         tokens[at++] = END;
     }
     starts[DOCS] = at;
-    return (struct kj_docs){NULL, DOCS, END, mem_start, mem_doc_at, mem_read};
+    return (struct kj_docs){NULL, DOCS, END, mem_start, mem_doc_at, mem_read, NULL};
 }
 
 static void permutations(void)
