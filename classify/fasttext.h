@@ -98,6 +98,17 @@ bool kj_ft_known(const struct kj_ft_scratch *s);
  * testing. Valid until the next call on s. */
 size_t kj_ft_true_labels(const struct kj_ft_scratch *s, const int32_t **labels);
 
+/* The score of label `target` for one line of text, 0..1, as the published users
+ * of fastText take it: of a model with two labels, the probability of target if
+ * it comes out on top, else one minus that of the other (DCLM's rule;
+ * fastText's probabilities are p + 1e-5, so near the published cut of 0.018112
+ * this is not the same as asking for the label's own); of other models, the
+ * label's own probability. A text of which the model knows nothing scores 0.
+ * hits: room for every label. Results as of kj_ft_predict. */
+int kj_ft_score(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
+                const char *p, size_t n, struct kj_ft_hit *hits, float *score,
+                struct kj_err *err);
+
 /* ---- training ---- */
 
 struct kj_ft_train {

@@ -355,3 +355,22 @@ bool kj_ft_known(const struct kj_ft_scratch *s)
 {
     return s->n_rows > 0;
 }
+
+int kj_ft_score(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
+                const char *p, size_t n, struct kj_ft_hit *hits, float *score,
+                struct kj_err *err)
+{
+    int32_t found = 0;
+    bool two = kj_ft_labels(m) == 2;
+    *score = 0;
+    int rc = kj_ft_predict(m, s, p, n, true, two ? 1 : -1, 0, hits, &found, NULL, err);
+    if (rc != KJ_OK)
+        return rc;
+    for (int32_t i = 0; i < found; i++)
+        if (hits[i].label == target)
+            *score = hits[i].prob;
+        else if (two)
+            *score = (float)(1.0 - (double)hits[i].prob);
+    *score = fminf(fmaxf(*score, 0), 1);
+    return KJ_OK;
+}

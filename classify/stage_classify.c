@@ -1,12 +1,6 @@
 /* stage_classify.c - the probability of one label as a score of the document.
  *
- * The text becomes one line (prepare.h). The score is what the published users
- * of fastText take: of a model with two labels, the probability of the label
- * if it comes out on top, else one minus the probability of the other (DCLM's
- * rule; fastText's probabilities are p + 1e-5, so near the published cut of
- * 0.018112 this is not the same as asking for the label's own); of other
- * models, the label's own probability. A text of which the model knows nothing
- * scores 0.
+ * The text becomes one line (prepare.h), the score is kj_ft_score's.
  *
  * keep_top P keeps the ceil(P * n) best of the n documents that reach the
  * stage. A first pass gives every document a key: score, then a hash of its
@@ -146,28 +140,18 @@ static void classify_end(const void *cfg, void *state)
 static int score(const struct classify_cfg *c, struct classify_state *s,
                  const struct kj_doc *d, float *out, struct kj_err *err)
 {
-    int32_t n = 0;
-    bool two = kj_ft_labels(c->ft) == 2;
     *out = 0;
     int rc = kj_classify_flatten(&s->line, d->text.p, d->text.n);
     if (rc == KJ_OK)
-        rc = kj_ft_predict(c->ft, s->s, s->line.p, s->line.n, true, two ? 1 : -1, 0,
-                           s->hits, &n, NULL, err);
+        rc = kj_ft_score(c->ft, s->s, c->target, s->line.p, s->line.n, s->hits, out,
+                         err);
     if (rc == KJ_FAIL) {
         kj_err_doc(err, d->id.p, d->id.n);
         return KJ_FATAL;
     }
-    if (rc != KJ_OK) {
+    if (rc != KJ_OK)
         kj_err_reset(err);
-        return rc;
-    }
-    for (int32_t i = 0; i < n; i++)
-        if (s->hits[i].label == c->target)
-            *out = s->hits[i].prob;
-        else if (two)
-            *out = (float)(1.0 - (double)s->hits[i].prob);
-    *out = fminf(fmaxf(*out, 0), 1);
-    return KJ_OK;
+    return rc;
 }
 
 static struct key key_of(const struct kj_doc *d, float score)

@@ -144,7 +144,8 @@ const struct kj_opt kj_pack_common_opts[] = {
 };
 
 const struct kj_opt kj_model_common_opts[] = {
-    OUTPUT("FILE", "where the model, or the table of test, goes"),
+    OUTPUT("FILE",
+           "where the model, the table of test, or (a folder) refine's rounds go"),
     MEMORY,
     DRY_RUN(CONFIG_ONLY),
     PROGRESS,

@@ -1,0 +1,63 @@
+/* model_job.h - what the verbs of kijil model share.
+ *
+ * cmd_model.c     options, help, which verb
+ * model_text.c    labelled text from files, results to files
+ * model_fit.c     train, quantize
+ * model_test.c    test
+ * model_refine.c  refine
+ */
+#ifndef KJ_COMMANDS_MODEL_JOB_H
+#define KJ_COMMANDS_MODEL_JOB_H
+
+#include <time.h>
+
+#include "base/mem.h"
+#include "classify/fasttext.h"
+#include "commands/commands.h"
+
+struct model_cfg {
+    struct kj_ft_train t;
+    bool jsonl;
+    const char *label_field;
+    int64_t k;
+    double threshold;
+    int64_t cutoff, dsub;
+    bool qnorm, qout, retrain;
+    /* refine */
+    struct kj_strs seeds, held, positive;
+    double positive_min, harvest, growth, min_score, margin, balance, epsilon;
+    int64_t rounds, patience, examples;
+    int refine_metric;
+};
+
+struct model_job {
+    const struct kj_cmd *cmd;
+    struct model_cfg c;
+    struct kj_common common;
+    struct kj_strs pos; /* the verb first */
+    uint64_t damaged;   /* lines that were no documents */
+    struct timespec start;
+};
+
+/* The verbs: exit status; everything was printed. */
+int kj_model_train(struct model_job *j);
+int kj_model_quantize(struct model_job *j);
+int kj_model_test(struct model_job *j);
+int kj_model_refine(struct model_job *j);
+
+/* Text in fastText's format from files or, with --jsonl, from documents; none:
+ * standard input. out is initialised here and the caller's to release. */
+int kj_model_read_text(struct model_job *j, const char *const *files, size_t n,
+                       struct kj_buf *out, struct kj_err *err);
+/* KJ_FAIL with what to do about it when no line has a label. */
+int kj_model_check_labels(const struct model_job *j, const struct kj_buf *text,
+                          struct kj_err *err);
+/* b to --output, whole or not at all. */
+int kj_model_write(const struct model_job *j, const struct kj_buf *b,
+                   struct kj_err *err);
+/* For kj_ft_train.progress; ctx is a struct kj_common. */
+void kj_model_progress(void *ctx, double share, double lr, double loss);
+/* The line of times on standard error. */
+void kj_model_closing(const struct model_job *j);
+
+#endif

@@ -1,0 +1,123 @@
+#!/bin/bash
+# kijil model refine: rounds that learn, the same files from every order, thread
+# count and restart, and nothing of the held-out set in what is learned from.
+. "$(dirname "$0")/lib.sh"
+
+# Three topics make up the rare class, of which the seeds know one; documents
+# that mix two topics lead from one to the next.
+awk 'function word(t) { return rand() < 0.45 ? sprintf("w%d", rand() * 150) : sprintf("%s%d", t, rand() * 60) }
+BEGIN {
+    srand(11)
+    split("가 나 다", topic, " ")
+    for (i = 0; i < 4000; i++) {
+        hq = rand() < 0.08
+        a = 1 + int(rand() * 3); b = rand() < 0.5 ? a : 1 + int(rand() * 3)
+        text = ""
+        for (n = 10 + int(rand() * 20); n > 0; n--)
+            text = text word(hq ? topic[rand() < 0.6 ? a : b] : rand() < 0.04 ? topic[1 + int(rand() * 3)] : "x") " "
+        part = i % 5 == 4 ? "held" : "pool"
+        if (hq && a == 1 && b == 1 && seeds < 6) { part = "seeds"; seeds++ }
+        if (!hq && others < 6) { part = "seeds"; others++ }
+        printf "{\"id\":\"d%d\",\"text\":\"%s\",\"url\":\"https://www.%s.example/%d\",\"edu\":%d}\n", i, text,
+            hq ? "school" a : "shop" i % 7, i, hq ? 3 + i % 3 : i % 3 >part ".jsonl"
+    }
+    # what must not be learned from: the held-out set under its ids and others
+    close("held.jsonl")
+    while ((getline line <"held.jsonl") > 0) {
+        print line >"pool.jsonl"
+        sub(/"id":"d/, "\"id\":\"copy", line)
+        print line >"pool.jsonl"
+    }
+    print "{\"id\":\"evil\",\"text\":\"x1 __label__hq x2 가3 __label____label__hq x3 x4\"}" >"pool.jsonl"
+}'
+opts=(--seeds seeds.jsonl --held held.jsonl --label-field edu --dim 10 --epoch 20 --lr 0.5
+    --harvest 8% --rounds 5 --balance 3)
+R=("$KIJIL" model refine "${opts[@]}")
+
+rc "rounds" 0 "${R[@]}" pool.jsonl -o a
+rounds=$(wc -l <a/rounds.jsonl)
+has "says why it stopped" err '^stop: (all rounds are done|the held-out set gained less than epsilon)'
+is "a line a round" "$(jq -s 'map(.round) == [range(1; length + 1)]' a/rounds.jsonl)" true
+is "rounds help" "$(jq -s '([.[].held.average_precision] | max) - .[0].held.average_precision > 0.02' a/rounds.jsonl)" true
+is "recall rises" "$(jq -s '.[-1].held.at.recall > .[0].held.at.recall' a/rounds.jsonl)" true
+best=$(jq -s 'sort_by(-.held.average_precision, .round)[0].round' a/rounds.jsonl)
+same "model.bin is of the best round" a/model.bin "$(printf 'a/round-%02d/model.bin' "$best")"
+is "only the last says why" "$(jq -s '[.[].stop != null] | (.[-1] and (.[:-1] | any | not))' a/rounds.jsonl)" true
+
+# Figures against what other programs say of the same files.
+d=$(printf 'a/round-%02d' "$rounds")
+rc "the text is fastText's" 0 "$KIJIL" model train -q "$d/train.txt" -o again.bin --dim 10 --epoch 20 --lr 0.5
+same "and gives the same model" again.bin "$d/model.bin"
+is "counts of the text" \
+    "$(jq -c '[.train.seed_positives + .train.harvested, .train.seed_negatives + .train.drawn]' "$d/round.json")" \
+    "[$(grep -c '^__label__hq ' "$d/train.txt"),$(grep -c '^__label__cc ' "$d/train.txt")]"
+"$KIJIL" classify -q -m "$d/model.bin" --as s held.jsonl -o held.scored
+is "precision and recall" "$(jq -c '.held.at | [.precision, .recall]' "$d/round.json")" \
+    "$(jq -sc '(map(select(.s >= 0.5)) | length) as $p | (map(select(.s >= 0.5 and .edu >= 3)) | length) as $r |
+        [$r / $p, $r / (map(select(.edu >= 3)) | length)] | map(. * 1e6 | round / 1e6)' held.scored)"
+"$KIJIL" classify -q -m "$d/model.bin" --as s pool.jsonl | jq -r '[.s, .id] | @tsv' >pool.scored
+is "the harvest is the best of the pool" "$(jq -r .id "$d/harvest.jsonl" | sort)" \
+    "$(grep -vwFf <(jq -r '.id, (.id | sub("d"; "copy"))' held.jsonl) pool.scored | sort -gr |
+        head -n "$(wc -l <"$d/harvest.jsonl")" | cut -f2 | sort)"
+is "nothing of the held-out set" \
+    "$(cat a/round-*/harvest.jsonl | jq -r .id | grep -cxFf <(jq -r '.id, (.id | sub("d"; "copy"))' held.jsonl))" 0
+is "its texts are in no training text" \
+    "$(cut -d' ' -f2- a/round-*/train.txt | sed 's/ *$//' | grep -cxFf <(jq -r '.text | sub(" *$"; "")' held.jsonl))" 0
+is "documents bring no labels" "$(cat a/round-*/train.txt | grep -c ' __label__')" 0
+is "positives grow as told" "$(jq -s 'all(.harvest.docs + .train.seed_positives <=
+    4 * (.train.seed_positives + .train.harvested))' a/rounds.jsonl)" true
+is "groups are hosts" "$(jq -r '.harvest.groups[].group' a/rounds.jsonl | grep -vc '\.example$')" 0
+is "over-represented ones stand out" \
+    "$(jq '.harvest.groups | all(if (.group | startswith("school")) then .lift > 2 else true end)' "$d/round.json")" true
+
+# ---- the same files, however they came to be ----
+shuf --random-source=<(yes) pool.jsonl >mixed.jsonl
+rc "another order, three threads" 0 "${R[@]}" -q -j3 mixed.jsonl -o b
+rc "nothing differs" 0 diff -r a b
+rc "from a pipe" 0 bash -c "cat pool.jsonl | '${R[0]}' ${R[*]:1} -q - -o c"
+rc "nothing differs" 0 diff -r -x settings.json a c
+rm -r b/round-02/round.json b/round-03 b/rounds.jsonl b/model.bin
+rc "restart by round" 0 "${R[@]}" pool.jsonl -o b
+has "the first round was found" err '^round 1 [(]found done[)]'
+rc "nothing differs" 0 diff -r a b
+for after in 0.05 0.1 0.2 0.3; do
+    rm -rf k
+    { timeout -s KILL $after "${R[@]}" -q pool.jsonl -o k; } 2>/dev/null
+    "${R[@]}" -q pool.jsonl -o k
+    rm -f k/*.tmp-* k/*/*.tmp-*
+    rc "killed after $after s" 0 diff -r a k
+done
+rc "another seed" 0 "${R[@]}" -q --seed 7 pool.jsonl -o s
+if cmp -s a/round-01/train.txt s/round-01/train.txt; then bad "the seed changes nothing"; else ok; fi
+rc "other options in the same folder" 2 "${R[@]}" -q --harvest 9% pool.jsonl -o a
+has "named" err 'settings.json'
+tail -n 9 seeds.jsonl >few.jsonl
+rc "other seeds in the same folder" 2 "${R[@]}" -q --seeds few.jsonl pool.jsonl -o a
+
+# ---- other ways to stop, other labels ----
+rc "no held-out set" 0 "$KIJIL" model refine "${opts[@]:0:2}" "${opts[@]:4}" --epsilon 0.3 pool.jsonl -o n
+has "stops by the pool" err '^stop: the share of positives in the pool is stable'
+jq -c '.edu |= if . >= 3 then "good" else "bad" end' seeds.jsonl >words.jsonl
+rc "labels that are words" 0 "${R[@]:0:3}" --seeds words.jsonl --positive good "${opts[@]:4}" --rounds 1 \
+    pool.jsonl -o w
+is "as many" "$(jq -c '.train | [.seed_positives, .seed_negatives]' w/rounds.jsonl)" "[6,6]"
+rc "a cut that nothing reaches" 0 "${R[@]}" --min-score 1 --epoch 1 --lr 0.01 pool.jsonl -o z
+has "says so" err 'no document of the pool reaches'
+
+# ---- wrong use ----
+rc "no seeds" 2 "$KIJIL" model refine pool.jsonl -o x
+rc "no folder" 2 "$KIJIL" model refine --seeds seeds.jsonl pool.jsonl
+rc "no pool" 2 "${R[@]}" -o x
+rc "labels elsewhere" 1 "${R[@]}" --label-field nothing pool.jsonl -o x
+has "named" err "'nothing'"
+rc "no positive" 1 "${R[@]}" --positive-min 99 pool.jsonl -o x
+rc "missing pool" 1 "${R[@]}" none.jsonl -o x
+is "nothing is left" "$(ls -d x 2>/dev/null)" ""
+(cat seeds.jsonl && echo '{"id":"bad') >bad.jsonl
+rc "a damaged seed" 3 "${R[@]:0:3}" --seeds bad.jsonl "${opts[@]:4}" --rounds 1 pool.jsonl -o f
+(cat pool.jsonl && echo '{"id":"bad') >bad.jsonl
+rc "a damaged document of the pool" 3 "${R[@]}" bad.jsonl -o g
+has "told once" err '^1 damaged line'
+rm g/settings.json a/settings.json
+rc "and it costs itself alone" 0 diff -r a g
+done_testing
