@@ -36,6 +36,16 @@ static const struct kj_opt model_opts[] = {
      "longest context; 0: data.sequence_length", "0", 0, 1 << 24},
     {"rope_theta", 0, KJ_OPT_REAL, R(model.rope_theta), "X",
      "base of the rotary angles", "10000", 1, 1e12},
+    {"rope_factor", 0, KJ_OPT_REAL, R(model.rope_factor), "X",
+     "YaRN: how many times longer the context becomes; 1: as it is", "1", 1, 1e6},
+    {"rope_original_positions", 0, KJ_OPT_INT, R(model.rope_original), "N",
+     "YaRN: the context before; 0: max_position_embeddings / rope_factor", "0", 0,
+     1 << 24},
+    {"rope_beta_fast", 0, KJ_OPT_REAL, R(model.rope_beta_fast), "X",
+     "YaRN: pairs that turn more often than this in the old context stay", "32", 1e-3,
+     1e6},
+    {"rope_beta_slow", 0, KJ_OPT_REAL, R(model.rope_beta_slow), "X",
+     "YaRN: those that turn less often than this are stretched whole", "1", 1e-3, 1e6},
     {"rms_norm_eps", 0, KJ_OPT_REAL, R(model.norm_eps), "X", "epsilon of the norms",
      "1e-5", 1e-12, 1},
     {"tie_word_embeddings", 0, KJ_OPT_FLAG, R(model.tied), 0,
@@ -187,6 +197,17 @@ void kj_run_release(struct kj_run *r)
     r->yaml = NULL;
 }
 
+bool kj_shape_same_rope(const struct kj_shape *a, const struct kj_shape *b)
+{
+    bool plain_a = a->rope_factor <= 1, plain_b = b->rope_factor <= 1;
+    if (a->rope_theta != b->rope_theta || plain_a != plain_b)
+        return false;
+    return plain_a ||
+           (a->rope_factor == b->rope_factor && a->rope_original == b->rope_original &&
+            a->rope_beta_fast == b->rope_beta_fast &&
+            a->rope_beta_slow == b->rope_beta_slow);
+}
+
 int kj_shape_check(const struct kj_shape *s, struct kj_err *err)
 {
     if (s->vocab_size < 1)
@@ -207,6 +228,12 @@ int kj_shape_check(const struct kj_shape *s, struct kj_err *err)
         return kj_err_set(err, KJ_USAGE, "the model has an absurd dimension");
     if (s->max_positions < 1)
         return kj_err_set(err, KJ_USAGE, "max_position_embeddings is below 1");
+    if (s->rope_factor > 1 &&
+        (s->rope_original < 1 || !(s->rope_beta_slow > 0) ||
+         !(s->rope_beta_fast >= s->rope_beta_slow) || !(s->rope_theta > 1)))
+        return kj_err_set(err, KJ_USAGE,
+                          "YaRN needs the positions before, beta_fast not below "
+                          "beta_slow, and a theta over 1");
     return KJ_OK;
 }
 
@@ -231,6 +258,8 @@ int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err)
     }
     if (m->max_positions == 0)
         m->max_positions = r->data.seq_len;
+    if (m->rope_original == 0)
+        m->rope_original = (int64_t)((double)m->max_positions / m->rope_factor);
     if (r->data.seq_len > m->max_positions)
         return kj_err_set(err, KJ_USAGE,
                           "data.sequence_length %lld is over max_position_embeddings "

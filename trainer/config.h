@@ -26,6 +26,10 @@ struct kj_shape {
                               pruned models have heads * head_dim != hidden */
     int64_t max_positions;
     double rope_theta, norm_eps;
+    /* YaRN (Peng et al. 2023): positions stretched by rope_factor (1 or 0: not),
+     * from the rope_original that the model was trained with. */
+    double rope_factor, rope_beta_fast, rope_beta_slow;
+    int64_t rope_original;
     bool tied;         /* the head is the embedding */
     double init_range; /* standard deviation of fresh weights */
 };
@@ -89,6 +93,9 @@ int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err);
 /* The resolved configuration as YAML. What does not change the result (where
  * checkpoints go and how often) is left out when `identity` is set. */
 int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out);
+
+/* Whether positions turn alike in both: theta and scaling. */
+bool kj_shape_same_rope(const struct kj_shape *a, const struct kj_shape *b);
 
 /* Check a shape: KJ_USAGE names the field. */
 int kj_shape_check(const struct kj_shape *s, struct kj_err *err);

@@ -244,7 +244,7 @@ static bool same_shape(const struct kj_shape *a, const struct kj_shape *b)
     return a->vocab_size == b->vocab_size && a->hidden == b->hidden &&
            a->ffn == b->ffn && a->layers == b->layers && a->heads == b->heads &&
            a->kv_heads == b->kv_heads && a->head_dim == b->head_dim &&
-           a->tied == b->tied && a->rope_theta == b->rope_theta;
+           a->tied == b->tied && kj_shape_same_rope(a, b);
 }
 
 static int run_merge(struct merge *m, const char *const *dirs, const char *out,

@@ -1,7 +1,8 @@
 /* hf.h - models as folders in Hugging Face's layout: config.json,
  * model.safetensors (or shards with an index), tokenizer.json.
  *
- * What the reader cannot honour it refuses by name: biases, rope scaling,
+ * What the reader cannot honour it refuses by name: biases, rope scaling
+ * other than YaRN,
  * another activation or architecture, missing, misshapen and unknown tensors.
  */
 #ifndef KJ_TRAINER_HF_H

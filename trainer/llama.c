@@ -201,14 +201,40 @@ size_t kj_llama_act_floats(const struct kj_shape *s, size_t tokens, size_t chunk
            (size_t)(s->max_positions * s->head_dim);
 }
 
+/* YaRN: the pair (a real number) that turns `beta` times in the old context. */
+static double pair_of(const struct kj_shape *s, double beta)
+{
+    double dim = (double)s->head_dim;
+    return dim * log((double)s->rope_original / (beta * 6.283185307179586)) /
+           (2 * log(s->rope_theta));
+}
+
+/* How pair i turns, and the factor of all pairs: what turns fast enough to tell
+ * neighbours apart stays; slow pairs are stretched; a ramp lies between. */
+static double turns(const struct kj_shape *s, size_t i, double *scale)
+{
+    double dim = (double)s->head_dim;
+    double f = pow(s->rope_theta, -2.0 * (double)i / dim);
+    *scale = 1;
+    if (s->rope_factor <= 1)
+        return f;
+    double low = fmax(floor(pair_of(s, s->rope_beta_fast)), 0);
+    double high = fmin(ceil(pair_of(s, s->rope_beta_slow)), dim - 1);
+    if (high == low)
+        high += 0.001;
+    double ramp = fmin(fmax(((double)i - low) / (high - low), 0), 1);
+    *scale = 0.1 * log(s->rope_factor) + 1;
+    return f * (1 - ramp) + f / s->rope_factor * ramp;
+}
+
 /* Angles are made in double: at position 8000 float32 would be off by 5e-4. */
 void kj_llama_rope_row(const struct kj_shape *s, size_t p, float *row)
 {
     size_t dim = (size_t)s->head_dim, half = dim / 2;
     for (size_t i = 0; i < half; i++) {
-        double f = pow(s->rope_theta, -2.0 * (double)i / (double)dim);
-        row[i] = (float)cos((double)p * f);
-        row[i + half] = (float)sin((double)p * f);
+        double scale, f = turns(s, i, &scale);
+        row[i] = (float)(scale * cos((double)p * f));
+        row[i + half] = (float)(scale * sin((double)p * f));
     }
 }
 

@@ -21,7 +21,7 @@ struct kj_mat kj_llama_embed(const struct kj_llama *m, struct kj_tensor *t);
 struct kj_mat kj_llama_head(const struct kj_llama *m, struct kj_tensor *t);
 
 /* Row p of the rotary table: cosines of p theta^(-2i/dim) for i below dim/2,
- * then the sines. */
+ * then the sines. With YaRN other speeds, and both times its factor. */
 void kj_llama_rope_row(const struct kj_shape *s, size_t p, float *row);
 
 /* Floats of activations and workspaces for so many tokens a pass. */

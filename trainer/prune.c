@@ -42,6 +42,10 @@ int kj_prune_shape(const struct kj_shape *from, struct kj_shape *to, struct kj_e
                        (double)from->kv_heads, err);
     if (to->rope_theta != from->rope_theta)
         return differs("rope_theta", to->rope_theta, from->rope_theta, err);
+    if (to->rope_original == 0)
+        to->rope_original = from->rope_original;
+    if (!kj_shape_same_rope(to, from))
+        return kj_err_set(err, KJ_USAGE, "the model's rope scaling is another");
     if (to->norm_eps != from->norm_eps)
         return differs("rms_norm_eps", to->norm_eps, from->norm_eps, err);
     if (to->hidden > from->hidden)

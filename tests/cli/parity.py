@@ -1,6 +1,6 @@
 """parity.py FOLDER [WEIGHT TEMPERATURE] - train the same model on the same data with PyTorch and
 compare each step's loss and gradient norm, and the last weights. Called by
-train-torch.sh and distil-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/; with a
+train-torch.sh, yarn-torch.sh and distil-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/; with a
 WEIGHT, FOLDER/teacher/model teaches."""
 import json
 import math
@@ -52,11 +52,22 @@ def rows(docs, end):
                     row, bounds = [], [0]
 
 
-def rope(x, pos, theta):
+def yarn(f, d, theta, y):
+    """Frequencies and factor of YaRN (arXiv 2309.00071, eq. 21 to 25)."""
+    turn = lambda b: d / 2 * math.log(y["original_max_position_embeddings"] / b / 2 / math.pi) / math.log(theta)
+    low, high = max(math.floor(turn(y["beta_fast"])), 0), min(math.ceil(turn(y["beta_slow"])), d - 1)
+    high += 0.001 * (low == high)
+    keep = 1 - ((torch.arange(d // 2, dtype=torch.float64) - low) / (high - low)).clamp(0, 1)
+    return f / y["factor"] * (1 - keep) + f * keep, 0.1 * math.log(y["factor"]) + 1
+
+
+def rope(x, pos, theta, scaling):
     d = x.shape[-1]
-    f = theta ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
+    f, m = theta ** (-torch.arange(0, d, 2, dtype=torch.float64) / d), 1
+    if scaling:
+        f, m = yarn(f, d, theta, scaling)
     a = pos[:, None] * f
-    c, s = torch.cos(a).float()[:, None], torch.sin(a).float()[:, None]
+    c, s = (m * torch.cos(a)).float()[:, None], (m * torch.sin(a)).float()[:, None]
     u, v = x[..., :d // 2], x[..., d // 2:]
     return torch.cat([u * c - v * s, v * c + u * s], -1)
 
@@ -73,15 +84,15 @@ def forward(p, c, ids, bounds, seen=lambda what, layer, x: None):
         mask[a:b, a:b] = torch.triu(mask[a:b, a:b], 1)
         pos[a:b] = torch.arange(b - a)
     heads, kv, d = c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"]
-    eps, theta = c["rms_norm_eps"], c["rope_theta"]
+    eps, turn = c["rms_norm_eps"], (c["rope_theta"], c["rope_scaling"])
     x = p["model.embed_tokens.weight"][ids]
     for i in range(c["num_hidden_layers"]):
         w = lambda name: p["model.layers.%d.%s.weight" % (i, name)]
         seen("before", i, x)
         y = norm(x, w("input_layernorm"), eps)
         seen("norm", i, y)
-        q = rope((y @ w("self_attn.q_proj").T).view(n, heads, d), pos, theta)
-        k = rope((y @ w("self_attn.k_proj").T).view(n, kv, d), pos, theta)
+        q = rope((y @ w("self_attn.q_proj").T).view(n, heads, d), pos, *turn)
+        k = rope((y @ w("self_attn.k_proj").T).view(n, kv, d), pos, *turn)
         v = (y @ w("self_attn.v_proj").T).view(n, kv, d)
         k, v = (t.repeat_interleave(heads // kv, 1) for t in (k, v))
         s = torch.einsum("qhd,khd->hqk", q, k) / math.sqrt(d) + mask
