@@ -21,6 +21,13 @@ enum {
     KJ_UD_IGNORABLE = 1 << 15 /* Case_Ignorable */
 };
 
+#define KJ_UD_MAX 0x10FFFFu
+
+static inline unsigned kj_ud_of(uint32_t c)
+{
+    return c <= KJ_UD_MAX ? KJ_UD_LOOK(kj_ud_prop, c) : 0;
+}
+
 /* Number of a pair in delta: what is added for lower and for upper case. */
 extern const uint8_t kj_ud_case1[], kj_ud_case2[];
 extern const int32_t kj_ud_delta[];

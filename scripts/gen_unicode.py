@@ -12,7 +12,7 @@ import sys
 TOP = 0x110000
 GC = ("Cn Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp "
       "Cc Cf Cs Co").split()
-# The order is that of enum wb in base/unicode.c.
+# The order is that of enum wb in base/unicode_words.c.
 WB = ("Other CR LF Newline Extend ZWJ Format WSegSpace Regional_Indicator ALetter "
       "Hebrew_Letter Numeric Katakana ExtendNumLet MidLetter MidNum MidNumLet "
       "Single_Quote Double_Quote").split()
