@@ -91,6 +91,10 @@ struct kj_stage {
     /* Options beyond the table in recipes: keys that open() does not see in
      * opts (filter's inline rules). May be NULL. */
     int (*yaml)(void *cfg, const struct kj_ynode *map, struct kj_err *err);
+    /* Nobody will see more of the documents that this stage drops than the reason:
+     * run() may leave the rest of them unmeasured and undone. Called, if at all,
+     * after open() and before begin(). May be NULL. */
+    void (*only_kept)(void *cfg);
     /* After a survey of a sample: what one of a corpus `factor` times as large will
      * take, with that many threads and --memory. May be NULL. */
     void (*needs)(const void *cfg, double factor, unsigned threads, int64_t memory,

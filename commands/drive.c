@@ -244,6 +244,8 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
         rc = open_ledger(d, cmd, c, err);
     if (rc)
         return rc;
+    if (stage->only_kept && !sink && !cmd->watch && !c->rejects && !c->ledger)
+        stage->only_kept(cfg);
     d->step = (struct kj_step){.stage = stage, .cfg = cfg};
     f->steps = &d->step;
     f->n_steps = 1;

@@ -2,11 +2,13 @@
  *
  * A rule measures one number of a document and compares it with a threshold
  * from a recipe (recipes/NAME.yaml). Rules are rows of one table: adding one is
- * a function and a row in filter/rules.c. All rules of the recipe that apply
- * to a document are measured, and every value goes into the document's
- * signals, whether it stays or not; the first rule in recipe order that fails
- * is the reason why it goes. With `first` those behind it are not measured: recipes
- * whose cheap rules come first are then quick where most documents go.
+ * a function (filter/measure.c) and a row (filter/rules.c). All rules of the
+ * recipe that apply to a document are measured, and every value goes into the
+ * document's signals, whether it stays or not; the first rule in recipe order
+ * that fails is the reason why it goes. With `first` those behind it are not
+ * measured: recipes whose cheap rules come first are then quick where most
+ * documents go. So it is without `first` where nobody sees the values of what
+ * goes (stage.h, only_kept).
  *
  * Recipes. A mapping of
  *

@@ -16,6 +16,7 @@ struct cfg {
     struct kj_strs recipe, set;
     const char *recipes_dir;
     bool mark, list, first;
+    bool only_kept; /* of what goes nobody sees more than the reason */
     /* completed by open */
     struct kj_filter_recipe *inline_rules; /* from a run recipe; NULL: none */
     struct kj_filter_recipe *compiled;
@@ -342,10 +343,25 @@ static int put_mark(struct kj_doc *d, struct kj_arena *a, const struct verdict *
     return json ? KJ_OK : KJ_BAD_RECORD;
 }
 
+static void filter_only_kept(void *cfg)
+{
+    struct cfg *c = cfg;
+    c->only_kept = !c->mark;
+}
+
+/* Stop measuring d behind the first rule that it fails? Where nobody asked for it, a
+ * text is measured to its end if it might pass a limit there: that is the reason
+ * then, whatever it failed before. Composing is what makes texts longest, three times. */
+static bool stops_early(const struct cfg *c, const struct kj_doc *d)
+{
+    return c->first || (c->only_kept && d->text.n < KJ_FACTS_MAX / 4);
+}
+
 static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
                       struct kj_arena *a)
 {
     struct verdict first = {NULL, NAN, NAN};
+    bool early = stops_early(c, d);
     size_t n = select_items(c->compiled, s, d);
     struct kj_buf failed;
     int rc = KJ_OK;
@@ -374,8 +390,13 @@ static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
         if (c->mark)
             rc =
                 kj_buf_printf(&failed, "%s\"%s\"", failed.n ? "," : "", it->rule->name);
-        if (c->first)
+        if (early)
             break;
+    }
+    if (rc == KJ_OK && first.rule && c->only_kept) {
+        kj_buf_release(&failed);
+        kj_doc_drop(d, first.rule, first.value, first.threshold);
+        return KJ_OK;
     }
     rc = rc ? rc : keep_text(s, d, a);
     /* Behind the measures: what is masked must not change what is measured. */
@@ -413,4 +434,5 @@ const struct kj_stage kj_stage_filter = {
     .close = filter_close,
     .rules = filter_rules,
     .yaml = filter_yaml,
+    .only_kept = filter_only_kept,
 };

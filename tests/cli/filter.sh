@@ -104,6 +104,18 @@ has 'first: what was measured' first.out '"gopher.top_2gram":0[.0-9]*,"pii.email
 "$KIJIL" filter -q -r gopher --rejects all.rejects in.jsonl >all.kept
 "$KIJIL" filter -q -r gopher --first --rejects first.rejects in.jsonl >first.kept
 same 'first: keeps the same' all.kept first.kept
+# Where nobody sees the values of what goes it is as quick, and nothing else changes
+mixed='{"id":"m1","text":"\u1112\u1161\u11ab short {[1] a@b.com"}'
+for r in gopher fineweb,pii kanana-ko dclm-baseline c4; do
+    { cat in.jsonl ko.jsonl; echo "$mixed"; } |
+        "$KIJIL" filter -r "$r" -o seen.kept --rejects seen.rejects 2>seen.err
+    { cat in.jsonl ko.jsonl; echo "$mixed"; } |
+        "$KIJIL" filter -r "$r" -o blind.kept 2>blind.err
+    same "unseen values, $r: keeps the same" seen.kept blind.kept
+    is "unseen values, $r: the same counts" "$(grep -E '^  [a-z0-9_.]+ +[0-9]' blind.err)" \
+        "$(grep -E '^  [a-z0-9_.]+ +[0-9]' seen.err)"
+    has "unseen values, $r: there are some" blind.err '^  [a-z0-9_.]+ +[1-9]'
+done
 is 'first: drops by the same rules' "$(grep -o '"drop":{[^}]*}' first.rejects)" "$(grep -o '"drop":{[^}]*}' all.rejects)"
 
 # Where recipes are found, and what is refused
