@@ -1,0 +1,544 @@
+/* encoder.c - the weights of an encoder, and its forward pass.
+ *
+ * Texts are packed one behind the other, with a list of where each begins, so no
+ * arithmetic goes into padding. The three projections of attention are one matrix.
+ * Where only the first token's vector is wanted, the last layer asks its attention
+ * for those rows alone, and the rest of the layer works on one row a text.
+ */
+#include "classify/encoder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/input.h"
+#include "base/mem.h"
+#include "nn/st_set.h"
+
+#define CONFIG_MAX  ((size_t)16 << 20)
+#define COPY_FLOATS ((size_t)1 << 18)
+
+struct layer { /* offsets in the tensor of weights */
+    size_t qkv, qkv_b, o, o_b, ln1, ln1_b, up, up_b, down, down_b, ln2, ln2_b;
+};
+
+struct kj_encoder {
+    struct kj_encoder_config c;
+    struct kj_backend *b;
+    struct kj_tensor *w;
+    size_t n_w;
+    size_t words, positions, types, ln, ln_b;
+    struct layer *layers;
+    struct kj_head_weights head;
+    const char *prefix; /* of the names: "bert." */
+    struct kj_st_set *files;
+};
+
+struct kj_encoder_run {
+    struct kj_backend *b;
+    size_t tokens;                         /* room */
+    struct kj_tensor *x, *t, *qkv, *o, *f; /* rows of hidden, ..., ffn */
+    struct kj_tensor *ids, *pos;
+    int32_t *first, *one; /* row of each text's first token; 0, 1, 2, ... */
+    float *rows;
+};
+
+void kj_head_weights_release(struct kj_head_weights *h)
+{
+    free(h->w1);
+    free(h->b1);
+    free(h->w2);
+    free(h->b2);
+    memset(h, 0, sizeof *h);
+}
+
+static double act(enum kj_act a, double x)
+{
+    return a == KJ_ACT_TANH ? tanh(x) : a == KJ_ACT_RELU ? (x > 0 ? x : 0) : x;
+}
+
+void kj_head_apply(const struct kj_head_weights *h, const float *x, double *y)
+{
+    double *z = kj_xcalloc(h->width + 1, sizeof *z);
+    for (size_t i = 0; i < h->width; i++) {
+        z[i] = (double)h->b1[i];
+        for (size_t k = 0; k < h->in; k++)
+            z[i] += (double)h->w1[i * h->in + k] * (double)x[k];
+        z[i] = act(h->act, z[i]);
+    }
+    size_t n = h->width ? h->width : h->in;
+    for (size_t i = 0; i < h->out; i++) {
+        y[i] = (double)h->b2[i];
+        for (size_t k = 0; k < n; k++)
+            y[i] += (double)h->w2[i * n + k] * (h->width ? z[k] : (double)x[k]);
+    }
+    free(z);
+}
+
+/* ---- loading ---- */
+
+static const struct kj_st_tensor *find(const struct kj_encoder *e, const char *name)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s%s", e->prefix, name);
+    const struct kj_st_tensor *t = kj_st_set_find(e->files, full);
+    size_t n = strlen(full);
+    /* Files made from TensorFlow's checkpoints. */
+    if (!t && n > 16 && strcmp(full + n - 16, "LayerNorm.weight") == 0) {
+        snprintf(full + n - 6, 7, "gamma");
+        t = kj_st_set_find(e->files, full);
+    } else if (!t && n > 14 && strcmp(full + n - 14, "LayerNorm.bias") == 0) {
+        snprintf(full + n - 4, 5, "beta");
+        t = kj_st_set_find(e->files, full);
+    }
+    return t;
+}
+
+/* rows 0: a vector. */
+static int check_shape(const struct kj_st_tensor *t, const char *name, size_t rows,
+                       size_t cols, struct kj_err *err)
+{
+    if (!t)
+        return kj_err_set(err, KJ_FAIL, "tensor %s is missing", name);
+    bool fits = rows ? t->rank == 2 && t->shape[0] == rows && t->shape[1] == cols
+                     : t->rank == 1 && t->shape[0] == cols;
+    if (!fits)
+        return kj_err_set(err, KJ_FAIL, "tensor %s should be %zu x %zu", name,
+                          rows ? rows : 1, cols);
+    return KJ_OK;
+}
+
+static int finite_floats(const struct kj_st_tensor *t, size_t at, float *x, size_t n,
+                         struct kj_err *err)
+{
+    int rc = kj_st_floats(t, at, x, n, err);
+    for (size_t i = 0; i < n && rc == KJ_OK; i++)
+        if (!isfinite(x[i]))
+            rc = kj_err_set(err, KJ_FAIL,
+                            "tensor %.200s holds a number that is not "
+                            "finite, at %zu",
+                            t->name, at + i);
+    return rc;
+}
+
+/* Walks the parameters twice: first to check and count, then to fill. */
+struct loader {
+    struct kj_encoder *e;
+    bool fill;
+    size_t at;
+    float *buf;
+    int rc;
+    struct kj_err *err;
+};
+
+static size_t take(struct loader *l, const char *name, size_t rows, size_t cols)
+{
+    size_t n = (rows ? rows : 1) * cols, here = l->at;
+    if (l->rc)
+        return here;
+    const struct kj_st_tensor *t = find(l->e, name);
+    if (!l->fill)
+        l->rc = check_shape(t, name, rows, cols, l->err);
+    for (size_t i = 0; l->fill && i < n && l->rc == KJ_OK; i += COPY_FLOATS) {
+        size_t k = n - i < COPY_FLOATS ? n - i : COPY_FLOATS;
+        l->rc = finite_floats(t, i, l->buf, k, l->err);
+        if (l->rc == KJ_OK)
+            l->e->b->ops->write(l->e->b, l->e->w, here + i, l->buf, k);
+    }
+    l->at += n;
+    return here;
+}
+
+static size_t take_in(struct loader *l, int64_t layer, const char *tail, size_t rows,
+                      size_t cols)
+{
+    char name[128];
+    snprintf(name, sizeof name, "encoder.layer.%lld.%s", (long long)layer, tail);
+    return take(l, name, rows, cols);
+}
+
+static void walk(struct loader *l)
+{
+    struct kj_encoder *e = l->e;
+    size_t h = (size_t)e->c.hidden, f = (size_t)e->c.ffn;
+    l->at = 0;
+    e->words = take(l, "embeddings.word_embeddings.weight", (size_t)e->c.vocab, h);
+    e->positions =
+        take(l, "embeddings.position_embeddings.weight", (size_t)e->c.positions, h);
+    e->types =
+        take(l, "embeddings.token_type_embeddings.weight", (size_t)e->c.types, h);
+    e->ln = take(l, "embeddings.LayerNorm.weight", 0, h);
+    e->ln_b = take(l, "embeddings.LayerNorm.bias", 0, h);
+    for (int64_t i = 0; i < e->c.layers && l->rc == KJ_OK; i++) {
+        struct layer *y = &e->layers[i];
+        y->qkv = take_in(l, i, "attention.self.query.weight", h, h);
+        take_in(l, i, "attention.self.key.weight", h, h);
+        take_in(l, i, "attention.self.value.weight", h, h);
+        y->qkv_b = take_in(l, i, "attention.self.query.bias", 0, h);
+        take_in(l, i, "attention.self.key.bias", 0, h);
+        take_in(l, i, "attention.self.value.bias", 0, h);
+        y->o = take_in(l, i, "attention.output.dense.weight", h, h);
+        y->o_b = take_in(l, i, "attention.output.dense.bias", 0, h);
+        y->ln1 = take_in(l, i, "attention.output.LayerNorm.weight", 0, h);
+        y->ln1_b = take_in(l, i, "attention.output.LayerNorm.bias", 0, h);
+        y->up = take_in(l, i, "intermediate.dense.weight", f, h);
+        y->up_b = take_in(l, i, "intermediate.dense.bias", 0, f);
+        y->down = take_in(l, i, "output.dense.weight", h, f);
+        y->down_b = take_in(l, i, "output.dense.bias", 0, h);
+        y->ln2 = take_in(l, i, "output.LayerNorm.weight", 0, h);
+        y->ln2_b = take_in(l, i, "output.LayerNorm.bias", 0, h);
+    }
+}
+
+static float *floats(const struct kj_st_tensor *t, struct kj_err *err)
+{
+    float *x = kj_xcalloc((size_t)t->elements + 1, sizeof *x);
+    if (finite_floats(t, 0, x, (size_t)t->elements, err) == KJ_OK)
+        return x;
+    free(x);
+    return NULL;
+}
+
+/* A linear layer of the head: NAME.weight [out, in] and NAME.bias. *out 0: any. */
+static int linear(const struct kj_st_set *s, const char *name, size_t in, size_t *out,
+                  float **w, float **b, struct kj_err *err)
+{
+    char weight[128], bias[128];
+    snprintf(weight, sizeof weight, "%s.weight", name);
+    snprintf(bias, sizeof bias, "%s.bias", name);
+    const struct kj_st_tensor *tw = kj_st_set_find(s, weight);
+    const struct kj_st_tensor *tb = kj_st_set_find(s, bias);
+    if (tw && *out == 0 && tw->rank == 2)
+        *out = (size_t)tw->shape[0];
+    if (check_shape(tw, weight, *out ? *out : 1, in, err) ||
+        check_shape(tb, bias, 0, *out, err))
+        return KJ_FAIL;
+    *w = floats(tw, err);
+    *b = *w ? floats(tb, err) : NULL;
+    return *b ? KJ_OK : KJ_FAIL;
+}
+
+static int load_head(struct kj_encoder *e, struct kj_err *err)
+{
+    struct kj_head_weights *h = &e->head;
+    char pooler[32];
+    int rc = KJ_OK;
+    const char *last = "classifier";
+    snprintf(pooler, sizeof pooler, "%spooler.dense", e->prefix);
+    h->in = (size_t)e->c.hidden;
+    h->act = e->c.head_act;
+    if (kj_st_set_find(e->files, "classifier.dense.weight")) {
+        rc =
+            linear(e->files, "classifier.dense", h->in, &h->width, &h->w1, &h->b1, err);
+        last = "classifier.out_proj";
+    } else if (!kj_st_set_find(e->files, "classifier.weight")) {
+        return kj_err_set(err, KJ_FAIL,
+                          "the model has no head (tensor classifier.weight or "
+                          "classifier.dense.weight)");
+    } else if (e->c.pooler && find(e, "pooler.dense.weight")) {
+        h->width = h->in;
+        h->act = KJ_ACT_TANH;
+        rc = linear(e->files, pooler, h->in, &h->width, &h->w1, &h->b1, err);
+    }
+    if (rc == KJ_OK)
+        rc = linear(e->files, last, h->width ? h->width : h->in, &h->out, &h->w2,
+                    &h->b2, err);
+    if (rc == KJ_OK && h->out == 0)
+        rc = kj_err_set(err, KJ_FAIL, "the head has no outputs");
+    if (rc == KJ_OK && e->c.labels && (size_t)e->c.labels != h->out)
+        rc = kj_err_set(err, KJ_FAIL, "config.json has %lld labels, the head %zu",
+                        (long long)e->c.labels, h->out);
+    if (rc == KJ_OK && e->c.regression && h->out != 1)
+        rc = kj_err_set(err, KJ_FAIL, "a regression with %zu outputs is not supported",
+                        h->out);
+    e->c.regression = h->out == 1;
+    return rc;
+}
+
+static bool starts(const char *s, const char *head)
+{
+    return strncmp(s, head, strlen(head)) == 0;
+}
+
+/* What is not read must be something that an encoder does not need. */
+static int check_rest(const struct kj_encoder *e, struct kj_err *err)
+{
+    static const char *const spare[] = {"pooler.",  "classifier.", "cls.",
+                                        "lm_head.", "embeddings.", NULL};
+    for (size_t i = 0; i < kj_st_set_files(e->files); i++) {
+        const struct kj_st *f = kj_st_set_file(e->files, i);
+        for (size_t k = 0; k < kj_st_count(f); k++) {
+            const char *full = kj_st_get(f, k)->name, *name = full;
+            bool known = false;
+            if (starts(name, e->prefix))
+                name += strlen(e->prefix);
+            for (size_t s = 0; spare[s] && !known; s++)
+                known = starts(name, spare[s]);
+            if (!known && starts(name, "encoder.layer."))
+                known = strtoll(name + 14, NULL, 10) < e->c.layers;
+            if (!known)
+                return kj_err_set(err, KJ_FAIL,
+                                  "tensor %.200s has no place in this encoder", full);
+        }
+    }
+    return KJ_OK;
+}
+
+static int load_weights(struct kj_encoder *e, struct kj_err *err)
+{
+    static const char *const prefixes[] = {"", "bert.", "roberta."};
+    struct loader l = {.e = e, .err = err};
+    e->prefix = "";
+    for (size_t i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%sembeddings.word_embeddings.weight", prefixes[i]);
+        if (kj_st_set_find(e->files, name))
+            e->prefix = prefixes[i];
+    }
+    e->layers = kj_xcalloc((size_t)e->c.layers, sizeof *e->layers);
+    walk(&l);
+    if (l.rc == KJ_OK)
+        l.rc = check_rest(e, err);
+    if (l.rc == KJ_OK)
+        l.rc = kj_backend_open(&e->b, "cpu", 1, err);
+    if (l.rc)
+        return l.rc;
+    e->n_w = l.at;
+    e->w = e->b->ops->tensor_new(e->b, KJ_F32, e->n_w);
+    l.fill = true;
+    l.buf = kj_xcalloc(COPY_FLOATS, sizeof *l.buf);
+    walk(&l);
+    free(l.buf);
+    return l.rc ? l.rc : e->b->ops->sync(e->b, err);
+}
+
+static int load_config(struct kj_encoder *e, const char *dir, struct kj_err *err)
+{
+    struct kj_buf b;
+    size_t n = strlen(dir) + 16;
+    char *path = kj_xmalloc(n);
+    snprintf(path, n, "%s/config.json", dir);
+    kj_buf_init(&b, CONFIG_MAX);
+    int rc = kj_input_slurp(path, &b, err);
+    if (rc == KJ_OK)
+        rc = kj_encoder_config_parse(&e->c, b.p ? b.p : "", b.n, err);
+    if (rc)
+        kj_err_where(err, path, -1);
+    kj_buf_release(&b);
+    free(path);
+    return rc;
+}
+
+int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
+                    struct kj_err *err)
+{
+    struct kj_encoder *e = kj_xcalloc(1, sizeof *e);
+    int rc = load_config(e, dir, err);
+    if (rc == KJ_OK)
+        rc = kj_st_set_open(&e->files, dir, err);
+    if (rc == KJ_OK)
+        rc = load_weights(e, err);
+    if (rc == KJ_OK && head)
+        rc = load_head(e, err);
+    kj_st_set_close(e->files);
+    e->files = NULL;
+    if (rc) {
+        kj_err_where(err, dir, -1);
+        kj_encoder_free(e);
+        return rc;
+    }
+    *out = e;
+    return KJ_OK;
+}
+
+void kj_encoder_free(struct kj_encoder *e)
+{
+    if (!e)
+        return;
+    if (e->b) {
+        e->b->ops->tensor_free(e->b, e->w);
+        kj_backend_close(e->b);
+    }
+    kj_head_weights_release(&e->head);
+    kj_encoder_config_release(&e->c);
+    free(e->layers);
+    free(e);
+}
+
+const struct kj_encoder_config *kj_encoder_get_config(const struct kj_encoder *e)
+{
+    return &e->c;
+}
+
+const struct kj_head_weights *kj_encoder_head(const struct kj_encoder *e)
+{
+    return &e->head;
+}
+
+/* ---- the pass ---- */
+
+int kj_encoder_run_new(struct kj_encoder_run **out, const struct kj_encoder *e,
+                       unsigned threads, struct kj_err *err)
+{
+    struct kj_encoder_run *r = kj_xcalloc(1, sizeof *r);
+    size_t h = (size_t)e->c.hidden, n = KJ_ENCODER_PACK;
+    int rc = kj_backend_open(&r->b, "cpu", threads, err);
+    if (rc) {
+        free(r);
+        return rc;
+    }
+    const struct kj_ops *o = r->b->ops;
+    if ((size_t)e->c.max_tokens > n)
+        n = (size_t)e->c.max_tokens;
+    r->tokens = n;
+    r->x = o->tensor_new(r->b, KJ_F32, n * h);
+    r->t = o->tensor_new(r->b, KJ_F32, n * h);
+    r->qkv = o->tensor_new(r->b, KJ_F32, n * 3 * h);
+    r->o = o->tensor_new(r->b, KJ_F32, n * h);
+    r->f = o->tensor_new(r->b, KJ_F32, n * (size_t)e->c.ffn);
+    r->ids = o->tensor_new(r->b, KJ_I32, n);
+    r->pos = o->tensor_new(r->b, KJ_I32, n);
+    r->first = kj_xcalloc(n + 1, sizeof *r->first);
+    r->one = kj_xcalloc(n + 1, sizeof *r->one);
+    r->rows = kj_xcalloc(h, sizeof *r->rows);
+    for (size_t i = 0; i <= n; i++)
+        r->one[i] = (int32_t)i;
+    rc = o->sync(r->b, err);
+    if (rc)
+        kj_encoder_run_free(r);
+    else
+        *out = r;
+    return rc;
+}
+
+void kj_encoder_run_free(struct kj_encoder_run *r)
+{
+    if (!r)
+        return;
+    struct kj_tensor *all[] = {r->x, r->t, r->qkv, r->o, r->f, r->ids, r->pos};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        r->b->ops->tensor_free(r->b, all[i]);
+    kj_backend_close(r->b);
+    free(r->first);
+    free(r->one);
+    free(r->rows);
+    free(r);
+}
+
+static struct kj_mat weight(const struct kj_encoder *e, size_t at, size_t stride)
+{
+    return kj_mat(e->w, at, stride);
+}
+
+/* One layer over x. With n_first, only the rows `first` go on behind attention, and
+ * they end up as the first n_first rows of x. */
+static void one_layer(const struct kj_encoder *e, struct kj_encoder_run *r,
+                      const struct layer *y, const int32_t *cu, size_t segs,
+                      bool only_first)
+{
+    const struct kj_ops *o = r->b->ops;
+    struct kj_backend *b = r->b;
+    size_t h = (size_t)e->c.hidden, f = (size_t)e->c.ffn, n = (size_t)cu[segs];
+    struct kj_mat x = kj_mat(r->x, 0, h), t = kj_mat(r->t, 0, h);
+    struct kj_mat up = kj_mat(r->f, 0, f), none = KJ_MAT_NONE;
+    struct kj_attn a = {.q = kj_mat(r->qkv, 0, 3 * h),
+                        .k = kj_mat(r->qkv, h, 3 * h),
+                        .v = kj_mat(r->qkv, 2 * h, 3 * h),
+                        .o = kj_mat(r->o, 0, h),
+                        .lse = none,
+                        .heads = (size_t)e->c.heads,
+                        .kv_heads = (size_t)e->c.heads,
+                        .dim = h / (size_t)e->c.heads,
+                        .full = true,
+                        .segs = segs,
+                        .cu_q = cu,
+                        .cu_k = cu};
+    a.scale = 1.0f / sqrtf((float)a.dim);
+    if (only_first) {
+        /* keys and values of all, queries of the first ones */
+        o->matmul(b, a.k, x, weight(e, y->qkv + h * h, h), n, 2 * h, h, KJ_MM_TB);
+        o->bias_act(b, a.k, weight(e, y->qkv_b + h, 2 * h), n, 2 * h, KJ_ACT_NONE);
+        o->write(b, r->ids, 0, r->first, segs);
+        o->embed(b, t, x, kj_mat(r->ids, 0, 1), segs, h);
+        o->embed(b, x, t, kj_mat(r->pos, 0, 1), segs, h);
+        n = segs;
+        a.cu_q = r->one;
+        o->matmul(b, a.q, x, weight(e, y->qkv, h), n, h, h, KJ_MM_TB);
+        o->bias_act(b, a.q, weight(e, y->qkv_b, h), n, h, KJ_ACT_NONE);
+    } else {
+        o->matmul(b, a.q, x, weight(e, y->qkv, h), n, 3 * h, h, KJ_MM_TB);
+        o->bias_act(b, a.q, weight(e, y->qkv_b, 3 * h), n, 3 * h, KJ_ACT_NONE);
+    }
+    o->attention(b, &a);
+    o->matmul(b, t, a.o, weight(e, y->o, h), n, h, h, KJ_MM_TB);
+    o->layer_norm(b, x, x, t, weight(e, y->o_b, h), weight(e, y->ln1, h),
+                  weight(e, y->ln1_b, h), n, h, (float)e->c.eps);
+    o->matmul(b, up, x, weight(e, y->up, h), n, f, h, KJ_MM_TB);
+    o->bias_act(b, up, weight(e, y->up_b, f), n, f, e->c.act);
+    o->matmul(b, t, up, weight(e, y->down, f), n, h, f, KJ_MM_TB);
+    o->layer_norm(b, x, x, t, weight(e, y->down_b, h), weight(e, y->ln2, h),
+                  weight(e, y->ln2_b, h), n, h, (float)e->c.eps);
+}
+
+static void mean_rows(const struct kj_encoder *e, struct kj_encoder_run *r,
+                      const int32_t *cu, size_t n, float *out)
+{
+    size_t h = (size_t)e->c.hidden;
+    double *sum = kj_xcalloc(h, sizeof *sum);
+    for (size_t i = 0; i < n; i++) {
+        memset(sum, 0, h * sizeof *sum);
+        for (int32_t k = cu[i]; k < cu[i + 1]; k++) {
+            r->b->ops->read(r->b, r->x, (size_t)k * h, r->rows, h);
+            for (size_t c = 0; c < h; c++)
+                sum[c] += (double)r->rows[c];
+        }
+        for (size_t c = 0; c < h; c++)
+            out[i * h + c] = (float)(sum[c] / (cu[i + 1] - cu[i]));
+    }
+    free(sum);
+}
+
+int kj_encoder_features(const struct kj_encoder *e, struct kj_encoder_run *r,
+                        enum kj_pool pool, const int32_t *ids, const int32_t *cu,
+                        size_t n, float *out, struct kj_err *err)
+{
+    const struct kj_ops *o = r->b->ops;
+    size_t h = (size_t)e->c.hidden, tokens = n ? (size_t)cu[n] : 0;
+    struct kj_mat x = kj_mat(r->x, 0, h), t = kj_mat(r->t, 0, h);
+    int32_t *pos = kj_xcalloc(tokens + 1, sizeof *pos);
+    bool cls = pool == KJ_POOL_CLS, good = tokens <= r->tokens;
+    for (size_t i = 0; i < n && good; i++) {
+        r->first[i] = cu[i];
+        good = cu[i + 1] > cu[i] && cu[i + 1] - cu[i] <= e->c.max_tokens;
+        for (int32_t k = cu[i]; k < cu[i + 1] && good; k++)
+            pos[k] = (int32_t)e->c.first_position + k - cu[i];
+    }
+    if (!good) {
+        free(pos);
+        return kj_err_set(err, KJ_FATAL, "a text does not fit the encoder's pass");
+    }
+    if (n == 0) {
+        free(pos);
+        return KJ_OK;
+    }
+    o->write(r->b, r->ids, 0, ids, tokens);
+    o->write(r->b, r->pos, 0, pos, tokens);
+    struct kj_mat words = weight(e, e->words, h), at = weight(e, e->positions, h);
+    o->embed(r->b, x, words, kj_mat(r->ids, 0, 1), tokens, h);
+    o->embed(r->b, t, at, kj_mat(r->pos, 0, 1), tokens, h);
+    o->layer_norm(r->b, x, x, t, weight(e, e->types, h), weight(e, e->ln, h),
+                  weight(e, e->ln_b, h), tokens, h, (float)e->c.eps);
+    /* From here on pos numbers rows: where the last layer puts the first tokens. */
+    o->write(r->b, r->pos, 0, r->one, n);
+    for (int64_t i = 0; i < e->c.layers; i++)
+        one_layer(e, r, &e->layers[i], cu, n, cls && i == e->c.layers - 1);
+    int rc = o->sync(r->b, err);
+    if (rc == KJ_OK && cls)
+        o->read(r->b, r->x, 0, out, n * h);
+    else if (rc == KJ_OK)
+        mean_rows(e, r, cu, n, out);
+    free(pos);
+    return rc;
+}

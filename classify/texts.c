@@ -1,0 +1,306 @@
+/* texts.c - texts to vectors: tokens, order, packs. */
+#include "classify/texts.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+
+#define SPECIAL_MAX     16
+#define BYTES_PER_TOKEN 64
+
+struct kj_texts {
+    struct kj_encoder *e;
+    struct kj_encoder_config c; /* a copy with the options in force */
+    const struct kj_words *words;
+    void *tok;
+    int32_t head[SPECIAL_MAX], tail[SPECIAL_MAX]; /* around every text */
+    size_t n_head, n_tail;
+    char *prefix;
+};
+
+struct kj_texts_worker {
+    const struct kj_words *words;
+    void *state;
+    struct kj_encoder_run *run;
+    struct kj_buf text;
+    int32_t *ids; /* of all texts of a call */
+    size_t n_ids, cap_ids;
+    struct item {
+        size_t at, n, text;
+    } * items;
+    size_t cap_items;
+    int32_t *pack, *cu;
+    float *rows;
+};
+
+/* ---- opening ---- */
+
+/* What the post-processor puts before and behind a text, seen on a short one. */
+static int learn_special(struct kj_texts *t, struct kj_err *err)
+{
+    void *s = t->words->begin(t->tok);
+    const uint32_t *ids;
+    uint32_t plain[8];
+    size_t n, all, at = 0;
+    int rc = t->words->encode(s, "a", 1, false, &ids, &n, err);
+    if (rc == KJ_OK && (n == 0 || n > 8))
+        rc = kj_err_set(err, KJ_FAIL, "the tokenizer makes %zu tokens of \"a\"", n);
+    if (rc == KJ_OK) {
+        memcpy(plain, ids, n * sizeof *plain);
+        rc = t->words->encode(s, "a", 1, true, &ids, &all, err);
+    }
+    if (rc == KJ_OK) {
+        while (at + n <= all && memcmp(ids + at, plain, n * sizeof *plain) != 0)
+            at++;
+        if (at + n > all || at > SPECIAL_MAX || all - at - n > SPECIAL_MAX)
+            rc =
+                kj_err_set(err, KJ_FAIL,
+                           "the tokenizer's special tokens do not stand around a text");
+    }
+    if (rc == KJ_OK) {
+        t->n_head = at;
+        t->n_tail = all - at - n;
+        for (size_t i = 0; i < t->n_head; i++)
+            t->head[i] = (int32_t)ids[i];
+        for (size_t i = 0; i < t->n_tail; i++)
+            t->tail[i] = (int32_t)ids[at + n + i];
+    }
+    t->words->end(s);
+    return rc == KJ_OK ? rc : KJ_FAIL;
+}
+
+static int apply_options(struct kj_texts *t, const struct kj_texts_opts *o,
+                         struct kj_err *err)
+{
+    t->c = *kj_encoder_get_config(t->e);
+    t->prefix = kj_xstrdup(o->prefix ? o->prefix : t->c.prefix);
+    t->c.prefix = t->prefix;
+    if (o->max_tokens > t->c.max_tokens)
+        return kj_err_set(err, KJ_USAGE, "the model takes at most %lld tokens",
+                          (long long)t->c.max_tokens);
+    if (o->max_tokens)
+        t->c.max_tokens = o->max_tokens;
+    if (o->pool)
+        t->c.pool = (enum kj_pool)(o->pool - 1);
+    return KJ_OK;
+}
+
+int kj_texts_open(struct kj_texts **out, const char *dir, const struct kj_words *w,
+                  const struct kj_texts_opts *o, struct kj_err *err)
+{
+    struct kj_texts *t = kj_xcalloc(1, sizeof *t);
+    size_t len = strlen(dir) + 32;
+    char *path = kj_xmalloc(len);
+    uint32_t ids = 0;
+    t->words = w;
+    snprintf(path, len, "%s/tokenizer.json", dir);
+    int rc = kj_encoder_open(&t->e, dir, o->head, err);
+    if (rc == KJ_OK)
+        rc = w->open(&t->tok, path, &ids, err);
+    if (rc == KJ_OK)
+        rc = apply_options(t, o, err);
+    if (rc == KJ_OK && (int64_t)ids > t->c.vocab)
+        rc = kj_err_set(err, KJ_FAIL,
+                        "%s: its tokenizer has %u ids, the model's vocabulary %lld",
+                        dir, ids, (long long)t->c.vocab);
+    if (rc == KJ_OK)
+        rc = learn_special(t, err);
+    if (rc == KJ_OK && (int64_t)(t->n_head + t->n_tail) >= t->c.max_tokens)
+        rc = kj_err_set(err, KJ_FAIL, "no room for text beside special tokens");
+    free(path);
+    if (rc)
+        kj_texts_free(t);
+    else
+        *out = t;
+    return rc;
+}
+
+void kj_texts_free(struct kj_texts *t)
+{
+    if (!t)
+        return;
+    if (t->tok)
+        t->words->close(t->tok);
+    kj_encoder_free(t->e);
+    free(t->prefix);
+    free(t);
+}
+
+const struct kj_encoder *kj_texts_encoder(const struct kj_texts *t)
+{
+    return t->e;
+}
+
+const struct kj_encoder_config *kj_texts_config(const struct kj_texts *t)
+{
+    return &t->c;
+}
+
+int kj_texts_begin(struct kj_texts_worker **out, const struct kj_texts *t,
+                   unsigned threads, struct kj_err *err)
+{
+    struct kj_texts_worker *w = kj_xcalloc(1, sizeof *w);
+    size_t room = KJ_ENCODER_PACK;
+    int rc = kj_encoder_run_new(&w->run, t->e, threads, err);
+    if (rc) {
+        free(w);
+        return rc;
+    }
+    if ((size_t)t->c.max_tokens > room)
+        room = (size_t)t->c.max_tokens;
+    w->words = t->words;
+    w->state = t->words->begin(t->tok);
+    kj_buf_init(&w->text, (size_t)1 << 30);
+    w->pack = kj_xcalloc(room, sizeof *w->pack);
+    w->cu = kj_xcalloc(room + 1, sizeof *w->cu);
+    w->rows = kj_xcalloc(room * (size_t)t->c.hidden, sizeof *w->rows);
+    *out = w;
+    return KJ_OK;
+}
+
+void kj_texts_end(struct kj_texts_worker *w)
+{
+    if (!w)
+        return;
+    w->words->end(w->state);
+    kj_encoder_run_free(w->run);
+    kj_buf_release(&w->text);
+    free(w->ids);
+    free(w->items);
+    free(w->pack);
+    free(w->cu);
+    free(w->rows);
+    free(w);
+}
+
+/* ---- tokens ---- */
+
+static void push(struct kj_texts_worker *w, int32_t id)
+{
+    if (w->n_ids == w->cap_ids) {
+        w->cap_ids = w->cap_ids ? 2 * w->cap_ids : 4096;
+        w->ids = kj_xrealloc(w->ids, w->cap_ids * sizeof *w->ids);
+    }
+    w->ids[w->n_ids++] = id;
+}
+
+/* Where to cut behind `want` bytes: at the next white space. */
+static size_t cut_at(const char *p, size_t n, size_t want)
+{
+    while (want < n && p[want] != ' ' && p[want] != '\n')
+        want++;
+    return want < n ? want : n;
+}
+
+/* Append the ids of one text. KJ_BAD_RECORD: none. */
+static int encode(const struct kj_texts *t, struct kj_texts_worker *w, struct kj_str s,
+                  struct item *item, struct kj_err *err)
+{
+    size_t room = (size_t)t->c.max_tokens - t->n_head - t->n_tail, n = 0;
+    const uint32_t *ids;
+    item->at = w->n_ids;
+    for (size_t want = room * BYTES_PER_TOKEN;; want *= 4) {
+        size_t end = s.n > want ? cut_at(s.p, s.n, want) : s.n;
+        kj_buf_reset(&w->text);
+        int rc = kj_buf_addz(&w->text, t->prefix);
+        if (rc == KJ_OK && end)
+            rc = kj_buf_add(&w->text, s.p, end);
+        if (rc == KJ_OK)
+            rc = w->words->encode(w->state, w->text.p ? w->text.p : "", w->text.n,
+                                  false, &ids, &n, err);
+        if (rc != KJ_OK)
+            return rc;
+        if (n > room || end == s.n)
+            break;
+    }
+    for (size_t i = 0; i < t->n_head; i++)
+        push(w, t->head[i]);
+    for (size_t i = 0; i < n && i < room; i++)
+        push(w, (int32_t)ids[i]);
+    for (size_t i = 0; i < t->n_tail; i++)
+        push(w, t->tail[i]);
+    item->n = w->n_ids - item->at;
+    return KJ_OK;
+}
+
+/* Longest first: the last packs then fill with short ones. */
+static int longest(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+    if (x->n != y->n)
+        return x->n > y->n ? -1 : 1;
+    return x->text < y->text ? -1 : 1;
+}
+
+static int one_pack(const struct kj_texts *t, struct kj_texts_worker *w,
+                    const struct item *items, size_t n, float *out, struct kj_err *err)
+{
+    size_t h = (size_t)t->c.hidden;
+    w->cu[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(w->pack + w->cu[i], w->ids + items[i].at, items[i].n * sizeof *w->pack);
+        w->cu[i + 1] = w->cu[i] + (int32_t)items[i].n;
+    }
+    int rc =
+        kj_encoder_features(t->e, w->run, t->c.pool, w->pack, w->cu, n, w->rows, err);
+    for (size_t i = 0; i < n && rc == KJ_OK; i++)
+        memcpy(out + items[i].text * h, w->rows + i * h, h * sizeof *out);
+    return rc;
+}
+
+int kj_texts_features(const struct kj_texts *t, struct kj_texts_worker *w,
+                      const struct kj_str *texts, size_t n, float *out,
+                      uint64_t *tokens, struct kj_err *err)
+{
+    size_t h = (size_t)t->c.hidden, found = 0;
+    int rc = KJ_OK;
+    w->n_ids = 0;
+    if (n > w->cap_items) {
+        w->cap_items = n;
+        w->items = kj_xrealloc(w->items, n * sizeof *w->items);
+    }
+    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+        struct kj_err ignored = KJ_ERR_INIT;
+        struct item *item = &w->items[found];
+        item->text = i;
+        /* An encoder has to have something to look at. */
+        if (encode(t, w, texts[i], item, &ignored) == KJ_OK && item->n > 0)
+            found++;
+        else
+            for (size_t c = 0; c < h; c++)
+                out[i * h + c] = NAN;
+    }
+    qsort(w->items, found, sizeof *w->items, longest);
+    for (size_t i = 0, k; i < found && rc == KJ_OK; i = k) {
+        size_t sum = w->items[i].n;
+        for (k = i + 1; k < found && sum + w->items[k].n <= KJ_ENCODER_PACK; k++)
+            sum += w->items[k].n;
+        rc = one_pack(t, w, w->items + i, k - i, out, err);
+        if (tokens)
+            *tokens += sum;
+    }
+    return rc;
+}
+
+void kj_texts_outputs(const struct kj_head_weights *h, const float *x, double *y)
+{
+    double top, sum = 0;
+    if (isnan(x[0])) {
+        for (size_t i = 0; i < h->out; i++)
+            y[i] = NAN;
+        return;
+    }
+    kj_head_apply(h, x, y);
+    if (h->out == 1)
+        return;
+    top = y[0];
+    for (size_t i = 1; i < h->out; i++)
+        top = y[i] > top ? y[i] : top;
+    for (size_t i = 0; i < h->out; i++)
+        sum += y[i] = exp(y[i] - top);
+    for (size_t i = 0; i < h->out; i++)
+        y[i] /= sum;
+}
