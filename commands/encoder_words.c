@@ -51,8 +51,8 @@ static int words_encode(void *state, const char *p, size_t n, bool special,
 {
     struct state *s = state;
     s->ids.n = 0;
-    int rc = kj_tok_encode(s->tok, s->s, p, n, special ? KJ_TOK_TEMPLATE : 0, &s->ids,
-                           err);
+    int rc =
+        kj_tok_encode(s->tok, s->s, p, n, special ? KJ_TOK_TEMPLATE : 0, &s->ids, err);
     *ids = s->ids.v;
     *n_ids = s->ids.n;
     return rc;

@@ -8,9 +8,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/output.h"
+#include "nn/safetensors.h"
 #include "trainer/hf.h"
 #include "trainer/plan.h"
-#include "nn/safetensors.h"
 
 static char dir[64], path[192];
 
