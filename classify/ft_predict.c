@@ -71,10 +71,37 @@ static const float *centroid(const struct ft_pq *pq, int32_t q, unsigned code)
     return pq->centroids + (size_t)q * FT_KSUB * (size_t)pq->dsub + code * (size_t)d;
 }
 
+/* 16 dimensions in pairs, the shape of language models: sums stay in registers.
+ * Each dimension is added up in the same order as below. */
+static void sum_quant16(const struct ft_mat *a, const struct kj_ft_scratch *s, float *h)
+{
+    const float *cent = a->pq.centroids;
+    __m128 sum[4] = {_mm_setzero_ps(), _mm_setzero_ps(), _mm_setzero_ps(),
+                     _mm_setzero_ps()};
+    for (size_t k = 0; k < s->n_rows; k++) {
+        size_t row = (size_t)s->rows[k];
+        const unsigned char *codes = a->codes + row * 8;
+        __m128 norm = _mm_set1_ps(a->qnorm ? a->npq.centroids[a->norm_codes[row]] : 1);
+        for (size_t i = 0; i < 4; i++) {
+            const float *lo = cent + (i * 2 * FT_KSUB + codes[i * 2]) * 2;
+            const float *hi = cent + ((i * 2 + 1) * FT_KSUB + codes[i * 2 + 1]) * 2;
+            __m128 c = _mm_loadl_pi(sum[i], (const __m64 *)(const void *)lo);
+            c = _mm_loadh_pi(c, (const __m64 *)(const void *)hi);
+            sum[i] = _mm_add_ps(sum[i], _mm_mul_ps(norm, c));
+        }
+    }
+    for (size_t i = 0; i < 4; i++)
+        _mm_storeu_ps(h + i * 4, sum[i]);
+}
+
 static void sum_quant(const struct ft_mat *a, const struct kj_ft_scratch *s, float *h)
 {
     const struct ft_pq *pq = &a->pq;
     size_t nsubq = (size_t)pq->nsubq, dsub = (size_t)pq->dsub;
+    if (dsub == 2 && nsubq == 8 && pq->lastdsub == 2) {
+        sum_quant16(a, s, h);
+        return;
+    }
     for (size_t k = 0; k < s->n_rows; k++) {
         size_t row = (size_t)s->rows[k];
         const unsigned char *codes = a->codes + row * nsubq;

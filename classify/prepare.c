@@ -54,28 +54,20 @@ int kj_classify_flatten(struct kj_buf *b, const char *p, size_t n)
     return KJ_OK;
 }
 
-#define SCRIPTS 64 /* of one text; rarer ones beyond are not counted */
-
-struct tally {
-    const char *code;
-    size_t n;
-};
-
-static struct tally *tally_of(struct tally *t, size_t *n, const char *code)
+static struct kj_letters *tally_of(struct kj_letters *t, size_t *n, const char *code)
 {
     for (size_t i = 0; i < *n; i++)
         if (t[i].code == code || strcmp(t[i].code, code) == 0)
             return &t[i];
-    if (*n == SCRIPTS)
+    if (*n == KJ_CLASSIFY_SCRIPTS)
         return NULL;
-    t[*n] = (struct tally){code, 0};
+    t[*n] = (struct kj_letters){code, 0};
     return &t[(*n)++];
 }
 
-const char *kj_classify_script(const char *p, size_t n)
+size_t kj_classify_tally(struct kj_letters *t, const char *p, size_t n)
 {
-    struct tally t[SCRIPTS];
-    size_t kinds = 0, latin = 0, kana = 0;
+    size_t kinds = 0, latin = 0;
     for (size_t i = 0, len; i < n; i += len) {
         unsigned char c = (unsigned char)p[i];
         len = 1;
@@ -86,26 +78,43 @@ const char *kj_classify_script(const char *p, size_t n)
         const char *code = kj_uni_script(kj_utf8_next(p + i, n - i, &len));
         if (code[0] == 'Z') /* common, inherited, unknown */
             continue;
-        if (strcmp(code, "Hira") == 0 || strcmp(code, "Kana") == 0) {
-            kana++;
-            code = "Hani";
-        }
-        struct tally *k = tally_of(t, &kinds, code);
+        if (strcmp(code, "Hira") == 0)
+            code = "Kana";
+        struct kj_letters *k = tally_of(t, &kinds, code);
         if (k)
             k->n++;
     }
     if (latin > 0) {
-        struct tally *k = tally_of(t, &kinds, "Latn");
+        struct kj_letters *k = tally_of(t, &kinds, "Latn");
         if (k)
             k->n += latin;
     }
-    const struct tally *best = NULL;
+    return kinds;
+}
+
+const char *kj_classify_main_script(const struct kj_letters *t, size_t kinds)
+{
+    size_t kana = 0, han = 0, best_n = 0;
+    const char *best = NULL;
     for (size_t i = 0; i < kinds; i++)
-        if (!best || t[i].n > best->n ||
-            (t[i].n == best->n && strcmp(t[i].code, best->code) < 0))
-            best = &t[i];
-    if (!best)
-        return NULL;
-    return strcmp(best->code, "Hani") == 0 && kana * 10 >= best->n ? "Jpan"
-                                                                   : best->code;
+        if (strcmp(t[i].code, "Kana") == 0)
+            kana = t[i].n;
+        else if (strcmp(t[i].code, "Hani") == 0)
+            han = t[i].n;
+    for (size_t i = 0; i < kinds; i++) {
+        bool is_kana = strcmp(t[i].code, "Kana") == 0;
+        const char *code = is_kana ? "Hani" : t[i].code;
+        size_t n = strcmp(code, "Hani") == 0 ? kana + han : t[i].n;
+        if (!best || n > best_n || (n == best_n && strcmp(code, best) < 0)) {
+            best = code;
+            best_n = n;
+        }
+    }
+    return best && strcmp(best, "Hani") == 0 && kana * 10 >= best_n ? "Jpan" : best;
+}
+
+const char *kj_classify_script(const char *p, size_t n)
+{
+    struct kj_letters t[KJ_CLASSIFY_SCRIPTS];
+    return kj_classify_main_script(t, kj_classify_tally(t, p, n));
 }
