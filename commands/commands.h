@@ -24,7 +24,7 @@
 extern const struct kj_cmd *const kj_commands[];
 
 extern const struct kj_cmd kj_cmd_filter;
-extern const struct kj_cmd kj_cmd_tokenizer, kj_cmd_tokenize, kj_cmd_mix;
+extern const struct kj_cmd kj_cmd_tokenizer, kj_cmd_tokenize, kj_cmd_mix, kj_cmd_trace;
 extern const struct kj_cmd kj_cmd_run;
 extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
 extern const struct kj_cmd kj_cmd_urls, kj_cmd_decontaminate, kj_cmd_dedup;

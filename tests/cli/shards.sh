@@ -82,6 +82,55 @@ half=$(head -n 1350 got | grep -cE "^(en|ko)-[0-9]+-[1-4] ")
 [[ $half -gt 500 && $half -lt 700 ]] && ok || bad "$half of 1350 documents from the first 4 of 9"
 is "no temporary file" "$(find big small -name '*sort*' | wc -l)" 0
 
+# ---- trace: every document of a shuffled set, from its first and last token ----
+jq -c '.warc = {file: "a.warc.gz", offset: (.id | length * 100), length: 9}' docs.jsonl >warc.jsonl
+for format in megatron llm.c ds; do
+    "$KIJIL" tokenize -t t.json -o tr warc.jsonl -q --force --format $format --shuffle 2 \
+        --shard-tokens 1500
+    zstd -dc tr/docs.jsonl.zst >lines
+    jq -rs --slurpfile m tr/manifest.jsonl '.[] | "tr/" + $m[.shard].path + ":" +
+        ((.first, .first + .tokens - 1) | tostring)' lines >places
+    xargs "$KIJIL" trace --format json <places >got
+    is "$format by shard" "$(jq -c .document got | cksum)" "$(sed p lines | cksum)"
+    is "$format places" "$(jq -r '"\(.shard):\(.token)"' got | cksum)" "$(cksum <places)"
+    # Numbers in the whole set.
+    awk '{print "tr:" n + 0; n += $1}' <(jq .tokens lines) >places
+    xargs "$KIJIL" trace --format json <places >got
+    is "$format by set" "$(jq -c .document got | cksum)" "$(cksum <lines)"
+    for id in en-1 ko-150 en-77; do
+        rc "$format $id" 0 "$KIJIL" trace --doc $id tr --format json
+        is "$format $id" "$(jq -c .document out)" "$(grep -F "\"$id\"" lines)"
+    done
+done
+rc trace.text 0 "$KIJIL" trace tr/shard-00001.ds:0
+has trace.text out '^archive   a.warc.gz, offset [45]00, length 9$'
+has trace.token out '^token     0 of tr/shard-00001.ds: 0 of the document.s [0-9]+$'
+rc trace.beyond 1 "$KIJIL" trace tr/shard-00001.ds:1501
+has trace.beyond err 'shard-00001.ds has [0-9]+ tokens'
+rc trace.none 1 "$KIJIL" trace --doc en-1000 tr
+rc trace.other 1 "$KIJIL" trace tr/shard-00099.ds:0
+rc trace.usage 2 "$KIJIL" trace tr
+rc trace.number 2 "$KIJIL" trace tr:x1
+"$KIJIL" mix <(printf 'mix: [{name: a, share: 1, language: ko}]\nepochs: 2\n') tr -q -o tro
+rc trace.order 0 "$KIJIL" trace tro:0 tro:100 tro:1000 --format json
+is "tokens of an order are Korean" "$(jq -r .document.language out | tr '\n' ' ')" "ko ko ko "
+
+# ---- from a token to the bytes of its record in the archive ----
+mkdir -p site/x
+for i in 1 2 3; do
+    printf '<html><body><h1>Page %s</h1>%s</body></html>' $i \
+        "$(for _ in 1 2 3 4; do echo "<p>The river number $i flows past the old mill and the tall trees, as it always has.</p>"; done)" \
+        >site/x/p$i.html
+done
+"$KIJIL" pack site -q -o site.warc.gz
+"$KIJIL" extract -q site.warc.gz | "$KIJIL" tokenize -t t.json -q -o site-shards
+"$KIJIL" trace site-shards:0 site-shards:150 --format json >out
+is "documents of an archive" "$(wc -l <out)" 2
+while read -r offset length id; do
+    tail -c +$((offset + 1)) site.warc.gz | head -c "$length" | zcat >record
+    has "the record of $id" record "^WARC-Record-ID: $id"
+done < <(jq -r '.document | "\(.warc.offset) \(.warc.length) \(.id)"' out)
+
 # ---- one altered bit, or an end cut off: check names the file ----
 flip() { # FILE OFFSET: the byte's lowest bit
     local b
