@@ -1,5 +1,6 @@
-/* cmd_tokenizer.c - `kijil tokenizer train|encode|decode|count`. */
+/* cmd_tokenizer.c - `kijil tokenizer train|encode|decode|count|stats`. */
 #include "commands/commands.h"
+#include "commands/tokenizer_stats.h"
 #include "tokenize/shards.h"
 #include "tokenize/train.h"
 
@@ -7,7 +8,6 @@
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/output.h"
-#include "base/unicode.h"
 #include "base/utf8.h"
 
 #include <inttypes.h>
@@ -18,6 +18,8 @@
 
 struct options {
     bool jsonl, lines, add_special, skip_special;
+    struct kj_strs against;
+    int format; /* 0 text, 1 json */
 };
 #define OFF(f) offsetof(struct options, f)
 static const struct kj_opt options_table[] = {
@@ -30,6 +32,10 @@ static const struct kj_opt options_table[] = {
      "encode, count: add the special tokens of the file's template", NULL, 0, 0},
     {"skip_special", 0, KJ_OPT_FLAG, OFF(skip_special), NULL,
      "decode: leave special tokens out", NULL, 0, 0},
+    {"against", 0, KJ_OPT_LIST, OFF(against), "FILE",
+     "stats: more vocabularies to compare with that of -t", NULL, 0, 0},
+    {"format", 0, KJ_OPT_ENUM, OFF(format), "text|json", "stats: tables, or one object",
+     "text", 0, 0},
     {0},
 };
 #undef OFF
@@ -290,18 +296,6 @@ struct counts {
     uint64_t documents, bytes, characters, words, tokens;
 };
 
-static uint64_t count_words(const char *p, size_t n)
-{
-    uint64_t words = 0;
-    bool in = false;
-    for (size_t at = 0, len; at < n; at += len) {
-        bool space = kj_uni_space(kj_utf8_next(p + at, n - at, &len));
-        words += !space && !in;
-        in = !space;
-    }
-    return words;
-}
-
 static int count_batch(void *self, struct kj_batch *b, struct kj_err *err)
 {
     (void)self;
@@ -316,7 +310,7 @@ static int count_batch(void *self, struct kj_batch *b, struct kj_err *err)
         c->documents++;
         c->bytes += d->text.n;
         c->characters += kj_utf8_count(d->text.p, d->text.n);
-        c->words += count_words(d->text.p, d->text.n);
+        c->words += kj_tok_count_words(d->text.p, d->text.n);
         c->tokens += (uint64_t)d->token_count;
     }
     return KJ_OK;
@@ -335,6 +329,22 @@ static int count_add(void *self, struct kj_batch *b, struct kj_err *err)
     return KJ_OK;
 }
 
+/* Write what was counted, behind a run that ended with status. */
+static int put_result(const struct kj_cmd *cmd, struct job *j, const struct kj_buf *b,
+                      int status)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    int rc = kj_output_open(&j->out, j->common.output, &err);
+    if (rc == KJ_OK) {
+        rc = kj_output_write(j->out, b->p, b->n, &err);
+        if (rc == KJ_OK)
+            rc = kj_output_commit(j->out, &err);
+        else
+            kj_output_abort(j->out);
+    }
+    return rc < 0 ? kj_cmd_fail(cmd, &err) : status;
+}
+
 static double ratio(uint64_t a, uint64_t b)
 {
     return b ? (double)a / (double)b : 0;
@@ -342,7 +352,6 @@ static double ratio(uint64_t a, uint64_t b)
 
 static int count(const struct kj_cmd *cmd, struct job *j)
 {
-    struct kj_err err = KJ_ERR_INIT;
     struct kj_buf b;
     struct kj_cmd_sink sink = {.sink = {j, count_batch, count_add}};
     j->ends = true;
@@ -360,13 +369,51 @@ static int count(const struct kj_cmd *cmd, struct job *j)
                   j->o.jsonl ? "documents" : "lines", j->documents, j->bytes,
                   j->characters, j->words, j->tokens, ratio(j->bytes, j->tokens),
                   ratio(j->characters, j->tokens), ratio(j->tokens, j->words));
-    int rc = kj_output_open(&j->out, j->common.output, &err);
-    if (rc == KJ_OK)
-        rc = kj_output_write(j->out, b.p, b.n, &err);
-    if (rc == KJ_OK)
-        rc = kj_output_commit(j->out, &err);
+    status = put_result(cmd, j, &b, status);
     kj_buf_release(&b);
-    return rc < 0 ? kj_cmd_fail(cmd, &err) : status;
+    return status;
+}
+
+/* ---- stats ---- */
+
+static int stats_load(struct job *j, struct kj_tok_stats *s, struct kj_err *err)
+{
+    int rc = KJ_OK;
+    s->tok[s->n++] = j->cfg.tok;
+    if (j->o.against.n >= KJ_TOK_STATS_MAX)
+        return kj_err_set(err, KJ_USAGE, "at most %d vocabularies at a time",
+                          KJ_TOK_STATS_MAX);
+    for (size_t i = 0; i < j->o.against.n && rc == KJ_OK; i++)
+        if ((rc = kj_tok_load(&s->tok[s->n], j->o.against.v[i], err)) == KJ_OK)
+            s->n++;
+    return rc == KJ_OK ? kj_stage_tok_stats.open(s, err) : rc;
+}
+
+static int stats(const struct kj_cmd *cmd, struct job *j)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_tok_stats s = {.no_special = j->cfg.no_special};
+    struct kj_cmd_sink sink = {.sink = {.self = &s, .write = kj_tok_stats_gather}};
+    struct kj_buf b;
+    j->ends = true;
+    j->common.inputs = j->files.v;
+    j->common.n_inputs = j->files.n;
+    int status = stats_load(j, &s, &err) == KJ_OK
+                     ? kj_cmd_drive(cmd, &j->common, &kj_stage_tok_stats, &s,
+                                    (struct kj_corpus_inputs){open_source, j}, &sink)
+                     : kj_cmd_fail(cmd, &err);
+    if (status == 0 || status == 3) {
+        kj_buf_init(&b, (size_t)1 << 28);
+        kj_tok_stats_finish(&s);
+        status = kj_tokenizer_stats_print(&s, j->o.format, &b) == KJ_OK
+                     ? put_result(cmd, j, &b, status)
+                     : (full(&err), kj_cmd_fail(cmd, &err));
+        kj_buf_release(&b);
+    }
+    kj_tok_stats_release(&s);
+    for (size_t i = 1; i < s.n; i++)
+        kj_tok_free(s.tok[i]);
+    return status;
 }
 
 /* ---- train ---- */
@@ -441,10 +488,8 @@ static const struct {
     int (*run)(const struct kj_cmd *cmd, struct job *j);
     bool model; /* needs -t */
 } verbs[] = {
-    {"train", train, false},
-    {"encode", encode, true},
-    {"decode", decode, true},
-    {"count", count, true},
+    {"train", train, false}, {"encode", encode, true}, {"decode", decode, true},
+    {"count", count, true},  {"stats", stats, true},
 };
 
 static int dry_run(const struct job *j)
@@ -472,7 +517,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
            !(pos.n && strcmp(pos.v[0], verbs[verb].name) == 0))
         verb++;
     if (status < 0 && verb == n) {
-        kj_err_set(&err, KJ_USAGE, "say train, encode, decode or count");
+        kj_err_set(&err, KJ_USAGE, "say train, encode, decode, count or stats");
         status = kj_cmd_fail(cmd, &err);
     }
     for (size_t i = 1; status < 0 && i < pos.n; i++)
@@ -493,6 +538,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (status < 0)
         status = verbs[verb].run(cmd, &j);
     kj_tok_free(j.cfg.tok);
+    kj_opt_release(options_table, &j.o);
     kj_opt_release(kj_tok_train_opts, &j.train);
     kj_strs_release(&j.files);
     kj_strs_release(&pos);
@@ -501,7 +547,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
 
 const struct kj_cmd kj_cmd_tokenizer = {
     .name = "tokenizer",
-    .synopsis = "train|encode|decode|count -t tokenizer.json [--jsonl] [FILE...]",
+    .synopsis = "train|encode|decode|count|stats -t tokenizer.json [--jsonl] [FILE...]",
     .about = "byte-level BPE: train one, apply it, read tokenizer.json",
     .details =
         "train counts words of the text and writes a tokenizer.json (-o) that Hugging "
@@ -509,6 +555,12 @@ const struct kj_cmd kj_cmd_tokenizer = {
         "prints the ids of each line of text, decode turns them back; with --jsonl "
         "encode turns {text} lines into {ids} lines, and decode the other way. count "
         "prints tokens, bytes, bytes per token and tokens per word.\n\n"
+        "stats compares vocabularies (-t, and others with --against) on the same "
+        "documents: tokens per word (in Korean per eojeol), bytes and characters per "
+        "token for each language and source; how many tokens the text never used; and "
+        "for byte-level BPE how many of the 11,172 Hangul syllables and of the 2,350 "
+        "of KS X 1001 encode as one token, the share of the text's syllables that are "
+        "such (alone), and the share that lies inside one token there (whole).\n\n"
         "Input is plain text by lines. If its first line is a JSON object with a text, "
         "the command stops and asks for --jsonl or --lines.\n\n"
         "-t reads byte-level BPE files (GPT-2, Llama 3, Qwen and their kin), the "
@@ -521,7 +573,9 @@ const struct kj_cmd kj_cmd_tokenizer = {
                 "echo '안녕하세요' | kijil tokenizer encode -t tokenizer.json  # ids "
                 "of a line\n"
                 "kijil tokenizer count -t tokenizer.json --jsonl docs.jsonl  # bytes "
-                "per token\n",
+                "per token\n"
+                "kijil tokenizer stats -t tokenizer.json --against llama3.json --jsonl "
+                "docs.jsonl  # fertility of two vocabularies\n",
     .opts = (const struct kj_opt *const[]){options_table, kj_tokenize_opts,
                                            kj_tok_train_opts, kj_common_opts, NULL},
     .run = run,

@@ -1,5 +1,5 @@
 #!/bin/bash
-# kijil tokenizer: train, encode, decode, count.
+# kijil tokenizer: train, encode, decode, count, stats.
 . "$(dirname "$0")/lib.sh"
 
 # A small bilingual text whose lines differ.
@@ -68,6 +68,31 @@ rc count 0 "$KIJIL" tokenizer count -t t1.json text.txt -q
 is "tokens" "$(awk '$1 == "bytes" { print $2 }' out)" "$(wc -c <text.txt)"
 rc count-jsonl 0 "$KIJIL" tokenizer count --jsonl -t t1.json text.jsonl -q
 is "tokens of documents" "$(awk '$1 == "tokens" { print $2 }' out)" "$(wc -w <ids.txt)"
+
+# ---- stats, against values found by hand ----
+# One vocabulary of the bytes alone; one with the syllable 가 (ea b0 80); and one
+# that has it too, but first merges its last byte with the first of 나 (eb 82 98).
+jq -c '.' f.json >v1.json
+jq -c '.model.merges = [["ê","°"],["ê°","Ģ"]] | .model.vocab += {"ê°":258,"ê°Ģ":259}' f.json >v2.json
+jq -c '.model.merges = [["Ģ","ë"],["ê","°"],["ê°","Ģ"]]
+    | .model.vocab += {"Ģë":258,"ê°":259,"ê°Ģ":260}' f.json >v3.json
+printf '%s\n' '{"text":"가나 다","language":"ko","source":"a"}' \
+    '{"text":"가","language":"ko","source":"b"}' '{"text":"ab ab","language":"en","source":"b"}' >s.jsonl
+rc stats 0 "$KIJIL" tokenizer stats -t v1.json --against v2.json,v3.json --jsonl s.jsonl --format json -q
+cp out s.json
+is "stats: size and unused" "$(jq -c '[.vocabularies[] | [.tokens, .unused]]' s.json)" '[[258,247],[260,251],[261,250]]'
+is "stats: Hangul" "$(jq -c '[.vocabularies[].hangul | [.syllables, .of, .ksx1001 // 0, .in_text, .in_text_alone, .in_text_whole]]' s.json)" \
+    '[[0,11172,0,4,0,0],[1,11172,1,4,2,2],[1,11172,1,4,2,1]]'
+is "stats: groups" "$(jq -c '[.groups[] | [.language, .source, .documents, .bytes, .characters, .words, [.vocabularies[].tokens]]]' s.json)" \
+    '[["en","b",1,5,5,2,[5,5,5]],["ko","a",1,10,4,2,[10,8,8]],["ko","b",1,3,1,1,[3,1,1]],["ko","*",2,13,5,3,[13,9,9]],["*","*",3,18,10,5,[18,14,14]]]'
+is "stats: fertility" "$(jq -c '.groups[3].vocabularies[1] | [.tokens_per_word, .bytes_per_token, .characters_per_token]' s.json)" '[3,1.444444,0.555556]'
+rc stats-j3 0 "$KIJIL" tokenizer stats -t v1.json --against v2.json,v3.json --jsonl s.jsonl --format json -q -j3
+same "stats -j1 = -j3" out s.json
+rc stats-text 0 "$KIJIL" tokenizer stats -t v2.json --jsonl s.jsonl -q
+has "stats: table" out '^ko +\* +2 +13 +1 +9 +3\.0000 +1\.4444 +0\.5556$'
+has "stats: coverage" out '^ +1 +260 +251 +1 +1 +50\.00 % +50\.00 %  v2\.json$'
+is "stats = count" "$("$KIJIL" tokenizer stats -t t1.json text.txt -q | awk 'END { print $6 }')" "$(wc -w <ids.txt)"
+rc stats-no-file 1 "$KIJIL" tokenizer stats -t v1.json --against nothing.json --jsonl s.jsonl -q
 
 # ---- refusals ----
 rc no-verb 2 "$KIJIL" tokenizer -t t1.json
