@@ -233,7 +233,13 @@ static void layers_base(struct kj_judge *j, const struct kj_blocks *k,
 }
 
 #ifdef __x86_64__
-/* No fused multiply-add, which would round otherwise. */
+__attribute__((target("avx512f,prefer-vector-width=512"))) static void
+layers_avx512(struct kj_judge *j, const struct kj_blocks *k, const struct kj_content *c,
+              const struct kj_tree *t)
+{
+    layers(j, k, c, t);
+}
+
 __attribute__((target("avx2"))) static void layers_avx2(struct kj_judge *j,
                                                         const struct kj_blocks *k,
                                                         const struct kj_content *c,
@@ -310,7 +316,9 @@ void kj_judge_blocks(struct kj_judge *j, const struct kj_blocks *k,
     reserve(j, k->n);
     j->any = false;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx512f"))
+        layers_avx512(j, k, c, t);
+    else if (__builtin_cpu_supports("avx2"))
         layers_avx2(j, k, c, t);
     else
 #endif

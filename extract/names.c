@@ -247,7 +247,9 @@ uint64_t kj_name_of(const char *p, size_t n)
     size_t a = 0, b = sizeof words / sizeof *words;
     while (a < b) {
         size_t m = (a + b) / 2;
-        int d = strncmp(words[m].w, p, n);
+        int d = words[m].w[0] - p[0];
+        if (d == 0)
+            d = strncmp(words[m].w, p, n);
         if (d == 0 && words[m].w[n])
             d = 1;
         if (d == 0)

@@ -85,8 +85,7 @@ static void find_text(struct bench *x)
     lap(x, BLOCKS);
     if (any) {
         kj_judge_blocks(&x->judge, &x->blocks, c, &x->tree);
-        if (x->judge.any)
-            kj_judge_apply(&x->judge, &x->blocks, c, &x->tree);
+        kj_judge_apply(&x->judge, &x->blocks, c, &x->tree);
     }
     lap(x, JUDGE);
 }
