@@ -1,7 +1,8 @@
 #!/bin/bash
 # extract.sh - speed by phase beside what is installed of the peers, the tree
 # against an HTML5 parser's (npm's parse5, by NODE_PATH), and quality of the main
-# text, where the gold sets are at hand. usage: [B=build/release] tests/bench/extract.sh [WARC...]
+# text, where the gold sets and packages are at hand.
+# usage: [B=build/release] tests/bench/extract.sh [WARC...]
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 B=${B:-build/release}
@@ -36,3 +37,6 @@ for set in wcxb-dev aeb; do
         python3 "$data/score.py" "$T/unpacked/$set" - 2>/dev/null
     rm -rf "$T/unpacked" "$T/$set.warc.gz"
 done
+echo "== Korean documentation of installed packages: score"
+python3 tests/bench/doc_pages.py "$T/docs" --lang ko --pages 200
+"$B/kijil" extract -q "$T/docs.warc.gz" | python3 tests/bench/doc_pages.py "$T/docs" --score
