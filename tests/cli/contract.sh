@@ -104,7 +104,7 @@ has "train takes no rejects" err '--rejects'
 rc "--limit" 0 "$KIJIL" lid -q --limit 7 docs.jsonl
 is "--limit" "$(wc -l <out)" 7
 rc "--dry-run" 0 "$KIJIL" lid --dry-run docs.jsonl
-has "--dry-run" out '^max_bytes: 16384'
+has "--dry-run" out '^max_bytes: 2048'
 has "--dry-run: all was read" out '^estimate_from: 120 documents, 100.0 %'
 has "--dry-run: documents" out '^estimate_documents: 120$'
 "$KIJIL" lid -q docs.jsonl >l
