@@ -105,8 +105,9 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file too large is an error like a full disk */
     /* A text that fits is written by the flush below, where errno tells why not. */
+    static char printed[1 << 16];
     if (!isatty(STDOUT_FILENO))
-        setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+        setvbuf(stdout, printed, _IOFBF, sizeof printed);
     int status = dispatch(argc, argv);
     errno = 0;
     bool lost = fflush(stdout) != 0 || ferror(stdout);
