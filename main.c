@@ -47,6 +47,7 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_upscale,
     &kj_cmd_prune,
     &kj_cmd_merge,
+    &kj_cmd_convert,
     &kj_cmd_device,
 
     GROUP("Help"),

@@ -3,10 +3,12 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "manifests/verify.h"
+#include "trainer/gguf.h"
 
 struct check_cfg {
     const char *ledger;
@@ -86,6 +88,36 @@ static int check(const struct kj_cmd *cmd, const char *dir, const struct check_c
     return rc == KJ_EOF ? 130 : v.mismatches ? 1 : 0;
 }
 
+static bool is_gguf(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 5 && strcmp(name + n - 5, ".gguf") == 0;
+}
+
+static int check_gguf(const struct kj_cmd *cmd, const char *path, bool quiet)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_gguf *g = NULL;
+    struct kj_shape s;
+    size_t n, elements;
+    int rc = kj_gguf_open(&g, path, &err);
+    if (rc == KJ_OK) {
+        rc = kj_gguf_check(g, &s, &err);
+        kj_err_where(rc ? &err : NULL, path, -1);
+    }
+    if (rc == KJ_OK && !quiet) {
+        free(kj_llama_params(&s, &n, &elements));
+        struct kj_str pre = kj_gguf_text(g, "tokenizer.ggml.pre");
+        fprintf(stderr,
+                "kijil " KJ_VERSION " check: %s: Llama of %.3f M parameters in %zu "
+                "tensors, %s%.*s\n",
+                path, (double)elements * 1e-6, n, pre.p ? "tokenizer " : "no tokenizer",
+                (int)(pre.n < 40 ? pre.n : 40), pre.p ? pre.p : "");
+    }
+    kj_gguf_close(g);
+    return rc ? kj_cmd_fail(cmd, &err) : 0;
+}
+
 static int run_check(const struct kj_cmd *cmd, int argc, char **argv)
 {
     struct check_cfg cfg = {0};
@@ -94,7 +126,9 @@ static int run_check(const struct kj_cmd *cmd, int argc, char **argv)
     struct kj_err err = KJ_ERR_INIT;
     int status = kj_cmd_parse(cmd, argc, argv, (void *const[]){&cfg}, &common, &pos);
     if (status < 0) {
-        if (pos.n == 1) {
+        if (pos.n == 1 && is_gguf(pos.v[0])) {
+            status = check_gguf(cmd, pos.v[0], cfg.quiet);
+        } else if (pos.n == 1) {
             status = check(cmd, pos.v[0], &cfg);
         } else {
             kj_err_set(&err, KJ_USAGE, "give one folder");
@@ -107,7 +141,7 @@ static int run_check(const struct kj_cmd *cmd, int argc, char **argv)
 
 const struct kj_cmd kj_cmd_check = {
     .name = "check",
-    .synopsis = "DIR",
+    .synopsis = "DIR|FILE.gguf",
     .about = "verify what a run wrote: hashes, counts, lineage, shards",
     .details =
         "Reads everything that the ledger says was written, and compares: the "
@@ -116,6 +150,9 @@ const struct kj_cmd kj_cmd_check = {
         "the documents in JSONL files; headers, pointers, token ids and end marks of "
         "token shards; and that each document in the shards came through every "
         "stage. Each mismatch is one line that names the file.\n"
+        "\n"
+        "A file FILE.gguf is checked as a model: is it a whole Llama, are its values "
+        "finite, do tokens and merges fit?\n"
         "\n"
         "DIR is the folder of a run, or its ledger. Folders of token shards without "
         "a ledger are checked by themselves. Exit status: 0 all is well, 1 "

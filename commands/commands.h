@@ -33,7 +33,7 @@ extern const struct kj_cmd kj_cmd_pack, kj_cmd_extract, kj_cmd_cat;
 extern const struct kj_cmd kj_cmd_report, kj_cmd_whatif, kj_cmd_check;
 
 extern const struct kj_cmd kj_cmd_plan, kj_cmd_train, kj_cmd_eval, kj_cmd_generate;
-extern const struct kj_cmd kj_cmd_upscale, kj_cmd_prune, kj_cmd_merge;
+extern const struct kj_cmd kj_cmd_upscale, kj_cmd_prune, kj_cmd_merge, kj_cmd_convert;
 extern const struct kj_cmd kj_cmd_device;
 
 /* Options that commands share. */
