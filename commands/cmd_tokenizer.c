@@ -445,6 +445,7 @@ static int train(const struct kj_cmd *cmd, struct job *j)
     j->train.shard = j->common.shard_i;
     j->train.shards = j->common.shard_n;
     j->train.limit = j->common.limit;
+    j->train.seed = (uint64_t)j->common.seed;
     j->train.stop = &kj_interrupted;
     kj_buf_init(&b, KJ_TOK_FILE_MAX);
     int rc = open_source(j, &source, &err);

@@ -29,6 +29,7 @@ static int run_tokenizer(struct kj_run *r, struct kj_recipe_step *s, struct kj_e
     c->memory = r->c.memory;
     c->threads = (unsigned)r->c.jobs;
     c->shards = 1;
+    c->seed = (uint64_t)r->c.seed;
     c->stop = &kj_interrupted;
     struct kj_source src;
     int rc = KJ_OK;

@@ -5,6 +5,13 @@
  * frequency and special tokens: pairs by falling count, ties by the ids of
  * their parts. They do not depend on the number of threads.
  *
+ * Rules for digits and white space stand in front of the pattern, as Split steps
+ * that the file then names, so that whoever loads it cuts text the same way; for
+ * digits the patterns llama3 and qwen2, which differ in nothing else, take each
+ * other's place. A limit of token length is that trainer's max_token_length - 1:
+ * it compares with "<". Sampling takes a document when XXH64(id, seed) falls into
+ * the share, so that it does not depend on files, order or threads.
+ *
  * Words (pre-tokens) are counted in workers and added up in input order. When
  * the table of distinct words passes a quarter of `memory`, the rarest words
  * are forgotten, those seen once first (lossy counting); the result says how
@@ -23,25 +30,37 @@
 struct kj_buf;
 struct kj_err;
 
+/* How numbers are cut: as the pattern says, into digits, or into groups of up to
+ * three from the left. */
+enum kj_tok_digits { KJ_TOK_DIGITS_PATTERN, KJ_TOK_DIGITS_SINGLE, KJ_TOK_DIGITS_THREE };
+/* White space: as the pattern says; no token joins a line end to anything; or no
+ * token joins white space to anything else. */
+enum kj_tok_whitespace { KJ_TOK_SPACE_PATTERN, KJ_TOK_SPACE_LINES, KJ_TOK_SPACE_APART };
+
 /* Settings; filled from kj_tok_train_opts by the command line or a recipe. */
 struct kj_tok_train {
     int64_t vocab_size;    /* special tokens and bytes included */
     int64_t min_frequency; /* least count of a pair that is merged */
     const char *pattern;   /* llama3, qwen2, gpt2, or a regular expression */
     struct kj_strs special;
+    int64_t max_token_length; /* bytes; 0: any */
+    int digits;               /* enum kj_tok_digits */
+    int whitespace;           /* enum kj_tok_whitespace */
+    double sample;            /* share of documents */
     /* not options of its own: */
     int64_t memory;
     unsigned threads;
     unsigned shard, shards;
     int64_t limit;
+    uint64_t seed;           /* of sampling */
     const atomic_bool *stop; /* may be NULL */
 };
 extern const struct kj_opt kj_tok_train_opts[];
 
 struct kj_tok_train_result {
-    uint64_t documents, bytes, damaged;
-    uint64_t words, distinct; /* counted, and different ones kept */
-    uint64_t forgotten;       /* distinct words pruned for memory */
+    uint64_t documents, bytes, damaged; /* documents that were sampled */
+    uint64_t words, distinct;           /* counted, and different ones kept */
+    uint64_t forgotten;                 /* distinct words pruned for memory */
     uint64_t vocab_size, merges;
 };
 

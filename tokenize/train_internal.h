@@ -45,10 +45,16 @@ void tok_vocab_release(struct tok_vocab *v);
 
 /* Merge until the vocabulary is full or no pair is frequent enough. Uses up
  * the words. */
-int tok_train_merges(struct tok_vocab *v, struct tok_words *w, uint64_t vocab_size,
-                     uint64_t min_frequency, const atomic_bool *stop,
-                     struct kj_err *err);
+struct tok_until {
+    uint64_t vocab_size, min_frequency;
+    uint64_t max_length; /* of a token, bytes; 0: any */
+    const atomic_bool *stop;
+};
+int tok_train_merges(struct tok_vocab *v, struct tok_words *w,
+                     const struct tok_until *until, struct kj_err *err);
 
-int tok_train_json(const struct tok_vocab *v, const char *pattern, struct kj_buf *out);
+/* The Split steps of the pre-tokenizer are patterns[0..n). */
+int tok_train_json(const struct tok_vocab *v, const char *const *patterns, size_t n,
+                   struct kj_buf *out);
 
 #endif

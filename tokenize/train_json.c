@@ -65,18 +65,22 @@ static void model(const struct tok_vocab *v, struct kj_buf *o)
     kj_buf_release(&text);
 }
 
-int tok_train_json(const struct tok_vocab *v, const char *pattern, struct kj_buf *out)
+int tok_train_json(const struct tok_vocab *v, const char *const *patterns, size_t n,
+                   struct kj_buf *out)
 {
     kj_buf_addz(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n"
                      "  \"padding\": null,\n");
     added(v, out);
     kj_buf_addz(out, "  \"normalizer\": null,\n  \"pre_tokenizer\": {\n"
-                     "    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n"
-                     "      {\"type\": \"Split\", \"pattern\": {\"Regex\": ");
-    kj_json_put_str(out, pattern, strlen(pattern));
+                     "    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n");
+    for (size_t i = 0; i < n; i++) {
+        kj_buf_addz(out, "      {\"type\": \"Split\", \"pattern\": {\"Regex\": ");
+        kj_json_put_str(out, patterns[i], strlen(patterns[i]));
+        kj_buf_addz(out,
+                    "},\n        \"behavior\": \"Isolated\", \"invert\": false},\n");
+    }
     kj_buf_addz(
         out,
-        "},\n        \"behavior\": \"Isolated\", \"invert\": false},\n"
         "      {\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
         "\"trim_offsets\": true, \"use_regex\": false}\n    ]\n  },\n"
         "  \"post_processor\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, "

@@ -57,6 +57,8 @@ struct trainer {
         struct posts where;
     } * notes;
     size_t n_notes, cap_notes;
+    const struct tok_vocab *v;
+    uint64_t max_length;
 };
 
 static inline size_t slot_of(uint64_t key, size_t mask)
@@ -225,6 +227,13 @@ static void start(struct trainer *t, const struct tok_vocab *v, struct tok_words
     drain(t);
 }
 
+/* A pair that would make too long a token is not counted, so it never becomes a
+ * candidate; what is taken back from its count does not matter. */
+static inline bool fits(const struct trainer *t, uint32_t a, uint32_t b)
+{
+    return t->v->v[a].content.n + t->v->v[b].content.n <= t->max_length;
+}
+
 static void merge_word(struct trainer *t, uint32_t i, uint32_t a, uint32_t b,
                        uint32_t id)
 {
@@ -240,11 +249,13 @@ static void merge_word(struct trainer *t, uint32_t i, uint32_t a, uint32_t b,
         }
         if (m > 0) {
             change(t, s[m - 1], a, -c, i);
-            change(t, s[m - 1], id, c, i);
+            if (fits(t, s[m - 1], id))
+                change(t, s[m - 1], id, c, i);
         }
         if (k + 2 < w->n) {
             change(t, b, s[k + 2], -c, i);
-            change(t, id, s[k + 2], c, i);
+            if (fits(t, id, s[k + 2]))
+                change(t, id, s[k + 2], c, i);
         }
         s[m++] = id;
         k += 2;
@@ -358,14 +369,15 @@ static uint32_t join(struct tok_vocab *v, uint32_t a, uint32_t b)
     return id;
 }
 
-int tok_train_merges(struct tok_vocab *v, struct tok_words *w, uint64_t vocab_size,
-                     uint64_t min_frequency, const atomic_bool *stop,
-                     struct kj_err *err)
+int tok_train_merges(struct tok_vocab *v, struct tok_words *w,
+                     const struct tok_until *until, struct kj_err *err)
 {
-    struct trainer t = {0};
+    const atomic_bool *stop = until->stop;
+    struct trainer t = {.v = v,
+                        .max_length = until->max_length ? until->max_length : SIZE_MAX};
     int rc = KJ_OK;
     start(&t, v, w);
-    while (v->n < vocab_size && t.n_heap) {
+    while (v->n < until->vocab_size && t.n_heap) {
         struct cand top = heap_pop(&t);
         int64_t now = count_get(&t, top.key);
         if (top.n != now) {
@@ -373,7 +385,7 @@ int tok_train_merges(struct tok_vocab *v, struct tok_words *w, uint64_t vocab_si
             heap_push(&t, top);
             continue;
         }
-        if (top.n < 1 || (uint64_t)top.n < min_frequency) {
+        if (top.n < 1 || (uint64_t)top.n < until->min_frequency) {
             free(top.where.v);
             break;
         }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/output.h"
 
 #define OFF(f) offsetof(struct kj_tok_train, f)
@@ -20,6 +21,16 @@ const struct kj_opt kj_tok_train_opts[] = {
     {"special", 0, KJ_OPT_LIST, OFF(special), "TOKEN",
      "special tokens, from id 0 on (default: <|begin_of_text|>,<|end_of_text|>)", NULL,
      0, 0},
+    {"max_token_length", 0, KJ_OPT_INT, OFF(max_token_length), "BYTES",
+     "longest token that is made; 0: any, else 2 or more", "0", 0, KJ_TOK_WORD_MAX},
+    {"digits", 0, KJ_OPT_ENUM, OFF(digits), "pattern|single|three",
+     "numbers: as the pattern says, digit by digit, or in threes from the left",
+     "pattern", 0, 0},
+    {"whitespace", 0, KJ_OPT_ENUM, OFF(whitespace), "pattern|lines|apart",
+     "as the pattern says, line ends by themselves, or all of it apart from words",
+     "pattern", 0, 0},
+    {"sample", 0, KJ_OPT_REAL, OFF(sample), "SHARE",
+     "train on this share of the documents, chosen by id and --seed", "1", 1e-6, 1},
     {0},
 };
 #undef OFF
@@ -127,6 +138,8 @@ struct local {
 };
 struct count_cfg {
     const struct tok_pre *pre;
+    double sample;
+    uint64_t seed;
 };
 struct count_state {
     struct tok_pre_state pre;
@@ -191,10 +204,17 @@ static void count_end(const void *cfg, void *state)
     tok_pre_state_release(&((struct count_state *)state)->pre);
 }
 
+/* The hash as a number in [0,1) with 53 bits. */
+static bool sampled(const struct count_cfg *c, const struct kj_doc *d)
+{
+    return c->sample >= 1 ||
+           (double)(kj_hash64(d->id.p, d->id.n, c->seed) >> 11) * 0x1p-53 < c->sample;
+}
+
 static int count_run(const void *cfg, void *state, struct kj_batch *b,
                      struct kj_err *err)
 {
-    (void)cfg;
+    const struct count_cfg *c = cfg;
     struct count_state *s = state;
     struct local *l = kj_arena_zalloc(&b->arena, sizeof *l);
     if (!l)
@@ -206,6 +226,10 @@ static int count_run(const void *cfg, void *state, struct kj_batch *b,
         struct kj_err own = KJ_ERR_INIT;
         if (!kj_doc_kept(d))
             continue;
+        if (!sampled(c, d)) {
+            kj_doc_drop(d, "train.sample", NAN, NAN);
+            continue;
+        }
         int rc = tok_pre_run(&s->pre, d->text.p, d->text.n, local_word, l, &own);
         if (rc == KJ_BAD_RECORD) {
             kj_doc_damage(d, "tokenize.word",
@@ -242,20 +266,36 @@ static int gather(void *self, struct kj_batch *b, struct kj_err *err)
 
 static const char *const default_special[] = {"<|begin_of_text|>", "<|end_of_text|>"};
 
-static int settings(const struct kj_tok_train *c, struct tok_pre *pre,
-                    struct kj_strs *special, const char **pattern, struct kj_err *err)
+/* What text is cut by: patterns, one after the other. */
+struct cuts {
+    const char *v[3];
+    size_t n;
+};
+
+static void cuts_of(const struct kj_tok_train *c, struct cuts *cuts)
 {
     static const char *const names[] = {"llama3", "qwen2", "gpt2"};
     static const enum tok_scan scans[] = {TOK_SCAN_LLAMA3, TOK_SCAN_QWEN2,
                                           TOK_SCAN_GPT2};
     const char *p = c->pattern ? c->pattern : "llama3";
-    *pattern = p;
+    enum tok_scan scan = tok_scan_known(p, strlen(p));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(p, names[i]) == 0)
-            *pattern = tok_scan_pattern(scans[i]);
-    *special = c->special;
-    if (!special->n)
-        *special = (struct kj_strs){(const char **)default_special, 2};
+            scan = scans[i];
+    bool either = scan == TOK_SCAN_LLAMA3 || scan == TOK_SCAN_QWEN2;
+    if (either && c->digits != KJ_TOK_DIGITS_PATTERN)
+        scan = c->digits == KJ_TOK_DIGITS_SINGLE ? TOK_SCAN_QWEN2 : TOK_SCAN_LLAMA3;
+    cuts->n = 0;
+    if (c->whitespace != KJ_TOK_SPACE_PATTERN)
+        cuts->v[cuts->n++] = c->whitespace == KJ_TOK_SPACE_LINES ? "[\\r\\n]" : "\\s+";
+    if (!either && c->digits != KJ_TOK_DIGITS_PATTERN)
+        cuts->v[cuts->n++] =
+            c->digits == KJ_TOK_DIGITS_SINGLE ? "\\p{N}" : "\\p{N}{1,3}";
+    cuts->v[cuts->n++] = scan == TOK_SCAN_NONE ? p : tok_scan_pattern(scan);
+}
+
+static int check_special(const struct kj_strs *special, struct kj_err *err)
+{
     for (size_t i = 0; i < special->n; i++) {
         if (!special->v[i][0])
             return kj_err_set(err, KJ_USAGE, "an empty special token");
@@ -264,18 +304,35 @@ static int settings(const struct kj_tok_train *c, struct tok_pre *pre,
                 return kj_err_set(err, KJ_USAGE, "special token %s is given twice",
                                   special->v[i]);
     }
+    return KJ_OK;
+}
+
+static int settings(const struct kj_tok_train *c, struct tok_pre *pre,
+                    struct kj_strs *special, struct cuts *cuts, struct kj_err *err)
+{
+    cuts_of(c, cuts);
+    *special = c->special;
+    if (!special->n)
+        *special = (struct kj_strs){(const char **)default_special, 2};
+    memset(pre, 0, sizeof *pre);
+    if (check_special(special, err) != KJ_OK)
+        return KJ_USAGE;
     if ((uint64_t)c->vocab_size < 256 + special->n)
         return kj_err_set(err, KJ_USAGE,
                           "vocab_size %jd is below 256 bytes and %zu special tokens",
                           (intmax_t)c->vocab_size, special->n);
-    memset(pre, 0, sizeof *pre);
-    pre->n_steps = 1;
-    if (tok_pattern_compile(&pre->steps[0], *pattern, strlen(*pattern), "pattern",
-                            err)) {
-        pre->n_steps = 0;
-        if (err)
-            err->rc = KJ_USAGE;
-        return KJ_USAGE;
+    /* Pairs of bytes are counted from the start, as in the reference. */
+    if (c->max_token_length == 1)
+        return kj_err_set(err, KJ_USAGE, "max_token_length 1: at least 2, or 0");
+    for (size_t i = 0; i < cuts->n; i++) {
+        if (tok_pattern_compile(&pre->steps[i], cuts->v[i], strlen(cuts->v[i]),
+                                "pattern", err)) {
+            tok_pre_release(pre);
+            if (err)
+                err->rc = KJ_USAGE;
+            return KJ_USAGE;
+        }
+        pre->n_steps++;
     }
     return KJ_OK;
 }
@@ -284,7 +341,7 @@ static int count_words(const struct kj_tok_train *c, const struct tok_pre *pre,
                        const struct kj_source *src, struct tok_words *w,
                        struct kj_tok_train_result *r, struct kj_err *err)
 {
-    struct count_cfg cfg = {pre};
+    struct count_cfg cfg = {pre, c->sample > 0 ? c->sample : 1, c->seed};
     struct kj_step step = {.stage = &count_stage, .cfg = &cfg};
     struct kj_flow f = {.source = *src,
                         .steps = &step,
@@ -316,12 +373,12 @@ int kj_tok_train_source(const struct kj_tok_train *c, const struct kj_source *sr
 {
     struct tok_pre pre;
     struct kj_strs special;
-    const char *pattern;
+    struct cuts cuts;
     struct tok_words w = {0};
     struct tok_vocab v;
     struct kj_tok_train_result own = {0};
     tok_scan_init();
-    int rc = settings(c, &pre, &special, &pattern, err);
+    int rc = settings(c, &pre, &special, &cuts, err);
     if (rc == KJ_OK) {
         rc = count_words(c, &pre, src, &w, &own, err);
         tok_pre_release(&pre);
@@ -330,11 +387,13 @@ int kj_tok_train_source(const struct kj_tok_train *c, const struct kj_source *sr
         src->close(src->self);
     if (rc == KJ_OK) {
         tok_vocab_init(&v, &special);
-        rc = tok_train_merges(&v, &w, (uint64_t)c->vocab_size,
-                              (uint64_t)c->min_frequency, c->stop, err);
+        const struct tok_until until = {(uint64_t)c->vocab_size,
+                                        (uint64_t)c->min_frequency,
+                                        (uint64_t)c->max_token_length, c->stop};
+        rc = tok_train_merges(&v, &w, &until, err);
         own.vocab_size = v.n;
         own.merges = v.n_merges;
-        if (rc == KJ_OK && tok_train_json(&v, pattern, out) != KJ_OK)
+        if (rc == KJ_OK && tok_train_json(&v, cuts.v, cuts.n, out) != KJ_OK)
             rc = kj_err_set(err, KJ_FAIL, "tokenizer.json too large");
         tok_vocab_release(&v);
     }

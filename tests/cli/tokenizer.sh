@@ -106,14 +106,60 @@ jq '.model.merges[7][1] = "nope"' t1.json >m.json
 rc bad-merge 1 "$KIJIL" tokenizer encode -t m.json text.txt
 has "names the merge" err 'model\.merges\[7\]'
 
+# ---- rules of training ----
+train() { "$KIJIL" tokenizer train "$@" --min-frequency 0 --vocab-size 32000 -q; }
+# Tokens of a file as bytes in the alphabet: all that are not special.
+tokens() { jq -c '[.model.vocab | to_entries[] | select(.value > 1) | .key]' "$1"; }
+seq 1 400 | awk '{ printf "in %d: 12345678 items,  %d more\n\n\tand 3.14159\n", $1, $1 * $1 }' >num.txt
+for p in llama3 qwen2 gpt2 '\w+|\W'; do
+    train num.txt --pattern "$p" --digits single -o d1.json
+    is "digits single, $p" "$(tokens d1.json | jq '[.[] | select(test("[0-9].*[0-9]"))] | length')" 0
+    train num.txt --pattern "$p" --digits three -o d3.json
+    is "digits three, $p" "$(tokens d3.json | jq '[.[] | select(test("[0-9]{3}"))] | length > 0')" true
+    is "no four digits, $p" "$(tokens d3.json | jq '[.[] | select(test("[0-9]{4}"))] | length')" 0
+    train num.txt --pattern "$p" --whitespace apart -o wa.json
+    is "whitespace apart, $p" "$(tokens wa.json | jq '[.[] | select(test("[ĠĊĉ][^ĠĊĉ]|[^ĠĊĉ][ĠĊĉ]"))] | length')" 0
+    train num.txt --pattern "$p" --whitespace lines -o wl.json
+    is "whitespace lines, $p" "$(tokens wl.json | jq '[.[] | select(test("Ċ.|.Ċ"))] | length')" 0
+done
+is "what is cut is in the file" "$(jq -c '[.pre_tokenizer.pretokenizers[].pattern.Regex // empty]' wl.json)" '["[\\r\\n]","\\w+|\\W"]'
+"$KIJIL" tokenizer encode -t wl.json num.txt -q | "$KIJIL" tokenizer decode -t wl.json -q >num.back
+same "and is read back" num.txt num.back
+train num.txt -o all.json
+train num.txt --max-token-length 4 -o m4.json
+is "max-token-length" "$(tokens m4.json | jq '[.[] | length] | max')" 4
+is "without it" "$(tokens all.json | jq '[.[] | length] | max > 4')" true
+rc max-token-length-1 2 "$KIJIL" tokenizer train num.txt --max-token-length 1 -o x.json
+"$KIJIL" tokenizer train num.txt --min-frequency 50 --vocab-size 32000 -q -o mf.json
+is "min-frequency: the front of all merges" "$(jq -c '.model.merges' mf.json)" \
+    "$(jq -c --argjson n "$(jq '.model.merges | length' mf.json)" '.model.merges[:$n]' all.json)"
+# Sampling is by id: the documents that are taken do not depend on their order or
+# on how they are cut into files, and the half is about a half.
+seq 1 2000 | jq -c '{id: "doc-\(.)", text: "word\(.)x text number \(. * 7)"}' >many.jsonl
+rc sample 0 "$KIJIL" tokenizer train --jsonl many.jsonl --sample 50% --vocab-size 400 -o sa.json
+n=$(sed -n 's/.*train: \([0-9]*\) documents.*/\1/p' err)
+[[ $n -gt 900 && $n -lt 1100 ]] && ok || bad "half of 2000 documents are $n"
+tac many.jsonl | split -l 700 - part.
+"$KIJIL" tokenizer train --jsonl part.aa part.ab part.ac --sample 0.5 --vocab-size 400 -q -j3 -o sb.json
+same "sample by id" sa.json sb.json
+rc sample-seed 0 "$KIJIL" tokenizer train --jsonl many.jsonl --sample 50% --seed 7 --vocab-size 400 -o sc.json
+[[ $(sed -n 's/.*train: \([0-9]*\) documents.*/\1/p' err) != "$n" ]] && ok || bad "--seed"
+rc sample-0 2 "$KIJIL" tokenizer train --jsonl many.jsonl --sample 0 -o x.json
+
 # ---- the reference's merges, where it is installed ----
 if command -v node >/dev/null && NODE_PATH=${KJ_NODE_PATH:-} node -e 'require("tokenizers")' 2>/dev/null; then
-    jq -c '.added_tokens = [] | .model.vocab = {} | .model.merges = []' t1.json >empty.json
-    NODE_PATH=${KJ_NODE_PATH:-} node -e '
-        const T = require("tokenizers"), t = T.Tokenizer.fromFile("empty.json")
-        t.train(["text.txt"]); t.save("hf.json", true)'
-    "$KIJIL" tokenizer train text.txt --min-frequency 0 --vocab-size 32000 -q -o full.json
-    is "merges as the reference" "$(jq -c '.model.merges' full.json | cksum)" "$(jq -c '.model.merges' hf.json | cksum)"
+    for o in "" "--pattern gpt2 --digits single" "--pattern gpt2 --digits three" "--digits single" \
+        "--pattern qwen2 --digits three" "--whitespace lines" "--whitespace apart" \
+        "--pattern gpt2 --whitespace lines --digits single"; do
+        cat num.txt text.txt >both.txt
+        # shellcheck disable=SC2086
+        train both.txt $o -o full.json
+        jq -c '.added_tokens = [] | .model.vocab = {} | .model.merges = []' full.json >empty.json
+        NODE_PATH=${KJ_NODE_PATH:-} node -e '
+            const T = require("tokenizers"), t = T.Tokenizer.fromFile("empty.json")
+            t.train(["both.txt"]); t.save("hf.json", true)'
+        is "merges as the reference $o" "$(jq -c '.model.merges' full.json | cksum)" "$(jq -c '.model.merges' hf.json | cksum)"
+    done
 else
     skip "no npm tokenizers here"
 fi

@@ -45,8 +45,8 @@ struct naive {
     int64_t count[400];
 };
 
-static uint32_t best_pair(const struct naive *w, uint32_t ids, int64_t *count,
-                          uint32_t *b)
+static uint32_t best_pair(const struct naive *w, const struct tok_vocab *v,
+                          uint32_t ids, size_t most, int64_t *count, uint32_t *b)
 {
     uint32_t a = 0;
     int64_t *c = calloc((size_t)ids * ids, sizeof *c);
@@ -56,7 +56,9 @@ static uint32_t best_pair(const struct naive *w, uint32_t ids, int64_t *count,
     *count = 0;
     for (uint32_t x = 0; x < ids; x++)
         for (uint32_t y = 0; y < ids; y++)
-            if (c[x * ids + y] > *count) { /* the first of equal counts: least ids */
+            if (c[x * ids + y] > *count &&
+                (!most || v->v[x].content.n + v->v[y].content.n <=
+                              most)) { /* the first of equal counts: least ids */
                 *count = c[x * ids + y];
                 a = x;
                 *b = y;
@@ -113,12 +115,15 @@ static void test_naive(void)
                 w.sym[w.n][k] = byte[(unsigned char)text[k]];
             w.n++;
         }
-        CHECK_INT(tok_train_merges(&v, &words, 320, 3, NULL, NULL), KJ_OK);
+        /* Every other text with a limit of token length. */
+        size_t most = seed % 2 ? 3 + seed % 3 : 0;
+        const struct tok_until until = {320, 3, most, NULL};
+        CHECK_INT(tok_train_merges(&v, &words, &until, NULL), KJ_OK);
         size_t done = 0;
         for (uint32_t id = 256; done < v.n_merges; done++) {
             uint32_t a, b = 0;
             int64_t count;
-            a = best_pair(&w, id, &count, &b);
+            a = best_pair(&w, &v, id, most, &count, &b);
             if (count < 3)
                 break;
             /* Two ways to the same bytes end the comparison: the naive trainer
@@ -133,7 +138,9 @@ static void test_naive(void)
                 break;
             merge_all(&w, a, b, id++);
         }
-        CHECK(done > 20);
+        CHECK(done > (most ? 8u : 20u));
+        for (size_t i = 0; most && i < v.n; i++)
+            CHECK(v.v[i].content.n <= most);
         tok_vocab_release(&v);
         tok_words_release(&words);
     }
