@@ -8,6 +8,7 @@
  */
 #include "tokenize/shards_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -189,11 +190,32 @@ void kj_shard_file_release(struct kj_shard_file *f)
     f->lengths = NULL;
 }
 
+/* What a killed run left under temporary names (base/output.h). */
+static void forget_temporary(const struct kj_shard_file *f)
+{
+    static const char *const heads[] = {"shard-", "docs.jsonl.zst.tmp-",
+                                        "manifest.jsonl.tmp-"};
+    DIR *d = opendir(f->dir);
+    struct dirent *e;
+    while (d && (e = readdir(d)) != NULL)
+        for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+            if (strncmp(e->d_name, heads[i], strlen(heads[i])) == 0 &&
+                strstr(e->d_name, ".tmp-")) {
+                char *p = kj_shard_file_path(f, e->d_name);
+                unlink(p);
+                free(p);
+                break;
+            }
+    if (d)
+        closedir(d);
+}
+
 void kj_shard_file_forget(const struct kj_shard_file *f)
 {
     static const char *const suffixes[] = {"bin",       "idx",      "ds",
                                            "bin.index", "ds.index", "ds.metadata"};
     bool some = true;
+    forget_temporary(f);
     for (size_t i = 0; some; i++) {
         some = false;
         for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {

@@ -39,7 +39,8 @@ int kj_shard_file_add(struct kj_shard_file *f, const void *tokens, size_t n,
 int kj_shard_file_end(struct kj_shard_file *f, struct kj_err *err);
 /* Throw away the open shard, and free what f holds. */
 void kj_shard_file_release(struct kj_shard_file *f);
-/* Remove shards 0, 1, ... of any format from the folder. */
+/* Remove shards 0, 1, ... of any format from the folder, and what a killed run
+ * left under temporary names. */
 void kj_shard_file_forget(const struct kj_shard_file *f);
 
 #endif

@@ -82,6 +82,21 @@ half=$(head -n 1350 got | grep -cE "^(en|ko)-[0-9]+-[1-4] ")
 [[ $half -gt 500 && $half -lt 700 ]] && ok || bad "$half of 1350 documents from the first 4 of 9"
 is "no temporary file" "$(find big small -name '*sort*' | wc -l)" 0
 
+# ---- killed at any moment: no manifest, or a whole one; again gives the same ----
+for i in 1 2 3 4 5 6; do
+    rm -rf kill
+    "$KIJIL" tokenize -t t.json -q -o kill many.jsonl --shard-tokens 20000 --shuffle 3 --memory 1M &
+    pid=$!
+    sleep "0.0$((i * 3 % 10))$i"
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    [[ ! -e kill/manifest.jsonl ]] || "$KIJIL" check -q kill || bad "a manifest before its shards"
+    rc "again $i" 0 "$KIJIL" tokenize -t t.json -q -o kill many.jsonl --shard-tokens 20000 \
+        --shuffle 3 --force -j$((i % 3 + 1))
+    [[ -d whole ]] || cp -r kill whole
+    rc "killed $i, the same bytes" 0 diff -r kill whole
+done
+
 # ---- trace: every document of a shuffled set, from its first and last token ----
 jq -c '.warc = {file: "a.warc.gz", offset: (.id | length * 100), length: 9}' docs.jsonl >warc.jsonl
 for format in megatron llm.c ds; do
