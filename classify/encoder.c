@@ -229,7 +229,10 @@ static int load_head(struct kj_encoder *e, struct kj_err *err)
     snprintf(pooler, sizeof pooler, "%spooler.dense", e->prefix);
     h->in = (size_t)e->c.hidden;
     h->act = e->c.head_act;
-    if (kj_st_set_find(e->files, "classifier.dense.weight")) {
+    bool dense = kj_st_set_find(e->files, "classifier.dense.weight") != NULL;
+    if (e->c.head)
+        dense = e->c.head == 2;
+    if (dense) {
         rc =
             linear(e->files, "classifier.dense", h->in, &h->width, &h->w1, &h->b1, err);
         last = "classifier.out_proj";

@@ -10,7 +10,7 @@
  * The head: "classifier.weight" over the vector of the first token, behind the
  * pooler (tanh) where a BERT has one; or "classifier.dense" with an activation and
  * "classifier.out_proj". What Hugging Face has no word for stands in config.json
- * under "kijil": {"pooling": "cls"|"mean", "activation": "tanh"|"relu", "pooler":
+ * under "kijil": {"head": "linear"|"dense", "pooling": "cls"|"mean", "activation": "tanh"|"relu", "pooler":
  * bool, "prefix": "passage: ", "max_tokens": 512}.
  *
  * What the reader cannot honour it refuses by name: other position embeddings, a
@@ -47,6 +47,7 @@ struct kj_encoder_config {
     int64_t labels;  /* as config.json has them; 0: not said */
     char **names;    /* [labels] */
     enum kj_pool pool;
+    int head;    /* 0: by its tensors, 1: linear, 2: with classifier.dense */
     bool pooler; /* apply the pooler where there is one */
     enum kj_act head_act;
     char *prefix; /* of every text, "" */

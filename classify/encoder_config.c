@@ -133,12 +133,16 @@ static int read_own(struct kj_encoder_config *c, const struct kj_jval *own,
     static const char *const acts[] = {"tanh", "relu", NULL};
     const struct kj_jval *pool = kj_jget(own, "pooling");
     const struct kj_jval *act = kj_jget(own, "activation");
+    static const char *const heads[] = {"linear", "dense", NULL};
+    const struct kj_jval *head = kj_jget(own, "head");
     struct kj_str prefix = kj_jstr(kj_jget(own, "prefix"));
     int p = KJ_POOL_CLS, a = KJ_ACT_TANH;
     if ((pool && one_of(kj_jstr(pool), "kijil.pooling", pools,
                         (const int[]){KJ_POOL_CLS, KJ_POOL_MEAN}, &p, err)) ||
         (act && one_of(kj_jstr(act), "kijil.activation", acts,
-                       (const int[]){KJ_ACT_TANH, KJ_ACT_RELU}, &a, err)))
+                       (const int[]){KJ_ACT_TANH, KJ_ACT_RELU}, &a, err)) ||
+        (head && one_of(kj_jstr(head), "kijil.head", heads, (const int[]){1, 2},
+                        &c->head, err)))
         return KJ_FAIL;
     int64_t most = kj_jint(kj_jget(own, "max_tokens"), c->max_tokens);
     if (most < 3 || most > c->max_tokens)

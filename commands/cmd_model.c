@@ -117,6 +117,7 @@ static int run_verb(struct model_job *j)
             struct kj_buf b;
             kj_buf_init(&b, 1 << 20);
             kj_opt_dump(model_opts, &j->c, &b);
+            kj_opt_dump(kj_model_head_opts, &j->h, &b);
             fwrite(b.p, 1, b.n, stdout);
             kj_buf_release(&b);
             return 0;
@@ -140,7 +141,7 @@ static int run_verb(struct model_job *j)
 static int run_model(const struct kj_cmd *cmd, int argc, char **argv)
 {
     struct model_job j = {.cmd = cmd};
-    void *const cfgs[] = {&j.c, NULL};
+    void *const cfgs[] = {&j.c, &j.h, NULL};
     kj_ft_train_defaults(&j.c.t);
     clock_gettime(CLOCK_MONOTONIC, &j.start);
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &j.common, &j.pos);
@@ -148,6 +149,7 @@ static int run_model(const struct kj_cmd *cmd, int argc, char **argv)
         status = run_verb(&j);
     kj_strs_release(&j.pos);
     kj_opt_release(model_opts, &j.c);
+    kj_opt_release(kj_model_head_opts, &j.h);
     return status;
 }
 
@@ -163,8 +165,16 @@ const struct kj_cmd kj_cmd_model = {
         "read "
         "the file. With one thread (the default) the same text and options give the "
         "same bytes.\n\n"
+        "train --encoder: learns a head on the vectors of a frozen encoder (a folder "
+        "in "
+        "Hugging Face's layout) from JSONL, and makes a folder with encoder and head "
+        "that classify -m takes. --seed, --label-field and -j count here too, the "
+        "other "
+        "options of fastText do not. The same input gives the same bytes at any -j.\n\n"
         "test: precision and recall of the best k labels over the lines, then both and "
-        "their harmonic mean for each label, as a table with tabs.\n\n"
+        "their harmonic mean for each label, as a table with tabs. Of a folder with a "
+        "regression: mean squared and absolute error, "
+        "correlation r, and the classes 0..5 by rounding.\n\n"
         "quantize: keeps the --cutoff words and n-grams of largest norm, and replaces "
         "weights by numbers of centroids. --retrain trains the kept rows again on the "
         "text, which --lr and --epoch govern.\n\n"
@@ -180,11 +190,14 @@ const struct kj_cmd kj_cmd_model = {
     .examples =
         "kijil model train train.txt -o spam.bin --word-ngrams 2 --epoch 10 --lr 0.5\n"
         "kijil model train --jsonl --label-field source in.jsonl -o source.bin\n"
+        "kijil model train --encoder e5/ --pooling mean --prefix 'passage: ' "
+        "labels.jsonl -o edu/\n"
         "kijil model test spam.bin held-out.txt\n"
         "kijil model refine pool.jsonl --seeds labelled.jsonl --held judged.jsonl -o "
         "edu/\n"
         "kijil model quantize spam.bin --cutoff 50000 --qnorm --retrain train.txt -o "
         "spam.ftz\n",
-    .opts = (const struct kj_opt *const[]){model_opts, kj_model_common_opts, NULL},
+    .opts = (const struct kj_opt *const[]){model_opts, kj_model_head_opts,
+                                           kj_model_common_opts, NULL},
     .run = run_model,
 };

@@ -7,6 +7,8 @@
 
 int kj_model_train(struct model_job *j)
 {
+    if (j->h.encoder)
+        return kj_model_head_train(j);
     struct kj_err err = KJ_ERR_INIT;
     struct kj_buf text, model;
     struct kj_ft_train_stats st = {0};

@@ -5,6 +5,7 @@
  * model_fit.c     train, quantize
  * model_test.c    test
  * model_refine.c  refine
+ * model_head.c    train --encoder, and test of a folder
  */
 #ifndef KJ_COMMANDS_MODEL_JOB_H
 #define KJ_COMMANDS_MODEL_JOB_H
@@ -14,6 +15,7 @@
 #include "base/mem.h"
 #include "classify/fasttext.h"
 #include "commands/commands.h"
+#include "commands/model_head.h"
 
 struct model_cfg {
     struct kj_ft_train t;
@@ -33,6 +35,7 @@ struct model_cfg {
 struct model_job {
     const struct kj_cmd *cmd;
     struct model_cfg c;
+    struct model_head h;
     struct kj_common common;
     struct kj_strs pos; /* the verb first */
     uint64_t damaged;   /* lines that were no documents */

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 struct score {
     uint64_t gold, predicted, right;
@@ -86,6 +87,9 @@ int kj_model_test(struct model_job *j)
         kj_err_set(&err, KJ_USAGE, "which model? (kijil model test MODEL [FILE...])");
         return kj_cmd_fail(j->cmd, &err);
     }
+    struct stat st;
+    if (stat(j->pos.v[1], &st) == 0 && S_ISDIR(st.st_mode))
+        return kj_model_head_test(j);
     kj_buf_init(&out, (size_t)1 << 30);
     int rc = kj_ft_open(&m, j->pos.v[1], &err);
     if (rc == KJ_OK)
