@@ -10,8 +10,8 @@
  * The head: "classifier.weight" over the vector of the first token, behind the
  * pooler (tanh) where a BERT has one; or "classifier.dense" with an activation and
  * "classifier.out_proj". What Hugging Face has no word for stands in config.json
- * under "kijil": {"head": "linear"|"dense", "pooling": "cls"|"mean", "activation": "tanh"|"relu", "pooler":
- * bool, "prefix": "passage: ", "max_tokens": 512}.
+ * under "kijil": {"head": "linear"|"dense", "pooling": "cls"|"mean", "activation":
+ * "tanh"|"relu", "pooler": bool, "prefix": "passage: ", "max_tokens": 512}.
  *
  * What the reader cannot honour it refuses by name: other position embeddings, a
  * decoder, missing, misshapen or unknown tensors, weights that are not finite.

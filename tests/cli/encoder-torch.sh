@@ -34,7 +34,7 @@ agree() {
     jq -r ".$field" got.jsonl >got
     worst=$(paste got want | awk '{ d = $1 - $2; if (d < 0) d = -d; m = $2 < 0 ? -$2 : $2
         if (d > w) w = d; if (m > top) top = m } END { print NR == 7 ? w / top : 9 }')
-    is "$name: $worst is below 1e-4" "$(awk -v w="$worst" 'BEGIN { print w < 1e-4 }')" 1
+    is "$name: $worst is below 1e-4" "$(awk -v w="$worst" 'BEGIN { print (w < 1e-4) }')" 1
     echo "# $name: largest difference $worst of the largest score"
 }
 agree bert edu_score bert 30522 12 768 3072 12 pooler
