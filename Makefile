@@ -6,7 +6,7 @@ O       ?= build
 CC      ?= cc
 CXX     ?= c++
 PKGS     = libxml-2.0 libpcre2-8 libzstd libarchive sqlite3 yaml-0.1 \
-           libbrotlidec uchardet simdjson
+           libbrotlidec uchardet simdjson libcurl
 # -fno-math-errno lets sqrt() be one instruction; arithmetic stays IEEE.
 DEFS     = -D_DEFAULT_SOURCE -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -I.
 STD      = -std=c17 $(DEFS)
@@ -107,6 +107,7 @@ check-unit: $(UNIT) $(REPLAY)              ## unit tests and corpus replay only
 check-asan check-tsan:                     ## the same under sanitizers
 	$(MAKE) CONFIG=$(@:check-%=%) check
 $(B)/classify/lid_data.o: classify/lid.ftz
+$(B)/classify/prompts.o: classify/prompt_en.txt classify/prompt_ko.txt # .incbin
 lid-model:                                 ## train the built-in language model again
 	scripts/make_lid_model $(B)/kijil classify/lid.ftz
 hdr-check: $(HDR:%=$(B)/%.ok)              ## every header compiles alone

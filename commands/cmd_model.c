@@ -93,6 +93,36 @@ static const struct kj_opt model_opts[] = {
      "refine: stop after so many rounds without", "1", 1, 99},
     {"examples", 0, KJ_OPT_INT, OFF(examples), "N",
      "refine: documents shown of a harvest, from its top and its border", "5", 0, 1000},
+    {"url", 0, KJ_OPT_STR, OFF(url), "URL",
+     "annotate: server, up to and with /v1; the key is taken from KIJIL_API_KEY", NULL,
+     0, 0},
+    {"llm", 0, KJ_OPT_STR, OFF(llm), "NAME", "annotate: its model", NULL, 0, 0},
+    {"as", 0, KJ_OPT_STR, OFF(as), "NAME", "annotate: fields NAME_score and NAME_note",
+     "edu", 0, 0},
+    {"prompt", 0, KJ_OPT_STR, OFF(prompt), "FILE",
+     "annotate: another prompt, with {text} in it", NULL, 0, 0},
+    {"prompt_language", 0, KJ_OPT_ENUM, OFF(prompt_language), "auto|en|ko",
+     "annotate: which built-in prompt; auto goes by the document", "auto", 0, 0},
+    {"concurrency", 0, KJ_OPT_INT, OFF(concurrency), "N",
+     "annotate: requests under way at once", "8", 1, 1000},
+    {"rpm", 0, KJ_OPT_REAL, OFF(rpm), "N",
+     "annotate: most requests a minute; 0: no limit", "0", 0, 1e6},
+    {"tries", 0, KJ_OPT_INT, OFF(tries), "N", "annotate: most requests for a document",
+     "5", 1, 100},
+    {"timeout", 0, KJ_OPT_REAL, OFF(timeout), "S", "annotate: seconds for a request",
+     "60", 0.01, 3600},
+    {"backoff", 0, KJ_OPT_REAL, OFF(backoff), "S",
+     "annotate: seconds before a second try; doubled for each further", "1", 0, 60},
+    {"max_chars", 0, KJ_OPT_INT, OFF(max_chars), "N",
+     "annotate: characters of a document that are sent", "4000", 1, 1e7},
+    {"max_tokens", 0, KJ_OPT_INT, OFF(max_tokens), "N",
+     "annotate: most tokens of an answer", "256", 1, 1e6},
+    {"price_in", 0, KJ_OPT_REAL, OFF(price_in), "R",
+     "annotate: price of a million tokens sent, for the cost", "0", 0, 1e6},
+    {"price_out", 0, KJ_OPT_REAL, OFF(price_out), "R",
+     "annotate: price of a million tokens answered", "0", 0, 1e6},
+    {"expect_seconds", 0, KJ_OPT_REAL, OFF(expect_seconds), "S",
+     "annotate: what an answer takes, for --dry-run's time", "3", 0, 3600},
     {0},
 };
 #undef OFF
@@ -108,12 +138,13 @@ static int run_verb(struct model_job *j)
     } verbs[] = {{"train", kj_model_train, true},
                  {"test", kj_model_test, false},
                  {"quantize", kj_model_quantize, true},
-                 {"refine", kj_model_refine, false}};
+                 {"refine", kj_model_refine, false},
+                 {"annotate", kj_model_annotate, false}};
     struct kj_err err = KJ_ERR_INIT;
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs && j->pos.n; i++) {
         if (strcmp(j->pos.v[0], verbs[i].name) != 0)
             continue;
-        if (j->common.dry_run) {
+        if (j->common.dry_run && verbs[i].run != kj_model_annotate) {
             struct kj_buf b;
             kj_buf_init(&b, 1 << 20);
             kj_opt_dump(model_opts, &j->c, &b);
@@ -127,14 +158,14 @@ static int run_verb(struct model_job *j)
             return kj_cmd_fail(j->cmd, &err);
         }
         int status = verbs[i].run(j);
-        if (status == 0 && j->damaged) {
+        if ((status == 0 || status == 3) && j->damaged) {
             fprintf(stderr, "%llu damaged lines were left out\n",
                     (unsigned long long)j->damaged);
             status = 3;
         }
         return status;
     }
-    kj_err_set(&err, KJ_USAGE, "say train, test, quantize or refine");
+    kj_err_set(&err, KJ_USAGE, "say train, test, quantize, annotate or refine");
     return kj_cmd_fail(j->cmd, &err);
 }
 
@@ -156,8 +187,9 @@ static int run_model(const struct kj_cmd *cmd, int argc, char **argv)
 const struct kj_cmd kj_cmd_model = {
     .name = "model",
     .synopsis = "train [FILE...] -o MODEL | test MODEL [FILE...] | quantize MODEL "
-                "[FILE...] -o MODEL | refine POOL... --seeds FILE -o DIR",
-    .about = "train, test, shrink and refine fastText classifiers",
+                "[FILE...] -o MODEL | annotate [FILE...] --url URL --llm NAME -o FILE "
+                "| refine POOL... --seeds FILE -o DIR",
+    .about = "train, test, shrink and refine fastText classifiers, and label for them",
     .details =
         "train: learns a classifier from lines of text with labels (__label__spam buy "
         "now), or with --jsonl from documents whose --label-field holds the label. "
@@ -186,6 +218,14 @@ const struct kj_cmd kj_cmd_model = {
         "and the best model.bin, with labels hq and cc; the same command goes on in a "
         "folder that was left unfinished. Few labels need more than train's defaults: "
         "--lr 0.5 --epoch 25, and --minn 2 --maxn 4 for Korean.\n\n"
+        "annotate: asks a language model behind an OpenAI-compatible server for 0 to 5 "
+        "points of educational value for each document (JSONL), criterion by criterion "
+        "as FineWeb-Edu does, and appends the documents with NAME_score and NAME_note "
+        "to the output. Whatever is worth it is tried again with back-off (no answer, "
+        "time-out, 429 with its Retry-After, 5xx, malformed JSON, no valid score); "
+        "then the score is null, or, without any answer, the document is left for the "
+        "next run (exit status 3). The same command goes on after any end. --dry-run "
+        "says what it will take; the key never stands on the command line.\n\n"
         "Inputs may be compressed, and but for the pool are held in memory (--memory).",
     .examples =
         "kijil model train train.txt -o spam.bin --word-ngrams 2 --epoch 10 --lr 0.5\n"
@@ -193,6 +233,9 @@ const struct kj_cmd kj_cmd_model = {
         "kijil model train --encoder e5/ --pooling mean --prefix 'passage: ' "
         "labels.jsonl -o edu/\n"
         "kijil model test spam.bin held-out.txt\n"
+        "kijil model annotate sample.jsonl --url http://localhost:8000/v1 --llm NAME "
+        "-o "
+        "labelled.jsonl\n"
         "kijil model refine pool.jsonl --seeds labelled.jsonl --held judged.jsonl -o "
         "edu/\n"
         "kijil model quantize spam.bin --cutoff 50000 --qnorm --retrain train.txt -o "

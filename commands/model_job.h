@@ -6,6 +6,7 @@
  * model_test.c    test
  * model_refine.c  refine
  * model_head.c    train --encoder, and test of a folder
+ * model_annotate.c annotate
  */
 #ifndef KJ_COMMANDS_MODEL_JOB_H
 #define KJ_COMMANDS_MODEL_JOB_H
@@ -30,6 +31,11 @@ struct model_cfg {
     double positive_min, harvest, growth, min_score, margin, balance, epsilon;
     int64_t rounds, patience, examples;
     int refine_metric;
+    /* annotate */
+    const char *url, *llm, *prompt, *as;
+    int prompt_language; /* 0 by document, 1 en, 2 ko */
+    int64_t concurrency, tries, max_chars, max_tokens;
+    double rpm, timeout, backoff, price_in, price_out, expect_seconds;
 };
 
 struct model_job {
@@ -47,6 +53,7 @@ int kj_model_train(struct model_job *j);
 int kj_model_quantize(struct model_job *j);
 int kj_model_test(struct model_job *j);
 int kj_model_refine(struct model_job *j);
+int kj_model_annotate(struct model_job *j);
 
 /* Text in fastText's format from files or, with --jsonl, from documents; none:
  * standard input. out is initialised here and the caller's to release. */
