@@ -85,22 +85,37 @@ double kj_measure_alpha_words(struct kj_facts *f, const struct kj_filter_item *i
     return share(w->n_alpha, w->n);
 }
 
+/* A filter on the top 8 bits of hashes: 1 for those of one in the list. */
+static void sift(const uint64_t *hash, size_t n, uint64_t maybe[4])
+{
+    memset(maybe, 0, 4 * sizeof *maybe);
+    for (size_t k = 0; k < n; k++)
+        maybe[hash[k] >> 62] |= 1ull << (hash[k] >> 56 & 63);
+}
+
+/* Those that were seen leave the list, so the commonest words pass quickly. */
 double kj_measure_stop_words(struct kj_facts *f, const struct kj_filter_item *it)
 {
     const struct kj_words *w = words(f, it);
-    const struct kj_filter_scope *s = it->scope;
-    uint64_t seen = 0, all = s->n_stop == 64 ? ~0ull : (1ull << s->n_stop) - 1;
-    uint64_t maybe[4] = {0}; /* most words have top bits that no stop word has */
-    for (size_t k = 0; k < s->n_stop; k++)
-        maybe[s->stop_hash[k] >> 62] |= 1ull << (s->stop_hash[k] >> 56 & 63);
-    for (size_t i = 0; i < w->n && seen != all; i++) {
+    size_t all = it->scope->n_stop, left = all;
+    uint64_t hash[KJ_STOP_WORDS_MAX] = {0}, maybe[4];
+    for (size_t k = 0; k < all; k++)
+        hash[k] = it->scope->stop_hash[k];
+    sift(hash, left, maybe);
+    for (size_t i = 0; i < w->n && left > 0; i++) {
         uint64_t h = w->hash[i];
         if (!(maybe[h >> 62] >> (h >> 56 & 63) & 1))
             continue;
-        for (size_t k = 0; k < s->n_stop; k++)
-            seen |= (uint64_t)(s->stop_hash[k] == h) << k;
+        size_t rest = 0;
+        for (size_t k = 0; k < left; k++)
+            if (hash[k] != h)
+                hash[rest++] = hash[k];
+        if (rest == left)
+            continue;
+        left = rest;
+        sift(hash, left, maybe);
     }
-    return (double)__builtin_popcountll(seen);
+    return (double)(all - left);
 }
 
 /* ---- Gopher repetition ---- */

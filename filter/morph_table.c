@@ -319,7 +319,7 @@ static void add(const uint32_t *codes, size_t n, uint32_t cls)
         if (i == 0)
             kj_morph_first[codes[0]] = (uint16_t)at;
         else
-            kj_morph_nodes[node].kids |= 1u << codes[i] % 32;
+            kj_morph_nodes[node].kids |= 1ull << codes[i] % 64;
         node = at;
     }
     kj_morph_nodes[node].classes |= cls;

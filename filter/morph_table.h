@@ -41,15 +41,14 @@ enum kj_morph_class {
 /* Fill the tables: once, before they are used. */
 void kj_morph_table_fill(void);
 
-/* The trie. Most look-ups fail, so a node knows in 32 bits which codes may follow,
+/* The trie. Most look-ups fail, so a node knows in 64 bits which codes may follow,
  * and the first code has a table of its own. */
 struct kj_morph_node {
     uint32_t key;     /* the node before << 14 | code; 0: empty */
     uint32_t classes; /* what the string so far can be; 0: it only begins others */
-    uint32_t kids;    /* bit code % 32 for each code that may follow */
-    uint32_t unused;
+    uint64_t kids;    /* bit code % 64 for each code that may follow */
 };
-enum { KJ_MORPH_BITS = 14, KJ_MORPH_CODES = 12032 };
+enum { KJ_MORPH_BITS = 13, KJ_MORPH_CODES = 12032 };
 extern struct kj_morph_node kj_morph_nodes[1 << KJ_MORPH_BITS];
 extern uint16_t kj_morph_first[KJ_MORPH_CODES]; /* by first code; 0: none begins so */
 
@@ -67,7 +66,7 @@ static inline uint32_t kj_morph_find(uint32_t node, uint32_t code)
 static inline const struct kj_morph_node *
 kj_morph_step(const struct kj_morph_node *node, uint32_t code)
 {
-    if (!(node->kids >> code % 32 & 1))
+    if (!(node->kids >> code % 64 & 1))
         return NULL;
     uint32_t i = kj_morph_find((uint32_t)(node - kj_morph_nodes), code);
     return kj_morph_nodes[i].key ? &kj_morph_nodes[i] : NULL;
