@@ -123,6 +123,9 @@ struct kj_ops {
                  size_t n);
     void (*zero)(struct kj_backend *b, struct kj_mat x, size_t n);
     void (*scale)(struct kj_backend *b, struct kj_mat x, size_t n, float s);
+    /* y = a x + b y; where b is 0, y is not read */
+    void (*axpby)(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,
+                  float alpha, float beta);
     /* Sum of squares of n elements, in double; waits. */
     double (*sumsq)(struct kj_backend *b, struct kj_mat x, size_t n);
 

@@ -818,6 +818,16 @@ static void test_adamw(struct test *t)
     for (int i = 0; i < N; i++)
         g[i] *= 0.25;
     compare(t, "scale", "by 1/4", dg, g, N, 0);
+    t->o->axpby(t->b, dg, dw, N, 0.5f, -2);
+    double *now = get(t, dw, N);
+    for (size_t i = 0; i < N; i++)
+        g[i] = 0.5 * now[i] - 2 * g[i];
+    compare(t, "axpby", "x/2 - 2y", dg, g, N, 1e-6);
+    t->o->axpby(t->b, dg, dw, N, -1, 0);
+    for (size_t i = 0; i < N; i++)
+        g[i] = -now[i];
+    compare(t, "axpby", "-x", dg, g, N, 0);
+    free(now);
     drop(t, dw);
     drop(t, dm);
     drop(t, dv);

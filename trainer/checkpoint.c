@@ -129,6 +129,40 @@ static int put_files(struct kj_buf *b, const char *dir, struct kj_err *err)
     return rc;
 }
 
+/* Reals that read back to the same bits: a run goes on with the same decisions. */
+static void put_spikes(struct kj_buf *b, const struct kj_checkpoint *c)
+{
+    const double *v[2] = {c->spikes.loss, c->spikes.norm};
+    int64_t n = c->spikes.n < KJ_SPIKE_STEPS ? c->spikes.n : KJ_SPIKE_STEPS;
+    kj_buf_printf(b, "  \"skipped\": %" PRId64 ",\n  \"seen\": %" PRId64 ",\n",
+                  c->skipped, c->spikes.n);
+    for (int k = 0; k < 2; k++) {
+        kj_buf_printf(b, "  \"%s\": [", k ? "recent_norms" : "recent_losses");
+        for (int64_t i = 0; i < n; i++) {
+            kj_buf_addz(b, i ? ", " : "");
+            kj_json_put_real(b, v[k][i]);
+        }
+        kj_buf_addz(b, "],\n");
+    }
+}
+
+static int get_spikes(struct kj_checkpoint *c, const struct kj_jval *root,
+                      struct kj_err *err)
+{
+    const struct kj_jval *v[2] = {kj_jget(root, "recent_losses"),
+                                  kj_jget(root, "recent_norms")};
+    c->skipped = kj_jint(kj_jget(root, "skipped"), 0);
+    c->spikes.n = kj_jint(kj_jget(root, "seen"), 0);
+    int64_t n = c->spikes.n < KJ_SPIKE_STEPS ? c->spikes.n : KJ_SPIKE_STEPS;
+    for (int k = 0; k < 2 && n > 0; k++) {
+        if (!v[k] || v[k]->kind != KJ_J_ARRAY || v[k]->n != (size_t)n)
+            return kj_err_set(err, KJ_FAIL, "the last losses are missing");
+        for (int64_t i = 0; i < n; i++)
+            (k ? c->spikes.norm : c->spikes.loss)[i] = kj_jnum(&v[k]->items[i], 0);
+    }
+    return KJ_OK;
+}
+
 static int put_manifest(const char *dir, const struct kj_checkpoint *c,
                         struct kj_err *err)
 {
@@ -137,9 +171,11 @@ static int put_manifest(const char *dir, const struct kj_checkpoint *c,
     kj_buf_printf(&b,
                   "{\n  \"format\": \"%s\",\n  \"version\": %d,\n  \"step\": %" PRId64
                   ",\n  \"tokens\": %" PRId64 ",\n  \"row\": %" PRIu64
-                  ",\n  \"run_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n"
-                  "  \"files\": [",
+                  ",\n  \"run_hash\": \"%s\",\n  \"data_hash\": \"%s\",\n",
                   FORMAT, VERSION, c->step, c->tokens, c->row, c->run, c->data);
+    if (c->spikes.n)
+        put_spikes(&b, c);
+    kj_buf_addz(&b, "  \"files\": [");
     int rc = put_files(&b, dir, err);
     kj_buf_addz(&b, "\n  ]\n}\n");
     if (rc == KJ_OK) {
@@ -208,6 +244,8 @@ static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
         if (c->step < 0 || c->tokens < 0 || row < 0)
             rc = kj_err_set(err, KJ_FAIL, "step, tokens or row are missing");
     }
+    if (rc == KJ_OK)
+        rc = get_spikes(c, root, err);
     if (rc == KJ_OK && files)
         rc = check_files(dir, kj_jget(root, "files"), err);
     kj_err_where(rc ? err : NULL, path, -1);

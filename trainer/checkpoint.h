@@ -14,11 +14,14 @@
 #include "trainer/data.h"
 #include "trainer/hf.h"
 #include "trainer/llama.h"
+#include "trainer/spike.h"
 
 struct kj_checkpoint {
     int64_t step;           /* steps done */
     int64_t tokens;         /* predictions trained on */
     uint64_t row;           /* the loader's next row */
+    int64_t skipped;        /* steps whose update was left out */
+    struct kj_spike spikes; /* what tells them */
     char run[40], data[40]; /* hashes of configuration and of the data's
                                tokenizer and size: a run only goes on with equal
                                ones */

@@ -74,11 +74,19 @@ static const struct kj_opt data_opts[] = {
 };
 
 static const struct kj_opt optim_opts[] = {
+    {"kind", 0, KJ_OPT_ENUM, R(optim.kind), "adamw|muon",
+     "how weights move; muon: matrices of blocks by Muon, all others by AdamW", "adamw",
+     0, 0},
     {"lr", 0, KJ_OPT_REAL, R(optim.lr), "X", "peak learning rate", "1e-3", 0, 10},
     {"beta1", 0, KJ_OPT_REAL, R(optim.beta1), "X", "decay of the first moment", "0.9",
      0, 0.999999},
     {"beta2", 0, KJ_OPT_REAL, R(optim.beta2), "X", "decay of the second moment", "0.95",
      0, 0.9999999},
+    {"momentum", 0, KJ_OPT_REAL, R(optim.momentum), "X", "Muon's", "0.95", 0, 0.999999},
+    {"skip_spikes", 0, KJ_OPT_REAL, R(optim.skip), "X",
+     "leave out the update of a step whose loss or gradient norm is X standard "
+     "deviations over the last 128; 0: never (6 is usual)",
+     "0", 0, 1000},
     {"eps", 0, KJ_OPT_REAL, R(optim.eps), "X", "epsilon of AdamW", "1e-8", 1e-16, 1},
     {"weight_decay", 0, KJ_OPT_REAL, R(optim.weight_decay), "X",
      "decay of matrices (norms have none)", "0.1", 0, 10},
@@ -145,7 +153,7 @@ const struct kj_run_section kj_run_sections[] = {
     {"", "the run", top_opts},
     {"model", "shape of the Llama", model_opts},
     {"data", "shards and batches", data_opts},
-    {"optim", "AdamW", optim_opts},
+    {"optim", "AdamW or Muon", optim_opts},
     {"distil", "a teacher in the same process", distil_opts},
     {"schedule", "length and learning rate", schedule_opts},
     {"checkpoint", "saving", checkpoint_opts},

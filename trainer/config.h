@@ -35,6 +35,7 @@ struct kj_shape {
 };
 
 enum kj_lr_shape { KJ_LR_CONSTANT, KJ_LR_COSINE, KJ_LR_WSD, KJ_LR_MULTISTEP };
+enum kj_optim { KJ_OPTIM_ADAMW, KJ_OPTIM_MUON };
 enum kj_decay { KJ_DECAY_COUPLED, KJ_DECAY_INDEPENDENT };
 enum kj_cooldown { KJ_COOLDOWN_LINEAR, KJ_COOLDOWN_SQRT };
 
@@ -50,8 +51,11 @@ struct kj_run {
         bool shuffle;
     } data;
     struct {
+        int kind; /* enum kj_optim */
         double lr, beta1, beta2, eps, weight_decay, clip, z_loss;
-        int decay; /* enum kj_decay */
+        double momentum; /* Muon's */
+        double skip;     /* standard deviations; 0: never */
+        int decay;       /* enum kj_decay */
         int64_t loss_chunk;
     } optim;
     struct {

@@ -6,6 +6,7 @@
 
 #include "trainer/hf.h"
 #include "trainer/llama_internal.h"
+#include "trainer/muon.h"
 
 /* A third of training: 2 FLOPs for each weight that multiplies, and attention. */
 static double forward_flops(const struct kj_shape *s, double T)
@@ -53,6 +54,8 @@ void kj_plan_make(const struct kj_run *run, struct kj_plan *p)
     p->bytes_moments = 8 * p->params;
     p->bytes_acts =
         4 * (int64_t)kj_llama_act_floats(s, pass, (size_t)run->optim.loss_chunk, true);
+    if (run->optim.kind == KJ_OPTIM_MUON)
+        p->bytes_acts += 4 * (int64_t)kj_muon_floats(s);
     p->bytes = p->bytes_weights + p->bytes_grads + p->bytes_moments + p->bytes_acts;
     p->law_c = (72 * L * d * d + 12 * L * d * T) * p->tokens;
     p->law_lr = 0.3118 * pow(p->law_c, -0.1250);

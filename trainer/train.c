@@ -22,6 +22,7 @@
 #include "nn/backend.h"
 #include "trainer/checkpoint.h"
 #include "trainer/llama.h"
+#include "trainer/muon.h"
 
 #define METRICS_MAX ((size_t)4 << 30)
 
@@ -31,6 +32,7 @@ struct trainer {
     struct kj_backend *b;
     struct kj_llama *m;
     struct kj_teacher teacher; /* m NULL: none */
+    struct kj_muon *muon;      /* or NULL */
     struct kj_tensor *m1, *m2; /* moments */
     struct kj_loader loader;
     struct kj_packed *packs; /* one per pass of a step */
@@ -125,6 +127,8 @@ static int set_up(struct trainer *r, struct kj_err *err)
         return rc;
     r->m1 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
     r->m2 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
+    if (c->optim.kind == KJ_OPTIM_MUON)
+        r->muon = kj_muon_new(r->b, &c->model);
     rc = r->b->ops->sync(r->b, err);
     if (rc)
         return rc;
@@ -151,6 +155,7 @@ static void tear_down(struct trainer *r)
     r->b->ops->tensor_free(r->b, r->m2);
     kj_llama_free(r->m);
     kj_llama_free(r->teacher.m);
+    kj_muon_free(r->muon);
     free(r->ckpt);
     free(r->model);
     free(r->metrics);
@@ -295,14 +300,19 @@ static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *e
                       r->at.step + 1, loss, from, token, epoch);
 }
 
-/* AdamW over runs of parameters that are decayed alike. */
+/* Muon for its matrices; AdamW over runs of other parameters that are decayed
+ * alike. */
 static void update(struct trainer *r, double factor, double clip)
 {
     const struct kj_run *c = r->run;
     struct kj_llama *m = r->m;
-    double t = (double)(r->at.step + 1), lr = c->optim.lr * factor;
+    double t = (double)(r->at.step + 1 - r->at.skipped), lr = c->optim.lr * factor;
     double decay =
         c->optim.weight_decay * (c->optim.decay == KJ_DECAY_INDEPENDENT ? factor : lr);
+    struct kj_muon_step u = {.lr = (float)lr,
+                             .decay = (float)decay,
+                             .momentum = (float)c->optim.momentum,
+                             .grad_scale = (float)clip};
     struct kj_adamw p = {
         .lr = (float)lr,
         .beta1 = (float)c->optim.beta1,
@@ -314,12 +324,36 @@ static void update(struct trainer *r, double factor, double clip)
     };
     for (size_t i = 0, k; i < m->n_params; i = k) {
         size_t at = m->params[i].at, end = at;
-        for (k = i; k < m->n_params && m->params[k].vector == m->params[i].vector; k++)
+        if (r->muon && kj_muon_takes(&m->params[i])) {
+            kj_muon_move(r->muon, m, &m->params[i], r->m1, &u);
+            k = i + 1;
+            continue;
+        }
+        for (k = i; k < m->n_params && m->params[k].vector == m->params[i].vector &&
+                    !(r->muon && kj_muon_takes(&m->params[k]));
+             k++)
             end = m->params[k].at + m->params[k].rows * m->params[k].cols;
         p.decay = m->params[i].vector ? 0.0f : (float)decay;
         r->b->ops->adamw(r->b, kj_mat(m->w, at, 1), kj_mat(m->g, at, 1),
                          kj_mat(r->m1, at, 1), kj_mat(r->m2, at, 1), end - at, &p);
     }
+}
+
+/* Move the weights, or leave a step out that stands out. */
+static bool move(struct trainer *r, double factor, double loss, double norm)
+{
+    const struct kj_run *c = r->run;
+    bool clip = c->optim.clip > 0 && norm > c->optim.clip;
+    if (c->optim.skip > 0 && kj_spike_step(&r->at.spikes, c->optim.skip, loss, norm)) {
+        r->at.skipped++;
+        note(r,
+             "step %" PRId64 " is left out: loss %.4f, gradient norm %.4g stand out "
+             "(%" PRId64 " so far)",
+             r->at.step + 1, loss, norm, r->at.skipped);
+        return false;
+    }
+    update(r, factor, clip ? c->optim.clip / norm : 1);
+    return true;
 }
 
 static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *err)
@@ -359,8 +393,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     if (!isfinite(sum) || !isfinite(kl) || !isfinite(norm))
         return blame(r, sum / (double)count, from, err);
     double factor = kj_schedule_factor(c, r->at.step);
-    bool clip = c->optim.clip > 0 && norm > c->optim.clip;
-    update(r, factor, clip ? c->optim.clip / norm : 1);
+    bool moved = move(r, factor, sum / (double)count, norm);
     rc = o->sync(r->b, err);
     r->at.step++;
     r->at.tokens += count;
@@ -372,6 +405,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         .steps = c->schedule.steps,
         .loss = sum / (double)count,
         .kl = kl / (double)count,
+        .skipped = !moved,
         .lr = c->optim.lr * factor,
         .grad_norm = norm,
         .tokens = r->at.tokens,
@@ -392,9 +426,9 @@ static int log_step(struct trainer *r, const struct kj_train_step *s,
             "{\"step\": %" PRId64
             ", \"loss\": %.6f, \"lr\": %.8g, \"grad_norm\": %.6g, %s"
             "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64
-            ", \"tokens_per_s\": %.1f, \"seconds\": %.3f}\n",
+            ", \"tokens_per_s\": %.1f, \"seconds\": %.3f%s}\n",
             s->step, s->loss, s->lr, s->grad_norm, kl, s->tokens, s->epoch,
-            s->tokens_per_s, s->seconds);
+            s->tokens_per_s, s->seconds, s->skipped ? ", \"skipped\": true" : "");
     if (fflush(r->log) != 0)
         return kj_err_errno(err, KJ_FAIL, "cannot write %s", r->metrics);
     return KJ_OK;

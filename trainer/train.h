@@ -36,6 +36,7 @@ struct kj_train_step {
     double tokens_per_s; /* of this step */
     double seconds;      /* since the start of this process's run */
     uint64_t epoch;
+    bool skipped; /* its update was left out */
 };
 
 struct kj_train {

@@ -650,6 +650,7 @@ static const struct kj_ops cpu_ops = {
     .swiglu_back = swiglu_back,
     .cross_entropy = cross_entropy,
     .distil = kj_cpu_distil,
+    .axpby = kj_cpu_axpby,
     .adamw = adamw,
     .sync = sync_cpu,
 };

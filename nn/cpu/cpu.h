@@ -48,6 +48,8 @@ void kj_cpu_gemm_describe(char *buf, size_t n);
 
 void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                    struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
+void kj_cpu_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,
+                  float alpha, float beta);
 void kj_cpu_distil(struct kj_backend *b, struct kj_mat z, struct kj_mat t,
                    struct kj_mat loss, struct kj_mat kl, struct kj_mat targets,
                    size_t n, size_t v, const struct kj_distil *p);

@@ -25,6 +25,8 @@ struct kj_kern {
     float (*dot)(const float *x, const float *y, size_t n);
     void (*add)(float *y, const float *x, size_t n);
     void (*scale)(float *y, const float *x, size_t n, float s);
+    /* y = a x + b y; b 0: y is not read */
+    void (*axpby)(float *y, const float *x, size_t n, float a, float b);
     float (*max)(const float *x, size_t n); /* n > 0 */
     /* sum of e^(x - max); y gets the terms unless NULL (y may be x) */
     float (*expsum)(float *y, const float *x, size_t n, float max);

@@ -1,4 +1,4 @@
-"""parity.py FOLDER [WEIGHT TEMPERATURE] - train the same model on the same data with PyTorch and
+"""parity.py FOLDER [WEIGHT TEMPERATURE [muon]] - train the same model on the same data with PyTorch and
 compare each step's loss and gradient norm, and the last weights. Called by
 train-torch.sh, yarn-torch.sh and distil-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/; with a
 WEIGHT, FOLDER/teacher/model teaches."""
@@ -123,7 +123,31 @@ def divergence(q, p, t):
     return t * t * (q.exp() * (q - p)).sum()
 
 
-def main(folder, weight="0", temperature="1"):
+def even_out(x):
+    """Newton and Schulz as in Muon, in float64."""
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+
+class Muon(torch.optim.Optimizer):
+    def __init__(self, params, weight_decay):
+        super().__init__(params, {"lr": LR, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for w in group["params"]:
+                m = self.state[w].setdefault("m", torch.zeros_like(w))
+                m.lerp_(w.grad, 0.05)
+                u = even_out(w.grad.lerp(m, 0.95).double()).float()
+                w.mul_(1 - group["lr"] * group["weight_decay"])
+                w.sub_(u * 0.2 * max(w.shape) ** 0.5 * group["lr"])
+
+
+def main(folder, weight="0", temperature="1", kind="adamw"):
     weight, temperature = float(weight), float(temperature)
     if weight:
         tc = json.load(open(folder + "/teacher/model/config.json"))
@@ -133,16 +157,20 @@ def main(folder, weight="0", temperature="1"):
     p = load(folder + "/init/model/model.safetensors")
     for w in p.values():
         w.requires_grad_(True)
-    groups = [{"params": [w for w in p.values() if w.dim() == k],
+    muon = [w for n, w in p.items() if kind == "muon" and ".layers." in n and w.dim() == 2]
+    groups = [{"params": [w for w in p.values() if w.dim() == k and all(w is not m for m in muon)],
                "weight_decay": DECAY if k == 2 else 0.0} for k in (1, 2)]
-    opt = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), eps=1e-8)
+    opts = [torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), eps=1e-8)]
+    if muon:
+        opts.append(Muon(muon, DECAY))
     source = rows(list(documents(folder + "/shards")), c["eos_token_id"])
     worst = [0.0, 0.0, 0.0, 0.0]
     for line in open(folder + "/run/metrics.jsonl"):
         m = json.loads(line)
-        for g in opt.param_groups:
-            g["lr"] = LR * factor(m["step"] - 1)
-        opt.zero_grad()
+        for opt in opts:
+            for g in opt.param_groups:
+                g["lr"] = LR * factor(m["step"] - 1)
+            opt.zero_grad()
         sums, z, kl = 0.0, 0.0, 0.0
         for _ in range(BATCH):
             row, bounds = next(source)
@@ -157,7 +185,8 @@ def main(folder, weight="0", temperature="1"):
         loss = sums / (BATCH * T)
         ((1 - weight) * loss + (weight * kl + ZETA * z) / (BATCH * T)).backward()
         size = torch.nn.utils.clip_grad_norm_(list(p.values()), CLIP).item()
-        opt.step()
+        for opt in opts:
+            opt.step()
         worst[0] = max(worst[0], abs(loss.item() - m["loss"]))
         if weight:
             worst[3] = max(worst[3], abs(kl.item() / (BATCH * T) - m["kl"]))

@@ -1,5 +1,5 @@
 #!/bin/bash
-# train-torch.sh - thirty steps of training agree with PyTorch: losses, gradient
+# train-torch.sh - thirty steps of training, by AdamW and by Muon, agree with PyTorch: losses, gradient
 # norms, and the weights at the end (head_dim differs from hidden / heads).
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -32,4 +32,11 @@ rc init 0 "$KIJIL" train run.yaml --data shards -q -o init --steps 1 --set optim
 rc run 0 "$KIJIL" train run.yaml --data shards -q -o run
 rc parity 0 "$py" "$TOP/tests/cli/parity.py" .
 sed 's/^/# /' out
+
+# The same with Muon.
+mv run adamw
+rc muon 0 "$KIJIL" train run.yaml --data shards -q -o run --set optim.kind=muon
+rc muon.parity 0 "$py" "$TOP/tests/cli/parity.py" . 0 1 muon
+sed 's/^/# /' out
+is "muon is not adamw" "$(cmp -s run/metrics.jsonl adamw/metrics.jsonl && echo same)" ""
 done_testing
