@@ -49,6 +49,12 @@ static const struct kj_opt model_opts[] = {
     {"k", 'k', KJ_OPT_INT, OFF(k), "N", "test: labels to predict", "1", 1, 1e6},
     {"threshold", 0, KJ_OPT_REAL, OFF(threshold), "P",
      "test: predict labels with at least this probability", "0", 0, 1},
+    {"curve", 0, KJ_OPT_LIST, OFF(curve), "LABEL",
+     "test: precision and recall of this label at 20 cuts, and its calibration; "
+     "repeatable",
+     NULL, 0, 0},
+    {"json", 0, KJ_OPT_FLAG, OFF(json), NULL,
+     "test: --curve as JSON, a line a label, instead of tables", NULL, 0, 0},
     {"cutoff", 0, KJ_OPT_INT, OFF(cutoff), "N",
      "quantize: words and n-grams to keep; 0: all", "0", 0, 2147483647},
     {"retrain", 0, KJ_OPT_FLAG, OFF(retrain), NULL,
@@ -204,7 +210,9 @@ const struct kj_cmd kj_cmd_model = {
         "other "
         "options of fastText do not. The same input gives the same bytes at any -j.\n\n"
         "test: precision and recall of the best k labels over the lines, then both and "
-        "their harmonic mean for each label, as a table with tabs. Of a folder with a "
+        "their harmonic mean for each label, as a table with tabs. --curve adds what a "
+        "label's probability is worth at every cut, and whether it can be believed: of "
+        "the lines that got about .7, are seven of ten right? Of a folder with a "
         "regression: mean squared and absolute error, "
         "correlation r, and the classes 0..5 by rounding.\n\n"
         "quantize: keeps the --cutoff words and n-grams of largest norm, and replaces "

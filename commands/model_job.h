@@ -4,6 +4,7 @@
  * model_text.c    labelled text from files, results to files
  * model_fit.c     train, quantize
  * model_test.c    test
+ * model_curve.c   test --curve
  * model_refine.c  refine
  * model_head.c    train --encoder, and test of a folder
  * model_annotate.c annotate
@@ -26,6 +27,8 @@ struct model_cfg {
     double threshold;
     int64_t cutoff, dsub;
     bool qnorm, qout, retrain;
+    struct kj_strs curve; /* test: labels */
+    bool json;
     /* refine */
     struct kj_strs seeds, held, positive;
     double positive_min, harvest, growth, min_score, margin, balance, epsilon;
@@ -53,6 +56,9 @@ int kj_model_train(struct model_job *j);
 int kj_model_quantize(struct model_job *j);
 int kj_model_test(struct model_job *j);
 int kj_model_refine(struct model_job *j);
+/* What --curve asks for, appended to out. */
+int kj_model_curves(const struct model_job *j, const struct kj_ft *m,
+                    const struct kj_buf *text, struct kj_buf *out, struct kj_err *err);
 int kj_model_annotate(struct model_job *j);
 
 /* Text in fastText's format from files or, with --jsonl, from documents; none:

@@ -87,9 +87,17 @@ int kj_model_test(struct model_job *j)
         kj_err_set(&err, KJ_USAGE, "which model? (kijil model test MODEL [FILE...])");
         return kj_cmd_fail(j->cmd, &err);
     }
+    if (j->c.json && j->c.curve.n == 0) {
+        kj_err_set(&err, KJ_USAGE, "--json goes with --curve LABEL");
+        return kj_cmd_fail(j->cmd, &err);
+    }
     struct stat st;
-    if (stat(j->pos.v[1], &st) == 0 && S_ISDIR(st.st_mode))
-        return kj_model_head_test(j);
+    if (stat(j->pos.v[1], &st) == 0 && S_ISDIR(st.st_mode)) {
+        if (j->c.curve.n == 0)
+            return kj_model_head_test(j);
+        kj_err_set(&err, KJ_USAGE, "--curve is for fastText models, not for a folder");
+        return kj_cmd_fail(j->cmd, &err);
+    }
     kj_buf_init(&out, (size_t)1 << 30);
     int rc = kj_ft_open(&m, j->pos.v[1], &err);
     if (rc == KJ_OK)
@@ -102,9 +110,12 @@ int kj_model_test(struct model_job *j)
         rc = kj_err_set(&err, KJ_FAIL,
                         "no line has both a label and words of the model");
     if (rc == KJ_OK) {
-        report(j, m, labels, &all, lines, &out);
-        rc = kj_model_write(j, &out, &err);
+        if (!j->c.json)
+            report(j, m, labels, &all, lines, &out);
+        rc = kj_model_curves(j, m, &text, &out, &err);
     }
+    if (rc == KJ_OK)
+        rc = kj_model_write(j, &out, &err);
     free(labels);
     kj_buf_release(&text);
     kj_buf_release(&out);

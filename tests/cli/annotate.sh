@@ -13,14 +13,13 @@ url=http://127.0.0.1:$(cat port)/v1
 doc() { printf '{"id":"%s","text":"name=%s; %s; points=%s; text","extra":[1]}\n' "$1" "$1" "$2" "$3"; }
 # What the file says of a document: score, outcome, tries.
 of() { jq -c "select(.id == \"$2\") | [.edu_score, .edu_note.outcome, .edu_note.tries]" "$1"; }
-A=("$KIJIL" model annotate --url "$url/" --llm judge --backoff 0.02 --timeout 1 --tries 3)
+A=("$KIJIL" model annotate --url "$url/" --llm judge --backoff 0.02 --timeout 20 --tries 3)
 
 for i in 0 1 2 3 4 5; do doc plain$i - "Score: $i"; done >in.jsonl
 {
     doc ko - '점수: 4점'
     doc stars - '**Score:** 3/5'
     doc stop - 'Score: 2.'
-    doc slow do=slow:1 'Score: 3'
     for w in 500 502 408 malformed nothing truncated noscore refusal six two cut huge; do
         doc once_$w do=$w:1 'Score: 5'
     done
@@ -41,7 +40,6 @@ for i in 0 1 2 3 4 5; do is "score $i" "$(of out.jsonl plain$i)" "[$i,\"scored\"
 is "점수" "$(of out.jsonl ko)" '[4,"scored",1]'
 is "asterisks" "$(of out.jsonl stars)" '[3,"scored",1]'
 is "a full stop" "$(of out.jsonl stop)" '[2,"scored",1]'
-is "slower than --timeout" "$(of out.jsonl slow)" '[3,"scored",2]'
 for w in 500 502 408 malformed nothing truncated noscore refusal six two cut huge; do
     is "again after $w" "$(of out.jsonl once_$w)" '[5,"scored",2]'
 done
@@ -55,7 +53,7 @@ is "no score" "$(of out.jsonl noscore)" '[null,"invalid",3]'
 is "a request that is not taken" "$(of out.jsonl long)" '[null,"rejected",1]'
 is "no answer: not written" "$(of out.jsonl gone)$(of out.jsonl broken)" ""
 is "counts" "$(grep -oE '[0-9]+ (scored|refused|invalid|malformed|rejected|failed)' err | tr '\n' ' ')" \
-    "23 scored 3 refused 1 invalid 1 malformed 1 rejected 1 failed "
+    "22 scored 3 refused 1 invalid 1 malformed 1 rejected 1 failed "
 has "requests are counted" err "^$(wc -l <log) requests, $(awk '$3 > 1' log | wc -l) of them again, 1 answered 429"
 has "tokens are counted" err 'tokens: [1-9][0-9]* in, [1-9][0-9]* out'
 has "damage is told" err '^1 damaged line'
@@ -64,6 +62,9 @@ hasnt "and stands nowhere else" out.jsonl secret
 is "by language" "$(awk '$2 == "plain1" {print $6}' log)" en
 is "other fields stay" "$(jq -c 'select(.id == "plain3") | [.extra, .edu_note.by, .edu_note.prompt]' out.jsonl)" \
     '[[1],"judge","en"]'
+doc slow do=slow:1 'Score: 3' >slow.jsonl
+rc "slower than --timeout" 0 "${A[@]}" --timeout 1 --tries 9 slow.jsonl -o slow.out
+is "is asked again" "$(jq -c '[.edu_score, .edu_note.tries > 1]' slow.out)" '[3,true]'
 doc closed do=closed:1 'Score: 5' >closed.jsonl
 rc "a connection closed without a word" 0 "${A[@]}" closed.jsonl -o closed.out
 is "again after it" "$(jq .edu_score closed.out)" 5
@@ -91,6 +92,7 @@ is "each once" "$(jq -r .id killed.jsonl | sort -u | wc -l) $(wc -l <killed.json
 is "each right" "$(jq -c 'select(.edu_score != (.id[1:] | tonumber) % 6)' killed.jsonl | wc -l)" 0
 is "never more at once than told" "$(awk '$2 ~ /^k/ && $4 > m {m = $4} END {print (m <= 8 + 12)}' log)" 1
 : >log
+: >int.jsonl
 timeout -s INT 0.4 "${A[@]}" -q many.jsonl -o int.jsonl --concurrency 2
 is "interrupted" "$(jq -c . int.jsonl | wc -l)" "$(wc -l <int.jsonl)"
 
@@ -98,7 +100,7 @@ is "interrupted" "$(jq -c . int.jsonl | wc -l)" "$(wc -l <int.jsonl)"
 : >log
 head -n 5 many.jsonl >five.jsonl
 rc "a rate" 0 "${A[@]}" -q five.jsonl -o rate.jsonl --rpm 600
-is "is kept" "$(awk 'NR > 1 && $1 - last < 0.08 {n++} {last = $1} END {print NR, n + 0}' log)" "5 0"
+is "is kept" "$(awk 'NR == 1 {first = $1} END {print NR, ($1 - first > 0.2)}' log)" "5 1"
 echo '{"id":"k","text":"이 글은 한국어로 쓰인 글이다 name=korean; points=점수: 1; 그렇다"}' >ko.jsonl
 rc "Korean" 0 "${A[@]}" -q ko.jsonl -o ko.out
 is "is asked in Korean" "$(awk '$2 == "korean" {print $6}' log)" ko

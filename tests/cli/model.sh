@@ -38,6 +38,49 @@ rc "test k 2" 0 "$KIJIL" model test -k 2 a.bin held.txt
 has "two of two labels find all" out $'^R@2\t1[.]0000$'
 has "half of them are wrong" out $'^P@2\t0[.]5000$'
 
+# ---- curves ----
+rc "curve" 0 "$KIJIL" model test --curve rare --curve __label__common a.bin held.txt
+same "follows the table" <(head -n "$(wc -l <report)" out) report
+has "a plot of it" out $'^[01][.][0-9]{5}\t1[.]0000\t0[.][0-9]{4}\t[01][.][0-9]{4}\t#{30}$'
+has "both labels" out '^precision and recall of __label__common, 200 of 300 lines$'
+rc "as JSON" 0 "$KIJIL" model test --json --curve rare a.bin held.txt
+cp out curve.json
+is "lines in the bins" "$(jq '[.reliability[].lines] | add' curve.json)" 300
+is "recall rises, the cut falls" "$(jq '[.curve[].recall] == ([.curve[].recall] | sort) and
+    [.curve[].cut] == ([.curve[].cut] | sort | reverse) and (.curve[-1].recall == 1)' curve.json)" true
+if command -v fasttext >/dev/null && command -v python3 >/dev/null; then
+    cut -d' ' -f2- held.txt | fasttext predict-prob a.bin - -1 >probs
+    is "as counted from fasttext's probabilities" "$(python3 - <<'P'
+import json
+gold = [x.startswith("__label__rare ") for x in open("held.txt", encoding="utf-8")]
+rows = [x.split() for x in open("probs", encoding="utf-8")]
+score = [float(r[r.index("__label__rare") + 1]) for r in rows]
+c = json.load(open("curve.json", encoding="utf-8"))
+# fasttext prints six digits, so a cut may fall a little to the side
+def near(cut): return [(s >= cut - 2e-6, g) for s, g in zip(score, gold)]
+bad = 0
+for q in c["curve"]:
+    t = [g for s, g in near(q["cut"]) if s]
+    bad += abs(sum(t) / len(t) - q["precision"]) > 0.011 or abs(sum(t) / sum(gold) - q["recall"]) > 0.011
+order = sorted(zip(score, gold), reverse=True)
+right, ap = 0, 0
+for i, (s, g) in enumerate(order):
+    right += g
+    ap += g * right / (i + 1)
+bad += abs(ap / sum(gold) - c["average_precision"]) > 2e-3
+ece = 0
+for k in range(10):
+    b = [(min(s, 1), g) for s, g in zip(score, gold) if min(9, int(min(s, 1) * 10)) == k]
+    if b:
+        ece += abs(sum(s for s, _ in b) - sum(g for _, g in b)) / len(score)
+bad += abs(ece - c["calibration_error"]) > 5e-3
+print(bad)
+P
+)" 0
+fi
+rc "an absent label" 2 "$KIJIL" model test --curve none a.bin held.txt
+rc "JSON of nothing" 2 "$KIJIL" model test --json a.bin held.txt
+
 # ---- JSONL ----
 jq -Rc 'split(" ") | {id: "x", text: (.[1:] | join("\n")), topic: (.[0] | ltrimstr("__label__"))}' \
     train.txt >train.jsonl
