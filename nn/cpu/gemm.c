@@ -5,6 +5,7 @@
  * shape alone and hand the tiles to our pool: equal bytes at every -j.
  */
 #include <cblas.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,16 @@
 #define TILE_MIN  128
 #define TILES_AIM 8
 
-void kj_cpu_gemm_init(void)
+static void one_thread(void)
 {
     openblas_set_num_threads(1);
+}
+
+/* Once: other back ends may be at work on other threads already. */
+void kj_cpu_gemm_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, one_thread);
 }
 
 void kj_cpu_gemm_describe(char *buf, size_t n)
