@@ -107,6 +107,23 @@ static void row_counts(struct kj_shards *s, struct kj_shard *r, const struct kj_
                    (uintmax_t)documents, (uintmax_t)tokens);
 }
 
+static void row_parents(struct kj_shard *r, const struct kj_jval *v, struct kj_err *err)
+{
+    const struct kj_jval *list = kj_jget(v, "parents");
+    struct kj_str p = {0};
+    char z[27], *end = z;
+    if (list && list->kind == KJ_J_ARRAY && list->n == 1)
+        p = kj_jstr(&list->items[0]);
+    if (p.n == sizeof z - 1) {
+        memcpy(z, p.p, p.n);
+        z[p.n] = '\0';
+        if (strncmp(z, "documents:", 10) == 0)
+            r->documents_sum = strtoull(z + 10, &end, 16);
+    }
+    if (end != z + sizeof z - 1)
+        kj_err_set(err, KJ_FAIL, "parents: not the checksum of documents");
+}
+
 /* A name that stays inside the folder. */
 static bool inside(const char *path)
 {
@@ -148,6 +165,7 @@ static int row_parse(struct kj_shards *s, struct kj_shard *r, const struct kj_jv
     r->tool = row_str(s, v, "tool", err);
     r->config_hash = row_str(s, v, "config_hash", err);
     row_counts(s, r, v, err);
+    row_parents(r, v, err);
     if (err->rc == KJ_OK &&
         (!inside(r->path) || !inside(r->index) || (r->note && !inside(r->note))))
         kj_err_set(err, KJ_FAIL, "path: leaves the folder");

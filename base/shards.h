@@ -91,6 +91,7 @@ struct kj_shard {
     uint32_t eos, vocab_size;
     const char *first_id, *last_id; /* document ids */
     const char *tool, *config_hash;
+    uint64_t documents_sum; /* kj_doc_checksum over its documents: its parent */
     struct kj_shard_count *counts;
     size_t n_counts;
     uint64_t first_token, first_document; /* numbers in the whole set */

@@ -291,6 +291,27 @@ static void shard_counts(struct job *j, const char *manifest, uint64_t docs, boo
         *ours = n > 0;
 }
 
+/* The shards are of the documents that the ledger's tokenize stage kept. */
+static void shard_parents(struct job *j, const char *manifest,
+                          const struct kj_shards *s)
+{
+    uint64_t sum = 0, docs = kj_shards_documents(s);
+    int64_t known = 0, equal = 0;
+    for (size_t i = 0; i < kj_shards_count(s); i++)
+        sum += kj_shards_get(s, i)->documents_sum;
+    if (kj_db_int(
+            j->l, &known, NULL,
+            "SELECT count(*) FROM stages WHERE name = 'tokenize' AND docs_kept = ?",
+            "u", docs) == KJ_OK &&
+        kj_db_int(
+            j->l, &equal, NULL,
+            "SELECT count(*) FROM stages WHERE name = 'tokenize' AND docs_kept = ?"
+            " AND sum_kept = ?",
+            "uu", docs, sum) == KJ_OK &&
+        known && !equal)
+        wrong(j, manifest, "made from other documents than the ledger has");
+}
+
 static void check_shards(struct job *j, const char *dir, const char *manifest)
 {
     struct kj_shards *s = NULL;
@@ -312,8 +333,10 @@ static void check_shards(struct job *j, const char *dir, const char *manifest)
         j->v->shards += kj_shards_count(s);
         j->v->tokens += kj_shards_tokens(s);
         shard_counts(j, manifest, kj_shards_documents(s), &ours);
-        if (ours)
+        if (ours) {
+            shard_parents(j, manifest, s);
             lineage(j, dir);
+        }
     }
     kj_shards_close(s);
 }

@@ -113,6 +113,12 @@ if "$KIJIL" tokenize --help >/dev/null 2>&1; then
         "$KIJIL" tokenize -t whole/t.json -o whole/shards --ledger whole/run.db -q
     rc "check: shards" 0 "$KIJIL" check whole
     has "check: shards" err ' 1 shards with [1-9][0-9]* tokens: 0 mismatches'
+    mkdir other
+    cp whole/run.db whole/t.json other/
+    "$KIJIL" filter -r ./few.yaml docs.jsonl -q | jq -c '.text |= .[0:-1] + "~"' |
+        "$KIJIL" tokenize -t whole/t.json -o other/shards -q
+    rc "check: shards of other texts" 1 "$KIJIL" check other
+    has "check: shards of other texts" err 'manifest\.jsonl: made from other documents'
     rc "check: shards alone" 0 "$KIJIL" check whole/shards
     rc "report: tokens" 0 "$KIJIL" report whole/run.db -o page.html
     has "report: tokens" page.html '[0-9,]+</b><span>tokens kept'
