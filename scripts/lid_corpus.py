@@ -1,15 +1,17 @@
 #!/usr/bin/python3
 """lid_corpus.py FOLDER > lines: training text for the language model.
 
-FOLDER holds the unpacked documentation, message catalogues and spelling
-dictionaries of Debian packages (scripts/make_lid_model). Every sentence or
-message becomes one line `__label__LANG text`, with LANG an ISO 639-1 code taken
+FOLDER holds the unpacked documentation, message catalogues, quotations, glosses
+and spelling dictionaries of Debian packages (scripts/make_lid_model). Every
+sentence or message becomes one line `__label__LANG text`, with LANG an ISO 639-1 code taken
 from the path; words of a dictionary are put WORDS_A_LINE on a line. Text that
 was never translated is left out (lines that English has too, lines full of
 English function words, lines in the wrong script), and so are repeated lines.
 Each language gives at most LINES lines of each kind; those with less text are
-repeated up to REPEAT times. Some lines get numbers and dates, and some in other
-scripts than Latin an English word, since these say nothing about the language.
+repeated up to REPEAT times. Korean in Latin letters (ko-Latn) is made from the
+Korean lines by romanise(), since nobody translates into it. Some lines get
+numbers and dates, and some in other scripts than Latin an English word, since
+these say nothing about the language.
 The order is shuffled with a fixed seed: the output is a function of the input.
 """
 import gettext
@@ -20,7 +22,7 @@ import re
 import sys
 import unicodedata
 
-LINES = {"en": 60000, "ko": 30000}
+LINES = {"en": 80000, "ko": 30000, "ko-Latn": 12000}
 LINES_OTHER = 16000
 LINES_MIN = 300  # a language with less text is left out
 WORD_LINES = {"en": 12000, "ko": 20000}
@@ -60,6 +62,7 @@ SCRIPT = {
 LATIN = "A-Za-z\u00c0-\u024f\u1e00-\u1eff"
 LETTER = re.compile(r"[^\W\d_]")
 
+QUOTATIONS = re.compile(r"/games/fortunes/(bg|cs|de|eo|es|ga|it|pl|ru)/([^./]+)(?:\.fortunes)?$")
 DROP = re.compile(r"<(script|style|head|code|pre|cmd|sys|input|screen)\b.*?</\1>", re.S | re.I)
 BLOCK = re.compile(
     r"</?(?:p|div|li|td|th|h\d|title|dt|dd|tr|table|ul|ol|item|section|page|desc|br|note|info)\b[^>]*>",
@@ -75,6 +78,11 @@ SENTENCE = re.compile(r"(?<=[.!?\u0964\u3002])\s+")
 
 
 def language(path):
+    if re.search(r"/wordnet/data\.|/anarchism/html/", path):
+        return "en"
+    m = QUOTATIONS.search(path)
+    if m:
+        return "" if m.group(2).endswith("-sk") else m.group(1)
     m = LOCALE.search(path)
     if not m:
         return ""
@@ -187,6 +195,48 @@ def from_markup(path):
         yield p, False
 
 
+def from_quotations(path):
+    with open(path, "rb") as f:
+        text = f.read().decode("utf-8", "replace")
+    for p in re.split(r"^%.*\n", text, flags=re.M):
+        for q in re.split(r"\n\s*(?=--)|\n\n", p):  # the author is no sentence
+            if not q.lstrip().startswith("--"):
+                yield q, False
+
+
+def from_wordnet(path):
+    """Lines are `numbers and words | meaning; "example"; "example"`."""
+    with open(path, encoding="utf-8", errors="replace") as f:
+        for line in f:
+            if " | " in line and not line.startswith("  "):
+                for p in re.split(r'"; "|; "|"', line.split(" | ", 1)[1]):
+                    yield p.strip(' ";\n'), False
+
+
+INITIAL = "g kk n d tt r m b pp s ss  j jj ch k t p h".split(" ")
+VOWEL = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i".split(" ")
+FINAL = (" k k k n n n t l k m l l l p l m p p t t ng t t k t p t").split(" ")
+# A final before a vowel is spoken as the next syllable's initial.
+LINKED = (" g kk gs n nj n d r lg lm lb ls lt lp r m b bs s ss ng j ch k t p ").split(" ")
+
+
+def romanise(text):
+    """The Revised Romanisation: syllable by syllable, with the linking of
+    finals; n/l assimilation as in Silla is left to the reader, as most do."""
+    out = []
+    for i, c in enumerate(text):
+        s = ord(c) - 0xAC00
+        if not 0 <= s < 11172:
+            out.append(c)
+            continue
+        after = ord(text[i + 1]) - 0xAC00 if i + 1 < len(text) else -1
+        linked = 0 <= after < 11172 and after // 588 == 11
+        final = (LINKED if linked else FINAL)[s % 28]
+        out.append(INITIAL[s // 588] + VOWEL[s % 588 // 28] + final)
+    text = "".join(out)
+    return text[:1].upper() + text[1:]
+
+
 def usable(lang, text):
     letters = len(LETTER.findall(text))
     if letters < 8 or letters * 2 < len(text.replace(" ", "")):
@@ -213,6 +263,10 @@ def main():
             if not lang or lang in SKIP or name.endswith(".aff"):
                 continue
             read = from_mo if name.endswith(".mo") else from_markup
+            if "/fortunes/" in path:
+                read = from_quotations
+            elif "/wordnet/" in path:
+                read = from_wordnet
             for raw, is_source in read(path):
                 to = "en" if is_source else lang
                 for text in pieces(FORMAT.sub(" ", raw)):
@@ -221,6 +275,8 @@ def main():
                         lines.setdefault(to, {})[text] = None
     source = lines["en"]
     names = sorted({w for t in source for w in re.findall(r"[A-Za-z]{3,}", t)})
+    lines["ko-Latn"] = {romanise(t): None for t in lines["ko"]
+                        if len(re.findall("[\uac00-\ud7a3]", t)) >= 8}
     rng = random.Random(20241101)
     out = []
     for lang in sorted(lines):

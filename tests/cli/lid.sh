@@ -44,6 +44,10 @@ rc "first bytes only" 0 "$KIJIL" lid -q --max-bytes 60 \
     <(jq -c 'select(.id == "en") | .text += "\n" + (("한글 " * 200))' in.jsonl) -o cut.jsonl
 is "the beginning counts" "$(jq -r '.language + .language_script' cut.jsonl)" "enLatn"
 
+printf '{"text":"%s"}\n' "naneun oneul hakgyoe gatda" "oneul nalssiga jotseumnida, barami bunda" >roman.jsonl
+rc "romanised Korean" 0 "$KIJIL" lid -q roman.jsonl -o roman.out
+is "is a class of its own" "$(jq -r .language roman.out | tr '\n' ' ')" "ko-Latn ko-Latn "
+
 rc "unknown language" 2 "$KIJIL" lid --keep ko,xx in.jsonl
 has "named" err "no language 'xx'"
 echo "no model" >bad.ftz
