@@ -352,8 +352,8 @@ static void folders(void)
     refuse_config("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", "gpt2");
     refuse_config("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "gelu");
     refuse_config("\"attention_bias\": false", "\"attention_bias\": true", "biases");
-    refuse_config("\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"longrope\"}",
-                  "longrope");
+    refuse_config("\"rope_scaling\": null",
+                  "\"rope_scaling\": {\"type\": \"longrope\"}", "longrope");
     refuse_config("\"hidden_size\": 12", "\"hidden_size\": -12", "below 1");
     refuse_config("\"head_dim\": 4", "\"head_dim\": 5", "not even");
 
