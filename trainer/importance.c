@@ -146,6 +146,7 @@ int kj_scores_make(struct kj_scores *s, struct kj_llama *m, struct kj_loader *l,
             rc = kj_llama_loss(m, &rows.rows, false, 0, 0, &sum, NULL, err);
     }
     m->look = NULL;
+    m->look_ctx = NULL;
     if (rc == KJ_OK)
         finish(&p);
     kj_packed_release(&rows);
