@@ -76,7 +76,7 @@ struct kj_lid_answer {
 /* KJ_OK, or what kj_ft_predict fails with; too many n-grams for memory give
  * und. Text without letters is und. */
 int kj_lid_ask(const struct kj_lid *m, struct kj_lid_scratch *s, const char *p,
-               size_t n, struct kj_lid_answer *out, struct kj_err *err);
+               size_t n, struct kj_lid_answer *a, struct kj_err *err);
 
 /* Is the label's language written in one of the scripts? */
 bool kj_lid_written_in(const struct kj_lid *m, int32_t label, uint64_t present);

@@ -33,6 +33,6 @@ uint64_t kj_lid_script(const char *code, size_t n);
  *  - anything else: as it stands; a suffix `-Latn` says the script.
  * Languages that the table lacks may be in any script.
  * The code is the label's own bytes, static, or from a. */
-struct kj_str kj_lid_code(struct kj_str label, uint64_t *scripts, struct kj_arena *a);
+struct kj_str kj_lid_code(struct kj_str label, uint64_t *set, struct kj_arena *a);
 
 #endif
