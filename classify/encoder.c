@@ -19,6 +19,8 @@
 
 #define CONFIG_MAX  ((size_t)16 << 20)
 #define COPY_FLOATS ((size_t)1 << 18)
+#define ROWS        96u
+#define CHUNK       384u
 
 struct layer { /* offsets in the tensor of weights */
     size_t qkv, qkv_b, o, o_b, ln1, ln1_b, up, up_b, down, down_b, ln2, ln2_b;
@@ -396,6 +398,7 @@ int kj_encoder_run_new(struct kj_encoder_run **out, const struct kj_encoder *e,
     if ((size_t)e->c.max_tokens > n)
         n = (size_t)e->c.max_tokens;
     r->tokens = n;
+    n = (n + ROWS - 1) / ROWS * ROWS;
     r->x = o->tensor_new(r->b, KJ_F32, n * h);
     r->t = o->tensor_new(r->b, KJ_F32, n * h);
     r->qkv = o->tensor_new(r->b, KJ_F32, n * 3 * h);
@@ -435,6 +438,24 @@ static struct kj_mat weight(const struct kj_encoder *e, size_t at, size_t stride
     return kj_mat(e->w, at, stride);
 }
 
+/* c = a w' for n rows. BLAS has kernels for blocks of several sizes, which add up in
+ * different orders, and which one a row meets depends on where it stands. So products
+ * have a multiple of 96 rows, and tiles (nn/cpu/gemm.c) cut them at multiples of 48;
+ * what is behind the texts is not looked at. With OpenBLAS's AVX-512 kernels a text's
+ * vector then does not depend on the texts it is packed with; with those for AVX2 its
+ * last bits still do. */
+static void product(const struct kj_encoder *e, struct kj_encoder_run *r,
+                    struct kj_mat c, struct kj_mat a, size_t w, size_t n, size_t out,
+                    size_t in)
+{
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t m = n - i < CHUNK ? (n - i + ROWS - 1) / ROWS * ROWS : CHUNK;
+        struct kj_mat ci = kj_mat(c.t, c.at + i * c.stride, c.stride);
+        struct kj_mat ai = kj_mat(a.t, a.at + i * a.stride, a.stride);
+        r->b->ops->matmul(r->b, ci, ai, kj_mat(e->w, w, in), m, out, in, KJ_MM_TB);
+    }
+}
+
 /* One layer over x. With n_first, only the rows `first` go on behind attention, and
  * they end up as the first n_first rows of x. */
 static void one_layer(const struct kj_encoder *e, struct kj_encoder_run *r,
@@ -461,26 +482,26 @@ static void one_layer(const struct kj_encoder *e, struct kj_encoder_run *r,
     a.scale = 1.0f / sqrtf((float)a.dim);
     if (only_first) {
         /* keys and values of all, queries of the first ones */
-        o->matmul(b, a.k, x, weight(e, y->qkv + h * h, h), n, 2 * h, h, KJ_MM_TB);
+        product(e, r, a.k, x, y->qkv + h * h, n, 2 * h, h);
         o->bias_act(b, a.k, weight(e, y->qkv_b + h, 2 * h), n, 2 * h, KJ_ACT_NONE);
         o->write(b, r->ids, 0, r->first, segs);
         o->embed(b, t, x, kj_mat(r->ids, 0, 1), segs, h);
         o->embed(b, x, t, kj_mat(r->pos, 0, 1), segs, h);
         n = segs;
         a.cu_q = r->one;
-        o->matmul(b, a.q, x, weight(e, y->qkv, h), n, h, h, KJ_MM_TB);
+        product(e, r, a.q, x, y->qkv, n, h, h);
         o->bias_act(b, a.q, weight(e, y->qkv_b, h), n, h, KJ_ACT_NONE);
     } else {
-        o->matmul(b, a.q, x, weight(e, y->qkv, h), n, 3 * h, h, KJ_MM_TB);
+        product(e, r, a.q, x, y->qkv, n, 3 * h, h);
         o->bias_act(b, a.q, weight(e, y->qkv_b, 3 * h), n, 3 * h, KJ_ACT_NONE);
     }
     o->attention(b, &a);
-    o->matmul(b, t, a.o, weight(e, y->o, h), n, h, h, KJ_MM_TB);
+    product(e, r, t, a.o, y->o, n, h, h);
     o->layer_norm(b, x, x, t, weight(e, y->o_b, h), weight(e, y->ln1, h),
                   weight(e, y->ln1_b, h), n, h, (float)e->c.eps);
-    o->matmul(b, up, x, weight(e, y->up, h), n, f, h, KJ_MM_TB);
+    product(e, r, up, x, y->up, n, f, h);
     o->bias_act(b, up, weight(e, y->up_b, f), n, f, e->c.act);
-    o->matmul(b, t, up, weight(e, y->down, f), n, h, f, KJ_MM_TB);
+    product(e, r, t, up, y->down, n, h, f);
     o->layer_norm(b, x, x, t, weight(e, y->down_b, h), weight(e, y->ln2, h),
                   weight(e, y->ln2_b, h), n, h, (float)e->c.eps);
 }
