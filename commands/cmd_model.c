@@ -64,6 +64,14 @@ static const struct kj_opt model_opts[] = {
     {"qnorm", 0, KJ_OPT_FLAG, OFF(qnorm), NULL, "quantize: norms apart", NULL, 0, 0},
     {"qout", 0, KJ_OPT_FLAG, OFF(qout), NULL, "quantize: the output matrix too", NULL,
      0, 0},
+    {"validation", 0, KJ_OPT_LIST, OFF(validation), "FILE",
+     "autotune: labelled text that trials are judged by; repeatable", NULL, 0, 0},
+    {"trials", 0, KJ_OPT_INT, OFF(trials), "N",
+     "autotune: how many; 0: until --duration is over", "20", 0, 100000},
+    {"duration", 0, KJ_OPT_REAL, OFF(duration), "S",
+     "autotune: begin no trial after so many seconds; 0: no limit", "0", 0, 1e7},
+    {"tune_metric", 0, KJ_OPT_STR, OFF(tune_metric), "f1|f1:LABEL",
+     "autotune: F1 of all labels together, or of one", "f1", 0, 0},
     {"seeds", 0, KJ_OPT_LIST, OFF(seeds), "FILE",
      "refine: JSONL with labels to begin with; repeatable", NULL, 0, 0},
     {"held", 0, KJ_OPT_LIST, OFF(held), "FILE",
@@ -141,11 +149,10 @@ static int run_verb(struct model_job *j)
         const char *name;
         int (*run)(struct model_job *j);
         bool model; /* its result is a binary file */
-    } verbs[] = {{"train", kj_model_train, true},
-                 {"test", kj_model_test, false},
-                 {"quantize", kj_model_quantize, true},
-                 {"refine", kj_model_refine, false},
-                 {"annotate", kj_model_annotate, false}};
+    } verbs[] = {
+        {"train", kj_model_train, true},       {"test", kj_model_test, false},
+        {"quantize", kj_model_quantize, true}, {"autotune", kj_model_autotune, true},
+        {"refine", kj_model_refine, false},    {"annotate", kj_model_annotate, false}};
     struct kj_err err = KJ_ERR_INIT;
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs && j->pos.n; i++) {
         if (strcmp(j->pos.v[0], verbs[i].name) != 0)
@@ -171,7 +178,8 @@ static int run_verb(struct model_job *j)
         }
         return status;
     }
-    kj_err_set(&err, KJ_USAGE, "say train, test, quantize, annotate or refine");
+    kj_err_set(&err, KJ_USAGE,
+               "say train, autotune, test, quantize, annotate or refine");
     return kj_cmd_fail(j->cmd, &err);
 }
 
@@ -193,7 +201,8 @@ static int run_model(const struct kj_cmd *cmd, int argc, char **argv)
 const struct kj_cmd kj_cmd_model = {
     .name = "model",
     .synopsis = "train [FILE...] -o MODEL | test MODEL [FILE...] | quantize MODEL "
-                "[FILE...] -o MODEL | annotate [FILE...] --url URL --llm NAME -o FILE "
+                "[FILE...] -o MODEL | autotune [FILE...] --validation FILE -o MODEL | "
+                "annotate [FILE...] --url URL --llm NAME -o FILE "
                 "| refine POOL... --seeds FILE -o DIR",
     .about = "train, test, shrink and refine fastText classifiers, and label for them",
     .details =
@@ -226,6 +235,10 @@ const struct kj_cmd kj_cmd_model = {
         "and the best model.bin, with labels hq and cc; the same command goes on in a "
         "folder that was left unfinished. Few labels need more than train's defaults: "
         "--lr 0.5 --epoch 25, and --minn 2 --maxn 4 for Korean.\n\n"
+        "autotune: trains again and again with other --lr, --epoch, --dim, "
+        "--word-ngrams, --minn, --maxn and --bucket, beginning with those given and "
+        "going on from the best, and keeps the model of highest F1 on --validation. By "
+        "--trials and one thread the result is the same every time.\n\n"
         "annotate: asks a language model behind an OpenAI-compatible server for 0 to 5 "
         "points of educational value for each document (JSONL), criterion by criterion "
         "as FineWeb-Edu does, and appends the documents with NAME_score and NAME_note "
@@ -241,6 +254,7 @@ const struct kj_cmd kj_cmd_model = {
         "kijil model train --encoder e5/ --pooling mean --prefix 'passage: ' "
         "labels.jsonl -o edu/\n"
         "kijil model test spam.bin held-out.txt\n"
+        "kijil model autotune train.txt --validation held-out.txt -o spam.bin\n"
         "kijil model annotate sample.jsonl --url http://localhost:8000/v1 --llm NAME "
         "-o "
         "labelled.jsonl\n"

@@ -4,6 +4,7 @@
  * model_text.c    labelled text from files, results to files
  * model_fit.c     train, quantize
  * model_test.c    test
+ * model_tune.c    autotune
  * model_curve.c   test --curve
  * model_refine.c  refine
  * model_head.c    train --encoder, and test of a folder
@@ -29,6 +30,11 @@ struct model_cfg {
     bool qnorm, qout, retrain;
     struct kj_strs curve; /* test: labels */
     bool json;
+    /* autotune */
+    struct kj_strs validation;
+    int64_t trials;
+    double duration;
+    const char *tune_metric;
     /* refine */
     struct kj_strs seeds, held, positive;
     double positive_min, harvest, growth, min_score, margin, balance, epsilon;
@@ -56,6 +62,7 @@ int kj_model_train(struct model_job *j);
 int kj_model_quantize(struct model_job *j);
 int kj_model_test(struct model_job *j);
 int kj_model_refine(struct model_job *j);
+int kj_model_autotune(struct model_job *j);
 /* What --curve asks for, appended to out. */
 int kj_model_curves(const struct model_job *j, const struct kj_ft *m,
                     const struct kj_buf *text, struct kj_buf *out, struct kj_err *err);

@@ -81,6 +81,30 @@ fi
 rc "an absent label" 2 "$KIJIL" model test --curve none a.bin held.txt
 rc "JSON of nothing" 2 "$KIJIL" model test --json a.bin held.txt
 
+# ---- autotune ----
+T4=("$KIJIL" model autotune train.txt --validation held.txt --lr 0.01 --epoch 1 --dim 4 --bucket 2000)
+rc "the given options alone" 0 "${T4[@]}" --trials 1 -o t1.bin
+rc "are train's" 0 "$KIJIL" model train -q train.txt --lr 0.01 --epoch 1 --dim 4 --bucket 2000 -o t1.train
+same "the same model" t1.bin t1.train
+rc "autotune" 0 "${T4[@]}" --trials 8 -o t8.bin
+cp err tune
+f1=$(awk '/model autotune: F1/ {print $6}' tune)
+rc "its model" 0 "$KIJIL" model test t8.bin held.txt
+is "is as good as it says" "$(awk '$1 == "P@1" {print $2}' out)" "$f1"
+is "it is the best of the trials" "$(awk '/^trial/ {if ($4 > m) m = $4} END {print m}' tune)" "$f1"
+is "better than what was given" "$(awk -v f="$f1" '/^trial 1:/ {print (f > $4 + 0.05)}' tune)" 1
+# shellcheck disable=SC2046
+rc "the options it names" 0 "$KIJIL" model train -q train.txt -o t8.train \
+    $(grep 'model autotune: F1' tune | sed 's/.* with //')
+rc "autotune again" 0 "${T4[@]}" -q --trials 8 -o t8b.bin
+same "the same trials, the same bytes" t8.bin t8b.bin
+rc "one label" 0 "${T4[@]}" -q --trials 2 --tune-metric f1:rare -o tl.bin
+rc "by time" 0 "${T4[@]}" -q --trials 0 --duration 0.1 -o td.bin
+rc "an absent label" 2 "${T4[@]}" --tune-metric f1:none -o tx.bin
+rc "no validation" 2 "$KIJIL" model autotune train.txt -o tx.bin
+rc "no end" 2 "${T4[@]}" --trials 0 -o tx.bin
+is "nothing is left" "$(ls tx.bin 2>/dev/null)" ""
+
 # ---- JSONL ----
 jq -Rc 'split(" ") | {id: "x", text: (.[1:] | join("\n")), topic: (.[0] | ltrimstr("__label__"))}' \
     train.txt >train.jsonl
