@@ -41,7 +41,7 @@ rc up.all 0 "$KIJIL" upscale b --keep : -q -o same
 same up.all b/model/model.safetensors same/model.safetensors
 rc up.go 0 "$KIJIL" train run.yaml --data shards -q -o on --set model.num_hidden_layers=4 \
     --set model.init_from=up
-for bad in 0:4 2:2 1 x:2 0:1, 0:1,,1:2 -1:2 0:99999999999999999999; do
+for bad in 0:4 2:2 1 x:2 '0:1,' '0:1,,1:2' -1:2 0:99999999999999999999; do
     rc "up.bad $bad" 2 "$KIJIL" upscale a --keep "$bad" -o bad
 done
 rc up.there 2 "$KIJIL" upscale a --keep 0:1 -o up

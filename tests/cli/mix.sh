@@ -95,11 +95,11 @@ rehydrate: {1: 1, 5: 3, 9: 0.5}
 mix: [{name: ko, share: 1, language: ko}]
 P
 "$KIJIL" mix weights.yaml data/deep/ko -q -o w
-python3 "$READ" w --docs | sort | uniq -c >times
+python3 "$READ" w --docs | sort | uniq -c >times.txt
 jq -r 'select(.language == "ko") | .id + " " + (.cluster.size | tostring)' docs.jsonl >sizes
-is "weight 1" "$(join -1 3 -2 1 <(sort -k3,3 times) <(sort sizes) | awk '$4 == 1 {print $2}' | sort -u)" 1
-is "weight 3" "$(join -1 3 -2 1 <(sort -k3,3 times) <(sort sizes) | awk '$4 == 5 {print $2}' | sort -u)" 3
-half=$(join -1 3 -2 1 <(sort -k3,3 times) <(sort sizes) | awk '$4 == 9 && $2 == 1' | wc -l)
+is "weight 1" "$(join -1 3 -2 1 <(sort -k3,3 times.txt) <(sort sizes) | awk '$4 == 1 {print $2}' | sort -u)" 1
+is "weight 3" "$(join -1 3 -2 1 <(sort -k3,3 times.txt) <(sort sizes) | awk '$4 == 5 {print $2}' | sort -u)" 3
+half=$(join -1 3 -2 1 <(sort -k3,3 times.txt) <(sort sizes) | awk '$4 == 9 && $2 == 1' | wc -l)
 [[ $half -ge 3 && $half -le 14 ]] && ok || bad "weight 0.5: $half of $(grep -c ' 9$' sizes)"
 
 # ---- training sees what the plan says ----
