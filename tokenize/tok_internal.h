@@ -213,6 +213,11 @@ static inline uint32_t tok_made(const struct kj_tok *t, uint32_t rank)
 }
 
 uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n);
+/* Begin to fetch what tok_word_find will read. */
+static inline void tok_word_fetch(const struct kj_tok *t, const char *p, size_t n)
+{
+    __builtin_prefetch(&t->words[tok_hash(p, n) & t->words_mask]);
+}
 #define TOK_FILTER_BITS (1u << 21)
 static inline uint64_t tok_pair_hash(uint32_t a, uint32_t b)
 {

@@ -1,11 +1,14 @@
 /* tok_merge.c - the merges of one word.
  *
  * Of all adjacent pairs that have a merge, the one of lowest rank is merged, the
- * leftmost first, until none is left. Three ways, by length:
+ * leftmost first, until none is left. Four ways:
  *
  * Up to 64 bytes, nearly all words: each symbol keeps its place; a word of bits
  * tells which are alive, and the rank of each pair and its place are one number,
  * so that the next merge is the least number of a small array.
+ *
+ * The same of up to 16 bytes of ASCII, several words in turns: a merge asks for two
+ * pairs whose places in memory only it knows, so a word by itself mostly waits.
  *
  * Longer: the same numbers in a binary heap over a linked list; an entry is stale
  * when the pair at its place has another rank by now. O(n log n).
@@ -19,6 +22,7 @@
  */
 #include "tokenize/tok_state.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +154,92 @@ static inline size_t merge_short(const struct kj_tok *t, const char *p, size_t n
 size_t tok_merge_short(const struct kj_tok *t, const char *p, size_t n, uint32_t *ids)
 {
     return merge_short(t, p, n, ids, NULL);
+}
+
+/* ---- several short words at once ---- */
+
+#define NO_SYMBOL UINT_MAX
+
+static void lane_start(const struct kj_tok *t, struct tok_lane *l)
+{
+    const unsigned char *u = (const unsigned char *)l->p;
+    for (unsigned i = 0; i < TOK_LANE_MAX; i++)
+        l->pairs[i] = NO_PAIR;
+    for (unsigned i = 0; i < l->n; i++)
+        l->sym[i] = t->bytes[u[i]];
+    for (unsigned i = 0; i + 1 < l->n; i++)
+        l->pairs[i] = pair_at(t->byte_ranks[(unsigned)u[i] << 8 | u[i + 1]], i);
+    l->alive = (1u << l->n) - 1;
+    l->at = NO_SYMBOL;
+}
+
+static inline void pair_fetch(const struct kj_tok *t, uint32_t a, uint32_t b)
+{
+    uint64_t h = tok_pair_hash(a, b);
+    __builtin_prefetch(&t->filter[(h >> 43) / 64]);
+    __builtin_prefetch(&t->pairs[h & t->pairs_mask]);
+}
+
+/* Symbols behind and in front of symbol i, as bits. */
+static inline uint32_t lane_behind(const struct tok_lane *l, unsigned i)
+{
+    return l->alive & (UINT32_MAX - 1) << i;
+}
+static inline uint32_t lane_front(const struct tok_lane *l, unsigned i)
+{
+    return l->alive & ((1u << i) - 1);
+}
+static inline unsigned last_bit(uint32_t bits)
+{
+    return 31 - (unsigned)__builtin_clz(bits);
+}
+
+/* Look up the pairs of the last merge, and do the next one; false: there is none. */
+static bool lane_step(const struct kj_tok *t, struct tok_lane *l)
+{
+    unsigned i = l->at;
+    if (i != NO_SYMBOL) {
+        uint32_t behind = lane_behind(l, i), front = lane_front(l, i);
+        if (behind)
+            l->pairs[i] =
+                pair_at(tok_pair_rank(t, l->sym[i], l->sym[__builtin_ctz(behind)]), i);
+        if (front) {
+            unsigned k = last_bit(front);
+            l->pairs[k] = pair_at(tok_pair_rank(t, l->sym[k], l->sym[i]), k);
+        }
+    }
+    int32_t best = least(l->pairs, TOK_LANE_MAX);
+    if (best == NO_PAIR)
+        return false;
+    i = l->at = (unsigned)best & 63;
+    unsigned j = (unsigned)__builtin_ctz(lane_behind(l, i));
+    l->alive &= ~(1u << j);
+    l->sym[i] = tok_made(t, (uint32_t)best >> 6);
+    l->pairs[i] = l->pairs[j] = NO_PAIR;
+    uint32_t behind = lane_behind(l, i), front = lane_front(l, i);
+    if (behind)
+        pair_fetch(t, l->sym[i], l->sym[__builtin_ctz(behind)]);
+    if (front)
+        pair_fetch(t, l->sym[last_bit(front)], l->sym[i]);
+    return true;
+}
+
+void tok_merge_lanes(const struct kj_tok *t, struct tok_lane *v, size_t n)
+{
+    uint32_t busy = (1u << n) - 1;
+    for (size_t i = 0; i < n; i++)
+        lane_start(t, &v[i]);
+    while (busy)
+        for (uint32_t b = busy; b; b &= b - 1) {
+            unsigned i = (unsigned)__builtin_ctz(b);
+            if (!lane_step(t, &v[i]))
+                busy &= ~(1u << i);
+        }
+    for (size_t i = 0; i < n; i++) {
+        struct tok_lane *l = &v[i];
+        for (l->n = 0; l->alive; l->alive &= l->alive - 1)
+            l->sym[l->n++] = l->sym[__builtin_ctz(l->alive)];
+    }
 }
 
 /* ---- long words: a heap ---- */

@@ -13,7 +13,7 @@ struct tok_word {
 
 /* Words queued before the first is looked up, so that its part of the cache has
  * arrived from memory by then. */
-#define TOK_QUEUE 128
+#define TOK_QUEUE 512
 
 /* Cache entries: of words up to 16 bytes with up to 4 ids, and of words up to 32
  * bytes with up to 8. ids[0] has the number of ids and the length of the word
@@ -80,6 +80,19 @@ static inline void tok_put(struct kj_tok_ids *o, uint32_t id)
 #define TOK_SHORT 64
 /* Ids of a word of 1..TOK_SHORT bytes; ids has room for n. */
 size_t tok_merge_short(const struct kj_tok *t, const char *p, size_t n, uint32_t *ids);
+/* Ids of several words of 2..16 bytes of ASCII, their merges taken in turns: the
+ * look-ups of one wait for memory while the others go on. */
+#define TOK_LANES    12
+#define TOK_LANE_MAX 16
+struct tok_lane {
+    _Alignas(16) int32_t pairs[TOK_LANE_MAX];
+    uint32_t sym[TOK_LANE_MAX]; /* at the end the ids */
+    const char *p;
+    uint32_t n; /* bytes; at the end the number of ids */
+    uint32_t alive;
+    unsigned at; /* the symbol that was made last; its pairs are to be looked up */
+};
+void tok_merge_lanes(const struct kj_tok *t, struct tok_lane *v, size_t n);
 /* Append the ids of a word of any length. */
 void tok_merge_long(const struct kj_tok *t, struct tok_long *l, const char *p, size_t n,
                     struct kj_tok_ids *out);

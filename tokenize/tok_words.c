@@ -279,11 +279,73 @@ static int encode_small(struct kj_tok_state *s, const struct tok_word *w,
     return rc;
 }
 
+/* ---- words seen first ---- */
+
+static void learn_lanes(struct kj_tok_state *s, const struct tok_word *const *of,
+                        size_t n)
+{
+    const struct kj_tok *t = s->t;
+    struct tok_lane lanes[TOK_LANES];
+    const struct tok_word *merged[TOK_LANES];
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t whole = TOK_NONE;
+        if (t->ignore_merges)
+            whole = tok_word_find(t, of[i]->p, of[i]->n);
+        if (whole != TOK_NONE) {
+            small_put(&s->small[of[i]->slot], of[i]->key, of[i]->n, &whole, 1);
+            continue;
+        }
+        merged[m] = of[i];
+        lanes[m].p = of[i]->p;
+        lanes[m++].n = of[i]->n;
+    }
+    tok_merge_lanes(t, lanes, m);
+    for (size_t i = 0; i < m; i++)
+        if (lanes[i].n <= SMALL_IDS)
+            small_put(&s->small[merged[i]->slot], merged[i]->key, merged[i]->n,
+                      lanes[i].sym, lanes[i].n);
+}
+
+/* Nearly half of the time of an empty cache was merging these words one by one,
+ * waiting for the tables of pairs. English, 25 MB, empty cache, the median of three
+ * runs: one by one 181 MB/s; with a queue of 128 words and 8 at a time 261, of 512
+ * and 12 at a time 273. (115,096 of its 5,061,956 words are seen first, and 32,986
+ * of these are tokens.)
+ *
+ * Put the words of the queue from `from` on that the cache does not have into
+ * it, several at a time. Only ASCII: other words are cut, and their pieces come
+ * again. Nothing depends on it but time: what was put may be gone when its turn
+ * comes, and is then encoded like any other. */
+static void learn(struct kj_tok_state *s, size_t from)
+{
+    const uint64_t high = 0x8080808080808080u;
+    const struct tok_word *of[TOK_LANES];
+    size_t n = 0;
+    for (size_t i = from; i < s->queued; i++) {
+        const struct tok_word *w = &s->queue[i];
+        const struct tok_small *e = &s->small[w->slot];
+        if (w->n > SMALL_MAX || w->n < 2 || ((w->key[0] | w->key[1]) & high) ||
+            small_is(e, w->key, w->n) || small_is(e + 1, w->key, w->n))
+            continue;
+        if (s->t->ignore_merges)
+            tok_word_fetch(s->t, w->p, w->n);
+        of[n++] = w;
+        if (n == TOK_LANES) {
+            learn_lanes(s, of, n);
+            n = 0;
+        }
+    }
+    if (n)
+        learn_lanes(s, of, n);
+}
+
 int tok_queue_flush(struct kj_tok_state *s, struct kj_err *err)
 {
     struct kj_tok_ids *o = s->out;
     size_t room = 0, m;
     int rc = KJ_OK;
+    bool learned = s->t->kind != TOK_BPE;
     for (size_t i = 0; i < s->queued; i++)
         room += s->queue[i].n;
     tok_ids_reserve(o, room + LARGE_IDS);
@@ -296,8 +358,14 @@ int tok_queue_flush(struct kj_tok_state *s, struct kj_err *err)
             rc = encode_large(s, w, &m, err);
         else if (small_is(e, w->key, w->n) && e->ids[0] >> META_IDS <= SMALL_IDS)
             small_take(o, e);
-        else
+        else {
+            if (!learned && !small_is(e, w->key, w->n) &&
+                !small_is(e + 1, w->key, w->n)) {
+                learn(s, i);
+                learned = true;
+            }
             rc = encode_small(s, w, err);
+        }
     }
     s->queued = 0;
     return rc;

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "tests/unit/test.h"
 #include "tokenize/tok_block.h"
+#include "tokenize/tok_state.h"
 
 static char msg[256];
 
@@ -141,6 +142,53 @@ static size_t naive(const struct kj_tok *t, const struct rule *r, size_t n_rules
         for (size_t i = best + 1; i < n; i++)
             sym[i] = sym[i + 1];
     }
+}
+
+/* Several words in turns: the ids of each are those of the definition; and through
+ * the queue, with ignore_merges, words that are tokens though merging makes others. */
+static void test_lanes(void)
+{
+    static const char *const m[] = {"a a",  "aa aa",     "b a",   "a b",
+                                    "aa b", "ab ab",     "ba ba", "aaaa aa",
+                                    "b b",  "aaaa aaaa", "bb aa", NULL};
+    struct kj_tok *t = fixture_load(&(struct fixture){.merges = m}, msg);
+    if (!CHECK(t))
+        return;
+    struct rule r[16];
+    size_t n_rules = rules(t, m, r);
+    uint64_t seed = 11;
+    for (int round = 0; round < 500; round++) {
+        static char text[TOK_LANES][TOK_LANE_MAX];
+        struct tok_lane v[TOK_LANES];
+        size_t lanes = fixture_random(&seed, TOK_LANES + 1);
+        unsigned len[TOK_LANES];
+        for (size_t k = 0; k < lanes; k++) {
+            len[k] = 2 + fixture_random(&seed, TOK_LANE_MAX - 1);
+            for (size_t i = 0; i < len[k]; i++)
+                text[k][i] = fixture_random(&seed, 3) ? 'a' : 'b';
+            v[k].p = text[k];
+            v[k].n = len[k];
+        }
+        tok_merge_lanes(t, v, lanes);
+        for (size_t k = 0; k < lanes; k++) {
+            uint32_t want[TOK_LANE_MAX];
+            size_t n = naive(t, r, n_rules, text[k], len[k], want);
+            CHECK_MEM((char *)v[k].sym, v[k].n * 4, (char *)want, n * 4);
+        }
+    }
+    kj_tok_free(t);
+    static const char *const odd[] = {"a b", "b c", "ab c", NULL};
+    t = fixture_load(&(struct fixture){.merges = odd,
+                                       .pre = "{\"type\":\"ByteLevel\","
+                                              "\"add_prefix_space\":false,"
+                                              "\"use_regex\":true}",
+                                       .vocab = ",\"bca\":259",
+                                       .ignore_merges = true},
+                     msg);
+    if (!CHECK(t))
+        return;
+    IS(t, "bca\nabcbc\nbca\nbcab", 0, 259, 10, 258, 257, 10, 259, 10, 257, 256);
+    kj_tok_free(t);
 }
 
 static void test_long_words(void)
@@ -739,6 +787,7 @@ int main(void)
     test_alphabet();
     test_merging();
     test_ignore_merges();
+    test_lanes();
     test_long_words();
     test_characters();
     test_added();
