@@ -76,7 +76,7 @@ int refine_pool_collect(struct refine_pool *p, struct kj_err *err);
 /* ---- refine_json.c ---- */
 /* One line. */
 int refine_round_json(const struct kj_refine *o, const struct kj_refine_round *r,
-                      const struct refine_pool *p, struct kj_buf *out);
+                      const struct refine_pool *p, struct kj_buf *b);
 int refine_round_load(struct kj_refine_round *r, const char *path, struct kj_err *err);
 int refine_harvest_json(const struct refine_pool *p, struct kj_buf *out);
 

@@ -74,7 +74,7 @@ static void write_set(int k, char hash[40])
         "\"x\",\"eos\":%d,\"vocab_size\":5000,\"first_id\":\"\",\"last_id\":\"\","
         "\"counts\":[{\"source\":\"\",\"language\":\"\",\"band\":\"\",\"documents\":%d,"
         "\"tokens\":%" PRIu64 "}],\"parents\":[\"documents:0000000000000000\"],"
-                              "\"config_hash\":\"c\",\"tool\":\"t\"",
+        "\"config_hash\":\"c\",\"tool\":\"t\"",
         k, k, ids.n, ends.n, h[0], h[1], all, DOCS, END, DOCS, all);
     kj_buf_printf(&row, ",\"row_hash\":\"xxh64:%016" PRIx64 "\"}\n",
                   kj_hash64(row.p, row.n, 0));
