@@ -203,8 +203,8 @@ static int judge(const struct dedup *c, struct state *st, struct kj_batch *b,
     struct kj_fate f;
     uint32_t check;
     bool found;
-    int rc = kj_dedup_fate(c, &st->reader, kj_dedup_number(c, d->serial), &check, &f,
-                           &found, err);
+    int rc = kj_dedup_fate(c, st ? &st->reader : NULL, kj_dedup_number(c, d->serial),
+                           &check, &f, &found, err);
     if (rc)
         return rc;
     if (check != kj_dedup_check(d)) {

@@ -361,7 +361,7 @@ static void add_strings(struct kj_words *w, struct kj_str s, const char *key)
     size_t m = strlen(key);
     if (!s.n)
         return;
-    const char *p = s.p, *end = s.p + s.n;
+    const char *p = s.p, *end = p ? p + s.n : p;
     while ((p = memmem(p, (size_t)(end - p), key, m)) != NULL) {
         p += m;
         while (p < end && (*p == ' ' || *p == ':'))
@@ -439,7 +439,7 @@ static void find_heads(struct kj_blocks *k, const struct kj_content *c,
 static bool has(struct kj_str s, const char *z)
 {
     size_t n = strlen(z);
-    const char *p = s.p, *end = s.p + s.n;
+    const char *p = s.p, *end = p ? p + s.n : p;
     while (p && (size_t)(end - p) >= n &&
            (p = memchr(p, z[0], (size_t)(end - p) - n + 1)) != NULL)
         if (memcmp(p++, z, n) == 0)

@@ -128,7 +128,7 @@ static void learn_names(void)
 void kj_lexer_init(struct kj_lexer *x, const char *p, size_t n, struct kj_arena *a)
 {
     pthread_once(&once, learn_names);
-    *x = (struct kj_lexer){.p = p, .end = p + n, .arena = a};
+    *x = (struct kj_lexer){.p = p, .end = p ? p + n : p, .arena = a};
 }
 
 /* ---- scanning ---- */
