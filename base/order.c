@@ -1,12 +1,10 @@
 /* order.c - maps an order and looks through it at its shards. */
 #include "base/order.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +12,7 @@
 #include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/shards.h"
 
@@ -33,15 +32,14 @@ struct kj_order {
     struct kj_order_part *parts;
     size_t n_parts;
     const char *hash;
-    unsigned char *map;
-    size_t map_n;
+    struct kj_map map;
     uint64_t entries, documents;
 };
 
 static uint64_t word(const struct kj_order *o, uint64_t entry, unsigned k)
 {
     uint64_t v;
-    memcpy(&v, o->map + KJ_ORDER_HEAD + 16 * entry + 8 * k, 8);
+    memcpy(&v, o->map.p + KJ_ORDER_HEAD + 16 * entry + 8 * k, 8);
     return v;
 }
 
@@ -160,24 +158,11 @@ static int read_json(struct kj_order *o, const struct kj_jval *v, struct kj_err 
 
 static int map_bin(struct kj_order *o, struct kj_err *err)
 {
-    struct stat st;
-    int fd = open(o->bin, O_RDONLY | O_CLOEXEC), rc = KJ_OK;
-    if (fd < 0)
-        return kj_err_errno(err, KJ_FAIL, "cannot open");
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
-        o->entries > (UINT64_C(1) << 48) ||
-        (uint64_t)st.st_size != KJ_ORDER_HEAD + 16 * (o->entries + 1)) {
+    int rc = kj_map_open(&o->map, o->bin, err);
+    if (rc == KJ_OK && (o->entries > (UINT64_C(1) << 48) ||
+                        o->map.n != KJ_ORDER_HEAD + 16 * (o->entries + 1)))
         rc =
             kj_err_set(err, KJ_FAIL, "not the size of %" PRIu64 " entries", o->entries);
-    } else {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (p == MAP_FAILED)
-            rc = kj_err_errno(err, KJ_FAIL, "cannot map");
-        else
-            o->map = p;
-        o->map_n = p == MAP_FAILED ? 0 : (size_t)st.st_size;
-    }
-    close(fd);
     return rc;
 }
 
@@ -248,7 +233,7 @@ int kj_order_open(struct kj_order **out, const char *path, struct kj_err *err)
     if (rc == KJ_OK)
         rc = map_bin(o, &own);
     if (rc == KJ_OK)
-        rc = kj_order_check(o->map, o->map_n, o->entries, o->documents, o->n_parts,
+        rc = kj_order_check(o->map.p, o->map.n, o->entries, o->documents, o->n_parts,
                             &own);
     if (rc != KJ_OK && o->bin)
         kj_err_where(&own, o->bin, -1);
@@ -272,8 +257,7 @@ void kj_order_close(struct kj_order *o)
         kj_shards_close(o->sets[i].s);
         free(o->sets[i].manifest);
     }
-    if (o->map)
-        munmap(o->map, o->map_n);
+    kj_map_close(&o->map);
     free(o->sets);
     free(o->parts);
     free(o->folder);

@@ -7,12 +7,10 @@
 #include "base/shards_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,37 +24,6 @@
 const char *const kj_shard_formats[] = {"megatron", "llm.c", "ds", NULL};
 
 /* ---- manifest ---- */
-
-static int map_file(struct kj_shards_map *m, const char *path, struct kj_err *err)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = KJ_OK;
-    if (fd < 0) {
-        kj_err_errno(err, KJ_FAIL, "cannot open");
-        kj_err_where(err, path, -1);
-        return KJ_FAIL;
-    }
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        rc = kj_err_set(err, KJ_FAIL, "not a regular file");
-    } else if (st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (p == MAP_FAILED)
-            rc = kj_err_errno(err, KJ_FAIL, "cannot map");
-        else
-            *m = (struct kj_shards_map){p, (size_t)st.st_size};
-    }
-    close(fd);
-    if (rc != KJ_OK)
-        kj_err_where(err, path, -1);
-    return rc;
-}
-
-static void unmap(struct kj_shards_map *m)
-{
-    if (m->p)
-        munmap(m->p, m->n);
-    *m = (struct kj_shards_map){0};
-}
 
 static const char *row_str(struct kj_shards *s, const struct kj_jval *v,
                            const char *key, struct kj_err *err)
@@ -187,7 +154,7 @@ static int index_open(struct kj_shards *s, size_t i, const char *bin,
                       struct kj_err *err)
 {
     struct kj_shard *r = &s->v[i];
-    const struct kj_shards_map *b = &s->bins[i], *x = &s->idxs[i];
+    const struct kj_map *b = &s->bins[i], *x = &s->idxs[i];
     unsigned width = strcmp(r->dtype, "uint16") == 0 ? 2 : 4;
     uint64_t tokens = b->n / width;
     int rc = KJ_OK;
@@ -210,9 +177,9 @@ static int shard_open(struct kj_shards *s, size_t i, struct kj_err *err)
     struct kj_shard *r = &s->v[i];
     char *bin = kj_shards_path(s, r->path), *idx = kj_shards_path(s, r->index);
     const char *wide = r->format == KJ_SHARD_MEGATRON ? "int32" : "uint32";
-    int rc = map_file(&s->bins[i], bin, err);
+    int rc = kj_map_open(&s->bins[i], bin, err);
     if (rc == KJ_OK)
-        rc = map_file(&s->idxs[i], idx, err);
+        rc = kj_map_open(&s->idxs[i], idx, err);
     if (rc == KJ_OK && s->bins[i].n != r->bytes) {
         rc = kj_err_set(err, KJ_FAIL, "%zu bytes, by the manifest %ju", s->bins[i].n,
                         (uintmax_t)r->bytes);
@@ -282,7 +249,7 @@ static int rows(struct kj_shards *s, struct kj_buf *text, const char *manifest,
             s->idxs = kj_xrealloc(s->idxs, cap * sizeof *s->idxs);
         }
         memset(&s->v[s->n], 0, sizeof *s->v);
-        s->bins[s->n] = s->idxs[s->n] = (struct kj_shards_map){0};
+        s->bins[s->n] = s->idxs[s->n] = (struct kj_map){0};
         rc = e ? kj_json_parse(j, p, n, &v, &own)
                : kj_err_set(&own, KJ_FAIL, "the last line is cut short");
         if (rc == KJ_OK)
@@ -343,8 +310,8 @@ void kj_shards_close(struct kj_shards *s)
     if (!s)
         return;
     for (size_t i = 0; i < s->n; i++) {
-        unmap(&s->bins[i]);
-        unmap(&s->idxs[i]);
+        kj_map_close(&s->bins[i]);
+        kj_map_close(&s->idxs[i]);
     }
     kj_arena_release(&s->arena);
     free(s->folder);

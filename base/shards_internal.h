@@ -2,19 +2,15 @@
 #ifndef KJ_BASE_SHARDS_INTERNAL_H
 #define KJ_BASE_SHARDS_INTERNAL_H
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/shards.h"
-
-struct kj_shards_map {
-    unsigned char *p;
-    size_t n;
-};
 
 struct kj_shards {
     struct kj_arena arena;
     char *folder;
     struct kj_shard *v;
-    struct kj_shards_map *bins, *idxs;
+    struct kj_map *bins, *idxs;
     size_t n;
     uint64_t tokens, documents;
 };

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/map.h"
 #include "classify/fasttext.h"
 
 #define FT_MAGIC   793712314
@@ -114,8 +115,7 @@ struct kj_ft {
     float *out_t;         /* dense output: hs [label][dim], else [dim][label] */
     struct ft_node *tree; /* hs: 2 * labels - 1 nodes */
     uint64_t *offs;       /* owned; dict.offs */
-    void *map;            /* NULL when the memory is the caller's */
-    size_t map_n;
+    struct kj_map map;    /* empty when the memory is the caller's */
     size_t memory;
 };
 

@@ -23,11 +23,8 @@
 #include "classify/ft_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define ENTRY_MIN 10 /* NUL, count, type */
@@ -353,34 +350,18 @@ int kj_ft_open_mem(struct kj_ft **out, const void *p, size_t n, const char *name
 
 int kj_ft_open(struct kj_ft **out, const char *path, struct kj_err *err)
 {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = KJ_FAIL;
-    void *map = MAP_FAILED;
+    struct kj_map map;
     *out = NULL;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        rc = kj_err_errno(err, KJ_FAIL, "cannot open the model");
-    } else if (!S_ISREG(st.st_mode) || st.st_size == 0) {
-        rc = kj_err_set(err, KJ_FAIL, "not a fastText model: %s",
-                        st.st_size ? "not a regular file" : "the file is empty");
-    } else {
-        map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (map == MAP_FAILED)
-            rc = kj_err_errno(err, KJ_FAIL, "cannot map the model");
-    }
-    if (fd >= 0)
-        close(fd);
-    if (map == MAP_FAILED) {
+    int rc = kj_map_open(&map, path, err);
+    if (rc == KJ_OK && !map.n) {
+        rc = kj_err_set(err, KJ_FAIL, "not a fastText model: the file is empty");
         kj_err_where(err, path, -1);
-        return rc;
     }
-    rc = kj_ft_open_mem(out, map, (size_t)st.st_size, path, err);
-    if (rc != KJ_OK) {
-        munmap(map, (size_t)st.st_size);
-        return rc;
-    }
-    (*out)->map = map;
-    (*out)->map_n = (size_t)st.st_size;
-    return KJ_OK;
+    if (rc == KJ_OK && (rc = kj_ft_open_mem(out, map.p, map.n, path, err)) == KJ_OK)
+        (*out)->map = map;
+    else
+        kj_map_close(&map);
+    return rc;
 }
 
 void kj_ft_free(struct kj_ft *m)
@@ -398,8 +379,7 @@ void kj_ft_free(struct kj_ft *m)
     free(m->out.npq.centroids);
     free(m->out_t);
     free(m->tree);
-    if (m->map)
-        munmap(m->map, m->map_n);
+    kj_map_close(&m->map);
     free(m);
 }
 

@@ -7,12 +7,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 #define HEADER_MAX  ((uint64_t)100 * 1000 * 1000)
@@ -36,8 +35,7 @@ static const struct {
 #define TYPES (sizeof types / sizeof *types)
 
 struct kj_st {
-    void *map;
-    size_t map_n;
+    struct kj_map map;      /* empty when the memory is the caller's */
     struct kj_arena arena;  /* names */
     struct kj_st_tensor *v; /* by position */
     const struct kj_st_tensor **by_name;
@@ -218,37 +216,20 @@ int kj_st_parse(struct kj_st **out, const void *p, size_t n, const char *name,
 
 int kj_st_open(struct kj_st **out, const char *path, struct kj_err *err)
 {
-    struct stat st;
-    int rc = KJ_OK, fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *map = MAP_FAILED;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        rc = kj_err_errno(err, KJ_FAIL, "cannot open");
-    else if (!S_ISREG(st.st_mode) || st.st_size < 8)
-        rc = kj_err_set(err, KJ_FAIL, "not a safetensors file");
-    else if ((map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) ==
-             MAP_FAILED)
-        rc = kj_err_errno(err, KJ_FAIL, "cannot map");
-    if (fd >= 0)
-        close(fd);
-    if (rc == KJ_OK)
-        rc = kj_st_parse(out, map, (size_t)st.st_size, path, err);
-    if (rc) {
-        if (map != MAP_FAILED)
-            munmap(map, (size_t)st.st_size);
-        kj_err_where(err, path, -1);
-        return rc;
-    }
-    (*out)->map = map;
-    (*out)->map_n = (size_t)st.st_size;
-    return KJ_OK;
+    struct kj_map map;
+    int rc = kj_map_open(&map, path, err);
+    if (rc == KJ_OK && (rc = kj_st_parse(out, map.p, map.n, path, err)) == KJ_OK)
+        (*out)->map = map;
+    else
+        kj_map_close(&map);
+    return rc;
 }
 
 void kj_st_close(struct kj_st *s)
 {
     if (!s)
         return;
-    if (s->map)
-        munmap(s->map, s->map_n);
+    kj_map_close(&s->map);
     kj_arena_release(&s->arena);
     free(s->v);
     free(s->by_name);

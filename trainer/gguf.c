@@ -1,14 +1,12 @@
 /* gguf.c - reading GGUF. */
 #include "trainer/gguf.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/map.h"
 
 #define VERSION   3
 #define ALIGN_MAX (1u << 20)
@@ -18,8 +16,7 @@
 #define TENSOR_BYTES 32u
 
 struct kj_gguf {
-    void *map;
-    size_t map_n;
+    struct kj_map map; /* empty when the memory is the caller's */
     struct kj_gguf_value *values;
     struct kj_gguf_tensor *tensors;
     const struct kj_gguf_tensor **by_name;
@@ -264,37 +261,20 @@ int kj_gguf_parse(struct kj_gguf **out, const void *p, size_t n, const char *nam
 
 int kj_gguf_open(struct kj_gguf **out, const char *path, struct kj_err *err)
 {
-    struct stat st;
-    int rc = KJ_OK, fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *map = MAP_FAILED;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        rc = kj_err_errno(err, KJ_FAIL, "cannot open");
-    else if (!S_ISREG(st.st_mode) || st.st_size == 0)
-        rc = kj_err_set(err, KJ_FAIL, "not a GGUF file of version %d", VERSION);
-    else if ((map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) ==
-             MAP_FAILED)
-        rc = kj_err_errno(err, KJ_FAIL, "cannot map");
-    if (fd >= 0)
-        close(fd);
-    if (rc == KJ_OK)
-        rc = kj_gguf_parse(out, map, (size_t)st.st_size, path, err);
-    if (rc) {
-        if (map != MAP_FAILED)
-            munmap(map, (size_t)st.st_size);
-        kj_err_where(err, path, -1);
-        return rc;
-    }
-    (*out)->map = map;
-    (*out)->map_n = (size_t)st.st_size;
-    return KJ_OK;
+    struct kj_map map;
+    int rc = kj_map_open(&map, path, err);
+    if (rc == KJ_OK && (rc = kj_gguf_parse(out, map.p, map.n, path, err)) == KJ_OK)
+        (*out)->map = map;
+    else
+        kj_map_close(&map);
+    return rc;
 }
 
 void kj_gguf_close(struct kj_gguf *g)
 {
     if (!g)
         return;
-    if (g->map)
-        munmap(g->map, g->map_n);
+    kj_map_close(&g->map);
     free(g->values);
     free(g->tensors);
     free(g->by_name);
