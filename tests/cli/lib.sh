@@ -33,6 +33,16 @@ same() { if cmp -s "$2" "$3"; then ok; else bad "$1: $2 and $3 differ"; fi; }
 # has NAME FILE PATTERN (extended regular expression)
 has() { if grep -aqE -- "$3" "$2"; then ok; else bad "$1: no /$3/ in $2"; fi; }
 hasnt() { if grep -aqE -- "$3" "$2"; then bad "$1: /$3/ in $2"; else ok; fi; }
+# python_with MODULE: the Python that can import it, or nothing
+python_with() {
+    local p
+    for p in python3 /usr/bin/python3; do
+        if "$p" -c "import $1" 2>/dev/null; then
+            echo "$p"
+            return
+        fi
+    done
+}
 done_testing() {
     echo "$_pass passed, $_fail failed, $_skip skipped"
     [[ $_fail -eq 0 ]]

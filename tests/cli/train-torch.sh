@@ -4,10 +4,7 @@
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-py=
-for p in python3 /usr/bin/python3; do
-    if "$p" -c 'import torch' 2>/dev/null; then py=$p; fi
-done
+py=$(python_with torch)
 if [[ -z $py ]]; then
     skip "python3 has no torch"
     done_testing

@@ -4,10 +4,7 @@
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-py=
-for p in python3 /usr/bin/python3; do
-    if "$p" -c 'import torch' 2>/dev/null; then py=$p; fi
-done
+py=$(python_with torch)
 for i in $(seq 1 60); do
     printf '{"id":"%d","text":"%s the cat sat on mat %d"}\n' "$i" \
         "$(seq -s ' ' $((i * 5 % 17)))" $((i * 7 % 13))
