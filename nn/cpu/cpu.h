@@ -56,6 +56,34 @@ void kj_cpu_distil(struct kj_backend *b, struct kj_mat z, struct kj_mat t,
 void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *a);
 void kj_cpu_attention_back(struct kj_backend *b, const struct kj_attn *a,
                            const struct kj_attn_grad *g);
+
+/* rows.c: see struct kj_ops. */
+void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
+                  struct kj_mat ids, size_t n, size_t h);
+void kj_cpu_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
+                       struct kj_mat ids, size_t n, size_t h);
+void kj_cpu_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
+                 struct kj_mat r, struct kj_mat x, struct kj_mat delta, struct kj_mat w,
+                 size_t n, size_t h, float eps);
+void kj_cpu_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
+                      struct kj_mat dy, struct kj_mat s, struct kj_mat r,
+                      struct kj_mat w, size_t n, size_t h, bool add);
+void kj_cpu_layer_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
+                       struct kj_mat delta, struct kj_mat bias, struct kj_mat w,
+                       struct kj_mat c, size_t n, size_t h, float eps);
+void kj_cpu_bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
+                     size_t n, size_t h, enum kj_act act);
+void kj_cpu_act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbias,
+                     struct kj_mat dy, struct kj_mat y, size_t n, size_t h,
+                     enum kj_act act);
+void kj_cpu_rope(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
+                 struct kj_mat table, size_t n, size_t heads, size_t dim, bool inverse);
+void kj_cpu_swiglu(struct kj_backend *b, struct kj_mat h, struct kj_mat g,
+                   struct kj_mat u, size_t n, size_t f);
+void kj_cpu_swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat du,
+                        struct kj_mat dh, struct kj_mat g, struct kj_mat u, size_t n,
+                        size_t f);
+
 /* One thread's C[m,n] = alpha A B + beta C on row-major float arrays. */
 void kj_cpu_sgemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a,
                   size_t lda, const float *b, size_t ldb, float beta, float *c,
