@@ -116,6 +116,56 @@ KJ_ARITH float kj_ce_dz(float p, float c, float scale)
     return scale * (p * c);
 }
 
+/* bfloat16 is the upper half of a float32: rounding is to the nearest, ties to
+ * even; NaN stays NaN. */
+struct kj_bf16 {
+    uint16_t u;
+};
+KJ_ARITH float kj_from_bf16(struct kj_bf16 x)
+{
+    union {
+        uint32_t u;
+        float f;
+    } v;
+    v.u = (uint32_t)x.u << 16;
+    return v.f;
+}
+KJ_ARITH struct kj_bf16 kj_to_bf16(float x)
+{
+    union {
+        float f;
+        uint32_t u;
+    } v;
+    struct kj_bf16 y;
+    v.f = x;
+    uint32_t up = v.u + 0x7fffu + ((v.u >> 16) & 1u);
+    y.u = (uint16_t)((x != x ? v.u | 0x400000u : up) >> 16);
+    return y;
+}
+/* The same by chance: up with the probability of what is cut off, so that the
+ * mean of many roundings is x. r: 16 random bits. */
+KJ_ARITH struct kj_bf16 kj_to_bf16_by(float x, uint32_t r)
+{
+    union {
+        float f;
+        uint32_t u;
+    } v;
+    struct kj_bf16 y;
+    v.f = x;
+    uint32_t up = v.u + (r & 0xffffu);
+    int special = (v.u & 0x7f800000u) == 0x7f800000u;
+    y.u = (uint16_t)((x != x ? v.u | 0x400000u : special ? v.u : up) >> 16);
+    return y;
+}
+/* 64 random bits from a key and a counter (Steele et al. 2014, splitmix64). */
+KJ_ARITH uint64_t kj_random64(uint64_t key, uint64_t i)
+{
+    uint64_t z = key + (i + 1u) * 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
 /* AdamW. sqrt is given as an argument's value by the caller's own function. */
 KJ_ARITH float kj_ema(float old, float x, float beta)
 {

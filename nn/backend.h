@@ -32,7 +32,11 @@
 
 #include "base/err.h"
 
-enum kj_dtype { KJ_F32 = 1, KJ_I32 };
+/* BF16: bfloat16. Activations and working weights may be BF16, those of one
+ * operation all alike; what is summed over rows or steps (gradients by weights,
+ * moments, log sums, losses) and tables are F32. Sums are float32 or wider
+ * whatever the operands are. */
+enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16 };
 
 struct kj_tensor; /* memory of a device; opaque */
 struct kj_ops;
@@ -116,14 +120,16 @@ struct kj_ops {
     struct kj_tensor *(*tensor_new)(struct kj_backend *b, enum kj_dtype type, size_t n);
     void (*tensor_free)(struct kj_backend *b, struct kj_tensor *t);
     size_t (*tensor_size)(const struct kj_tensor *t);
-    /* Copies of n elements between host memory and t[at...]. read() waits. */
+    /* Copies of n elements between host memory and t[at...]. read() waits. The host
+     * has int32_t for I32 and float for both F32 and BF16, rounded to nearest. */
     void (*write)(struct kj_backend *b, struct kj_tensor *t, size_t at, const void *src,
                   size_t n);
     void (*read)(struct kj_backend *b, const struct kj_tensor *t, size_t at, void *dst,
                  size_t n);
     void (*zero)(struct kj_backend *b, struct kj_mat x, size_t n);
     void (*scale)(struct kj_backend *b, struct kj_mat x, size_t n, float s);
-    /* y = a x + b y; where b is 0, y is not read */
+    /* y = a x + b y; where b is 0, y is not read. The two may be of different
+     * types (F32, BF16): so this converts. */
     void (*axpby)(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,
                   float alpha, float beta);
     /* Sum of squares of n elements, in double; waits. */

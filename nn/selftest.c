@@ -178,7 +178,7 @@ int kj_selftest_run(struct kj_backend *b, uint64_t seed,
                     unsigned *failed, struct kj_err *err)
 {
     struct kj_test t = {.b = b, .o = b->ops, .rng = seed, .report = report, .ctx = ctx};
-    kj_test_fn *const *const tests[] = {kj_tests_ops, kj_tests_model};
+    kj_test_fn *const *const tests[] = {kj_tests_ops, kj_tests_model, kj_tests_bf16};
     for (size_t k = 0; k < sizeof tests / sizeof *tests; k++)
         for (size_t i = 0; tests[k][i]; i++) {
             tests[k][i](&t);

@@ -56,8 +56,12 @@ void kj_test_gradient(struct kj_test *t, const char *op, const char *what,
 void kj_probe_init(struct kj_test *t, struct kj_probe *p);
 void kj_probe_free(struct kj_probe *p);
 
+/* x rounded to bfloat16's nearest, ties to even. */
+double kj_test_bf16(double x);
+
 /* Tests of single maps, and of what a model makes of them; each ends with NULL. */
 typedef void kj_test_fn(struct kj_test *t);
-extern kj_test_fn *const kj_tests_ops[], *const kj_tests_model[];
+extern kj_test_fn *const kj_tests_ops[], *const kj_tests_model[],
+                                             *const kj_tests_bf16[];
 
 #endif

@@ -1,30 +1,70 @@
-/* axpby.c - sums of two scaled runs of elements. */
+/* axpby.c - sums of two scaled runs of elements, of either type. */
+#include <string.h>
+
+#include "nn/arith.h"
 #include "nn/cpu/cpu.h"
 
 #define PER ((size_t)16384) /* elements of a task: as other loops over elements */
+#define RUN 1024            /* elements that are converted at a time */
 
 struct work {
     const struct kj_kern *kern;
-    float *y;
-    const float *x;
+    struct kj_mat y, x;
     size_t n;
     float alpha, beta;
 };
+
+void kj_cpu_load(float *to, struct kj_mat m, size_t i, size_t n)
+{
+    if (m.t->type == KJ_BF16) {
+        const struct kj_bf16 *x = (const struct kj_bf16 *)m.t->p + m.at + i;
+        for (size_t j = 0; j < n; j++)
+            to[j] = kj_from_bf16(x[j]);
+    } else
+        memcpy(to, (const float *)m.t->p + m.at + i, n * sizeof *to);
+}
+
+void kj_cpu_store(struct kj_mat m, size_t i, const float *from, size_t n)
+{
+    if (m.t->type == KJ_BF16) {
+        struct kj_bf16 *x = (struct kj_bf16 *)m.t->p + m.at + i;
+        for (size_t j = 0; j < n; j++)
+            x[j] = kj_to_bf16(from[j]);
+    } else
+        memcpy((float *)m.t->p + m.at + i, from, n * sizeof *from);
+}
+
+static void mixed(const struct work *w, size_t at, size_t n)
+{
+    float x[RUN], y[RUN];
+    for (size_t i = 0; i < n; i += RUN) {
+        size_t k = n - i < RUN ? n - i : RUN;
+        kj_cpu_load(x, w->x, at + i, k);
+        if (w->beta != 0.0f)
+            kj_cpu_load(y, w->y, at + i, k);
+        w->kern->axpby(y, x, k, w->alpha, w->beta);
+        kj_cpu_store(w->y, at + i, y, k);
+    }
+}
 
 static void task(void *ctx, size_t i, unsigned worker)
 {
     const struct work *w = ctx;
     size_t at = i * PER, n = w->n - at < PER ? w->n - at : PER;
     (void)worker;
-    w->kern->axpby(w->y + at, w->x + at, n, w->alpha, w->beta);
+    if (w->x.t->type == KJ_BF16 || w->y.t->type == KJ_BF16)
+        mixed(w, at, n);
+    else
+        w->kern->axpby(kj_cpu_f32(w->y) + at, kj_cpu_f32(w->x) + at, n, w->alpha,
+                       w->beta);
 }
 
 void kj_cpu_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,
                   float alpha, float beta)
 {
     struct kj_cpu *c = kj_cpu_of(b);
-    if (!kj_cpu_inside(b, "axpby", y, 1, n) || !kj_cpu_inside(b, "axpby", x, 1, n))
+    if (!kj_cpu_fits(b, "axpby", y, 1, n) || !kj_cpu_fits(b, "axpby", x, 1, n))
         return;
-    struct work w = {c->kern, kj_cpu_f32(y), kj_cpu_f32(x), n, alpha, beta};
+    struct work w = {c->kern, y, x, n, alpha, beta};
     kj_pool_run(c->pool, (n + PER - 1) / PER, task, &w);
 }

@@ -8,8 +8,8 @@
 
 #include "base/mem.h"
 
-bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
-                   size_t cols)
+bool kj_cpu_fits(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
+                 size_t cols)
 {
     if (b->fault.rc)
         return false;
@@ -24,6 +24,18 @@ bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t
         kj_backend_fault(b, op,
                          "%zu rows of %zu (stride %zu, from %zu) in %zu elements", rows,
                          cols, m.stride, m.at, m.t->n);
+        return false;
+    }
+    return true;
+}
+
+bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
+                   size_t cols)
+{
+    if (!kj_cpu_fits(b, op, m, rows, cols))
+        return false;
+    if (m.t && m.t->type == KJ_BF16) {
+        kj_backend_fault(b, op, "takes no bfloat16 on the CPU");
         return false;
     }
     return true;
@@ -58,7 +70,8 @@ static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, si
 {
     if (b->fault.rc)
         return NULL;
-    size_t bytes = n <= SIZE_MAX / 4 - 64 ? (n * 4 + 63) / 64 * 64 : 0;
+    size_t width = type == KJ_BF16 ? 2 : 4;
+    size_t bytes = n <= SIZE_MAX / 4 - 64 ? (n * width + 63) / 64 * 64 : 0;
     void *p = bytes || n == 0 ? aligned_alloc(64, bytes ? bytes : 64) : NULL;
     if (!p) {
         kj_backend_fault(b, "tensor", "no memory for %zu elements", n);
@@ -79,7 +92,7 @@ static void tensor_free(struct kj_backend *b, struct kj_tensor *t)
 {
     if (!t)
         return;
-    b->bytes -= (int64_t)((t->n * 4 + 63) / 64 * 64);
+    b->bytes -= (int64_t)((t->n * kj_cpu_width(t) + 63) / 64 * 64);
     free(t->p);
     free(t);
 }
@@ -92,24 +105,24 @@ static size_t tensor_size(const struct kj_tensor *t)
 static void write_host(struct kj_backend *b, struct kj_tensor *t, size_t at,
                        const void *src, size_t n)
 {
-    if (n && kj_cpu_inside(b, "write", kj_mat(t, at, n), 1, n))
-        memcpy((char *)t->p + at * 4, src, n * 4);
+    if (n && kj_cpu_fits(b, "write", kj_mat(t, at, n), 1, n))
+        kj_cpu_store(kj_mat(t, at, n), 0, src, n);
 }
 
 static void read_host(struct kj_backend *b, const struct kj_tensor *t, size_t at,
                       void *dst, size_t n)
 {
     struct kj_tensor *u = (struct kj_tensor *)(uintptr_t)t;
-    if (n && kj_cpu_inside(b, "read", kj_mat(u, at, n), 1, n))
-        memcpy(dst, (const char *)t->p + at * 4, n * 4);
+    if (n && kj_cpu_fits(b, "read", kj_mat(u, at, n), 1, n))
+        kj_cpu_load(dst, kj_mat(u, at, n), 0, n);
 }
 
 /* ---- runs of elements ---- */
 
 static void zero(struct kj_backend *b, struct kj_mat x, size_t n)
 {
-    if (kj_cpu_inside(b, "zero", x, 1, n))
-        memset(kj_cpu_f32(x), 0, n * sizeof(float));
+    if (n && kj_cpu_fits(b, "zero", x, 1, n))
+        memset((char *)x.t->p + x.at * kj_cpu_width(x.t), 0, n * kj_cpu_width(x.t));
 }
 
 static void scale_task(void *ctx, size_t task, unsigned worker)

@@ -34,11 +34,21 @@ static inline const int32_t *kj_cpu_i32(struct kj_mat m)
 {
     return (const int32_t *)m.t->p + m.at;
 }
+static inline size_t kj_cpu_width(const struct kj_tensor *t)
+{
+    return t->type == KJ_BF16 ? 2 : 4;
+}
+/* Elements i .. i+n of m as float, and back. */
+void kj_cpu_load(float *to, struct kj_mat m, size_t i, size_t n);
+void kj_cpu_store(struct kj_mat m, size_t i, const float *from, size_t n);
 /* Make sure every worker has n floats; the operation's own (number
  * base.threads) has n0. false leaves a fault. */
 bool kj_cpu_scratch(struct kj_cpu *c, const char *op, size_t n, size_t n0);
-/* True when the last rows of all given matrices lie inside their tensors; else
- * a fault. Every operation checks its operands so. */
+/* True when the last row of the given matrix lies inside its tensor; else a
+ * fault. Every operation checks its operands so; kj_cpu_inside also refuses
+ * bfloat16. */
+bool kj_cpu_fits(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
+                 size_t cols);
 bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
                    size_t cols);
 
