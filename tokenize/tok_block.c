@@ -27,6 +27,9 @@
 
 struct masks {
     uint64_t letter, number, space, line, quote, blank20, high;
+    uint64_t upper; /* of the letters */
+    uint64_t lower; /* of those beyond ASCII */
+    uint64_t mark;
     uint64_t cont;  /* continuation bytes; only where there is high */
     uint64_t ideo;  /* lead bytes of three-byte characters that are letters */
     uint64_t other; /* the rest */
@@ -47,6 +50,7 @@ static void classes_plain(const unsigned char *p, struct masks *m)
         uint64_t bit = (uint64_t)1 << i;
         unsigned c = p[i];
         m->letter |= (c | 0x20) - 'a' < 26 ? bit : 0;
+        m->upper |= c - 'A' < 26 ? bit : 0;
         m->number |= c - '0' < 10 ? bit : 0;
         m->space |= c == ' ' || c - '\t' < 5 ? bit : 0;
         m->line |= c == '\n' || c == '\r' ? bit : 0;
@@ -74,6 +78,7 @@ static void classes_sse2(const unsigned char *p, struct masks *m)
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
         __m128i sp = EQ128(x, ' ');
         m->letter |= M128(IN128(_mm_or_si128(x, _mm_set1_epi8(0x20)), 'a', 26));
+        m->upper |= M128(IN128(x, 'A', 26));
         m->number |= M128(IN128(x, '0', 10));
         m->space |= M128(_mm_or_si128(sp, IN128(x, '\t', 5)));
         m->line |= M128(_mm_or_si128(EQ128(x, '\n'), EQ128(x, '\r')));
@@ -107,6 +112,7 @@ __attribute__((target("avx2"))) static void classes_avx2(const unsigned char *p,
         __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
         __m256i sp = EQ256(x, ' ');
         m->letter |= M256(IN256(_mm256_or_si256(x, _mm256_set1_epi8(0x20)), 'a', 26));
+        m->upper |= M256(IN256(x, 'A', 26));
         m->number |= M256(IN256(x, '0', 10));
         m->space |= M256(_mm256_or_si256(sp, IN256(x, '\t', 5)));
         m->line |= M256(_mm256_or_si256(EQ256(x, '\n'), EQ256(x, '\r')));
@@ -137,13 +143,14 @@ __attribute__((target("avx512bw"))) static void classes_avx512(const unsigned ch
 {
     __m512i x = _mm512_loadu_si512(p);
     m->letter = IN512(_mm512_or_si512(x, _mm512_set1_epi8(0x20)), 'a', 26);
+    m->upper = IN512(x, 'A', 26);
     m->number = IN512(x, '0', 10);
     m->blank20 = EQ512(x, ' ');
     m->space = m->blank20 | IN512(x, '\t', 5);
     m->line = EQ512(x, '\n') | EQ512(x, '\r');
     m->quote = EQ512(x, '\'');
     m->high = _mm512_movepi8_mask(x);
-    m->cont = m->ideo = m->odd = 0;
+    m->cont = m->ideo = m->odd = m->lower = m->mark = 0;
     if (!m->high)
         return;
     __m512i y = _mm512_loadu_si512(p + 1);
@@ -183,11 +190,14 @@ static inline void spread(const unsigned char *p, struct masks *m)
     while (rest) {
         unsigned i = (unsigned)__builtin_ctzll(rest);
         size_t len;
-        unsigned cls = tok_class_at(p + i, &len);
+        unsigned kind = tok_kind_at(p + i, &len), cls = kind & 3;
         uint64_t bits = (((uint64_t)1 << len) - 1) << i;
         rest &= rest - 1;
+        m->mark |= kind == TOK_MARK ? bits : 0;
         if (cls == TOK_L) {
             m->letter |= bits;
+            m->upper |= kind == TOK_UPPER ? bits : 0;
+            m->lower |= kind == TOK_LOWER ? bits : 0;
         } else if (cls == TOK_N) {
             m->number |= bits;
             m->odd |= (uint64_t)1 << i;
@@ -231,37 +241,119 @@ static inline uint64_t bit_at(size_t i)
     return i < 64 ? (uint64_t)1 << i : 0;
 }
 
-static inline uint64_t starts_llama(const unsigned char *p, struct masks *m,
-                                    unsigned digits)
+/* What the patterns of Llama 3, Qwen and o200k have in common: l is what words of
+ * letters are made of, o are signs. */
+struct common {
+    uint64_t starts;
+    uint64_t joined; /* first letters behind one sign in front of them */
+    uint64_t tail;   /* line ends right behind signs, which are theirs */
+    uint64_t indent; /* first blanks behind a line end */
+    bool again;      /* another line end follows such blanks */
+};
+
+static inline struct common common(const struct masks *m, uint64_t l, uint64_t o,
+                                   unsigned digits)
 {
-    uint64_t l = m->letter, o = m->other, s = m->space;
-    /* Line ends right behind signs are theirs. */
+    uint64_t s = m->space;
     uint64_t line = m->line & (m->line + (o << 1 & m->line));
-    uint64_t w = s & ~(m->line & ~line); /* white space without these */
+    struct common c = {.tail = m->line & ~line};
+    uint64_t w = s & ~c.tail; /* white space without these */
     uint64_t blank = w & ~line;
     uint64_t last_blank = blank & ~(s >> 1);
     /* Blanks behind a line end are a word of their own, or the front of one,
      * unless another line end follows them. */
-    uint64_t indent = blank & (line << 1);
-    uint64_t behind = (blank + indent) & ~blank;
+    c.indent = blank & (line << 1);
+    c.again = (blank + c.indent) & ~blank & line;
     /* Signs without a space in front, and such that are one character. */
     uint64_t sign = o & ~(o << 1) & ~(m->blank20 << 1);
     uint64_t body = sign | (m->cont & o);
-    uint64_t joined = (body + sign) & ~body & l; /* letters behind one sign */
-    uint64_t starts = 1 | (l & ~(l << 1) & ~(blank << 1) & ~joined) | last_blank |
-                      (w & ~(w << 1)) | indent | sign;
+    c.joined = (body + sign) & ~body & l;
+    c.starts = 1 | (l & ~(l << 1) & ~(blank << 1) & ~c.joined) | last_blank |
+               (w & ~(w << 1)) | c.indent | sign;
     if (digits == 1)
-        starts |= m->number;
+        c.starts |= m->number;
     else
-        starts |= (m->number & ~(m->number << 1)) | threes(m->number);
-    for (uint64_t q = m->quote & joined >> 1; q; q &= q - 1) {
+        c.starts |= (m->number & ~(m->number << 1)) | threes(m->number);
+    return c;
+}
+
+/* Without the starts that the block does not decide. */
+static inline uint64_t decided(uint64_t starts, const struct common *c,
+                               const struct masks *m)
+{
+    if (c->again)
+        starts = before_run(starts, m->space, (unsigned)__builtin_ctzll(c->indent));
+    return limit(starts, m);
+}
+
+static inline uint64_t starts_llama(const unsigned char *p, const struct masks *m,
+                                    unsigned digits)
+{
+    struct common c = common(m, m->letter, m->other, digits);
+    uint64_t starts = c.starts;
+    for (uint64_t q = m->quote & c.joined >> 1; q; q &= q - 1) {
         unsigned i = (unsigned)__builtin_ctzll(q);
         size_t k = tok_contraction(p, TOK_BLOCK_READ, i, true);
         starts |= k ? bit_at(i + k) : 0;
     }
-    if (behind & line)
-        starts = before_run(starts, s, (unsigned)__builtin_ctzll(indent));
-    return limit(starts, m);
+    return decided(starts, &c, m);
+}
+
+/* Words within a run of letters l and marks: where lower case ends, and where
+ * the last character without case stands in front of upper case at the end. */
+static inline uint64_t cased_starts(const struct masks *m, uint64_t l, uint64_t lower,
+                                    uint64_t neither)
+{
+    uint64_t upper = m->upper, seed = neither & (lower << 1);
+    uint64_t starts = upper & (lower << 1);
+    starts |= (neither + seed) & ~neither & upper;
+    for (uint64_t q = upper & (neither << 1) & ~starts; q; q &= q - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(q);
+        size_t end = i + (unsigned)__builtin_ctzll(~(upper >> i));
+        /* At the end of the block it is open, and nothing is behind. */
+        starts |= end < 64 && !(l >> end & 1) ? bit_at(i) : 0;
+    }
+    return starts;
+}
+
+/* Contractions end the word in front of them. */
+static inline uint64_t contracted(const unsigned char *p, uint64_t starts,
+                                  uint64_t quotes, uint64_t neither)
+{
+    size_t end = 64;
+    for (uint64_t q = quotes; q; q &= q - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(q);
+        size_t k = i == end ? 0 : tok_contraction(p, TOK_BLOCK_READ, i, true);
+        if (!k)
+            continue;
+        end = i + k;
+        /* Nor does a word start in it ('vE). */
+        starts = (starts & ~((((uint64_t)1 << k) - 1) << i)) | bit_at(end);
+        /* cased_starts took the letters on both sides for one word. */
+        if (neither & bit_at(end))
+            return starts & (bit_at(end) | (bit_at(end) - 1));
+    }
+    return starts;
+}
+
+static inline uint64_t starts_o200k(const unsigned char *p, const struct masks *m,
+                                    bool contractions, unsigned digits)
+{
+    uint64_t l = m->letter | m->mark, o = m->other & ~m->mark;
+    uint64_t lower = m->lower | (m->letter & ~m->high & ~m->upper);
+    uint64_t neither = l & ~m->upper & ~lower, odd;
+    struct common c = common(m, l, o, digits);
+    uint64_t starts = c.starts | cased_starts(m, l, lower, neither);
+    if (contractions)
+        starts = contracted(p, starts, m->quote & l << 1, neither);
+    /* A mark behind a sign belongs to the signs, or both to a word. */
+    if ((odd = m->mark & o << 1))
+        starts = before_run(starts, o, (unsigned)__builtin_ctzll(odd));
+    /* A slash behind the line ends of signs belongs to them, and those behind it. */
+    for (uint64_t q = o & c.tail << 1; q; q &= q - 1)
+        if (p[__builtin_ctzll(q)] == '/')
+            starts &= (q & -q) - 1;
+    return decided(starts, &c, m);
 }
 
 static inline uint64_t starts_gpt2(const unsigned char *p, struct masks *m)
@@ -288,7 +380,14 @@ uint64_t tok_block_starts(enum tok_scan scan, const char *text)
     if (m.high)
         spread(p, &m);
     m.other = ~(m.letter | m.number | m.space);
-    if (scan == TOK_SCAN_GPT2)
+    switch (scan) {
+    case TOK_SCAN_GPT2:
         return starts_gpt2(p, &m);
-    return starts_llama(p, &m, scan == TOK_SCAN_LLAMA3 ? 3 : 1);
+    case TOK_SCAN_O200K:
+        return starts_o200k(p, &m, true, 3);
+    case TOK_SCAN_TEKKEN:
+        return starts_o200k(p, &m, false, 1);
+    default:
+        return starts_llama(p, &m, scan == TOK_SCAN_LLAMA3 ? 3 : 1);
+    }
 }

@@ -20,11 +20,14 @@ uint64_t tok_block_starts(enum tok_scan scan, const char *text);
 
 /* ---- shared with tok_scan.c ---- */
 enum { TOK_O, TOK_L, TOK_N, TOK_S }; /* other, letter, number, white space */
-extern unsigned char tok_scan_bmp[0x10000];
-unsigned char tok_scan_class(uint32_t c);
+/* Kinds: classes, of which some are told apart. Letters that are neither upper
+ * nor lower case are TOK_L alone. */
+enum { TOK_MARK = TOK_O | 4, TOK_UPPER = TOK_L | 4, TOK_LOWER = TOK_L | 8 };
+extern unsigned char tok_scan_bmp[0x10000]; /* kinds */
+unsigned char tok_scan_kind(uint32_t c);
 
-/* Class of the character at p[0], which is valid UTF-8, and its length. */
-static inline unsigned tok_class_at(const unsigned char *p, size_t *len)
+/* Kind of the character at p[0], which is valid UTF-8, and its length. */
+static inline unsigned tok_kind_at(const unsigned char *p, size_t *len)
 {
     unsigned c = p[0];
     if (c < 0x80) {
@@ -40,8 +43,13 @@ static inline unsigned tok_class_at(const unsigned char *p, size_t *len)
         return tok_scan_bmp[(c & 0x0F) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3F)];
     }
     *len = 4;
-    return tok_scan_class((c & 0x07) << 18 | (p[1] & 0x3Fu) << 12 |
-                          (p[2] & 0x3Fu) << 6 | (p[3] & 0x3F));
+    return tok_scan_kind((c & 0x07) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 |
+                         (p[3] & 0x3F));
+}
+
+static inline unsigned tok_class_at(const unsigned char *p, size_t *len)
+{
+    return tok_kind_at(p, len) & 3;
 }
 
 /* Length of 's 't 're 've 'm 'll 'd at the apostrophe p[at], or 0. */

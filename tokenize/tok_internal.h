@@ -107,7 +107,15 @@ struct tok_trie {
 };
 
 /* Patterns with a scanner of their own. */
-enum tok_scan { TOK_SCAN_NONE, TOK_SCAN_GPT2, TOK_SCAN_LLAMA3, TOK_SCAN_QWEN2 };
+enum tok_scan {
+    TOK_SCAN_NONE,
+    TOK_SCAN_GPT2,
+    TOK_SCAN_LLAMA3,
+    TOK_SCAN_QWEN2,
+    TOK_SCAN_O200K,
+    TOK_SCAN_TEKKEN
+};
+#define TOK_SCANS 5 /* from TOK_SCAN_GPT2 on */
 enum tok_behavior {
     TOK_ISOLATED,
     TOK_REMOVED,

@@ -19,33 +19,23 @@ struct special {
     uint32_t id;
 };
 
-static const char o200k[] =
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*"
-    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+"
-    "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}|"
-    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
 static const struct kind {
     const char *name; /* begins the name of the file */
     enum tok_scan scan;
-    const char *pattern; /* where there is no scanner */
     struct special special[6];
 } kinds[] = {
-    {"gpt2", TOK_SCAN_GPT2, NULL, {{"<|endoftext|>", 50256}}},
-    {"r50k_base", TOK_SCAN_GPT2, NULL, {{"<|endoftext|>", 50256}}},
-    {"p50k_base", TOK_SCAN_GPT2, NULL, {{"<|endoftext|>", 50256}}},
+    {"gpt2", TOK_SCAN_GPT2, {{"<|endoftext|>", 50256}}},
+    {"r50k_base", TOK_SCAN_GPT2, {{"<|endoftext|>", 50256}}},
+    {"p50k_base", TOK_SCAN_GPT2, {{"<|endoftext|>", 50256}}},
     {"cl100k_base",
      TOK_SCAN_LLAMA3,
-     NULL,
      {{"<|endoftext|>", 100257},
       {"<|fim_prefix|>", 100258},
       {"<|fim_middle|>", 100259},
       {"<|fim_suffix|>", 100260},
       {"<|endofprompt|>", 100276}}},
     {"o200k_base",
-     TOK_SCAN_NONE,
-     o200k,
+     TOK_SCAN_O200K,
      {{"<|endoftext|>", 199999}, {"<|endofprompt|>", 200018}}},
 };
 
@@ -196,7 +186,7 @@ int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n, struct kj_err *
         REFUSE("the name says no pattern; gpt2, r50k_base, p50k_base, cl100k_base and "
                "o200k_base are known");
     st->kind = TOK_STEP_SPLIT;
-    const char *z = k->pattern ? k->pattern : tok_scan_pattern(k->scan);
+    const char *z = tok_scan_pattern(k->scan);
     int rc = tok_pattern_compile(st, z, strlen(z), "pattern", err);
     if (rc != KJ_OK)
         return rc;

@@ -16,8 +16,9 @@
  * pattern and special tokens follow from how the name begins: gpt2, r50k_base,
  * p50k_base, cl100k_base, o200k_base.
  *
- * The patterns of GPT-2, Llama 3 (= cl100k) and Qwen 2/3 are scanned by hand, 64
- * bytes at a time; every other one by PCRE2 with JIT. Words longer than KJ_TOK_WORD_MAX are
+ * The patterns of GPT-2, Llama 3 (= cl100k), Qwen 2/3, GPT-4o (o200k) and Mistral's
+ * Tekken are scanned by hand, 64 bytes at a time; every other one by PCRE2 with
+ * JIT. Words longer than KJ_TOK_WORD_MAX are
  * refused (KJ_BAD_RECORD): merging is O(n log n) in time, but not free in
  * memory.
  *

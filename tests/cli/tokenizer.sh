@@ -111,7 +111,7 @@ train() { "$KIJIL" tokenizer train "$@" --min-frequency 0 --vocab-size 32000 -q;
 # Tokens of a file as bytes in the alphabet: all that are not special.
 tokens() { jq -c '[.model.vocab | to_entries[] | select(.value > 1) | .key]' "$1"; }
 seq 1 400 | awk '{ printf "in %d: 12345678 items,  %d more\n\n\tand 3.14159\n", $1, $1 * $1 }' >num.txt
-for p in llama3 qwen2 gpt2 '\w+|\W'; do
+for p in llama3 qwen2 gpt2 o200k '\w+|\W'; do
     train num.txt --pattern "$p" --digits single -o d1.json
     is "digits single, $p" "$(tokens d1.json | jq '[.[] | select(test("[0-9].*[0-9]"))] | length')" 0
     train num.txt --pattern "$p" --digits three -o d3.json
@@ -150,7 +150,7 @@ rc sample-0 2 "$KIJIL" tokenizer train --jsonl many.jsonl --sample 0 -o x.json
 if command -v node >/dev/null && NODE_PATH=${KJ_NODE_PATH:-} node -e 'require("tokenizers")' 2>/dev/null; then
     for o in "" "--pattern gpt2 --digits single" "--pattern gpt2 --digits three" "--digits single" \
         "--pattern qwen2 --digits three" "--whitespace lines" "--whitespace apart" \
-        "--pattern gpt2 --whitespace lines --digits single"; do
+        "--pattern gpt2 --whitespace lines --digits single" "--pattern o200k" "--pattern tekken"; do
         cat num.txt text.txt >both.txt
         # shellcheck disable=SC2086
         train both.txt $o -o full.json

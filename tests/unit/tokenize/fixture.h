@@ -121,7 +121,7 @@ static inline void fixture_words(struct kj_buf *b, uint64_t *s, unsigned n)
 {
     static const char *const bits[] = {" ",         "  ",       "\n",
                                        "\r\n",      "\t",       "'",
-                                       "'s",        "'LL",      "'re",
+                                       "'s",        "'LL",      "'rE",
                                        "'\xC5\xBF", "\xC2\xA0", "a",
                                        "B",         "z",        "7",
                                        "42",        ".",        "!?",
@@ -133,7 +133,8 @@ static inline void fixture_words(struct kj_buf *b, uint64_t *s, unsigned n)
                                        "٣",         "̈",         "\xE2\x80\xA8",
                                        "ǅ",         "𝟘",        "the",
                                        " the",      "...\n",    "\n\n",
-                                       " \n ",      "<|x|>"};
+                                       " \n ",      "/",        "\n/",
+                                       "ABC",       "É",        "<|x|>"};
     kj_buf_reset(b);
     for (unsigned i = 0; i < n; i++)
         kj_buf_addz(b, bits[fixture_random(s, sizeof bits / sizeof *bits)]);

@@ -442,12 +442,12 @@ static void test_pre_tokenizers(void)
           " / x/\n\n/ y/'/S/ '/s/");
 }
 
-static void llama(const char *text, const char *want)
+static void pattern(enum tok_scan scan, const char *text, const char *want)
 {
     static char pre[1024];
     struct kj_buf b;
     kj_buf_init(&b, 1024);
-    const char *z = tok_scan_pattern(TOK_SCAN_LLAMA3);
+    const char *z = tok_scan_pattern(scan);
     kj_json_put_str(&b, z, strlen(z));
     snprintf(
         pre, sizeof pre,
@@ -456,6 +456,11 @@ static void llama(const char *text, const char *want)
         (int)b.n, b.p);
     kj_buf_release(&b);
     words(pre, text, want);
+}
+
+static void llama(const char *text, const char *want)
+{
+    pattern(TOK_SCAN_LLAMA3, text, want);
 }
 
 static void test_llama3_pattern(void)
@@ -473,25 +478,45 @@ static void test_llama3_pattern(void)
     llama("한국어는 🙂입니다", "한국어는/ 🙂/입니다/");
 }
 
+static void o200k(const char *text, const char *want)
+{
+    pattern(TOK_SCAN_O200K, text, want);
+}
+
+static void test_o200k_pattern(void)
+{
+    o200k("Hello World's HTTPServer", "Hello/ World's/ HTTPServer/");
+    o200k("camelCase fooBARbaz", "camel/Case/ foo/BARbaz/");
+    o200k("한국ABC 한국Abc 한국abC", "한국/ABC/ 한국Abc/ 한국ab/C/");
+    o200k("한국AB中C 가a나B", "한국AB中/C/ 가a나/B/");
+    o200k("don'tx DON'T'S they'Re", "don't/x/ DON'T/'S/ they'Re/");
+    o200k("a'\xC5\xBF's 1's", "a'\xC5\xBF/'s/ /1/'s/");
+    o200k("x!\xCC\x81y !!\xCC\x81z \xCC\x81", "x/!\xCC\x81y/ !!\xCC\x81/z/ \xCC\x81/");
+    o200k("a//\n//\r\n/!b", "a///\n//\r\n//!b/");
+    o200k("12345  x\n y", "123/45/ / x/\n/ y/");
+    o200k("Ǆa ǅ ДомДОМ", "Ǆa/ ǅ/ Дом/ДОМ/");
+    pattern(TOK_SCAN_TEKKEN, "don't 123", "don/'t/ /1/2/3/");
+}
+
 /* The scanners against the same patterns in PCRE2. */
 static void test_scan_is_pattern(void)
 {
-    static const enum tok_scan all[] = {TOK_SCAN_LLAMA3, TOK_SCAN_QWEN2, TOK_SCAN_GPT2};
     struct kj_buf text, a, b;
     uint64_t seed = 11;
     tok_scan_init();
     kj_buf_init(&text, 1 << 20);
     kj_buf_init(&a, 1 << 20);
     kj_buf_init(&b, 1 << 20);
-    for (size_t k = 0; k < 3; k++) {
+    for (unsigned k = 0; k < TOK_SCANS; k++) {
+        enum tok_scan scan = (enum tok_scan)(TOK_SCAN_GPT2 + k);
         struct tok_pre hand = {.n_steps = 1}, re = {.n_steps = 1};
         struct tok_pre_state sh, sr;
         char z[512];
-        snprintf(z, sizeof z, "(?:)%s", tok_scan_pattern(all[k]));
+        snprintf(z, sizeof z, "(?:)%s", tok_scan_pattern(scan));
         CHECK_INT(tok_pattern_compile(&hand.steps[0], z + 4, strlen(z) - 4, "", NULL),
                   0);
         CHECK_INT(tok_pattern_compile(&re.steps[0], z, strlen(z), "", NULL), 0);
-        CHECK(hand.steps[0].scan == all[k] && re.steps[0].scan == TOK_SCAN_NONE);
+        CHECK(hand.steps[0].scan == scan && re.steps[0].scan == TOK_SCAN_NONE);
         tok_pre_state_init(&sh, &hand);
         tok_pre_state_init(&sr, &re);
         for (int i = 0; i < 4000; i++) {
@@ -539,15 +564,14 @@ static void block_cuts(enum tok_scan scan, const char *p, size_t n, char *cut)
 /* Blocks of every vector code against the scanners, one word at a time. */
 static void test_blocks(void)
 {
-    static const enum tok_scan all[] = {TOK_SCAN_LLAMA3, TOK_SCAN_QWEN2, TOK_SCAN_GPT2};
     static char a[1 << 16], b[1 << 16];
     struct kj_buf text, more;
     uint64_t seed = 12;
     size_t blocks = 0;
     kj_buf_init(&text, sizeof a);
     kj_buf_init(&more, sizeof a);
-    for (int round = 0; round < 1500; round++) {
-        enum tok_scan scan = all[round % 3];
+    for (int round = 0; round < 2500; round++) {
+        enum tok_scan scan = (enum tok_scan)(TOK_SCAN_GPT2 + round % TOK_SCANS);
         kj_buf_reset(&text);
         /* Stretches of mixed bits, of plain words, and of everything there is. */
         for (int k = 0; k < 6; k++) {
@@ -556,7 +580,8 @@ static void test_blocks(void)
             for (uint32_t w = fixture_random(&seed, 20); w--;)
                 kj_buf_addz(&text, (const char *const[]){"the ", "words, ", "it's ",
                                                          "한국어 ", "문장을 ", "12345 ",
-                                                         "\n    x", "Ünï "}[w % 8]);
+                                                         "\n    x", "ÜnïÑ ", "한글ABC ",
+                                                         "don'tX한A"}[w % 10]);
             for (uint32_t w = fixture_random(&seed, 12); w--;) {
                 char c[4];
                 uint32_t cp = fixture_random(&seed, w % 2 ? 0x3100 : 0x110000);
@@ -578,7 +603,7 @@ static void test_blocks(void)
                 round = 10000;
         }
     }
-    CHECK(blocks >= 1500 * 2);
+    CHECK(blocks >= 2500 * 2);
     for (int isa = TOK_AVX512; !tok_block_use((enum tok_isa)isa);)
         isa--;
     kj_buf_release(&text);
@@ -794,6 +819,7 @@ int main(void)
     test_normalizer();
     test_pre_tokenizers();
     test_llama3_pattern();
+    test_o200k_pattern();
     test_scan_is_pattern();
     test_blocks();
     test_refusals();
