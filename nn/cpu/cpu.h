@@ -67,6 +67,10 @@ void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *a);
 void kj_cpu_attention_back(struct kj_backend *b, const struct kj_attn *a,
                            const struct kj_attn_grad *g);
 
+/* ranks.c */
+void kj_cpu_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
+void kj_cpu_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
+
 /* rows.c: see struct kj_ops. */
 void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                   struct kj_mat ids, size_t n, size_t h);
