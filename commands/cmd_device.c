@@ -62,7 +62,7 @@ static int test(const char *name, unsigned threads, bool verbose, struct kj_err 
     struct timespec t0, t1;
     char what[256];
     unsigned failed = 0;
-    double gflops, gbytes;
+    struct kj_selftest_speed speed;
     int rc = kj_backend_open(&b, name, threads, err);
     if (rc)
         return rc;
@@ -73,13 +73,14 @@ static int test(const char *name, unsigned threads, bool verbose, struct kj_err 
     close_row(&t);
     clock_gettime(CLOCK_MONOTONIC, &t1);
     if (rc == KJ_OK)
-        rc = kj_selftest_speed(b, 1024, 1.0, &gflops, &gbytes, err);
+        rc = kj_selftest_speed(b, 1024, 1.0, &speed, err);
     if (rc == KJ_OK) {
         printf("  each operation against float64 and finite differences, %.1f s\n",
                (double)(t1.tv_sec - t0.tv_sec) +
                    1e-9 * (double)(t1.tv_nsec - t0.tv_nsec));
-        printf("  matrix product 1024^3: %.0f GFLOP/s   optimizer step: %.1f GB/s\n",
-               gflops, gbytes);
+        printf("  matrix product 1024^3: %.0f GFLOP/s, of bfloat16 %.0f   "
+               "optimizer step: %.1f GB/s\n",
+               speed.gflops, speed.gflops_bf16, speed.gbytes);
     }
     kj_backend_close(b);
     if (rc == KJ_OK && failed)

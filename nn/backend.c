@@ -25,12 +25,6 @@ void kj_backend_close(struct kj_backend *b)
         b->ops->close(b);
 }
 
-int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err)
-{
-    b->comm = c;
-    return b->ops->join ? b->ops->join(b, c, err) : KJ_OK;
-}
-
 void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)
 {
     char what[256];
@@ -57,7 +51,7 @@ static void distil(struct kj_backend *b, const struct kj_head *p, size_t i, size
     loss.at += i;
     kl.at += i;
     y.at += i;
-    b->ops->matmul(b, t, from(q->x, i), q->w, n, p->v, q->h, KJ_MM_TB);
+    b->ops->matmul(b, t, from(q->x, i), q->w, n, p->v, q->h, KJ_MM_TB | p->flags);
     b->ops->distil(b, z, t, loss, kl, y, n, p->v, &d);
 }
 
@@ -73,14 +67,15 @@ void kj_head_loss(struct kj_backend *b, const struct kj_head *p)
         loss.at += i;
         lse.at += i;
         y.at += i;
-        o->matmul(b, z, from(p->x, i), p->w, n, p->v, p->h, KJ_MM_TB);
+        o->matmul(b, z, from(p->x, i), p->w, n, p->v, p->h, KJ_MM_TB | p->flags);
         if (p->teacher)
             distil(b, p, i, n);
         else
             o->cross_entropy(b, z, loss, lse, y, n, p->v, p->scale, p->zeta, grad);
         if (!grad)
             continue;
-        o->matmul(b, from(p->dx, i), z, p->w, n, p->h, p->v, 0);
-        o->matmul(b, p->dw, z, from(p->x, i), p->v, p->h, n, KJ_MM_TA | KJ_MM_ADD);
+        o->matmul(b, from(p->dx, i), z, p->w, n, p->h, p->v, p->flags);
+        o->matmul(b, p->dw, z, from(p->x, i), p->v, p->h, n,
+                  KJ_MM_TA | KJ_MM_ADD | p->flags);
     }
 }
