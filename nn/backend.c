@@ -25,6 +25,12 @@ void kj_backend_close(struct kj_backend *b)
         b->ops->close(b);
 }
 
+int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err)
+{
+    b->comm = c;
+    return b->ops->join ? b->ops->join(b, c, err) : KJ_OK;
+}
+
 void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)
 {
     char what[256];

@@ -38,6 +38,7 @@
  * whatever the operands are. */
 enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16 };
 
+struct kj_comm;
 struct kj_tensor; /* memory of a device; opaque */
 struct kj_ops;
 
@@ -45,8 +46,9 @@ struct kj_backend {
     const struct kj_ops *ops;
     struct kj_err fault; /* first fault since the last sync() */
     unsigned threads;
-    int64_t bytes; /* device memory held by tensors now */
-    int64_t peak;  /* and at most so far */
+    int64_t bytes;        /* device memory held by tensors now */
+    int64_t peak;         /* and at most so far */
+    struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
 };
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
@@ -215,6 +217,14 @@ struct kj_ops {
     void (*adamw)(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
                   struct kj_mat m, struct kj_mat v, size_t n, const struct kj_adamw *p);
 
+    /* Between ranks (kj_backend_join); all must call them alike. Each rank owns a
+     * part of the n float32 (kj_comm_part): its part of x becomes the sum over
+     * ranks, in the same order at any speed; or the others' parts come into x. */
+    void (*reduce_scatter)(struct kj_backend *b, struct kj_mat x, size_t n);
+    void (*all_gather)(struct kj_backend *b, struct kj_mat x, size_t n);
+    /* What opening takes beyond the host's; may be NULL. */
+    int (*join)(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
+
     /* Wait for the device; the first fault since the last call, or KJ_OK. */
     int (*sync)(struct kj_backend *b, struct kj_err *err);
 };
@@ -224,6 +234,8 @@ struct kj_ops {
 int kj_backend_open(struct kj_backend **out, const char *name, unsigned threads,
                     struct kj_err *err);
 void kj_backend_close(struct kj_backend *b);
+/* Work with the other ranks of c, which outlives b's use. */
+int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
 /* Names of the back ends in this program, NULL-terminated. */
 extern const char *const kj_backend_names[];
 

@@ -20,7 +20,7 @@
 #define FORMAT      "kijil-checkpoint"
 #define VERSION     1
 #define MANIFEST    "checkpoint.json"
-#define JSON_MAX    ((size_t)1 << 20)
+#define JSON_MAX    ((size_t)64 << 20)
 #define COPY_FLOATS ((size_t)1 << 18)
 
 static char *step_dir(const char *dir, int64_t step, const char *tail, const char *file)
@@ -163,6 +163,24 @@ static int get_spikes(struct kj_checkpoint *c, const struct kj_jval *root,
     return KJ_OK;
 }
 
+/* One cell is told by the number of tokens alone. */
+static void put_seen(struct kj_buf *b, const struct kj_checkpoint *c)
+{
+    kj_buf_addz(b, "  \"tokens_seen\": [");
+    for (size_t i = 0; i < c->n_seen; i++)
+        kj_buf_printf(b, "%s%" PRIu64, i ? ", " : "", c->seen[i]);
+    kj_buf_addz(b, "],\n");
+}
+
+static void get_seen(struct kj_checkpoint *c, const struct kj_jval *root)
+{
+    const struct kj_jval *v = kj_jget(root, "tokens_seen");
+    if (!v || v->kind != KJ_J_ARRAY || v->n != c->n_seen)
+        c->n_seen = 0;
+    for (size_t i = 0; i < c->n_seen; i++)
+        c->seen[i] = (uint64_t)kj_jint(&v->items[i], 0);
+}
+
 static int put_manifest(const char *dir, const struct kj_checkpoint *c,
                         struct kj_err *err)
 {
@@ -175,6 +193,8 @@ static int put_manifest(const char *dir, const struct kj_checkpoint *c,
                   FORMAT, VERSION, c->step, c->tokens, c->row, c->run, c->data);
     if (c->spikes.n)
         put_spikes(&b, c);
+    if (c->n_seen > 1)
+        put_seen(&b, c);
     kj_buf_addz(&b, "  \"files\": [");
     int rc = put_files(&b, dir, err);
     kj_buf_addz(&b, "\n  ]\n}\n");
@@ -227,7 +247,7 @@ static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
     char *path = kj_xmalloc(n);
     struct kj_json *j = kj_json_new();
     const struct kj_jval *root;
-    memset(c, 0, sizeof *c);
+    *c = (struct kj_checkpoint){.seen = c->seen, .n_seen = c->n_seen};
     snprintf(path, n, "%s/%s", dir, MANIFEST);
     int rc = kj_json_load(j, path, JSON_MAX, &root, err);
     if (rc == KJ_OK && (!kj_str_is(kj_jstr(kj_jget(root, "format")), FORMAT) ||
@@ -246,6 +266,8 @@ static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
     }
     if (rc == KJ_OK)
         rc = get_spikes(c, root, err);
+    if (rc == KJ_OK)
+        get_seen(c, root);
     if (rc == KJ_OK && files)
         rc = check_files(dir, kj_jget(root, "files"), err);
     kj_err_where(rc ? err : NULL, path, -1);

@@ -22,6 +22,8 @@ struct kj_checkpoint {
     uint64_t row;           /* the loader's next row */
     int64_t skipped;        /* steps whose update was left out */
     struct kj_spike spikes; /* what tells them */
+    uint64_t *seen;         /* tokens by stage and group (feed.h), borrowed; */
+    size_t n_seen;          /* cells: loading fills them or sets n_seen to 0 */
     char run[40], data[40]; /* hashes of configuration and of the data's
                                tokenizer and size: a run only goes on with equal
                                ones */
@@ -37,7 +39,7 @@ int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
 int64_t *kj_checkpoint_list(const char *dir, size_t *n);
 
 /* Read and check one. KJ_FAIL when a file is missing or its hash differs. m1
- * NULL: only *c is read. */
+ * NULL: only *c is read, whose seen and n_seen the caller has set. */
 int kj_checkpoint_load(const char *dir, int64_t step, struct kj_checkpoint *c,
                        struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
                        struct kj_err *err);

@@ -64,6 +64,9 @@ struct kj_docs kj_docs_shards(const struct kj_shards *s)
                             shards_start,
                             shards_doc_at,
                             shards_read,
+                            NULL,
+                            0,
+                            NULL,
                             NULL};
 }
 
@@ -87,6 +90,11 @@ static unsigned order_group(const void *self, uint64_t doc)
     return kj_order_part_of(self, doc);
 }
 
+static const char *order_group_name(const void *self, size_t i)
+{
+    return kj_order_part(self, i)->name;
+}
+
 struct kj_docs kj_docs_order(const struct kj_order *o)
 {
     return (struct kj_docs){o,
@@ -95,7 +103,10 @@ struct kj_docs kj_docs_order(const struct kj_order *o)
                             order_start,
                             order_at,
                             order_read,
-                            order_group};
+                            order_group,
+                            kj_order_parts(o),
+                            order_group_name,
+                            NULL};
 }
 
 int kj_loader_init(struct kj_loader *l, const struct kj_docs *d, uint64_t seed,
@@ -171,26 +182,33 @@ uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
     return (at + mix(key) % l->tokens) % l->tokens;
 }
 
-void kj_loader_seen(const struct kj_loader *l, uint64_t rows, size_t len,
-                    uint64_t *tokens)
+void kj_loader_seen(const struct kj_loader *l, uint64_t from, uint64_t to, size_t len,
+                    const unsigned *cell, uint64_t *tokens)
 {
-    for (uint64_t g = 0; g < rows; g++) {
+    for (uint64_t g = from; g < to; g++) {
         uint64_t epoch, token = kj_loader_place(l, g, len, &epoch);
         for (size_t done = 0; done < len;) {
             uint64_t d = l->docs.doc_at(l->docs.self, token);
             uint64_t left = l->docs.start(l->docs.self, d + 1) - token;
             size_t n = left < len - done ? (size_t)left : len - done;
-            tokens[l->docs.group(l->docs.self, d)] += n;
+            tokens[cell[l->docs.group ? l->docs.group(l->docs.self, d) : 0]] += n;
             done += n;
             token = (token + n) % l->tokens;
         }
     }
 }
 
-/* One row at p's place `at`; its documents' bounds behind the *segs others. */
-static int fill_row(struct kj_loader *l, struct kj_packed *p, size_t at, size_t len,
-                    uint64_t token, size_t *segs, struct kj_err *err)
+void kj_packed_clear(struct kj_packed *p)
 {
+    p->cu[0] = 0;
+    p->rows = (struct kj_rows){0, p->ids, p->pos, p->targets, 0, p->cu};
+}
+
+int kj_loader_row(struct kj_loader *l, uint64_t g, size_t len, struct kj_packed *p,
+                  struct kj_err *err)
+{
+    uint64_t epoch, token = kj_loader_place(l, g, len, &epoch);
+    size_t at = p->rows.n;
     for (size_t done = 0; done < len;) {
         uint64_t d = l->docs.doc_at(l->docs.self, token);
         uint64_t from = l->docs.start(l->docs.self, d);
@@ -199,25 +217,21 @@ static int fill_row(struct kj_loader *l, struct kj_packed *p, size_t at, size_t 
         int rc = put(l, p, at + done, from, token - from, n, err);
         if (rc)
             return rc;
-        p->cu[(*segs)++] = (int32_t)(at + done);
         done += n;
+        p->cu[++p->rows.segs] = (int32_t)(at + done);
         token = (token + n) % l->tokens;
     }
+    p->rows.n = at + len;
     return KJ_OK;
 }
 
 int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *p,
                    struct kj_err *err)
 {
-    size_t segs = 0;
-    for (size_t i = 0; i < rows; i++) {
-        uint64_t epoch, token = kj_loader_place(l, l->row, len, &epoch);
-        int rc = fill_row(l, p, i * len, len, token, &segs, err);
-        if (rc)
-            return rc;
-        l->row++;
-    }
-    p->cu[segs] = (int32_t)(rows * len);
-    p->rows = (struct kj_rows){rows * len, p->ids, p->pos, p->targets, segs, p->cu};
-    return KJ_OK;
+    int rc = KJ_OK;
+    kj_packed_clear(p);
+    for (size_t i = 0; i < rows && rc == KJ_OK; i++)
+        if ((rc = kj_loader_row(l, l->row, len, p, err)) == KJ_OK)
+            l->row++;
+    return rc;
 }

@@ -35,7 +35,11 @@ struct kj_docs {
                                                           gives the total */
     uint64_t (*doc_at)(const void *self, uint64_t token); /* that holds it */
     size_t (*read)(const void *self, uint64_t at, uint32_t *out, size_t n);
-    unsigned (*group)(const void *self, uint64_t doc); /* part of a mix; NULL: none */
+    /* Part of a mix that a document is of; NULL: there are none. */
+    unsigned (*group)(const void *self, uint64_t doc);
+    size_t groups;
+    const char *(*group_name)(const void *self, size_t group);
+    const char *name; /* of the whole, where there are no groups; may be NULL */
 };
 struct kj_docs kj_docs_shards(const struct kj_shards *s);
 /* A document that an order repeats is one document each time. */
@@ -64,20 +68,24 @@ struct kj_packed {
 };
 void kj_packed_init(struct kj_packed *p, size_t tokens);
 void kj_packed_release(struct kj_packed *p);
+void kj_packed_clear(struct kj_packed *p); /* no rows */
 
 /* First token of row number g of `len` tokens, and its epoch. A row goes on at
  * the set's first token when it reaches the end. */
 uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
                          uint64_t *epoch);
 
+/* Append row number g of `len` tokens. KJ_FAIL when the files end early. */
+int kj_loader_row(struct kj_loader *l, uint64_t g, size_t len, struct kj_packed *p,
+                  struct kj_err *err);
 /* The next `rows` rows of `len` tokens. KJ_FAIL when the files end early. */
 int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *p,
                    struct kj_err *err);
 
-/* How many tokens of each group rows 0..rows of `len` tokens train on: added to
- * tokens[group]. The documents must have groups. No token is read. */
-void kj_loader_seen(const struct kj_loader *l, uint64_t rows, size_t len,
-                    uint64_t *tokens);
+/* How many tokens of each part rows from..to of `len` tokens train on: added to
+ * tokens[cell[part]]. Documents without parts are part 0. No token is read. */
+void kj_loader_seen(const struct kj_loader *l, uint64_t from, uint64_t to, size_t len,
+                    const unsigned *cell, uint64_t *tokens);
 
 /* Place of x (below n) in a permutation of 0..n-1 given by key. */
 uint64_t kj_permute(uint64_t x, uint64_t n, uint64_t key);

@@ -23,8 +23,12 @@
 #include "trainer/checkpoint.h"
 #include "trainer/llama.h"
 #include "trainer/muon.h"
+#include "trainer/stages.h"
 
 #define METRICS_MAX ((size_t)4 << 30)
+
+/* With more groups metrics.jsonl does not tell each step what they had. */
+#define SEEN_MAX 100
 
 struct trainer {
     const struct kj_train *t;
@@ -34,7 +38,7 @@ struct trainer {
     struct kj_teacher teacher; /* m NULL: none */
     struct kj_muon *muon;      /* or NULL */
     struct kj_tensor *m1, *m2; /* moments */
-    struct kj_loader loader;
+    struct kj_feed *feed;
     struct kj_packed *packs; /* one per pass of a step */
     size_t passes;
     struct kj_checkpoint at;
@@ -139,9 +143,8 @@ static int set_up(struct trainer *r, struct kj_err *err)
     r->packs = kj_xcalloc(r->passes, sizeof *r->packs);
     for (size_t i = 0; i < r->passes; i++)
         kj_packed_init(&r->packs[i], pass);
-    rc = kj_loader_init(&r->loader, &r->t->docs, (uint64_t)c->seed, c->data.shuffle,
-                        err);
-    return rc ? rc : run_hash(r, err);
+    r->feed = r->t->feed;
+    return run_hash(r, err);
 }
 
 static void tear_down(struct trainer *r)
@@ -153,7 +156,6 @@ static void tear_down(struct trainer *r)
     for (size_t i = 0; i < r->passes; i++)
         kj_packed_release(&r->packs[i]);
     free(r->packs);
-    kj_loader_release(&r->loader);
     r->b->ops->tensor_free(r->b, r->m1);
     r->b->ops->tensor_free(r->b, r->m2);
     kj_llama_free(r->m);
@@ -173,7 +175,8 @@ static int resume(struct trainer *r, struct kj_err *err)
     r->saved = -1;
     for (size_t i = 0; i < n && r->saved < 0 && rc == KJ_OK; i++) {
         struct kj_err why = KJ_ERR_INIT;
-        struct kj_checkpoint c;
+        struct kj_checkpoint c = {.seen = r->feed->seen,
+                                  .n_seen = kj_feed_cells(r->feed)};
         char text[1024];
         if (r->t->force) {
             rc = kj_checkpoint_remove(r->ckpt, v[i], err);
@@ -191,8 +194,11 @@ static int resume(struct trainer *r, struct kj_err *err)
         if (got == KJ_OK)
             got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, r->m1, r->m2, &why);
         if (got == KJ_OK) {
+            if (c.n_seen == 0) { /* one cell, or a checkpoint that has none yet */
+                memset(c.seen, 0, kj_feed_cells(r->feed) * sizeof *c.seen);
+                kj_feed_count(r->feed, 0, c.row, c.seen);
+            }
             r->at = c;
-            r->loader.row = c.row;
             r->saved = v[i];
             note(r, "goes on behind step %" PRId64, c.step);
         } else {
@@ -201,6 +207,8 @@ static int resume(struct trainer *r, struct kj_err *err)
         }
     }
     free(v);
+    if (r->saved < 0)
+        memset(r->feed->seen, 0, kj_feed_cells(r->feed) * sizeof *r->feed->seen);
     return rc;
 }
 
@@ -272,8 +280,7 @@ static int start(struct trainer *r, struct kj_err *err)
 /* Name the first parameter with a value that is not finite. */
 static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *err)
 {
-    uint64_t epoch,
-        token = kj_loader_place(&r->loader, from, (size_t)r->run->data.seq_len, &epoch);
+    struct kj_feed_place at = kj_feed_place(r->feed, from);
     struct kj_tensor *t[2] = {r->m->w, r->m->g};
     static const char *const what[2] = {"the weight", "the gradient of"};
     for (int k = 0; k < 2; k++) {
@@ -295,12 +302,12 @@ static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *e
                               ", at token %" PRIu64 " of the shards, epoch %" PRIu64
                               ")",
                               r->at.step + 1, what[k], first->name, bad, r->m->n_params,
-                              loss, from, token, epoch);
+                              loss, from, at.token, at.epoch);
     }
     return kj_err_set(err, KJ_FATAL,
                       "step %" PRId64 ": the loss is %g (data: row %" PRIu64
                       ", token %" PRIu64 ", epoch %" PRIu64 ")",
-                      r->at.step + 1, loss, from, token, epoch);
+                      r->at.step + 1, loss, from, at.token, at.epoch);
 }
 
 /* Muon for its matrices; AdamW over runs of other parameters that are decayed
@@ -363,7 +370,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
 {
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
-    uint64_t from = r->loader.row, epoch;
+    uint64_t from = r->at.row, next = from;
     double t0 = now(), sum = 0, kl = 0, norm;
     int64_t count = 0;
     size_t left = (size_t)c->data.batch, micro = (size_t)c->data.micro;
@@ -371,8 +378,8 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     /* All passes first: the loss is divided by the whole step's count. */
     for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
         size_t rows = left < micro ? left : micro;
-        rc = kj_loader_next(&r->loader, rows, (size_t)c->data.seq_len, &r->packs[i],
-                            err);
+        rc = kj_feed_rows(r->feed, next, rows, &r->packs[i], err);
+        next += rows;
         for (size_t k = 0; rc == KJ_OK && k < r->packs[i].rows.n; k++)
             count += r->packs[i].targets[k] >= 0;
         left -= rows;
@@ -400,9 +407,10 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     rc = o->sync(r->b, err);
     r->at.step++;
     r->at.tokens += count;
-    r->at.row = r->loader.row;
+    r->at.row = next;
+    kj_feed_count(r->feed, from, next, r->feed->seen);
     double t1 = now();
-    kj_loader_place(&r->loader, from, (size_t)c->data.seq_len, &epoch);
+    struct kj_feed_place at = kj_feed_place(r->feed, from);
     *s = (struct kj_train_step){
         .step = r->at.step,
         .steps = c->schedule.steps,
@@ -414,9 +422,38 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         .tokens = r->at.tokens,
         .tokens_per_s = (double)count / (t1 - t0),
         .seconds = t1 - r->start,
-        .epoch = epoch,
+        .epoch = at.epoch,
+        .stage = c->staged ? c->stages[at.stage].name : NULL,
     };
     return rc;
+}
+
+/* The stage, and what its groups had of it. */
+static void log_seen(const struct trainer *r, const char *stage)
+{
+    const struct kj_feed *f = r->feed;
+    const uint64_t *seen =
+        f->seen +
+        (size_t)(kj_stage_of(r->run, r->at.step - 1) - r->run->stages) * f->n_groups;
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 20);
+    if (stage)
+        kj_buf_printf(&b, ", \"stage\": \"%s\"", stage);
+    if (f->n_groups > 1 && f->n_groups <= SEEN_MAX) {
+        const char *sep = ", \"seen\": {";
+        for (size_t i = 0; i < f->n_groups; i++) {
+            if (!seen[i])
+                continue;
+            kj_buf_addz(&b, sep);
+            kj_json_put_str(&b, f->groups[i], strlen(f->groups[i]));
+            kj_buf_printf(&b, ": %" PRIu64, seen[i]);
+            sep = ", ";
+        }
+        kj_buf_addz(&b, "}");
+    }
+    if (b.n)
+        fwrite(b.p, 1, b.n, r->log);
+    kj_buf_release(&b);
 }
 
 static int log_step(struct trainer *r, const struct kj_train_step *s,
@@ -428,10 +465,11 @@ static int log_step(struct trainer *r, const struct kj_train_step *s,
     fprintf(r->log,
             "{\"step\": %" PRId64
             ", \"loss\": %.6f, \"lr\": %.8g, \"grad_norm\": %.6g, %s"
-            "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64
-            ", \"tokens_per_s\": %.1f, \"seconds\": %.3f%s}\n",
-            s->step, s->loss, s->lr, s->grad_norm, kl, s->tokens, s->epoch,
-            s->tokens_per_s, s->seconds, s->skipped ? ", \"skipped\": true" : "");
+            "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64,
+            s->step, s->loss, s->lr, s->grad_norm, kl, s->tokens, s->epoch);
+    log_seen(r, s->stage);
+    fprintf(r->log, ", \"tokens_per_s\": %.1f, \"seconds\": %.3f%s}\n", s->tokens_per_s,
+            s->seconds, s->skipped ? ", \"skipped\": true" : "");
     if (fflush(r->log) != 0)
         return kj_err_errno(err, KJ_FAIL, "cannot write %s", r->metrics);
     return KJ_OK;
@@ -439,9 +477,10 @@ static int log_step(struct trainer *r, const struct kj_train_step *s,
 
 static struct kj_hf_save save_as(const struct trainer *r)
 {
+    uint32_t end = r->feed->loaders[0].docs.end;
     struct kj_hf_save s = {.tokenizer = r->t->tokenizer,
-                           .bos = r->t->docs.end,
-                           .eos = r->t->docs.end,
+                           .bos = end,
+                           .eos = end,
                            .bf16 = r->run->checkpoint.export == 1};
     return s;
 }
@@ -451,6 +490,8 @@ static int save(struct trainer *r, struct kj_err *err)
     struct kj_hf_save s = save_as(r);
     if (r->saved == r->at.step)
         return KJ_OK;
+    r->at.seen = r->feed->seen;
+    r->at.n_seen = kj_feed_cells(r->feed);
     int rc = kj_checkpoint_save(r->ckpt, &r->at, r->m, r->m1, r->m2, &s,
                                 r->run->checkpoint.keep, err);
     if (rc == KJ_OK)
@@ -477,6 +518,20 @@ static double mean(const double *recent, int64_t steps)
     return sum / (double)n;
 }
 
+/* Say which stage the next step belongs to, where that is new. */
+static void tell_stage(const struct trainer *r, bool first)
+{
+    const struct kj_run_stage *s = kj_stage_of(r->run, r->at.step);
+    if (!r->run->staged || (!first && r->at.step != s->begin))
+        return;
+    const char *set = r->run->sets[s->sources[0].set];
+    char more[40] = "";
+    if (s->n_sources > 1)
+        snprintf(more, sizeof more, " and %zu more", s->n_sources - 1);
+    note(r, "stage %s: steps %" PRId64 " to %" PRId64 ", from %s%s", s->name,
+         s->begin + 1, s->end, set ? set : "memory", more);
+}
+
 static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
@@ -493,6 +548,7 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
             out->end = KJ_TRAIN_TIME;
             break;
         }
+        tell_stage(r, out->ran == 0);
         rc = one_step(r, &out->last, err);
         if (rc == KJ_OK)
             rc = log_step(r, &out->last, err);

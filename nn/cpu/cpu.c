@@ -303,6 +303,8 @@ static const struct kj_ops cpu_ops = {
     .distil = kj_cpu_distil,
     .axpby = kj_cpu_axpby,
     .adamw = adamw,
+    .reduce_scatter = kj_cpu_reduce_scatter,
+    .all_gather = kj_cpu_all_gather,
     .sync = sync_cpu,
 };
 

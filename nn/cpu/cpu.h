@@ -69,6 +69,10 @@ void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *a);
 void kj_cpu_attention_back(struct kj_backend *b, const struct kj_attn *a,
                            const struct kj_attn_grad *g);
 
+/* ranks.c */
+void kj_cpu_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
+void kj_cpu_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
+
 /* rows.c: see struct kj_ops. */
 void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                   struct kj_mat ids, size_t n, size_t h);
@@ -105,7 +109,7 @@ struct kj_cpu_product {
     float beta;
 };
 /* The same with A and B rounded to bfloat16. */
-void kj_cpu_matmul_bf16(struct kj_cpu *c, const struct kj_cpu_product *p);
+void kj_cpu_matmul_bf16(struct kj_cpu *c, const struct kj_cpu_product *q);
 
 /* One thread's C[m,n] = alpha A B + beta C on row-major float arrays. */
 void kj_cpu_sgemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a,
