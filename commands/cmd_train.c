@@ -16,6 +16,7 @@
 #include "commands/data.h"
 #include "commands/model.h"
 #include "commands/stages.h"
+#include "nn/comm.h"
 #include "trainer/plan.h"
 #include "trainer/train.h"
 
@@ -277,9 +278,30 @@ static double seconds(void)
     return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
 }
 
-static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
-                 const struct kj_datas *d, unsigned threads, struct kj_err *err)
+/* Ranks may be started minutes apart. */
+#define MEET_SECONDS 300
+
+/* Meet the other ranks of the same run file and data, if there are any. */
+static int meet(struct kj_comm **comm, struct kj_backend *b, const struct kj_run *r,
+                const struct kj_comm_place *place, const char *data_hash,
+                struct kj_err *err)
 {
+    struct kj_buf id;
+    if (place->size == 1)
+        return KJ_OK;
+    kj_buf_init(&id, 1 << 20);
+    kj_run_dump(r, true, &id);
+    kj_buf_addz(&id, data_hash);
+    int rc = kj_comm_open(comm, place, kj_hash64(id.p, id.n, 0), MEET_SECONDS, err);
+    kj_buf_release(&id);
+    return rc ? rc : kj_backend_join(b, *comm, err);
+}
+
+static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
+                 const struct kj_comm_place *place, const struct kj_datas *d,
+                 unsigned threads, struct kj_err *err)
+{
+    struct kj_comm *comm = NULL;
     struct kj_train_result res;
     struct kj_backend *b = NULL;
     struct kj_feed feed = {0};
@@ -304,9 +326,12 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     if (rc == KJ_OK)
         rc = kj_backend_open(&b, o->device, threads, err);
     if (rc == KJ_OK) {
+        kj_datas_hash(d, hash);
+        rc = meet(&comm, b, r, place, hash, err);
+    }
+    if (rc == KJ_OK) {
         kj_plan_make(r, &p);
         kj_plan_teacher(r, &p);
-        kj_datas_hash(d, hash);
         snprintf(dir, sizeof dir, "%s%s", o->output ? "" : "out/",
                  o->output ? o->output : r->name);
         struct view v = {.quiet = o->quiet,
@@ -324,12 +349,15 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                     : d->v[0].order ? "order"
                                     : "shards",
                     (double)p.bytes * 1e-6, what);
+        if (!o->quiet && comm)
+            fprintf(stderr, "kijil train: %d ranks\n", place->size);
         if (!tokenizer && !o->quiet)
             fprintf(stderr,
                     "kijil train: no tokenizer.json of the shards was found; the "
                     "model's folder will have none (see --tokenizer)\n");
         struct kj_train t = {.run = r,
                              .dir = dir,
+                             .comm = comm,
                              .feed = &feed,
                              .data_hash = hash,
                              .tokenizer = tokenizer,
@@ -342,10 +370,11 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         rc = kj_train(&t, b, &res, err);
         if (rc == KJ_OK)
             status = summary(cmd, o, dir, &res, seconds() - start);
-        if (rc == KJ_OK)
+        if (rc == KJ_OK && place->rank == 0)
             rc = tell_parts(&feed, dir, res.last.step, o->quiet, err);
     }
     kj_feed_close(&feed);
+    kj_comm_close(comm);
     kj_backend_close(b);
     free(tokenizer);
     return rc ? kj_cmd_fail(cmd, err) : status;
@@ -364,16 +393,21 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (status >= 0)
         return status;
     kj_cmd_signals();
+    struct kj_comm_place place;
     int rc = pos.n == 1 ? KJ_OK : kj_err_set(&err, KJ_USAGE, "one run file is needed");
+    if (rc == KJ_OK)
+        rc = kj_comm_place(&place, &err);
     if (rc == KJ_OK)
         rc = load(&r, pos.v[0], &o, &err);
     if (rc == KJ_OK)
         rc = kj_datas_open(&d, &r, false, &err);
+    if (rc == KJ_OK && place.rank) /* the first speaks for all */
+        o.quiet = true;
     if (rc)
         status = kj_cmd_fail(cmd, &err);
     else
-        status =
-            train(cmd, &r, &o, &d, (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
+        status = train(cmd, &r, &o, &place, &d,
+                       (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
     kj_datas_close(&d);
     kj_run_release(&r);
     kj_strs_release(&pos);
@@ -392,6 +426,11 @@ const struct kj_cmd kj_cmd_train = {
         "The same command continues a run that was stopped, killed, or ended by its "
         "time limit; the weights are then the same bytes as without the stop. They do "
         "not depend on -j either.\n\n"
+        "Several processes train one model together when they are started by torchrun, "
+        "srun or mpirun (or with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set): "
+        "each "
+        "takes its share of every step's passes and of the optimizer. DIR must be the "
+        "same folder for all. Checkpoints do not depend on how many there were.\n\n"
         "A run file with stages: changes data and learning rate on the way; kijil plan "
         "--keys lists all keys of run files.",
     .examples = "kijil train recipes/demo-train.yaml --data out/shards/manifest.jsonl "

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/output.h"
 #include "nn/backend.h"
+#include "nn/comm.h"
 #include "trainer/checkpoint.h"
 #include "trainer/llama.h"
 #include "trainer/muon.h"
@@ -37,9 +38,10 @@ struct trainer {
     struct kj_llama *m;
     struct kj_teacher teacher; /* m NULL: none */
     struct kj_muon *muon;      /* or NULL */
-    struct kj_tensor *m1, *m2; /* moments */
+    struct kj_ranks ranks;
+    struct kj_moments moments;
     struct kj_feed *feed;
-    struct kj_packed *packs; /* one per pass of a step */
+    struct kj_packed *packs; /* one per pass of a step that is this rank's */
     size_t passes;
     struct kj_checkpoint at;
     int64_t saved; /* step of the newest checkpoint, -1 none */
@@ -132,14 +134,24 @@ static int set_up(struct trainer *r, struct kj_err *err)
         rc = open_teacher(r, pass, err);
     if (rc)
         return rc;
-    r->m1 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
-    r->m2 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
+    kj_ranks_init(&r->ranks, r->b, r->t->comm, r->m->n, c->optim.kind == KJ_OPTIM_MUON);
+    r->moments.ranks = &r->ranks;
+    for (int i = 0; i < 2; i++)
+        r->moments.t[i] =
+            r->b->ops->tensor_new(r->b, KJ_F32, r->ranks.to - r->ranks.from);
     if (c->optim.kind == KJ_OPTIM_MUON)
         r->muon = kj_muon_new(r->b, &c->model);
     rc = r->b->ops->sync(r->b, err);
     if (rc)
         return rc;
-    r->passes = (batch + micro - 1) / micro;
+    size_t passes = (batch + micro - 1) / micro, size = (size_t)r->ranks.size;
+    if (passes < size)
+        return kj_err_set(err, KJ_USAGE,
+                          "a step of %zu rows in passes of %zu has no work for %zu "
+                          "ranks: more data.batch_sequences, or fewer "
+                          "data.micro_sequences",
+                          batch, micro, size);
+    r->passes = (passes - (size_t)r->ranks.rank + size - 1) / size;
     r->packs = kj_xcalloc(r->passes, sizeof *r->packs);
     for (size_t i = 0; i < r->passes; i++)
         kj_packed_init(&r->packs[i], pass);
@@ -156,14 +168,24 @@ static void tear_down(struct trainer *r)
     for (size_t i = 0; i < r->passes; i++)
         kj_packed_release(&r->packs[i]);
     free(r->packs);
-    r->b->ops->tensor_free(r->b, r->m1);
-    r->b->ops->tensor_free(r->b, r->m2);
+    for (int i = 0; i < 2; i++)
+        r->b->ops->tensor_free(r->b, r->moments.t[i]);
     kj_llama_free(r->m);
     kj_llama_free(r->teacher.m);
     kj_muon_free(r->muon);
     free(r->ckpt);
     free(r->model);
     free(r->metrics);
+}
+
+static void go_on(struct trainer *r, const struct kj_checkpoint *c)
+{
+    if (c->n_seen == 0) { /* one cell, or a checkpoint that has none yet */
+        memset(c->seen, 0, kj_feed_cells(r->feed) * sizeof *c->seen);
+        kj_feed_count(r->feed, 0, c->row, c->seen);
+    }
+    r->at = *c;
+    r->saved = c->step;
 }
 
 /* The newest checkpoint whose files are sound; older ones if it is not. */
@@ -182,7 +204,7 @@ static int resume(struct trainer *r, struct kj_err *err)
             rc = kj_checkpoint_remove(r->ckpt, v[i], err);
             continue;
         }
-        int got = kj_checkpoint_load(r->ckpt, v[i], &c, NULL, NULL, NULL, &why);
+        int got = kj_checkpoint_load(r->ckpt, v[i], &c, NULL, NULL, &why);
         if (got == KJ_OK && (strcmp(c.run, r->at.run) || strcmp(c.data, r->at.data))) {
             rc = kj_err_set(err, KJ_USAGE,
                             "%s holds a run with another %s; --force starts over, or "
@@ -192,14 +214,9 @@ static int resume(struct trainer *r, struct kj_err *err)
             break;
         }
         if (got == KJ_OK)
-            got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, r->m1, r->m2, &why);
+            got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, &r->moments, &why);
         if (got == KJ_OK) {
-            if (c.n_seen == 0) { /* one cell, or a checkpoint that has none yet */
-                memset(c.seen, 0, kj_feed_cells(r->feed) * sizeof *c.seen);
-                kj_feed_count(r->feed, 0, c.row, c.seen);
-            }
-            r->at = c;
-            r->saved = v[i];
+            go_on(r, &c);
             note(r, "goes on behind step %" PRId64, c.step);
         } else {
             note(r, "checkpoint %" PRId64 " is damaged: %s", v[i],
@@ -257,7 +274,24 @@ static int lock_dir(struct trainer *r, struct kj_err *err)
     return rc;
 }
 
-static int start(struct trainer *r, struct kj_err *err)
+/* Other ranks go on from where rank 0 does. */
+static int follow(struct trainer *r, struct kj_err *err)
+{
+    struct kj_checkpoint c = {.seen = r->feed->seen, .n_seen = kj_feed_cells(r->feed)};
+    int rc = kj_ranks_tell(&r->ranks, &r->saved, sizeof r->saved, err);
+    memset(r->feed->seen, 0, kj_feed_cells(r->feed) * sizeof *r->feed->seen);
+    if (rc || r->saved < 0)
+        return rc;
+    rc = kj_checkpoint_load(r->ckpt, r->saved, &c, r->m, &r->moments, err);
+    if (rc == KJ_OK)
+        go_on(r, &c);
+    else
+        kj_err_context(err, "rank %d cannot read what rank 0 goes on from",
+                       r->ranks.rank);
+    return rc;
+}
+
+static int lead(struct trainer *r, struct kj_err *err)
 {
     int rc = kj_output_mkdirs(r->t->dir, err);
     if (rc == KJ_OK)
@@ -266,13 +300,21 @@ static int start(struct trainer *r, struct kj_err *err)
         rc = kj_output_mkdirs(r->ckpt, err);
     if (rc == KJ_OK)
         rc = resume(r, err);
+    if (rc == KJ_OK)
+        rc = kj_ranks_tell(&r->ranks, &r->saved, sizeof r->saved, err);
+    return rc ? rc : trim_metrics(r, err);
+}
+
+static int start(struct trainer *r, struct kj_err *err)
+{
+    int rc = r->ranks.rank ? follow(r, err) : lead(r, err);
     if (rc == KJ_OK && r->saved < 0) {
         if (r->run->init_from)
             rc = kj_hf_load(r->m, r->run->init_from, err);
         else
             kj_llama_init(r->m, (uint64_t)r->run->seed);
     }
-    return rc ? rc : trim_metrics(r, err);
+    return rc;
 }
 
 /* ---- one step ---- */
@@ -310,6 +352,18 @@ static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *e
                       r->at.step + 1, loss, from, at.token, at.epoch);
 }
 
+/* As far as the elements are this rank's to move. */
+static void adamw(struct trainer *r, size_t at, size_t end, const struct kj_adamw *p)
+{
+    const struct kj_ranks *k = &r->ranks;
+    at = at > k->from ? at : k->from;
+    end = end < k->to ? end : k->to;
+    if (at < end)
+        r->b->ops->adamw(r->b, kj_mat(r->m->w, at, 1), kj_mat(r->m->g, at, 1),
+                         kj_mat(r->moments.t[0], at - k->from, 1),
+                         kj_mat(r->moments.t[1], at - k->from, 1), end - at, p);
+}
+
 /* Muon for its matrices; AdamW over runs of other parameters that are decayed
  * alike. */
 static void update(struct trainer *r, double factor, double clip)
@@ -335,7 +389,7 @@ static void update(struct trainer *r, double factor, double clip)
     for (size_t i = 0, k; i < m->n_params; i = k) {
         size_t at = m->params[i].at, end = at;
         if (r->muon && kj_muon_takes(&m->params[i])) {
-            kj_muon_move(r->muon, m, &m->params[i], r->m1, &u);
+            kj_muon_move(r->muon, m, &m->params[i], r->moments.t[0], &u);
             k = i + 1;
             continue;
         }
@@ -344,9 +398,9 @@ static void update(struct trainer *r, double factor, double clip)
              k++)
             end = m->params[k].at + m->params[k].rows * m->params[k].cols;
         p.decay = m->params[i].vector ? 0.0f : (float)decay;
-        r->b->ops->adamw(r->b, kj_mat(m->w, at, 1), kj_mat(m->g, at, 1),
-                         kj_mat(r->m1, at, 1), kj_mat(r->m2, at, 1), end - at, &p);
+        adamw(r, at, end, &p);
     }
+    kj_ranks_share(&r->ranks, m->w);
 }
 
 /* Move the weights, or leave a step out that stands out. */
@@ -370,20 +424,20 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
 {
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
-    uint64_t from = r->at.row, next = from;
-    double t0 = now(), sum = 0, kl = 0, norm;
-    int64_t count = 0;
-    size_t left = (size_t)c->data.batch, micro = (size_t)c->data.micro;
+    uint64_t from = r->at.row, next = from + (uint64_t)c->data.batch;
+    double t0 = now(), sum[2] = {0}, count = 0, norm;
+    size_t batch = (size_t)c->data.batch, micro = (size_t)c->data.micro;
     int rc = KJ_OK;
     /* All passes first: the loss is divided by the whole step's count. */
     for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
-        size_t rows = left < micro ? left : micro;
-        rc = kj_feed_rows(r->feed, next, rows, &r->packs[i], err);
-        next += rows;
+        size_t row = (i * (size_t)r->ranks.size + (size_t)r->ranks.rank) * micro;
+        size_t rows = batch - row < micro ? batch - row : micro;
+        rc = kj_feed_rows(r->feed, from + row, rows, &r->packs[i], err);
         for (size_t k = 0; rc == KJ_OK && k < r->packs[i].rows.n; k++)
             count += r->packs[i].targets[k] >= 0;
-        left -= rows;
     }
+    if (rc == KJ_OK)
+        rc = kj_ranks_add(&r->ranks, &count, 1, err);
     o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
     for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
         double part = 0, apart = 0;
@@ -394,19 +448,25 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         else
             rc = kj_llama_loss(r->m, &r->packs[i].rows, true, one, zeta, &part, NULL,
                                err);
-        sum += part;
-        kl += apart;
+        sum[0] += part;
+        sum[1] += apart;
     }
+    if (rc == KJ_OK)
+        rc = kj_ranks_add(&r->ranks, sum, 2, err);
     if (rc)
         return rc;
-    norm = sqrt(o->sumsq(r->b, kj_mat(r->m->g, 0, 1), r->m->n));
-    if (!isfinite(sum) || !isfinite(kl) || !isfinite(norm))
-        return blame(r, sum / (double)count, from, err);
+    kj_ranks_sum(&r->ranks, r->m->g);
+    rc = kj_ranks_norm(&r->ranks, r->m->g, &norm, err);
+    if (rc)
+        return rc;
+    double loss = sum[0] / count;
+    if (!isfinite(sum[0]) || !isfinite(sum[1]) || !isfinite(norm))
+        return blame(r, loss, from, err);
     double factor = kj_schedule_factor(c, r->at.step);
-    bool moved = move(r, factor, sum / (double)count, norm);
+    bool moved = move(r, factor, loss, norm);
     rc = o->sync(r->b, err);
     r->at.step++;
-    r->at.tokens += count;
+    r->at.tokens += (int64_t)count;
     r->at.row = next;
     kj_feed_count(r->feed, from, next, r->feed->seen);
     double t1 = now();
@@ -414,13 +474,13 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     *s = (struct kj_train_step){
         .step = r->at.step,
         .steps = c->schedule.steps,
-        .loss = sum / (double)count,
-        .kl = kl / (double)count,
+        .loss = loss,
+        .kl = sum[1] / count,
         .skipped = !moved,
         .lr = c->optim.lr * factor,
         .grad_norm = norm,
         .tokens = r->at.tokens,
-        .tokens_per_s = (double)count / (t1 - t0),
+        .tokens_per_s = count / (t1 - t0),
         .seconds = t1 - r->start,
         .epoch = at.epoch,
         .stage = c->staged ? c->stages[at.stage].name : NULL,
@@ -460,6 +520,8 @@ static int log_step(struct trainer *r, const struct kj_train_step *s,
                     struct kj_err *err)
 {
     char kl[40] = "";
+    if (!r->log) /* rank 0 does */
+        return KJ_OK;
     if (r->teacher.m)
         snprintf(kl, sizeof kl, "\"kl\": %.6g, ", s->kl);
     fprintf(r->log,
@@ -492,8 +554,9 @@ static int save(struct trainer *r, struct kj_err *err)
         return KJ_OK;
     r->at.seen = r->feed->seen;
     r->at.n_seen = kj_feed_cells(r->feed);
-    int rc = kj_checkpoint_save(r->ckpt, &r->at, r->m, r->m1, r->m2, &s,
-                                r->run->checkpoint.keep, err);
+    int rc = r->ranks.rank ? kj_ranks_lend(&r->ranks, r->moments.t, err)
+                           : kj_checkpoint_save(r->ckpt, &r->at, r->m, &r->moments, &s,
+                                                r->run->checkpoint.keep, err);
     if (rc == KJ_OK)
         r->saved = r->at.step;
     return rc;
@@ -506,6 +569,21 @@ static bool out_of_time(const struct trainer *r, int64_t ran)
     if (r->t->time_limit <= 0)
         return false;
     return t + (ran ? t / (double)ran : 0) > r->t->time_limit;
+}
+
+/* All ranks stop when one is asked to. */
+static int asked_to_stop(struct trainer *r, struct kj_train_result *out,
+                         struct kj_err *err)
+{
+    double why[2] = {(r->t->stop && r->t->stop(r->t->ctx)) ||
+                         (r->t->stop_after && r->at.step >= r->t->stop_after),
+                     out_of_time(r, out->ran)};
+    int rc = kj_ranks_add(&r->ranks, why, 2, err);
+    if (rc == KJ_OK && why[0] > 0)
+        out->end = KJ_TRAIN_STOPPED;
+    else if (rc == KJ_OK && why[1] > 0)
+        out->end = KJ_TRAIN_TIME;
+    return rc;
 }
 
 /* Of what a ring of KJ_TRAIN_RECENT holds after so many steps. */
@@ -539,15 +617,8 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
     double recent[KJ_TRAIN_RECENT];
     out->end = KJ_TRAIN_DONE;
     while (r->at.step < c->schedule.steps && rc == KJ_OK) {
-        if ((r->t->stop && r->t->stop(r->t->ctx)) ||
-            (r->t->stop_after && r->at.step >= r->t->stop_after)) {
-            out->end = KJ_TRAIN_STOPPED;
+        if ((rc = asked_to_stop(r, out, err)) || out->end != KJ_TRAIN_DONE)
             break;
-        }
-        if (out_of_time(r, out->ran)) {
-            out->end = KJ_TRAIN_TIME;
-            break;
-        }
         tell_stage(r, out->ran == 0);
         rc = one_step(r, &out->last, err);
         if (rc == KJ_OK)
@@ -582,9 +653,13 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
         rc = loop(&r, result, err);
     if (rc == KJ_OK)
         rc = save(&r, err);
-    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED) {
+    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && r.ranks.rank == 0) {
         struct kj_hf_save s = save_as(&r);
         rc = kj_hf_publish(r.m, r.model, &s, err);
+    }
+    if (rc && t->comm) { /* or the others would wait */
+        char why[1024];
+        kj_comm_abort(t->comm, err ? kj_err_text(err, why, sizeof why) : "a fault");
     }
     result->last.step = r.at.step;
     result->last.steps = t->run->schedule.steps;

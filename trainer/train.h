@@ -25,6 +25,7 @@
 #include "trainer/feed.h"
 
 struct kj_backend;
+struct kj_comm;
 struct kj_err;
 
 struct kj_train_step {
@@ -43,6 +44,7 @@ struct kj_train_step {
 struct kj_train {
     const struct kj_run *run; /* resolved */
     const char *dir;
+    struct kj_comm *comm;  /* the ranks that train together (ranks.h); NULL: alone */
     struct kj_feed *feed;  /* of that run; its seen is kept up to date */
     const char *data_hash; /* identifies the data, below 40 characters */
     const char *tokenizer; /* file to put beside the model, or NULL */
