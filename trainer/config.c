@@ -71,6 +71,12 @@ static const struct kj_opt data_opts[] = {
      "rows in one forward pass; gradients of the others are added up", "8", 1, 1 << 20},
     {"shuffle", 0, KJ_OPT_FLAG, R(data.shuffle), 0,
      "rows in a new random order every epoch", "true", 0, 0},
+    {"packing", 0, KJ_OPT_ENUM, R(data.packing), "concat|bestfit",
+     "documents one behind the other, cut where a row ends; or none cut that fits into "
+     "a row, rows padded",
+     "concat", 0, 0},
+    {"prefetch", 0, KJ_OPT_INT, R(data.prefetch), "N",
+     "steps read ahead by a thread of its own; 0: no thread", "1", 0, 64},
     {0},
 };
 
@@ -310,10 +316,13 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
         for (size_t at = 0; at < text.n;) {
             const char *line = text.p + at, *nl = memchr(line, '\n', text.n - at);
             size_t n = nl ? (size_t)(nl - line) + 1 : text.n - at;
-            /* Paths may move without changing the run; content is hashed. */
-            bool path = identity && (strncmp(line, "manifest:", 9) == 0 ||
-                                     strncmp(line, "tokenizer:", 10) == 0);
-            if (!path)
+            /* Paths may move without changing the run; content is hashed. Packing
+             * is younger than some runs: its default says nothing. */
+            bool skip = identity && (strncmp(line, "manifest:", 9) == 0 ||
+                                     strncmp(line, "tokenizer:", 10) == 0 ||
+                                     strncmp(line, "prefetch:", 9) == 0 ||
+                                     strncmp(line, "packing: concat", 15) == 0);
+            if (!skip)
                 rc |= kj_buf_addz(out, *s->name ? "  " : "") | kj_buf_add(out, line, n);
             at += n;
         }

@@ -35,6 +35,7 @@ struct kj_shape {
 };
 
 enum kj_lr_shape { KJ_LR_CONSTANT, KJ_LR_COSINE, KJ_LR_WSD, KJ_LR_MULTISTEP };
+enum kj_packing { KJ_PACK_CONCAT, KJ_PACK_BESTFIT };
 enum kj_optim { KJ_OPTIM_ADAMW, KJ_OPTIM_MUON };
 enum kj_precision { KJ_PRECISION_F32, KJ_PRECISION_BF16 };
 enum kj_decay { KJ_DECAY_COUPLED, KJ_DECAY_INDEPENDENT };
@@ -81,6 +82,8 @@ struct kj_run {
         int64_t seq_len;      /* tokens in a row */
         int64_t batch, micro; /* rows in a step, and in one forward pass */
         bool shuffle;
+        int packing;      /* enum kj_packing */
+        int64_t prefetch; /* steps read ahead */
     } data;
     struct {
         int kind; /* enum kj_optim */

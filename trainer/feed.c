@@ -120,6 +120,8 @@ int kj_feed_open(struct kj_feed *f, const struct kj_run *run,
         rc = kj_loader_init(&f->loaders[i], d, (uint64_t)run->seed, run->data.shuffle,
                             err);
         f->n_sets++;
+        if (rc == KJ_OK && run->data.packing == KJ_PACK_BESTFIT)
+            kj_loader_bestfit(&f->loaders[i], (size_t)run->data.seq_len);
         f->group_of[i] = kj_xcalloc(n, sizeof **f->group_of);
         for (size_t k = 0; k < n; k++)
             f->group_of[i][k] = group_named(f, d->group  ? d->group_name(d->self, k)

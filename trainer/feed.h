@@ -14,7 +14,18 @@
  * Groups: tokens are counted by part of an order, or by set where shards are named
  * as they are; equal names are one group.
  *
- * Thread-safety: one thread at a time.
+ * Ranks: pass p of a step, its rows p * micro_sequences and on, belongs to rank p mod
+ * ranks. So the ranks' rows together are those of one process at any number of
+ * ranks, and every rank knows, without asking another, how many predictions the
+ * whole step has.
+ *
+ * kj_prefetch fills the batches of the next steps in a thread of its own, in a ring
+ * of data.prefetch + 1; memory does not grow, and the bytes are those of
+ * kj_feed_fill.
+ *
+ * Thread-safety: one thread at a time; while a kj_prefetch runs, its thread is that
+ * one, and only kj_feed_cells and the fields groups, n_groups, group_of and seen are
+ * left to others.
  */
 #ifndef KJ_TRAINER_FEED_H
 #define KJ_TRAINER_FEED_H
@@ -61,6 +72,33 @@ int kj_feed_rows(struct kj_feed *f, uint64_t g, size_t rows, struct kj_packed *p
 void kj_feed_count(const struct kj_feed *f, uint64_t from, uint64_t to, uint64_t *seen);
 /* Cells of seen: stages times groups. */
 size_t kj_feed_cells(const struct kj_feed *f);
+/* A step's rows, as far as they are a rank's. */
+struct kj_feed_step {
+    int64_t step;            /* counted from 0 */
+    uint64_t row;            /* the step's first, of all ranks */
+    struct kj_feed_place at; /* of that row */
+    int64_t count;           /* predictions of the step, of all ranks */
+    uint64_t *seen;          /* [group]: tokens of the step, of all ranks */
+    struct kj_packed *packs; /* the rank's rows; the last pass may be smaller */
+    size_t passes;
+    size_t rank, ranks;
+};
+void kj_feed_step_init(struct kj_feed_step *b, const struct kj_feed *f, size_t rank,
+                       size_t ranks);
+void kj_feed_step_release(struct kj_feed_step *b);
+/* Fill it. KJ_FAIL when the files end early. */
+int kj_feed_fill(struct kj_feed *f, int64_t step, struct kj_feed_step *b,
+                 struct kj_err *err);
+
+/* Batches of steps from..to. */
+struct kj_prefetch;
+struct kj_prefetch *kj_prefetch_start(struct kj_feed *f, size_t rank, size_t ranks,
+                                      int64_t from, int64_t to);
+/* The next one, until the next call; NULL with *err where reading failed, or behind
+ * the last step. */
+const struct kj_feed_step *kj_prefetch_next(struct kj_prefetch *p, struct kj_err *err);
+void kj_prefetch_stop(struct kj_prefetch *p); /* NULL: nothing */
+
 /* Rows of a set that the first `rows` rows of a stage take. */
 uint64_t kj_feed_taken(const struct kj_feed *f, size_t stage, size_t set,
                        uint64_t rows);

@@ -41,8 +41,7 @@ struct trainer {
     struct kj_ranks ranks;
     struct kj_moments moments;
     struct kj_feed *feed;
-    struct kj_packed *packs; /* one per pass of a step that is this rank's */
-    size_t passes;
+    struct kj_prefetch *ahead;
     struct kj_checkpoint at;
     int64_t saved; /* step of the newest checkpoint, -1 none */
     char *ckpt, *model, *metrics;
@@ -123,8 +122,7 @@ static int open_teacher(struct trainer *r, size_t pass, struct kj_err *err)
 static int set_up(struct trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
-    size_t micro = (size_t)c->data.micro, batch = (size_t)c->data.batch;
-    size_t pass = micro * (size_t)c->data.seq_len;
+    size_t pass = (size_t)c->data.micro * (size_t)c->data.seq_len;
     int rc = kj_llama_new(&r->m, r->b, &c->model, pass, (size_t)c->optim.loss_chunk,
                           true, err);
     if (rc)
@@ -144,17 +142,13 @@ static int set_up(struct trainer *r, struct kj_err *err)
     rc = r->b->ops->sync(r->b, err);
     if (rc)
         return rc;
-    size_t passes = (batch + micro - 1) / micro, size = (size_t)r->ranks.size;
-    if (passes < size)
+    int64_t passes = (c->data.batch + c->data.micro - 1) / c->data.micro;
+    if (passes < r->ranks.size)
         return kj_err_set(err, KJ_USAGE,
-                          "a step of %zu rows in passes of %zu has no work for %zu "
-                          "ranks: more data.batch_sequences, or fewer "
-                          "data.micro_sequences",
-                          batch, micro, size);
-    r->passes = (passes - (size_t)r->ranks.rank + size - 1) / size;
-    r->packs = kj_xcalloc(r->passes, sizeof *r->packs);
-    for (size_t i = 0; i < r->passes; i++)
-        kj_packed_init(&r->packs[i], pass);
+                          "a step of %" PRId64 " rows in passes of %" PRId64
+                          " has no work for %d ranks: more data.batch_sequences, or "
+                          "fewer data.micro_sequences",
+                          c->data.batch, c->data.micro, r->ranks.size);
     r->feed = r->t->feed;
     return run_hash(r, err);
 }
@@ -165,9 +159,7 @@ static void tear_down(struct trainer *r)
         fclose(r->log);
     if (r->lock >= 0)
         close(r->lock);
-    for (size_t i = 0; i < r->passes; i++)
-        kj_packed_release(&r->packs[i]);
-    free(r->packs);
+    kj_prefetch_stop(r->ahead);
     for (int i = 0; i < 2; i++)
         r->b->ops->tensor_free(r->b, r->moments.t[i]);
     kj_llama_free(r->m);
@@ -320,9 +312,9 @@ static int start(struct trainer *r, struct kj_err *err)
 /* ---- one step ---- */
 
 /* Name the first parameter with a value that is not finite. */
-static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *err)
+static int blame(struct trainer *r, double loss, const struct kj_feed_step *from,
+                 struct kj_err *err)
 {
-    struct kj_feed_place at = kj_feed_place(r->feed, from);
     struct kj_tensor *t[2] = {r->m->w, r->m->g};
     static const char *const what[2] = {"the weight", "the gradient of"};
     for (int k = 0; k < 2; k++) {
@@ -344,12 +336,12 @@ static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *e
                               ", at token %" PRIu64 " of the shards, epoch %" PRIu64
                               ")",
                               r->at.step + 1, what[k], first->name, bad, r->m->n_params,
-                              loss, from, at.token, at.epoch);
+                              loss, from->row, from->at.token, from->at.epoch);
     }
     return kj_err_set(err, KJ_FATAL,
                       "step %" PRId64 ": the loss is %g (data: row %" PRIu64
                       ", token %" PRIu64 ", epoch %" PRIu64 ")",
-                      r->at.step + 1, loss, from, at.token, at.epoch);
+                      r->at.step + 1, loss, from->row, from->at.token, from->at.epoch);
 }
 
 /* As far as the elements are this rank's to move. */
@@ -424,30 +416,22 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
 {
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
-    uint64_t from = r->at.row, next = from + (uint64_t)c->data.batch;
-    double t0 = now(), sum[2] = {0}, count = 0, norm;
-    size_t batch = (size_t)c->data.batch, micro = (size_t)c->data.micro;
+    double t0 = now(), sum[2] = {0}, norm;
+    const struct kj_feed_step *batch = kj_prefetch_next(r->ahead, err);
+    if (!batch)
+        return err ? err->rc : KJ_FAIL;
+    double count = (double)batch->count;
     int rc = KJ_OK;
-    /* All passes first: the loss is divided by the whole step's count. */
-    for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
-        size_t row = (i * (size_t)r->ranks.size + (size_t)r->ranks.rank) * micro;
-        size_t rows = batch - row < micro ? batch - row : micro;
-        rc = kj_feed_rows(r->feed, from + row, rows, &r->packs[i], err);
-        for (size_t k = 0; rc == KJ_OK && k < r->packs[i].rows.n; k++)
-            count += r->packs[i].targets[k] >= 0;
-    }
-    if (rc == KJ_OK)
-        rc = kj_ranks_add(&r->ranks, &count, 1, err);
     o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
-    for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
+    for (size_t i = 0; i < batch->passes && rc == KJ_OK; i++) {
+        const struct kj_rows *rows = &batch->packs[i].rows;
         double part = 0, apart = 0;
         float one = 1.0f / (float)count, zeta = (float)c->optim.z_loss;
         if (r->teacher.m)
-            rc = kj_llama_distil(r->m, &r->teacher, &r->packs[i].rows, true, one, zeta,
-                                 &part, &apart, err);
+            rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, &part,
+                                 &apart, err);
         else
-            rc = kj_llama_loss(r->m, &r->packs[i].rows, true, one, zeta, &part, NULL,
-                               err);
+            rc = kj_llama_loss(r->m, rows, true, one, zeta, &part, NULL, err);
         sum[0] += part;
         sum[1] += apart;
     }
@@ -461,16 +445,16 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         return rc;
     double loss = sum[0] / count;
     if (!isfinite(sum[0]) || !isfinite(sum[1]) || !isfinite(norm))
-        return blame(r, loss, from, err);
+        return blame(r, loss, batch, err);
     double factor = kj_schedule_factor(c, r->at.step);
     bool moved = move(r, factor, loss, norm);
     rc = o->sync(r->b, err);
     r->at.step++;
-    r->at.tokens += (int64_t)count;
-    r->at.row = next;
-    kj_feed_count(r->feed, from, next, r->feed->seen);
+    r->at.tokens += batch->count;
+    r->at.row += (uint64_t)c->data.batch;
+    for (size_t i = 0; i < r->feed->n_groups; i++)
+        r->feed->seen[batch->at.stage * r->feed->n_groups + i] += batch->seen[i];
     double t1 = now();
-    struct kj_feed_place at = kj_feed_place(r->feed, from);
     *s = (struct kj_train_step){
         .step = r->at.step,
         .steps = c->schedule.steps,
@@ -482,8 +466,8 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
         .tokens = r->at.tokens,
         .tokens_per_s = count / (t1 - t0),
         .seconds = t1 - r->start,
-        .epoch = at.epoch,
-        .stage = c->staged ? c->stages[at.stage].name : NULL,
+        .epoch = batch->at.epoch,
+        .stage = c->staged ? c->stages[batch->at.stage].name : NULL,
     };
     return rc;
 }
@@ -616,6 +600,8 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
     int rc = KJ_OK;
     double recent[KJ_TRAIN_RECENT];
     out->end = KJ_TRAIN_DONE;
+    r->ahead = kj_prefetch_start(r->feed, (size_t)r->ranks.rank, (size_t)r->ranks.size,
+                                 r->at.step, c->schedule.steps);
     while (r->at.step < c->schedule.steps && rc == KJ_OK) {
         if ((rc = asked_to_stop(r, out, err)) || out->end != KJ_TRAIN_DONE)
             break;
