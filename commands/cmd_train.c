@@ -37,8 +37,8 @@ static const struct kj_opt train_opts[] = {
      "folder of the run; default: out/NAME by the run's name", 0, 0, 0},
     {"tokenizer", 't', KJ_OPT_STR, F(tokenizer), "FILE",
      "tokenizer.json to put beside the model; default: found near the shards", 0, 0, 0},
-    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu", "auto",
-     0, 0},
+    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu, cuda",
+     "auto", 0, 0},
     {"steps", 0, KJ_OPT_INT, F(steps), "N", "steps in all, instead of the run file's",
      "0", 0, 0x1p40},
     {"time_limit", 0, KJ_OPT_STR, F(time_limit), "TIME",
@@ -343,12 +343,12 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         if (!o->quiet)
             fprintf(stderr,
                     "kijil train: %.2f M parameters, %.2f M tokens in the %s, "
-                    "%.0f MB; %s\n",
+                    "%.0f MB; %s%s%s\n",
                     (double)p.params * 1e-6, (double)d->tokens * 1e-6,
                     d->n > 1        ? "sets"
                     : d->v[0].order ? "order"
                                     : "shards",
-                    (double)p.bytes * 1e-6, what);
+                    (double)p.bytes * 1e-6, what, *b->note ? "; " : "", b->note);
         if (!o->quiet && comm)
             fprintf(stderr, "kijil train: %d ranks\n", place->size);
         if (!tokenizer && !o->quiet)

@@ -48,8 +48,14 @@ struct kj_backend {
     unsigned threads;
     int64_t bytes;        /* device memory held by tensors now */
     int64_t peak;         /* and at most so far */
+    int64_t step;         /* set by who trains: faults name it; 0: none */
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
+    char note[256];       /* "auto" took the CPU: why no GPU. Else "" */
 };
+
+/* Counts changes of the structs in this header: a shared object that was built with
+ * another one is not used. */
+#define KJ_BACKEND_ABI 1
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
  * stride is not looked at. t == NULL is "none" where an operand is optional. */
@@ -229,8 +235,11 @@ struct kj_ops {
     int (*sync)(struct kj_backend *b, struct kj_err *err);
 };
 
-/* Open a back end: "cpu", or "auto" for the best that works here. KJ_USAGE when
- * there is none of that name. threads 0: one. */
+/* Open a back end: "cpu", "cuda", or "auto" for the best that works here. "cuda" is
+ * looked for in kijil-cuda.so: where KIJIL_CUDA_SO says, beside the program, or in
+ * ../lib/kijil from there. KJ_USAGE with the reason when there is none of that name
+ * or it does not work here; auto then takes the CPU and leaves the reason in `note`.
+ * threads 0: one. */
 int kj_backend_open(struct kj_backend **out, const char *name, unsigned threads,
                     struct kj_err *err);
 void kj_backend_close(struct kj_backend *b);
