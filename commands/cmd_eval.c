@@ -1,223 +1,132 @@
-/* cmd_eval.c - kijil eval: how well a model predicts documents. */
+/* cmd_eval.c - kijil eval: how good a model is, measured. */
 #include "commands/commands.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/input.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "commands/model.h"
+#include "base/output.h"
+#include "commands/eval.h"
+#include "manifests/ledger.h"
 #include "tokenize/tokenizer.h"
-#include "trainer/score.h"
 
-struct options {
-    struct kj_strs tasks;
-    const char *tokenizer, *device;
-    int64_t limit, context, jobs;
-    bool json, quiet;
-};
-
-#define F(x) offsetof(struct options, x)
+#define F(x) offsetof(struct kj_eval_options, x)
 static const struct kj_opt eval_opts[] = {
     {"task", 't', KJ_OPT_LIST, F(tasks), "TASK",
-     "what to measure: ppl (perplexity, and bits per byte of text)", "ppl", 0, 0},
+     "what to measure: ppl (perplexity, and bits per byte of text), a multiple-choice "
+     "task (mmlu, kmmlu, haerae, kobest), or the file of one",
+     "ppl", 0, 0},
+    {"data", 0, KJ_OPT_LIST, F(data), "DIR|TASK.SPLIT=FILE",
+     "where the questions are: folders with files of the tasks' names, or single files",
+     0, 0, 0},
+    {"shots", 0, KJ_OPT_INT, F(shots), "N",
+     "examples before each question; -1: as many as the task says", "-1", -1, 1000},
+    {"bos", 0, KJ_OPT_ENUM, F(bos), "auto|yes|no",
+     "begin token before prompts; auto: as tokenizer.json's post-processor has it",
+     "auto", 0, 0},
     {"context", 0, KJ_OPT_INT, F(context), "N",
-     "longest piece of a document; 0: the model's max_position_embeddings", "0", 0,
+     "ppl: longest piece of a document; 0: the model's max_position_embeddings", "0", 0,
      1 << 24},
-    {"limit", 0, KJ_OPT_INT, F(limit), "N", "only the first N documents; 0: all", "0",
-     0, 0x1p53},
+    {"limit", 0, KJ_OPT_INT, F(limit), "N",
+     "only the first N documents, or N questions of each subset; 0: all", "0", 0,
+     0x1p53},
+    {"pass_tokens", 0, KJ_OPT_INT, F(pass), "N",
+     "tokens in one pass over multiple choices, or the longest prompt if that is more",
+     "2048", 1, 1 << 24},
     {"tokenizer", 0, KJ_OPT_STR, F(tokenizer), "FILE",
      "tokenizer.json; default: the model's own", 0, 0, 0},
-    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu, cuda",
-     "auto", 0, 0},
+    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu", "auto",
+     0, 0},
     {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
      "threads; 0: as many as processors are allowed", "0", 0, 1024},
-    {"json", 0, KJ_OPT_FLAG, F(json), 0, "one JSON object per source", 0, 0, 0},
+    {"output", 'o', KJ_OPT_STR, F(output), "FILE",
+     "results as JSON, one object a line; - : on standard output, instead of the table",
+     0, 0, 0},
+    {"json", 0, KJ_OPT_FLAG, F(json), 0, "the same as -o -", 0, 0, 0},
+    {"details", 0, KJ_OPT_STR, F(details), "FILE",
+     "every question with its prompt, choices, token ids, scores and the answer taken",
+     0, 0, 0},
+    {"ledger", 0, KJ_OPT_STR, F(ledger), "FILE",
+     "also put the results into this ledger (made when missing)", 0, 0, 0},
     {"quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no lines on stderr but errors", 0, 0, 0},
     {0},
 };
 #undef F
 
-#define LINE_MAX_BYTES ((size_t)256 << 20)
-#define PASS_TOKENS    2048
-#define SOURCES_MAX    1000
-
-struct source {
-    char *name;
-    uint64_t docs, tokens, bytes;
-    double nats;
-};
-
-struct eval {
-    struct kj_opened m;
-    const struct options *o;
-    struct kj_scorer *scorer;
-    struct kj_tok_state *st;
-    struct kj_tok_ids ids;
-    struct kj_json *json;
-    struct source src[SOURCES_MAX + 1]; /* the last: all the others */
-    size_t n_src;
-    size_t *of; /* source of each document that is not reported yet */
-    uint64_t done, added, cap, damaged;
-};
-
-static size_t source_of(struct eval *e, struct kj_str name)
+static int open_file(const char *path, FILE **out, struct kj_err *err)
 {
-    if (!name.n)
-        name = KJ_STR("(none)");
-    for (size_t i = 0; i < e->n_src; i++)
-        if (kj_str_is(name, e->src[i].name))
-            return i;
-    if (e->n_src == SOURCES_MAX && e->src[SOURCES_MAX].name)
-        return SOURCES_MAX;
-    if (e->n_src == SOURCES_MAX)
-        name = KJ_STR("(others)");
-    e->src[e->n_src].name = kj_xstrndup(name.p, name.n);
-    return e->n_src < SOURCES_MAX ? e->n_src++ : e->n_src;
-}
-
-static void got(void *ctx, uint64_t doc, uint64_t tokens, double nats)
-{
-    struct eval *e = ctx;
-    struct source *s = &e->src[e->of[doc]];
-    s->docs++;
-    s->tokens += tokens;
-    s->nats += nats;
-    e->done = doc + 1;
-}
-
-static int one_doc(struct eval *e, const char *p, size_t n, struct kj_err *err)
-{
-    const struct kj_jval *v;
-    if (kj_json_parse(e->json, p, n, &v, NULL) != KJ_OK || !kj_jget(v, "text") ||
-        kj_jget(v, "text")->kind != KJ_J_STR) {
-        e->damaged++;
+    if (!path)
         return KJ_OK;
-    }
-    struct kj_str text = kj_jstr(kj_jget(v, "text"));
-    size_t src = source_of(e, kj_jstr(kj_jget(v, "source")));
-    e->ids.n = 0;
-    if (kj_tok_encode(e->m.tok, e->st, text.p, text.n, KJ_TOK_NO_SPECIAL, &e->ids,
-                      NULL) != KJ_OK) {
-        e->damaged++;
-        return KJ_OK;
-    }
-    e->src[src].bytes += text.n;
-    if (e->added == e->cap) {
-        e->cap = e->cap ? 2 * e->cap : 1024;
-        e->of = kj_xrealloc(e->of, e->cap * sizeof *e->of);
-    }
-    e->of[e->added++] = src;
-    return kj_scorer_add(e->scorer, e->ids.v, e->ids.n, err);
+    *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    return *out ? KJ_OK : kj_err_errno(err, KJ_FAIL, "cannot write %s", path);
 }
 
-static int one_file(struct eval *e, const char *path, struct kj_err *err)
+static int close_file(FILE *f, const char *path, int rc, struct kj_err *err)
 {
-    struct kj_input *in;
-    const char *p;
-    size_t n;
-    int64_t member, at;
-    int rc = kj_input_open(&in, path, err);
-    if (rc)
+    if (!f)
         return rc;
-    struct kj_lines *l = kj_lines_new(in, LINE_MAX_BYTES);
-    while (!atomic_load(&kj_interrupted) &&
-           (!e->o->limit || e->added < (uint64_t)e->o->limit)) {
-        struct kj_err line = KJ_ERR_INIT;
-        rc = kj_lines_next(l, &p, &n, &member, &at, &line);
-        if (rc == KJ_BAD_RECORD)
-            e->damaged++;
-        else if (rc < 0)
-            *err = line;
-        else if (rc == KJ_OK && n > 0)
-            rc = one_doc(e, p, n, err);
-        if (rc != KJ_OK && rc != KJ_BAD_RECORD)
-            break;
-    }
-    kj_lines_free(l);
-    kj_input_close(in);
-    return rc == KJ_EOF || rc == KJ_BAD_RECORD ? KJ_OK : rc;
+    int bad = fflush(f) != 0 || ferror(f);
+    if (f != stdout)
+        bad |= fclose(f) != 0;
+    return bad && rc == KJ_OK ? kj_err_errno(err, KJ_FAIL, "cannot write %s", path)
+                              : rc;
 }
 
-static void row(const struct source *s, bool json)
+static int open_ledger(struct kj_evaluation *e, const struct kj_common *c,
+                       struct kj_err *err)
 {
-    double t = s->tokens ? (double)s->tokens : NAN,
-           b = s->bytes ? (double)s->bytes : NAN;
-    double nll = s->nats / t, bits = s->nats / (b * 0.69314718055994531);
-    if (!json) {
-        printf("%-24.24s %9llu %12llu %9.4f %12.3f %9.4f\n", s->name,
-               (unsigned long long)s->docs, (unsigned long long)s->tokens, nll,
-               exp(nll), bits);
-        return;
-    }
-    struct kj_buf o;
-    kj_buf_init(&o, 1 << 20);
-    kj_buf_addz(&o, "{\"task\":\"ppl\",\"source\":");
-    kj_json_put_str(&o, s->name, strlen(s->name));
-    kj_buf_printf(&o, ",\"documents\":%llu,\"tokens\":%llu,\"bytes\":%llu",
-                  (unsigned long long)s->docs, (unsigned long long)s->tokens,
-                  (unsigned long long)s->bytes);
-    kj_buf_addz(&o, ",\"nats_per_token\":");
-    kj_json_put_real(&o, nll);
-    kj_buf_addz(&o, ",\"perplexity\":");
-    kj_json_put_real(&o, exp(nll));
-    kj_buf_addz(&o, ",\"bits_per_byte\":");
-    kj_json_put_real(&o, bits);
-    kj_buf_addz(&o, "}\n");
-    fwrite(o.p, 1, o.n, stdout);
-    kj_buf_release(&o);
+    int rc = kj_ledger_open(&e->ledger, e->o->ledger, KJ_LEDGER_WRITE, err);
+    struct kj_ledger_evaluation v = {.model = e->model,
+                                     .tokenizer = kj_tok_hash(e->m.tok),
+                                     .version = KJ_VERSION,
+                                     .command = c->command_line};
+    return rc ? rc : kj_ledger_evaluation(e->ledger, &v, &e->number, err);
 }
 
-static void print(struct eval *e)
+static int eval(struct kj_evaluation *e, const struct kj_strs *pos,
+                const struct kj_common *c, struct kj_err *err)
 {
-    char all_name[] = "(all)";
-    struct source all = {.name = all_name};
-    size_t n = e->n_src + (e->src[SOURCES_MAX].name != NULL);
-    if (!e->o->json)
-        printf("%-24s %9s %12s %9s %12s %9s\n", "source", "documents", "tokens",
-               "nats/tok", "perplexity", "bits/byte");
-    for (size_t i = 0; i < n; i++) {
-        row(&e->src[i], e->o->json);
-        all.docs += e->src[i].docs;
-        all.tokens += e->src[i].tokens;
-        all.bytes += e->src[i].bytes;
-        all.nats += e->src[i].nats;
+    const struct kj_eval_options *o = e->o;
+    struct kj_strs files = {.v = pos->v + 1, .n = pos->n - 1};
+    const char *json = o->json ? "-" : o->output;
+    int rc = kj_model_look(&e->m, pos->v[0], o->tokenizer, err);
+    e->model = pos->v[0];
+    rc = rc ? rc : open_file(json, &e->json, err);
+    rc = rc ? rc : open_file(o->details, &e->details, err);
+    e->table = e->json == stdout || e->details == stdout ? NULL : stdout;
+    if (rc == KJ_OK && o->ledger)
+        rc = open_ledger(e, c, err);
+    for (size_t i = 0; i < o->tasks.n && rc == KJ_OK; i++)
+        rc = strcmp(o->tasks.v[i], "ppl") == 0 ? kj_eval_ppl(e, &files, err)
+                                               : kj_eval_task(e, o->tasks.v[i], err);
+    rc = close_file(e->json, json, rc, err);
+    rc = close_file(e->details, o->details, rc, err);
+    if (e->ledger) {
+        int closed = kj_ledger_close(e->ledger, rc ? NULL : err);
+        rc = rc ? rc : closed;
     }
-    if (n != 1)
-        row(&all, e->o->json);
-}
-
-static int eval(struct eval *e, const struct kj_strs *pos, unsigned threads,
-                struct kj_err *err)
-{
-    const struct options *o = e->o;
-    int rc = kj_model_open(&e->m, pos->v[0], o->tokenizer, o->device, threads,
-                           PASS_TOKENS, err);
-    if (rc)
-        return rc;
-    size_t most = (size_t)e->m.config.shape.max_positions;
-    size_t context =
-        o->context && (size_t)o->context < most ? (size_t)o->context : most;
-    e->st = kj_tok_state_new(e->m.tok);
-    rc = kj_scorer_new(&e->scorer, e->m.m, most < PASS_TOKENS ? most : PASS_TOKENS,
-                       context, e->m.begin, got, e, err);
-    for (size_t i = 1; i < pos->n && rc == KJ_OK; i++)
-        rc = one_file(e, pos->v[i], err);
-    if (pos->n == 1 && rc == KJ_OK)
-        rc = one_file(e, "-", err);
-    if (rc == KJ_OK)
-        rc = kj_scorer_flush(e->scorer, err);
-    if (rc == KJ_OK)
-        print(e);
     return rc;
+}
+
+static int check(const struct kj_eval_options *o, const struct kj_strs *pos,
+                 struct kj_err *err)
+{
+    bool ppl = false;
+    if (!pos->n)
+        return kj_err_set(err, KJ_USAGE, "a folder with a model is needed");
+    for (size_t i = 0; i < o->tasks.n; i++)
+        ppl = ppl || strcmp(o->tasks.v[i], "ppl") == 0;
+    if (pos->n > 1 && !ppl)
+        return kj_err_set(err, KJ_USAGE,
+                          "files are for the task ppl; those of others are named by "
+                          "--data");
+    if (o->json && o->output)
+        return kj_err_set(err, KJ_USAGE, "--json and -o are two ways to the same");
+    return KJ_OK;
 }
 
 static int run(const struct kj_cmd *cmd, int argc, char **argv)
 {
-    struct options o = {0};
+    struct kj_eval_options o = {0};
     struct kj_common common;
     struct kj_strs pos = {0};
     struct kj_err err = KJ_ERR_INIT;
@@ -226,33 +135,18 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (status >= 0)
         return status;
     kj_cmd_signals();
-    struct eval *e = kj_xcalloc(1, sizeof *e);
-    e->o = &o;
-    e->json = kj_json_new();
-    int rc =
-        pos.n ? KJ_OK : kj_err_set(&err, KJ_USAGE, "a folder with a model is needed");
-    for (size_t i = 0; i < o.tasks.n && rc == KJ_OK; i++)
-        if (strcmp(o.tasks.v[i], "ppl") != 0)
-            rc = kj_err_set(&err, KJ_USAGE, "there is no task '%s' (there is: ppl)",
-                            o.tasks.v[i]);
-    if (rc == KJ_OK)
-        rc = eval(e, &pos, (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
-    if (rc == KJ_OK && e->damaged)
-        fprintf(stderr, "kijil eval: %llu lines are no documents with text\n",
-                (unsigned long long)e->damaged);
+    struct kj_evaluation e = {.o = &o,
+                              .threads = (unsigned)(o.jobs ? o.jobs : common.jobs)};
+    int rc = check(&o, &pos, &err);
+    rc = rc ? rc : eval(&e, &pos, &common, &err);
+    if (rc == KJ_OK && e.damaged)
+        fprintf(stderr, "kijil eval: %llu lines could not be used\n",
+                (unsigned long long)e.damaged);
     status = rc                             ? kj_cmd_fail(cmd, &err)
              : atomic_load(&kj_interrupted) ? 130
-             : e->damaged                   ? 3
+             : e.damaged                    ? 3
                                             : 0;
-    kj_scorer_free(e->scorer);
-    kj_tok_state_free(e->st);
-    kj_tok_ids_release(&e->ids);
-    kj_json_free(e->json);
-    kj_model_close(&e->m);
-    for (size_t i = 0; i <= SOURCES_MAX; i++)
-        free(e->src[i].name);
-    free(e->of);
-    free(e);
+    kj_model_close(&e.m);
     kj_strs_release(&pos);
     kj_opt_release(eval_opts, &o);
     return status;
@@ -260,15 +154,27 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
 
 const struct kj_cmd kj_cmd_eval = {
     .name = "eval",
-    .synopsis = "MODELDIR [-t ppl] [FILE.jsonl...]",
-    .about = "perplexity and bits per byte of documents, by source",
+    .synopsis = "MODELDIR [-t TASK...] [--data DIR] [FILE.jsonl...]",
+    .about = "perplexity by source; multiple-choice tasks, scored by likelihood",
     .details =
-        "Reads documents {\"text\", \"source\"}. Every token of a text is predicted "
-        "from "
-        "those before it, the first from the begin token; a document longer than the "
-        "context is cut into pieces. Bits per byte compare models with different "
-        "tokenizers.",
-    .examples = "kijil eval out/m -t ppl held-out.jsonl.zst  # a table by source\n",
+        "ppl reads documents {\"text\", \"source\"}. Every token of a text is "
+        "predicted "
+        "from those before it, the first from the begin token; a document longer than "
+        "the context is cut into pieces. Bits per byte compare models with different "
+        "tokenizers.\n\n"
+        "A multiple-choice task is a file in recipes/eval/, or one of your own "
+        "(docs/evaluation.md): its prompts, its examples and how they are drawn, and "
+        "its scores are those of lm-evaluation-harness. Its questions are JSONL files "
+        "with the fields of the published dataset, found by name in the folders of "
+        "--data, or named: --data kobest_boolq.test=FILE. Lines that cannot be used "
+        "are named, counted, and left out.",
+    .examples =
+        "kijil eval out/m -t ppl held-out.jsonl.zst  # a table by source\n"
+        "kijil eval out/m -t mmlu,kmmlu,haerae --data eval/ -o scores.jsonl --ledger "
+        "out/run.db  # Kanana's three\n"
+        "kijil eval out/m -t kobest_boolq --data kobest_boolq.test=dev.jsonl --limit "
+        "20 "
+        "--details -  # look at prompts",
     .opts = (const struct kj_opt *const[]){eval_opts, NULL},
     .run = run,
 };

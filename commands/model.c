@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/opt.h"
 #include "tokenize/tokenizer.h"
-#include "trainer/stages.h"
 
 int kj_model_seconds(const char *text, double *out, struct kj_err *err)
 {
@@ -39,8 +38,6 @@ int kj_model_set(struct kj_run *r, const char *a, struct kj_err *err)
         return kj_err_set(err, KJ_USAGE, "--set takes section.key=value, not '%s'", a);
     if (!dot || dot > eq)
         dot = NULL;
-    if (strncmp(a, "stages.", 7) == 0)
-        return kj_stages_set(r, a, err);
     size_t n = dot ? (size_t)(dot - a) : 0;
     const char *key = dot ? dot + 1 : a;
     for (size_t i = 0; kj_run_sections[i].name; i++) {
@@ -97,8 +94,7 @@ static int open_tokenizer(struct kj_opened *o, const char *dir, const char *give
     return rc;
 }
 
-int kj_model_open(struct kj_opened *o, const char *dir, const char *tokenizer,
-                  const char *device, unsigned threads, size_t tokens,
+int kj_model_look(struct kj_opened *o, const char *dir, const char *tokenizer,
                   struct kj_err *err)
 {
     char path[4096];
@@ -114,20 +110,37 @@ int kj_model_open(struct kj_opened *o, const char *dir, const char *tokenizer,
                           "%s holds no model: there is no config.json in it or in its "
                           "folder model",
                           dir);
-    char *kept = kj_xstrdup(dir);
-    int rc = kj_hf_config(kept, &o->config, err);
+    o->dir = kj_xstrdup(dir);
+    int rc = kj_hf_config(o->dir, &o->config, err);
     if (rc == KJ_OK)
-        rc = open_tokenizer(o, kept, tokenizer, err);
-    if (rc == KJ_OK)
-        rc = kj_backend_open(&o->b, device, threads, err);
-    if (rc == KJ_OK && tokens > (size_t)o->config.shape.max_positions)
+        rc = open_tokenizer(o, o->dir, tokenizer, err);
+    if (rc)
+        kj_model_close(o);
+    return rc;
+}
+
+int kj_model_weights(struct kj_opened *o, const char *device, unsigned threads,
+                     size_t tokens, struct kj_err *err)
+{
+    int rc = o->b ? KJ_OK : kj_backend_open(&o->b, device, threads, err);
+    if (tokens > (size_t)o->config.shape.max_positions)
         tokens = (size_t)o->config.shape.max_positions;
+    if (o->m && o->tokens >= tokens)
+        return rc;
+    kj_llama_free(o->m);
+    o->m = NULL;
+    o->tokens = tokens;
     if (rc == KJ_OK)
         rc = kj_llama_new(&o->m, o->b, &o->config.shape, tokens, 256, false, err);
-    if (rc == KJ_OK)
-        rc = kj_hf_load(o->m, kept, err);
-    free(kept);
-    if (rc)
+    return rc ? rc : kj_hf_load(o->m, o->dir, err);
+}
+
+int kj_model_open(struct kj_opened *o, const char *dir, const char *tokenizer,
+                  const char *device, unsigned threads, size_t tokens,
+                  struct kj_err *err)
+{
+    int rc = kj_model_look(o, dir, tokenizer, err);
+    if (rc == KJ_OK && (rc = kj_model_weights(o, device, threads, tokens, err)))
         kj_model_close(o);
     return rc;
 }
@@ -137,5 +150,6 @@ void kj_model_close(struct kj_opened *o)
     kj_llama_free(o->m);
     kj_backend_close(o->b);
     kj_tok_free(o->tok);
+    free(o->dir);
     memset(o, 0, sizeof *o);
 }

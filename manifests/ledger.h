@@ -152,6 +152,22 @@ int kj_ledger_end(struct kj_ledger *l, const struct kj_flow *f, int status,
 int kj_ledger_metrics_import(struct kj_ledger *l, const char *series, const char *path,
                              struct kj_err *err);
 
+/* One process of kijil eval, and what it found. Evaluations are no runs: they
+ * take no documents and are not held against the books. */
+struct kj_ledger_evaluation {
+    const char *model, *tokenizer, *version, *command; /* NULL: not known */
+};
+int kj_ledger_evaluation(struct kj_ledger *l, const struct kj_ledger_evaluation *e,
+                         int64_t *number, struct kj_err *err);
+struct kj_ledger_score {
+    const char *task, *kind, *part, *metric;
+    double value, error; /* NAN: none */
+    uint64_t n;
+    int64_t shots; /* below 0: no such task */
+};
+int kj_ledger_score(struct kj_ledger *l, int64_t evaluation,
+                    const struct kj_ledger_score *s, struct kj_err *err);
+
 /* Do the books balance? At every stage in = kept + dropped by reason; between
  * stages, phases, and runs in a pipe, counts and order-free checksums chain;
  * decisions and parts add up to the same. KJ_FAIL with the first mismatch in

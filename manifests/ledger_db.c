@@ -225,7 +225,40 @@ static const char to_version_5[] =
     " offset INTEGER, PRIMARY KEY (doc, ordinal)) WITHOUT ROWID;"
     "PRAGMA user_version = 5";
 
+/* Of version 5 as one of version 6: all of training, evaluations. */
+static const char to_version_6[] =
+    "ALTER TABLE metrics ADD COLUMN grad_norm REAL;"
+    "ALTER TABLE metrics ADD COLUMN kl REAL;"
+    "ALTER TABLE metrics ADD COLUMN epoch INTEGER;"
+    "ALTER TABLE metrics ADD COLUMN stage TEXT;"
+    "ALTER TABLE metrics ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE metrics ADD COLUMN seconds REAL;"
+    "CREATE TABLE metric_sources (series TEXT NOT NULL, step INTEGER NOT NULL, "
+    "source TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (series, source, "
+    "step)) WITHOUT ROWID;"
+    "CREATE TABLE generations (series TEXT NOT NULL, step INTEGER NOT NULL, "
+    "number INTEGER NOT NULL, prompt TEXT NOT NULL, text TEXT NOT NULL, PRIMARY "
+    "KEY (series, step, number)) WITHOUT ROWID;"
+    "CREATE TABLE evaluations (evaluation INTEGER PRIMARY KEY, model TEXT NOT "
+    "NULL, tokenizer TEXT, version TEXT, command TEXT, at TEXT);"
+    "CREATE TABLE scores (evaluation INTEGER NOT NULL REFERENCES "
+    "evaluations(evaluation), task TEXT NOT NULL, kind TEXT NOT NULL, part TEXT "
+    "NOT NULL, metric TEXT NOT NULL, value REAL, stderr REAL, n INTEGER NOT NULL, "
+    "shots INTEGER, PRIMARY KEY (evaluation, task, kind, part, metric)) WITHOUT "
+    "ROWID;"
+    "PRAGMA user_version = 6";
+
 /* What reports ask of an older file that is only read. */
+static const char like_version_5[] =
+    "CREATE TEMP VIEW metrics AS SELECT *, NULL AS grad_norm, NULL AS kl, NULL AS "
+    "epoch,"
+    " NULL AS stage, 0 AS skipped, NULL AS seconds FROM main.metrics;"
+    "CREATE TEMP TABLE metric_sources (series, step, source, tokens);"
+    "CREATE TEMP TABLE generations (series, step, number, prompt, text);"
+    "CREATE TEMP TABLE evaluations (evaluation, model, tokenizer, version, command, "
+    "at);"
+    "CREATE TEMP TABLE scores (evaluation, task, kind, part, metric, value, stderr, n,"
+    " shots)";
 static const char like_version_4[] =
     "CREATE TEMP TABLE copies (cluster, hash, size, id, url, kept, similarity, member,"
     " text)";
@@ -256,6 +289,8 @@ static int make_schema(struct kj_ledger *l, struct kj_err *err)
         rc = kj_db_exec(l, to_version_4, err);
     if (rc == KJ_OK && version < 5)
         rc = kj_db_exec(l, to_version_5, err);
+    if (rc == KJ_OK && version < 6)
+        rc = kj_db_exec(l, to_version_6, err);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -377,6 +412,8 @@ int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
         rc = kj_db_exec(l, like_version_3, err);
     if (rc == KJ_OK && !l->write && l->version < 4)
         rc = kj_db_exec(l, like_version_4, err);
+    if (rc == KJ_OK && !l->write && l->version < 6)
+        rc = kj_db_exec(l, like_version_5, err);
     if (rc == KJ_OK && !l->write && l->version < 3)
         rc = kj_db_exec(l,
                         l->version < 2

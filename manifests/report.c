@@ -111,8 +111,13 @@ int kj_rep_open(struct kj_rep *r, struct kj_ledger *l, struct kj_buf *out,
     *r = (struct kj_rep){.l = l, .out = out, .err = err};
     kj_rep_close(r);
     r->rc = kj_db_exec(l, tables, err);
-    if (r->rc == KJ_OK && !kj_rep_int(r, "SELECT count(*) FROM scope"))
-        r->rc = kj_err_set(err, KJ_FAIL, "%s: no run is recorded here", l->path);
+    if (r->rc == KJ_OK && !kj_rep_int(r, "SELECT count(*) FROM scope")) {
+        r->no_runs = true;
+        if (!kj_rep_int(r, "SELECT (SELECT count(*) FROM metrics) + (SELECT count(*)"
+                           " FROM scores)"))
+            r->rc = kj_err_set(err, KJ_FAIL, "%s: no run is recorded here", l->path);
+        return r->rc;
+    }
     if (r->rc == KJ_OK) {
         r->balanced = kj_ledger_reconcile(l, NULL, &e) == KJ_OK;
         snprintf(r->why, sizeof r->why, "%s", e.msg);
@@ -219,7 +224,7 @@ void kj_put_bar(struct kj_buf *b, double share, int width)
 
 /* Text in exactly `width` columns (wide Hangul and Han count two), controls
  * dropped: a page's host name is not to move the cursor. */
-static void put_cell(struct kj_buf *b, const char *z, int width)
+void kj_put_cell(struct kj_buf *b, const char *z, int width)
 {
     size_t n = strlen(z), len;
     int cols = 0;
@@ -282,7 +287,7 @@ static void text_waterfall(struct kj_rep *r, int width)
                   "text");
     while (kj_rep_next(r, st)) {
         double in = kj_rep_num(st, 1), kept = kj_rep_num(st, 2);
-        put_cell(r->out, kj_rep_text(st, 0), 18);
+        kj_put_cell(r->out, kj_rep_text(st, 0), 18);
         put_right(r->out, (int64_t)kept, 13);
         kj_buf_printf(r->out, " %6.1f %%  ", in > 0 ? 100 * kept / in : 100.0);
         size_t at = r->out->n;
@@ -313,7 +318,7 @@ static void text_reasons(struct kj_rep *r)
         if (rules > 12)
             continue;
         kj_buf_addz(r->out, "  ");
-        put_cell(r->out, kj_rep_text(st, 0), 32);
+        kj_put_cell(r->out, kj_rep_text(st, 0), 32);
         put_right(r->out, sqlite3_column_int64(st, 1), 12);
         kj_buf_addz(r->out, "  ");
         kj_put_percent(r->out, kj_rep_num(st, 1), (double)in);
@@ -335,7 +340,7 @@ static void text_shares(struct kj_rep *r, const char *title, const char *sql, in
         double docs = kj_rep_num(st, 1), kept = kj_rep_num(st, 2);
         if (rows++ == 0)
             kj_buf_printf(r->out, "\n%-32s %12s %12s\n", title, "documents", "kept");
-        put_cell(r->out, *kj_rep_text(st, 0) ? kj_rep_text(st, 0) : "(none)", 32);
+        kj_put_cell(r->out, *kj_rep_text(st, 0) ? kj_rep_text(st, 0) : "(none)", 32);
         put_right(r->out, (int64_t)docs, 13);
         put_right(r->out, (int64_t)kept, 13);
         kj_buf_addz(r->out, "  ");
@@ -373,7 +378,10 @@ int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
     if (width <= 0)
         width = 80;
     int rc = kj_rep_open(&r, l, out, err);
-    if (rc == KJ_OK) {
+    if (rc == KJ_OK && r.no_runs) {
+        kj_rep_scores_text(&r);
+        rc = r.rc;
+    } else if (rc == KJ_OK) {
         text_head(&r);
         text_waterfall(&r, width);
         text_reasons(&r);
@@ -388,6 +396,7 @@ int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
                     " ORDER BY n DESC, 1 LIMIT 10",
                     width);
         text_alarms(&r);
+        kj_rep_scores_text(&r);
         kj_buf_printf(out, "\n%s%s\n",
                       r.balanced ? "books balance: in = kept + dropped at every stage,"
                                    " checksums chain"

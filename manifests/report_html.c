@@ -1,7 +1,8 @@
 /* report_html.c - the report as one page. Sections in the order of questions:
  * what came of it, where did documents go, by which rules and cuts, in which
  * languages and sources, what does the near-duplicate search say, what do the
- * documents look like, did training work, and what exactly was run. A section
+ * documents look like, did training work, what can the model do, and what exactly
+ * was run. A section
  * that is more than a table has its own file, report_SECTION.c. */
 #include "manifests/report.h"
 
@@ -68,7 +69,9 @@ static void head(struct kj_rep *r)
         kj_put_html_n(r->out, kj_rep_text(st, 0), 120);
         P("</h1><span class=\"soft\">%.16s UTC</span>", kj_rep_text(st, 1));
     }
-    if (r->balanced)
+    if (r->no_runs)
+        Z("kijil</h1></header>\n");
+    else if (r->balanced)
         Z("<span class=\"badge\">books balance</span></header>\n");
     else {
         Z("<span class=\"badge bad\">books do not balance</span></header>\n"
@@ -356,7 +359,11 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
 {
     struct kj_rep rep, *r = &rep;
     int rc = kj_rep_open(r, l, out, err);
-    if (rc == KJ_OK) {
+    if (rc == KJ_OK && r->no_runs) {
+        head(r);
+        kj_rep_training(r);
+        kj_rep_scores(r);
+    } else if (rc == KJ_OK) {
         head(r);
         tiles(r);
         waterfall(r);
@@ -367,10 +374,13 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
         kj_rep_clusters(r);
         kj_rep_copies(r);
         kj_rep_training(r);
+        kj_rep_scores(r);
         kj_rep_kept(r);
         runs_table(r);
         config_table(r);
         files_table(r);
+    }
+    if (rc == KJ_OK) {
         P("<footer>Made by kijil %s from the ledger; every number on this page can be "
           "asked"
           " of it with SQL.</footer></main></body></html>\n",

@@ -15,6 +15,7 @@ struct kj_rep {
     struct kj_buf *out;
     struct kj_err *err;
     int rc;
+    bool no_runs;  /* only training or evaluations are recorded */
     bool balanced; /* the books balance */
     char why[512]; /* else: what is wrong */
 };
@@ -45,6 +46,9 @@ void kj_put_value(struct kj_buf *b, double v); /* at most four digits */
  * width: not padded). */
 void kj_put_bar(struct kj_buf *b, double share, int width);
 
+/* Text for a terminal: no control characters, `width` columns, padded. */
+void kj_put_cell(struct kj_buf *b, const char *z, int width);
+
 /* ---- HTML ---- */
 void kj_put_html(struct kj_buf *b, const char *z);                 /* escaped */
 void kj_put_html_n(struct kj_buf *b, const char *z, size_t chars); /* cut short */
@@ -70,6 +74,8 @@ extern const char kj_rep_removals[];
 double kj_rep_alarm(struct kj_rep *r);
 void kj_rep_copies(struct kj_rep *r);   /* report_copies.c: behind the clusters */
 void kj_rep_training(struct kj_rep *r); /* report_training.c */
+void kj_rep_scores(struct kj_rep *r);   /* report_scores.c: of models */
+void kj_rep_scores_text(struct kj_rep *r);
 
 /* ---- drawings (report_plot.c), each an <svg> ---- */
 struct kj_bin {

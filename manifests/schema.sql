@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -246,13 +246,62 @@ CREATE UNIQUE INDEX samples_hash ON samples (rule, kept, hash);
 
 -- Training curve.
 CREATE TABLE metrics (
-    series       TEXT NOT NULL,               -- name of the training run
+    series       TEXT NOT NULL,               -- the run's folder, as it was given
     step         INTEGER NOT NULL,
     loss         REAL,
     lr           REAL,
-    tokens       INTEGER,
+    tokens       INTEGER,                     -- trained on so far
     tokens_per_s REAL,
+    grad_norm    REAL,                        -- before clipping
+    kl           REAL,                        -- from the teacher
+    epoch        INTEGER,
+    stage        TEXT,
+    skipped      INTEGER NOT NULL DEFAULT 0,  -- 1: its update was left out
+    seconds      REAL,                        -- since its process started
     PRIMARY KEY (series, step)
+) WITHOUT ROWID;
+
+-- Tokens that a source had so far of a step's stage.
+CREATE TABLE metric_sources (
+    series TEXT NOT NULL,
+    step   INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    PRIMARY KEY (series, source, step)
+) WITHOUT ROWID;
+
+-- What a model wrote on the way.
+CREATE TABLE generations (
+    series TEXT NOT NULL,
+    step   INTEGER NOT NULL,
+    number INTEGER NOT NULL,                  -- of the prompt
+    prompt TEXT NOT NULL,
+    text   TEXT NOT NULL,
+    PRIMARY KEY (series, step, number)
+) WITHOUT ROWID;
+
+-- One process of kijil eval.
+CREATE TABLE evaluations (
+    evaluation INTEGER PRIMARY KEY,
+    model      TEXT NOT NULL,                 -- as it was named
+    tokenizer  TEXT,                          -- hash of its file
+    version    TEXT,
+    command    TEXT,
+    at         TEXT
+);
+
+-- What it found: of a source, a subset, a group of subsets, or a whole task.
+CREATE TABLE scores (
+    evaluation INTEGER NOT NULL REFERENCES evaluations(evaluation),
+    task       TEXT NOT NULL,
+    kind       TEXT NOT NULL,                 -- source subset group task
+    part       TEXT NOT NULL,                 -- its name; "" for a task
+    metric     TEXT NOT NULL,
+    value      REAL,
+    stderr     REAL,
+    n          INTEGER NOT NULL,              -- questions or documents
+    shots      INTEGER,
+    PRIMARY KEY (evaluation, task, kind, part, metric)
 ) WITHOUT ROWID;
 
 -- Runs in the order of the stream: each behind the one whose output it read.

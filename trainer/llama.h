@@ -61,8 +61,6 @@ struct kj_llama {
     /* Called in forward passes while set: where scores are made. */
     void (*look)(void *ctx, const struct kj_llama_view *v);
     void *look_ctx;
-    unsigned mm; /* KJ_MM_BF16 or 0: how training multiplies; generation and
-                    kj_llama_logits too, but not the cache */
     struct kj_shape shape;
     struct kj_param *params;
     size_t n_params, n;      /* parameters, elements */
@@ -102,6 +100,12 @@ int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
 /* The logits of every row (r->n times vocab_size); for tests and eval. */
 int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
                     struct kj_err *err);
+
+/* For n pairs of a row and a token: minus the log likelihood (nats) that the token
+ * stands behind that row. Only these rows go through the head, so a prompt costs
+ * no logits, and its choices share it. Rows may repeat; r's targets are not read. */
+int kj_llama_pick(struct kj_llama *m, const struct kj_rows *r, const int32_t *rows,
+                  const int32_t *tokens, size_t n, float *nats, struct kj_err *err);
 
 /* ---- generation ---- */
 
