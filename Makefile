@@ -99,10 +99,46 @@ FORCE:
 $(B)/cflags: FORCE  ; @mkdir -p $(@D); echo '$(CC) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(CXXFLAGS_ALL)' >$@
 $(B)/ldflags: FORCE ; @mkdir -p $(@D); echo '$(LINK) $(LDLIBS_ALL)' | cmp -s - $@ || echo '$(LINK) $(LDLIBS_ALL)' >$@
 
-tests: all $(UNIT) $(REPLAY)               ## build all test programs
+# The CUDA back end: one shared object that the program opens at run time.
+NVCC    ?= $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc 2>/dev/null) \
+             $(wildcard /usr/local/cuda/bin/nvcc))
+CUDALIB  = $(abspath $(dir $(NVCC))../lib64)
+CUSRC   := $(sort $(wildcard nn/cuda/*.cu))
+CUHOST  := nn/fault.c base/err.c $(wildcard nn/comm*.c)           # C that the object has a copy of
+CUARCH   = -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a \
+           -gencode arch=compute_100,code=sm_100
+CUFLAGS  = -std=c++20 -O3 -lineinfo $(DEFS) -Werror all-warnings -Xcompiler -fPIC,-fvisibility=hidden
+cuda: $(B)/kijil-cuda.so                   ## the GPU back end (needs nvcc; no GPU)
+$(B)/kijil-cuda.so: $(CUSRC:nn/cuda/%.cu=$(B)/cuda/%.o) $(CUHOST:%.c=$(B)/cuda/%.pic.o)
+	$(CXX) -shared -o $@ $^ -L$(CUDALIB) -Wl,-rpath,$(CUDALIB) -Wl,--exclude-libs,ALL -Wl,-z,defs \
+	    -lcublasLt -lcudart_static -lrt -ldl -lpthread
+$(B)/cuda/%.o: nn/cuda/%.cu $(B)/cflags
+	@mkdir -p $(@D); [ -n "$(NVCC)" ] || { echo 'make cuda needs nvcc: set CUDA_HOME' >&2; exit 1; }
+	$(NVCC) $(CUFLAGS) $(CUARCH) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+$(B)/cuda/%.pic.o: %.c $(B)/cflags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+cuda-check:                                ## kernels for each GPU: warnings, registers, spills
+	@scripts/cuda-check
+
+# The same source for a device that is emulated on the processor (tests/cuda_emu).
+EMU      = $(B)/tests/cuda_emu
+EMUFLAGS = -std=c++20 $(DEFS) -Itests/cuda_emu $(OPT.$(CONFIG)) -Wall -Wextra -fno-strict-aliasing \
+           -Wno-unknown-pragmas -Wno-clobbered -fPIC -fvisibility=hidden $(CXXFLAGS)
+EMUSRC  := $(CUSRC) $(wildcard tests/cuda_emu/*.cc)
+$(EMU)/kijil-cuda.so: $(patsubst %,$(EMU)/%.o,$(notdir $(basename $(EMUSRC)))) $(CUHOST:%.c=$(B)/cuda/%.pic.o)
+	$(CXX) $(LDFLAGS_ALL) -shared -o $@ $^ -lm
+$(EMU)/%.o: nn/cuda/%.cu $(B)/cflags
+	@mkdir -p $(@D)
+	$(CXX) -x c++ $(EMUFLAGS) -MMD -MP -c -o $@ $<
+$(EMU)/%.o: tests/cuda_emu/%.cc $(B)/cflags
+	@mkdir -p $(@D)
+	$(CXX) $(EMUFLAGS) -MMD -MP -c -o $@ $<
+
+tests: all $(UNIT) $(REPLAY) $(EMU)/kijil-cuda.so ## build all test programs
 check: tests                               ## unit tests, corpus replay, shell tests
 	@B=$(B) tests/run
-check-unit: $(UNIT) $(REPLAY)              ## unit tests and corpus replay only
+check-unit: $(UNIT) $(REPLAY) $(EMU)/kijil-cuda.so ## unit tests and corpus replay only
 	@B=$(B) tests/run unit
 check-asan check-tsan:                     ## the same under sanitizers
 	$(MAKE) CONFIG=$(@:check-%=%) check
@@ -135,7 +171,7 @@ clean:                                     ## remove build/
 	rm -rf $(O) kijil
 help:                                      ## this list
 	@awk -F':.*## ' '/^[a-z%-][a-z% -]*:.*## /{printf "  %-22s %s\n",$$1,$$2}' $(firstword $(MAKEFILE_LIST))
-.PHONY: all lid-model tests man check check-unit check-asan check-tsan hdr-check lint bench \
+.PHONY: all cuda cuda-check lid-model tests man check check-unit check-asan check-tsan hdr-check lint bench \
         print-defs format clean help FORCE
 .SECONDARY:
--include $(LIBOBJ:.o=.d) $(CMDOBJ:.o=.d) $(UNIT:=.d) $(wildcard $(B)/tests/*/*.d)
+-include $(LIBOBJ:.o=.d) $(CMDOBJ:.o=.d) $(UNIT:=.d) $(wildcard $(B)/tests/*/*.d $(B)/cuda/*.d $(B)/cuda/*/*.d)

@@ -49,6 +49,21 @@ int kj_parse_size(const char *s, int64_t *out, struct kj_err *err)
     return KJ_OK;
 }
 
+int kj_parse_count(const char *s, int64_t *out, struct kj_err *err)
+{
+    static const char units[] = "KMBT";
+    char *end;
+    double v = strtod(s, &end);
+    const char *u = *end ? strchr(units, *end == 'G' ? 'B' : *end) : NULL;
+    bool good = end != s && s[0] >= '0' && s[0] <= '9' && (!*end || (u && !end[1]));
+    for (int k = u ? (int)(u - units) + 1 : 0; k > 0; k--)
+        v *= 1000;
+    if (!good || !(v >= 0 && v < 9e18))
+        return kj_err_set(err, KJ_USAGE, "a number like 5000, 10M, 2.7T, not '%s'", s);
+    *out = (int64_t)(v + 0.5);
+    return KJ_OK;
+}
+
 static int check_range(const struct kj_opt *o, double v, struct kj_err *err)
 {
     if ((o->min != 0 || o->max != 0) && (v < o->min || v > o->max))
@@ -63,9 +78,10 @@ static int set_number(const struct kj_opt *o, void *field, const char *value,
 {
     char *end;
     errno = 0;
-    if (o->kind == KJ_OPT_SIZE) {
+    if (o->kind == KJ_OPT_SIZE || o->kind == KJ_OPT_COUNT) {
         int64_t n;
-        int rc = kj_parse_size(value, &n, err);
+        int rc = o->kind == KJ_OPT_SIZE ? kj_parse_size(value, &n, err)
+                                        : kj_parse_count(value, &n, err);
         if (rc == KJ_OK)
             rc = check_range(o, (double)n, err);
         if (rc == KJ_OK)
@@ -162,6 +178,7 @@ int kj_opt_set(const struct kj_opt *o, void *cfg, const char *value, struct kj_e
         return set_enum(o, field, value, err);
     case KJ_OPT_INT:
     case KJ_OPT_SIZE:
+    case KJ_OPT_COUNT:
     case KJ_OPT_REAL:
         return set_number(o, field, value, err);
     }
@@ -183,6 +200,7 @@ static size_t field_size(enum kj_opt_kind kind)
         return sizeof(double);
     case KJ_OPT_INT:
     case KJ_OPT_SIZE:
+    case KJ_OPT_COUNT:
         break;
     }
     return sizeof(int64_t);

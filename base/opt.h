@@ -7,7 +7,8 @@
  * the command line takes dashes and underscores alike.
  *
  * Numbers are strict: the whole word must be a number inside [min,max].
- * Sizes take K, M, G, T (powers of 1024).
+ * Sizes take K, M, G, T (powers of 1024), counts K, M, B or G, T (powers of
+ * 1000).
  */
 #ifndef KJ_BASE_OPT_H
 #define KJ_BASE_OPT_H
@@ -23,7 +24,8 @@ struct kj_ynode;
 enum kj_opt_kind {
     KJ_OPT_FLAG = 1, /* bool: --x, --no-x; in recipes true/false */
     KJ_OPT_INT,      /* int64_t */
-    KJ_OPT_SIZE,     /* int64_t, takes K M G T */
+    KJ_OPT_SIZE,     /* int64_t, takes K M G T: powers of 1024 */
+    KJ_OPT_COUNT,    /* int64_t, takes K M B G T: powers of 1000 */
     KJ_OPT_REAL,     /* double; a trailing % divides by 100; default "nan" means
                         "not given", which a user cannot type */
     KJ_OPT_STR,      /* const char *: borrowed from argv or the recipe tree */
@@ -111,5 +113,7 @@ void kj_opt_dump(const struct kj_opt *opts, const void *cfg, struct kj_buf *out)
 
 /* "64M" to bytes; KJ_USAGE when it is not a size. */
 int kj_parse_size(const char *s, int64_t *out, struct kj_err *err);
+/* "2.7T" to 2.7e12; KJ_USAGE when it is not a count. */
+int kj_parse_count(const char *s, int64_t *out, struct kj_err *err);
 
 #endif

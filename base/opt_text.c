@@ -223,6 +223,7 @@ static void dump_value(const struct kj_opt *o, const void *field, struct kj_buf 
         break;
     case KJ_OPT_INT:
     case KJ_OPT_SIZE:
+    case KJ_OPT_COUNT:
         kj_buf_printf(out, "%lld", (long long)*(const int64_t *)field);
         break;
     case KJ_OPT_REAL:

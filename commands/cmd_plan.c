@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/mem.h"
 #include "commands/data.h"
 #include "commands/model.h"
+#include "commands/stages.h"
 #include "trainer/plan.h"
 
 struct options {
@@ -35,23 +37,32 @@ static const struct kj_opt plan_opts[] = {
 };
 #undef F
 
+static void list_key(const struct kj_opt *o, const char *lead)
+{
+    char left[128];
+    snprintf(left, sizeof left, "%s%s: %s", lead, o->name,
+             o->kind == KJ_OPT_FLAG && !o->def ? "false"
+             : o->def                          ? o->def
+                                               : "");
+    printf("%-34s # %s%s%s%s\n", left, o->help, o->kind == KJ_OPT_ENUM ? " (" : "",
+           o->kind == KJ_OPT_ENUM ? o->arg : "", o->kind == KJ_OPT_ENUM ? ")" : "");
+}
+
 static void list_keys(void)
 {
     for (size_t i = 0; kj_run_sections[i].name; i++) {
         const struct kj_run_section *s = &kj_run_sections[i];
         printf("%s%s# %s\n", s->name, *s->name ? ":  " : "", s->about);
-        for (const struct kj_opt *o = s->opts; o->name; o++) {
-            char left[128];
-            snprintf(left, sizeof left, "%s%s: %s", *s->name ? "  " : "", o->name,
-                     o->kind == KJ_OPT_FLAG && !o->def ? "false"
-                     : o->def                          ? o->def
-                                                       : "");
-            printf("%-34s # %s%s%s%s\n", left, o->help,
-                   o->kind == KJ_OPT_ENUM ? " (" : "",
-                   o->kind == KJ_OPT_ENUM ? o->arg : "",
-                   o->kind == KJ_OPT_ENUM ? ")" : "");
-        }
+        for (const struct kj_opt *o = s->opts; o->name; o++)
+            list_key(o, *s->name ? "  " : "");
     }
+    printf("stages:  # a list, or nothing: parts of the run with data of their own\n");
+    for (const struct kj_opt *o = kj_stage_opts; o->name; o++)
+        list_key(o, o == kj_stage_opts ? "  - " : "    ");
+    printf(
+        "%-34s # shards or an order, or a list of {path: P, weight: W}; data.manifest "
+        "without it\n",
+        "    data:");
 }
 
 static void big(const char *name, double v, const char *unit)
@@ -73,8 +84,8 @@ static void bytes(const char *name, int64_t v)
         printf("%-22s %.2f MB\n", name, (double)v * 1e-6);
 }
 
-static void text(const struct kj_run *r, const struct kj_plan *p, int64_t available,
-                 double tflops)
+static void text(const struct kj_run *r, const struct kj_plan *p,
+                 const struct kj_datas *d, double tflops)
 {
     const struct kj_shape *s = &r->model;
     printf("%-22s %" PRId64 " layers, hidden %" PRId64 ", ffn %" PRId64 ", %" PRId64
@@ -88,8 +99,10 @@ static void text(const struct kj_run *r, const struct kj_plan *p, int64_t availa
            ", %" PRId64 " a pass)\n",
            "steps", p->steps, p->tokens_step, r->data.batch, r->data.seq_len,
            r->data.micro);
-    if (available > 0)
-        printf("%-22s %.2f\n", "epochs", p->tokens / (double)available);
+    if (r->staged)
+        kj_stages_print(r, d, "");
+    else if (d->tokens > 0)
+        printf("%-22s %.2f\n", "epochs", p->tokens / (double)d->tokens);
     printf("%-22s %.4g GFLOP (forward %.4g)\n", "per token", p->flops_token * 1e-9,
            p->flops_forward * 1e-9);
     printf("%-22s %.4g FLOP\n", "the run", p->flops);
@@ -108,10 +121,11 @@ static void text(const struct kj_run *r, const struct kj_plan *p, int64_t availa
            r->optim.lr, p->tokens_step);
 }
 
-static void json(const struct kj_plan *p)
+static void json(const struct kj_run *r, const struct kj_plan *p,
+                 const struct kj_datas *d)
 {
     struct kj_buf b;
-    kj_buf_init(&b, 1 << 16);
+    kj_buf_init(&b, 1 << 24);
     const struct {
         const char *key;
         double v;
@@ -136,6 +150,10 @@ static void json(const struct kj_plan *p)
         kj_buf_printf(&b, "%s\"%s\":", i ? "," : "{", rows[i].key);
         kj_json_put_real(&b, rows[i].v);
     }
+    if (r->staged) {
+        kj_buf_addz(&b, ",\"stages\":");
+        kj_stages_json(r, d, &b);
+    }
     kj_buf_addz(&b, "}\n");
     fwrite(b.p, 1, b.n, stdout);
     kj_buf_release(&b);
@@ -144,24 +162,32 @@ static void json(const struct kj_plan *p)
 static int plan(const char *file, const struct options *o, struct kj_err *err)
 {
     struct kj_run r = {0};
-    struct kj_data d = {0};
+    struct kj_datas d = {0};
+    const struct kj_shards *known = NULL;
     struct kj_plan p;
     int rc = kj_run_load(&r, file, err);
     for (size_t i = 0; i < o->set.n && rc == KJ_OK; i++)
         rc = kj_model_set(&r, o->set.v[i], err);
     if (rc == KJ_OK && o->data)
-        rc = kj_data_open(&d, o->data, err);
+        r.data.manifest = o->data;
+    /* What is named on the command line must be there. */
+    if (rc == KJ_OK && o->data && access(o->data, F_OK) != 0)
+        rc = kj_err_errno(err, KJ_FAIL, "%s", o->data);
     if (rc == KJ_OK)
-        rc = kj_run_resolve(&r, d.first ? kj_shards_vocab_size(d.first) : 0, err);
+        rc = kj_datas_open(&d, &r, true, err);
+    for (size_t i = 0; i < d.n && !known; i++)
+        known = d.v[i].first;
+    if (rc == KJ_OK)
+        rc = kj_run_resolve(&r, known ? kj_shards_vocab_size(known) : 0, err);
     if (rc == KJ_OK) {
         kj_plan_make(&r, &p);
         kj_plan_teacher(&r, &p);
         if (o->json)
-            json(&p);
+            json(&r, &p, &d);
         else
-            text(&r, &p, (int64_t)d.tokens, o->tflops);
+            text(&r, &p, &d, o->tflops);
     }
-    kj_data_close(&d);
+    kj_datas_close(&d);
     kj_run_release(&r);
     return rc;
 }

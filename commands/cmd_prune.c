@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/shards.h"
+#include "commands/data.h"
 #include "commands/model.h"
 #include "trainer/prune.h"
 
@@ -26,7 +26,8 @@ static const struct kj_opt prune_opts[] = {
     {"set", 0, KJ_OPT_LIST, F(set), "KEY=VALUE",
      "override a key of it: model.intermediate_size=4608", 0, 0, 0},
     {"calib", 0, KJ_OPT_STR, F(calib), "MANIFEST",
-     "shards of texts on which importance is measured", 0, 0, 0},
+     "shards, or an order over some (kijil mix), on which importance is measured", 0, 0,
+     0},
     {"samples", 0, KJ_OPT_INT, F(samples), "N", "rows to look at", SAMPLES, 1, 1 << 30},
     {"length", 0, KJ_OPT_INT, F(length), "N",
      "tokens in a row; 0: the model's context, 2048 at most", "0", 0, 1 << 24},
@@ -37,8 +38,8 @@ static const struct kj_opt prune_opts[] = {
      "importance.json of an earlier run of the same model, instead of --calib", 0, 0,
      0},
     {"output", 'o', KJ_OPT_STR, F(output), "DIR", "folder of the new model", 0, 0, 0},
-    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu", "auto",
-     0, 0},
+    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu, cuda",
+     "auto", 0, 0},
     {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
      "threads; 0: as many as processors are allowed", "0", 0, 1024},
     {"force", 0, KJ_OPT_FLAG, F(force), 0, "replace a model that is there already", 0,
@@ -54,7 +55,7 @@ static int calibrate(struct kj_scores *s, const struct kj_parent *p,
     const struct kj_shape *h = &p->config.shape;
     struct kj_backend *b = NULL;
     struct kj_llama *m = NULL;
-    struct kj_shards *shards = NULL;
+    struct kj_data d = {0};
     struct kj_loader loader = {0};
     int64_t length = o->length;
     if (length == 0)
@@ -62,10 +63,10 @@ static int calibrate(struct kj_scores *s, const struct kj_parent *p,
     if (length > h->max_positions)
         return kj_err_set(err, KJ_USAGE, "--length %lld is over the model's %lld",
                           (long long)length, (long long)h->max_positions);
-    int rc = kj_shards_open(&shards, o->calib, err);
-    if (rc == KJ_OK && kj_shards_vocab_size(shards) > h->vocab_size)
+    int rc = kj_data_open(&d, o->calib, err);
+    if (rc == KJ_OK && kj_shards_vocab_size(d.first) > h->vocab_size)
         rc = kj_err_set(err, KJ_USAGE, "the shards have %lld ids, the model %lld",
-                        (long long)kj_shards_vocab_size(shards),
+                        (long long)kj_shards_vocab_size(d.first),
                         (long long)h->vocab_size);
     if (rc == KJ_OK)
         rc = kj_backend_open(&b, o->device, threads, err);
@@ -74,7 +75,7 @@ static int calibrate(struct kj_scores *s, const struct kj_parent *p,
     if (rc == KJ_OK)
         rc = kj_hf_load(m, p->dir, err);
     if (rc == KJ_OK) {
-        struct kj_docs docs = kj_docs_shards(shards);
+        struct kj_docs docs = kj_data_docs(&d);
         rc = kj_loader_init(&loader, &docs, (uint64_t)o->seed, o->shuffle, err);
     }
     if (rc == KJ_OK)
@@ -82,7 +83,7 @@ static int calibrate(struct kj_scores *s, const struct kj_parent *p,
     kj_loader_release(&loader);
     kj_llama_free(m);
     kj_backend_close(b);
-    kj_shards_close(shards);
+    kj_data_close(&d);
     return rc;
 }
 

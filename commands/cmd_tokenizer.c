@@ -212,17 +212,16 @@ static int next_id(const char *p, size_t n, size_t *at, uint32_t *id)
 static int decode_ids(const struct kj_tokenize *c, bool skip, struct kj_str s,
                       struct kj_buf *text, struct kj_err *err)
 {
-    size_t at = 0;
-    uint32_t id;
+    size_t at = 0, n = 0;
+    uint32_t *ids = kj_xmalloc((s.n + 1) * sizeof *ids); /* no more than bytes */
     int rc;
-    while ((rc = next_id(s.p, s.n, &at, &id)) == KJ_OK) {
-        rc = kj_tok_decode(c->tok, &id, 1, skip, text, err);
-        if (rc != KJ_OK)
-            return rc;
-    }
-    return rc == KJ_EOF
-               ? KJ_OK
-               : kj_err_set(err, KJ_BAD_RECORD, "no list of ids at byte %zu", at);
+    while ((rc = next_id(s.p, s.n, &at, &ids[n])) == KJ_OK)
+        n++;
+    rc = rc == KJ_EOF
+             ? kj_tok_decode(c->tok, ids, n, skip, text, err)
+             : kj_err_set(err, KJ_BAD_RECORD, "no list of ids at byte %zu", at);
+    free(ids);
+    return rc;
 }
 
 static int decode_run(const void *cfg, void *state, struct kj_batch *b,
@@ -564,11 +563,13 @@ const struct kj_cmd kj_cmd_tokenizer = {
         "such (alone), and the share that lies inside one token there (whole).\n\n"
         "Input is plain text by lines. If its first line is a JSON object with a text, "
         "the command stops and asks for --jsonl or --lines.\n\n"
-        "-t reads byte-level BPE files (GPT-2, Llama 3, Qwen and their kin), the "
-        "WordPiece and Unigram files of encoders, and gpt2, r50k_base, p50k_base, "
+        "-t reads byte-level BPE files (GPT-2, Llama 3, Qwen and their kin), BPE files "
+        "made from SentencePiece's (Llama 2, Mistral, Gemma), the WordPiece and "
+        "Unigram "
+        "files of encoders, and gpt2, r50k_base, p50k_base, "
         "cl100k_base and o200k_base as .tiktoken files, and gives the ids that Hugging "
         "Face's tokenizers and tiktoken give. What it cannot do exactly it refuses by "
-        "name. decode is for byte-level BPE.",
+        "name.",
     .examples = "kijil tokenizer train --jsonl docs.jsonl.zst --vocab-size 32000 -o "
                 "tokenizer.json  # train\n"
                 "echo '안녕하세요' | kijil tokenizer encode -t tokenizer.json  # ids "

@@ -15,6 +15,8 @@
 #include "base/output.h"
 #include "commands/data.h"
 #include "commands/model.h"
+#include "commands/stages.h"
+#include "nn/comm.h"
 #include "trainer/plan.h"
 #include "trainer/train.h"
 
@@ -28,21 +30,21 @@ struct options {
 #define F(x) offsetof(struct options, x)
 static const struct kj_opt train_opts[] = {
     {"data", 0, KJ_OPT_STR, F(data), "MANIFEST",
-     "manifest.jsonl of shards, an order (kijil mix), or the folder of one; default: "
-     "data.manifest",
+     "manifest.jsonl of shards, an order (kijil mix), or the folder of one, for all "
+     "stages that name no data; default: data.manifest",
      0, 0, 0},
     {"output", 'o', KJ_OPT_STR, F(output), "DIR",
      "folder of the run; default: out/NAME by the run's name", 0, 0, 0},
     {"tokenizer", 't', KJ_OPT_STR, F(tokenizer), "FILE",
      "tokenizer.json to put beside the model; default: found near the shards", 0, 0, 0},
-    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu", "auto",
-     0, 0},
+    {"device", 0, KJ_OPT_STR, F(device), "NAME", "compute back end: auto, cpu, cuda",
+     "auto", 0, 0},
     {"steps", 0, KJ_OPT_INT, F(steps), "N", "steps in all, instead of the run file's",
      "0", 0, 0x1p40},
     {"time_limit", 0, KJ_OPT_STR, F(time_limit), "TIME",
      "stop cleanly, with a checkpoint and a model, before 90s, 2m, 1h30m", 0, 0, 0},
     {"set", 0, KJ_OPT_LIST, F(set), "KEY=VALUE",
-     "override a key of the run file: optim.lr=3e-4", 0, 0, 0},
+     "override a key of the run file: optim.lr=3e-4, stages.NAME.data=PATH", 0, 0, 0},
     {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
      "threads; 0: as many as processors are allowed", "0", 0, 1024},
     {"force", 0, KJ_OPT_FLAG, F(force), 0, "start over where a run exists already", 0,
@@ -90,14 +92,16 @@ static void on_step(void *ctx, const struct kj_train_step *s)
     double rate = (double)(s->tokens - v->window_tokens) / (s->seconds - v->window_t);
     clock_text((double)(s->steps - s->step) * (double)v->tokens_step / rate, eta,
                sizeof eta);
-    char kl[32] = "";
+    char kl[32] = "", stage[40] = "";
+    if (s->stage)
+        snprintf(stage, sizeof stage, "  %s", s->stage);
     if (v->teacher)
         snprintf(kl, sizeof kl, "  KL %.4f", s->kl);
     fprintf(stderr,
             "step %" PRId64 "/%" PRId64
-            "  loss %.4f%s  lr %.2e  |g| %.2f  %.0f tokens/s  "
+            "%s  loss %.4f%s  lr %.2e  |g| %.2f  %.0f tokens/s  "
             "%.0f GFLOP/s  ETA %s\n",
-            s->step, s->steps, s->loss, kl, s->lr, s->grad_norm, rate,
+            s->step, s->steps, stage, s->loss, kl, s->lr, s->grad_norm, rate,
             rate * v->flops_token * 1e-9, eta);
     v->shown = v->window_t = s->seconds;
     v->window_tokens = s->tokens;
@@ -155,40 +159,60 @@ static int find_tokenizer(const char *given, const char *manifest,
     return KJ_OK;
 }
 
-/* What an order's parts had of this run, up to where it is: beside the metrics. */
-static int tell_parts(const struct kj_data *d, const struct kj_run *r, const char *dir,
-                      const struct kj_train_result *res, bool quiet, struct kj_err *err)
+/* One table of parts: JSON, and lines on stderr. */
+static void put_parts(struct kj_buf *b, const struct kj_feed *f, const uint64_t *seen,
+                      bool tell)
 {
-    size_t n = d->order ? kj_order_parts(d->order) : 0;
-    uint64_t rows = (uint64_t)res->last.step * (uint64_t)r->data.batch, all = 0;
-    uint64_t *tokens = kj_xcalloc(n + 1, sizeof *tokens);
+    uint64_t all = 0;
+    bool first = true;
+    for (size_t i = 0; i < f->n_groups; i++)
+        all += seen[i];
+    kj_buf_printf(b, "\"tokens\": %" PRIu64 ", \"parts\": [", all);
+    for (size_t i = 0; i < f->n_groups; i++) {
+        kj_buf_addz(b, first ? "\n  {\"name\": " : ",\n  {\"name\": ");
+        kj_json_put_str(b, f->groups[i], strlen(f->groups[i]));
+        kj_buf_printf(b, ", \"tokens\": %" PRIu64 "}", seen[i]);
+        first = false;
+        if (tell)
+            fprintf(stderr, "  %-22s %10.3f M tokens, %6.2f %%\n", f->groups[i],
+                    (double)seen[i] * 1e-6,
+                    all ? 100 * (double)seen[i] / (double)all : 0);
+    }
+    kj_buf_addz(b, "\n]");
+}
+
+/* What each stage and part had of this run, up to where it is: beside the
+ * metrics. Of one set of shards there is nothing to tell. */
+static int tell_parts(const struct kj_feed *f, const char *dir, int64_t step,
+                      bool quiet, struct kj_err *err)
+{
+    const struct kj_run *r = f->run;
+    size_t n = f->n_groups;
+    uint64_t *all = kj_xcalloc(n + 1, sizeof *all);
+    char path[4200];
     struct kj_buf b;
+    if (kj_feed_cells(f) == 1 && !f->loaders[0].docs.group) {
+        free(all);
+        return KJ_OK;
+    }
     kj_buf_init(&b, (size_t)1 << 28);
-    int rc = n ? kj_data_seen(d, (uint64_t)r->seed, r->data.shuffle, rows,
-                              (size_t)r->data.seq_len, tokens, err)
-               : KJ_OK;
-    for (size_t i = 0; i < n; i++)
-        all += tokens[i];
-    kj_buf_printf(&b, "{\"step\": %" PRId64 ", \"tokens\": %" PRIu64 ", \"parts\": [",
-                  res->last.step, all);
-    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
-        const char *name = kj_order_part(d->order, i)->name;
-        kj_buf_addz(&b, i ? ",\n  {\"name\": " : "\n  {\"name\": ");
-        kj_json_put_str(&b, name, strlen(name));
-        kj_buf_printf(&b, ", \"tokens\": %" PRIu64 "}", tokens[i]);
+    for (size_t i = 0; i < kj_feed_cells(f); i++)
+        all[i % n] += f->seen[i];
+    kj_buf_printf(&b, "{\"step\": %" PRId64 ", ", step);
+    put_parts(&b, f, all, !quiet && !r->staged);
+    for (size_t i = 0; r->staged && i < r->n_stages; i++) {
+        kj_buf_printf(&b, "%s{\"name\": \"%s\", ", i ? ",\n" : ", \"stages\": [\n",
+                      r->stages[i].name);
         if (!quiet)
-            fprintf(stderr, "  %-22s %10.3f M tokens, %6.2f %%\n", name,
-                    (double)tokens[i] * 1e-6,
-                    all ? 100 * (double)tokens[i] / (double)all : 0);
+            fprintf(stderr, "stage %s:\n", r->stages[i].name);
+        put_parts(&b, f, f->seen + i * n, !quiet);
+        kj_buf_addz(&b, "}");
     }
-    kj_buf_addz(&b, "\n]}\n");
-    if (n && rc == KJ_OK) {
-        char path[4200];
-        snprintf(path, sizeof path, "%s/parts.json", dir);
-        rc = kj_output_file(path, b.p, b.n, err);
-    }
+    kj_buf_addz(&b, r->staged ? "]}\n" : "}\n");
+    snprintf(path, sizeof path, "%s/parts.json", dir);
+    int rc = kj_output_file(path, b.p, b.n, err);
     kj_buf_release(&b);
-    free(tokens);
+    free(all);
     return rc;
 }
 
@@ -204,13 +228,10 @@ static int load(struct kj_run *r, const char *file, const struct options *o,
         r->data.manifest = o->data;
     if (rc == KJ_OK && o->tokenizer)
         r->data.tokenizer = o->tokenizer;
-    if (rc == KJ_OK && !r->data.manifest)
-        rc = kj_err_set(err, KJ_USAGE,
-                        "no shards are named; give --data manifest.jsonl");
     return rc;
 }
 
-static void print_plan(const struct kj_run *r)
+static void print_plan(const struct kj_run *r, const struct kj_datas *d)
 {
     struct kj_plan p;
     struct kj_buf b;
@@ -218,7 +239,10 @@ static void print_plan(const struct kj_run *r)
     kj_run_dump(r, false, &b);
     kj_plan_make(r, &p);
     kj_plan_teacher(r, &p);
-    printf("%.*s# %.3f M parameters, %.1f M tokens, %.1f MB of memory\n", (int)b.n, b.p,
+    fwrite(b.p, 1, b.n, stdout);
+    if (r->staged)
+        kj_stages_print(r, d, "# ");
+    printf("# %.3f M parameters, %.1f M tokens, %.1f MB of memory\n",
            (double)p.params * 1e-6, p.tokens * 1e-6, (double)p.bytes * 1e-6);
     kj_buf_release(&b);
 }
@@ -254,31 +278,60 @@ static double seconds(void)
     return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
 }
 
-static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
-                 const struct kj_data *d, unsigned threads, struct kj_err *err)
+/* Ranks may be started minutes apart. */
+#define MEET_SECONDS 300
+
+/* Meet the other ranks of the same run file and data, if there are any. */
+static int meet(struct kj_comm **comm, struct kj_backend *b, const struct kj_run *r,
+                const struct kj_comm_place *place, const char *data_hash,
+                struct kj_err *err)
 {
+    struct kj_buf id;
+    if (place->size == 1)
+        return KJ_OK;
+    kj_buf_init(&id, 1 << 20);
+    kj_run_dump(r, true, &id);
+    kj_buf_addz(&id, data_hash);
+    int rc = kj_comm_open(comm, place, kj_hash64(id.p, id.n, 0), MEET_SECONDS, err);
+    kj_buf_release(&id);
+    return rc ? rc : kj_backend_join(b, *comm, err);
+}
+
+static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
+                 const struct kj_comm_place *place, const struct kj_datas *d,
+                 unsigned threads, struct kj_err *err)
+{
+    struct kj_comm *comm = NULL;
     struct kj_train_result res;
     struct kj_backend *b = NULL;
+    struct kj_feed feed = {0};
     char *tokenizer = NULL, hash[40], dir[4096], what[256];
     double limit = 0, start = seconds();
     struct kj_plan p;
     int status = 0;
-    int rc = kj_run_resolve(r, kj_shards_vocab_size(d->first), err);
+    int rc = kj_run_resolve(r, kj_shards_vocab_size(d->v[0].first), err);
     if (rc == KJ_OK && o->time_limit)
         rc = kj_model_seconds(o->time_limit, &limit, err);
     if (rc == KJ_OK)
-        rc = find_tokenizer(r->data.tokenizer, d->manifest, d->first, &tokenizer, err);
+        rc = find_tokenizer(r->data.tokenizer, d->v[0].manifest, d->v[0].first,
+                            &tokenizer, err);
+    if (rc == KJ_OK)
+        rc = kj_feed_open(&feed, r, d->docs, d->n, err);
     if (rc == KJ_OK && o->dry_run) {
-        print_plan(r);
+        print_plan(r, d);
+        kj_feed_close(&feed);
         free(tokenizer);
         return 0;
     }
     if (rc == KJ_OK)
         rc = kj_backend_open(&b, o->device, threads, err);
     if (rc == KJ_OK) {
+        kj_datas_hash(d, hash);
+        rc = meet(&comm, b, r, place, hash, err);
+    }
+    if (rc == KJ_OK) {
         kj_plan_make(r, &p);
         kj_plan_teacher(r, &p);
-        kj_data_hash(d, hash);
         snprintf(dir, sizeof dir, "%s%s", o->output ? "" : "out/",
                  o->output ? o->output : r->name);
         struct view v = {.quiet = o->quiet,
@@ -290,16 +343,22 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         if (!o->quiet)
             fprintf(stderr,
                     "kijil train: %.2f M parameters, %.2f M tokens in the %s, "
-                    "%.0f MB; %s\n",
+                    "%.0f MB; %s%s%s\n",
                     (double)p.params * 1e-6, (double)d->tokens * 1e-6,
-                    d->order ? "order" : "shards", (double)p.bytes * 1e-6, what);
+                    d->n > 1        ? "sets"
+                    : d->v[0].order ? "order"
+                                    : "shards",
+                    (double)p.bytes * 1e-6, what, *b->note ? "; " : "", b->note);
+        if (!o->quiet && comm)
+            fprintf(stderr, "kijil train: %d ranks\n", place->size);
         if (!tokenizer && !o->quiet)
             fprintf(stderr,
                     "kijil train: no tokenizer.json of the shards was found; the "
                     "model's folder will have none (see --tokenizer)\n");
         struct kj_train t = {.run = r,
                              .dir = dir,
-                             .docs = kj_data_docs(d),
+                             .comm = comm,
+                             .feed = &feed,
                              .data_hash = hash,
                              .tokenizer = tokenizer,
                              .time_limit = limit,
@@ -311,9 +370,11 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         rc = kj_train(&t, b, &res, err);
         if (rc == KJ_OK)
             status = summary(cmd, o, dir, &res, seconds() - start);
-        if (rc == KJ_OK)
-            rc = tell_parts(d, r, dir, &res, o->quiet, err);
+        if (rc == KJ_OK && place->rank == 0)
+            rc = tell_parts(&feed, dir, res.last.step, o->quiet, err);
     }
+    kj_feed_close(&feed);
+    kj_comm_close(comm);
     kj_backend_close(b);
     free(tokenizer);
     return rc ? kj_cmd_fail(cmd, err) : status;
@@ -326,23 +387,28 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     struct kj_strs pos = {0};
     struct kj_err err = KJ_ERR_INIT;
     struct kj_run r = {0};
-    struct kj_data d = {0};
+    struct kj_datas d = {0};
     void *const cfgs[] = {&o};
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
     if (status >= 0)
         return status;
     kj_cmd_signals();
+    struct kj_comm_place place;
     int rc = pos.n == 1 ? KJ_OK : kj_err_set(&err, KJ_USAGE, "one run file is needed");
+    if (rc == KJ_OK)
+        rc = kj_comm_place(&place, &err);
     if (rc == KJ_OK)
         rc = load(&r, pos.v[0], &o, &err);
     if (rc == KJ_OK)
-        rc = kj_data_open(&d, r.data.manifest, &err);
+        rc = kj_datas_open(&d, &r, false, &err);
+    if (rc == KJ_OK && place.rank) /* the first speaks for all */
+        o.quiet = true;
     if (rc)
         status = kj_cmd_fail(cmd, &err);
     else
-        status =
-            train(cmd, &r, &o, &d, (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
-    kj_data_close(&d);
+        status = train(cmd, &r, &o, &place, &d,
+                       (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
+    kj_datas_close(&d);
     kj_run_release(&r);
     kj_strs_release(&pos);
     kj_opt_release(train_opts, &o);
@@ -360,7 +426,13 @@ const struct kj_cmd kj_cmd_train = {
         "The same command continues a run that was stopped, killed, or ended by its "
         "time limit; the weights are then the same bytes as without the stop. They do "
         "not depend on -j either.\n\n"
-        "kijil plan --keys lists the keys of run files.",
+        "Several processes train one model together when they are started by torchrun, "
+        "srun or mpirun (or with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set): "
+        "each "
+        "takes its share of every step's passes and of the optimizer. DIR must be the "
+        "same folder for all. Checkpoints do not depend on how many there were.\n\n"
+        "A run file with stages: changes data and learning rate on the way; kijil plan "
+        "--keys lists all keys of run files.",
     .examples = "kijil train recipes/demo-train.yaml --data out/shards/manifest.jsonl "
                 "-o out/m  "
                 "# a small model\n"

@@ -2,11 +2,14 @@
 #include "commands/data.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "trainer/stages.h"
 
 int kj_data_open(struct kj_data *d, const char *path, struct kj_err *err)
 {
@@ -62,14 +65,57 @@ void kj_data_hash(const struct kj_data *d, char out[40])
     kj_buf_release(&b);
 }
 
-int kj_data_seen(const struct kj_data *d, uint64_t seed, bool shuffle, uint64_t rows,
-                 size_t len, uint64_t *tokens, struct kj_err *err)
+int kj_datas_open(struct kj_datas *d, struct kj_run *r, bool here, struct kj_err *err)
 {
-    struct kj_docs docs = kj_data_docs(d);
-    struct kj_loader l;
-    int rc = kj_loader_init(&l, &docs, seed, shuffle, err);
-    if (rc == KJ_OK && docs.group)
-        kj_loader_seen(&l, rows, len, tokens);
-    kj_loader_release(&l);
+    memset(d, 0, sizeof *d);
+    int rc = kj_stages_sets(r, !here, err);
+    if (rc)
+        return rc;
+    d->v = kj_xcalloc(r->n_sets, sizeof *d->v);
+    d->docs = kj_xcalloc(r->n_sets, sizeof *d->docs);
+    for (size_t i = 0; i < r->n_sets && rc == KJ_OK; i++) {
+        struct kj_data *v = &d->v[d->n++];
+        const char *path = r->sets[i];
+        if (here && (!path || access(path, F_OK) != 0))
+            continue;
+        rc = kj_data_open(v, path, err);
+        if (rc)
+            break;
+        const struct kj_shards *a = d->v[0].first, *b = v->first;
+        if (a && (strcmp(kj_shards_tokenizer_hash(a), kj_shards_tokenizer_hash(b)) ||
+                  kj_shards_eos(a) != kj_shards_eos(b)))
+            rc = kj_err_set(err, KJ_USAGE,
+                            "%s and %s are of different tokenizers or end tokens",
+                            r->sets[0], path);
+        d->docs[i] = kj_data_docs(v);
+        d->docs[i].name = path;
+        d->tokens += v->tokens;
+    }
     return rc;
+}
+
+void kj_datas_close(struct kj_datas *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        kj_data_close(&d->v[i]);
+    free(d->v);
+    free(d->docs);
+    memset(d, 0, sizeof *d);
+}
+
+void kj_datas_hash(const struct kj_datas *d, char out[40])
+{
+    struct kj_buf b;
+    char hex[33];
+    kj_data_hash(&d->v[0], out);
+    if (d->n == 1)
+        return;
+    kj_buf_init(&b, 1 << 20);
+    for (size_t i = 0; i < d->n; i++) {
+        kj_data_hash(&d->v[i], out);
+        kj_buf_addz(&b, out);
+    }
+    kj_hash128_hex(kj_hash128(b.p, b.n), hex);
+    snprintf(out, 40, "xxh128:%s", hex);
+    kj_buf_release(&b);
 }

@@ -21,9 +21,19 @@ struct kj_docs kj_data_docs(const struct kj_data *d);
 /* Identifies what is trained on: tokenizer, every shard's content, the order. */
 void kj_data_hash(const struct kj_data *d, char out[40]);
 
-/* Tokens of each part of the order in rows 0..rows, of len tokens, of a run
- * with this seed: the order's parts many; 0 for a set of shards. */
-int kj_data_seen(const struct kj_data *d, uint64_t seed, bool shuffle, uint64_t rows,
-                 size_t len, uint64_t *tokens, struct kj_err *err);
+struct kj_run;
+
+/* All that a run is trained on: the sets that its stages name, in order. */
+struct kj_datas {
+    struct kj_data *v;
+    struct kj_docs *docs;
+    size_t n;
+    uint64_t tokens;
+};
+/* Open them (the run need not be resolved yet). All must be of one tokenizer.
+ * with `here` set, those that are not there are left out: first stays NULL. */
+int kj_datas_open(struct kj_datas *d, struct kj_run *r, bool here, struct kj_err *err);
+void kj_datas_close(struct kj_datas *d);
+void kj_datas_hash(const struct kj_datas *d, char out[40]);
 
 #endif

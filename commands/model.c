@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/opt.h"
 #include "tokenize/tokenizer.h"
+#include "trainer/stages.h"
 
 int kj_model_seconds(const char *text, double *out, struct kj_err *err)
 {
@@ -38,6 +39,8 @@ int kj_model_set(struct kj_run *r, const char *a, struct kj_err *err)
         return kj_err_set(err, KJ_USAGE, "--set takes section.key=value, not '%s'", a);
     if (!dot || dot > eq)
         dot = NULL;
+    if (strncmp(a, "stages.", 7) == 0)
+        return kj_stages_set(r, a, err);
     size_t n = dot ? (size_t)(dot - a) : 0;
     const char *key = dot ? dot + 1 : a;
     for (size_t i = 0; kj_run_sections[i].name; i++) {

@@ -45,22 +45,15 @@ static const struct kj_opt part_opts[] = {
 
 int kj_mix_tokens(const char *z, double *out, struct kj_err *err)
 {
-    static const char unit[] = "KMBT";
-    char *end;
-    double v = strtod(z, &end);
+    int64_t n;
     if (strcmp(z, "most") == 0) {
         *out = NAN;
         return KJ_OK;
     }
-    const char *u = *end ? strchr(unit, *end == 'G' ? 'B' : *end) : NULL;
-    bool good = end != z && z[0] >= '0' && z[0] <= '9' && isfinite(v) &&
-                (!*end || (u && !end[1]));
-    if (good && u)
-        v *= pow(1000, (double)(u - unit + 1));
-    if (!good || v < 1 || v > 1e17)
+    if (kj_parse_count(z, &n, NULL) || n < 1 || n > 100000000000000000)
         return kj_err_set(err, KJ_USAGE,
                           "tokens: a number like 5000, 10M, 2.7T, not %s", z);
-    *out = floor(v + 0.5);
+    *out = (double)n;
     return KJ_OK;
 }
 

@@ -1,22 +1,94 @@
 /* backend.c - opening back ends, and what is the same on all of them. */
 #include "nn/backend.h"
 
-#include <stdarg.h>
+#include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "nn/cpu/cpu.h"
+#include "nn/cuda/open.h"
 
-const char *const kj_backend_names[] = {"cpu", NULL};
+const char *const kj_backend_names[] = {"cpu", "cuda", NULL};
+
+#define CUDA_SO "kijil-cuda.so"
+
+/* The folder of this program, without a slash at the end; "" when unknown. */
+static void program_folder(char *buf, size_t n)
+{
+    ssize_t got = readlink("/proc/self/exe", buf, n - 1);
+    buf[got < 0 ? 0 : got] = 0;
+    char *slash = strrchr(buf, '/');
+    if (slash)
+        *slash = 0;
+}
+
+static void *load(char *why, size_t n)
+{
+    static const char *const places[] = {"", "/../lib/kijil"};
+    char folder[3800], path[4096];
+    const char *set = getenv("KIJIL_CUDA_SO");
+    snprintf(why, n, "%s is not there (make cuda builds it)", CUDA_SO);
+    if (set && *set) {
+        void *so = dlopen(set, RTLD_NOW | RTLD_LOCAL);
+        if (!so)
+            snprintf(why, n, "%s", dlerror());
+        return so;
+    }
+    program_folder(folder, sizeof folder);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(path, sizeof path, "%s%s/%s", folder, places[i], CUDA_SO);
+        if (access(path, F_OK) != 0)
+            continue;
+        void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (!so)
+            snprintf(why, n, "%s", dlerror());
+        return so;
+    }
+    return NULL;
+}
+
+/* The object stays loaded: its back ends may outlive any one caller. */
+static int cuda_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
+{
+    char why[512];
+    unsigned (*abi)(void) = NULL;
+    int (*open)(struct kj_backend **, unsigned, struct kj_err *) = NULL;
+    void *so = load(why, sizeof why);
+    if (!so)
+        return kj_err_set(err, KJ_USAGE, "no GPU: %s", why);
+    /* A data pointer becomes a function's: POSIX wants it so. */
+    *(void **)&abi = dlsym(so, "kj_cuda_abi");
+    *(void **)&open = dlsym(so, "kj_cuda_open");
+    if (!abi || !open || abi() != KJ_BACKEND_ABI)
+        return kj_err_set(err, KJ_USAGE,
+                          "no GPU: %s was built with another version of this program",
+                          CUDA_SO);
+    struct kj_err e = KJ_ERR_INIT;
+    int rc = open(out, threads, &e);
+    return rc ? kj_err_set(err, rc, "no GPU: %.400s", e.msg) : KJ_OK;
+}
 
 int kj_backend_open(struct kj_backend **out, const char *name, unsigned threads,
                     struct kj_err *err)
 {
-    if (strcmp(name, "cpu") == 0 || strcmp(name, "auto") == 0)
+    struct kj_err e = KJ_ERR_INIT;
+    if (strcmp(name, "cpu") == 0)
         return kj_cpu_open(out, threads, err);
-    return kj_err_set(err, KJ_USAGE,
-                      "no compute back end \"%s\" in this program (there is: cpu)",
-                      name);
+    if (strcmp(name, "cuda") == 0)
+        return cuda_open(out, threads, err);
+    if (strcmp(name, "auto") != 0)
+        return kj_err_set(err, KJ_USAGE,
+                          "no compute back end \"%s\" in this program (there are: cpu, "
+                          "cuda)",
+                          name);
+    if (cuda_open(out, threads, &e) == KJ_OK)
+        return KJ_OK;
+    int rc = kj_cpu_open(out, threads, err);
+    if (rc == KJ_OK)
+        snprintf((*out)->note, sizeof(*out)->note, "%.255s", e.msg);
+    return rc;
 }
 
 void kj_backend_close(struct kj_backend *b)
@@ -25,14 +97,10 @@ void kj_backend_close(struct kj_backend *b)
         b->ops->close(b);
 }
 
-void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)
+int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err)
 {
-    char what[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(what, sizeof what, fmt, ap);
-    va_end(ap);
-    kj_err_set(&b->fault, KJ_FATAL, "%s: %s", op, what);
+    b->comm = c;
+    return b->ops->join ? b->ops->join(b, c, err) : KJ_OK;
 }
 
 static struct kj_mat from(struct kj_mat m, size_t i)
@@ -51,7 +119,7 @@ static void distil(struct kj_backend *b, const struct kj_head *p, size_t i, size
     loss.at += i;
     kl.at += i;
     y.at += i;
-    b->ops->matmul(b, t, from(q->x, i), q->w, n, p->v, q->h, KJ_MM_TB);
+    b->ops->matmul(b, t, from(q->x, i), q->w, n, p->v, q->h, KJ_MM_TB | p->flags);
     b->ops->distil(b, z, t, loss, kl, y, n, p->v, &d);
 }
 
@@ -67,14 +135,15 @@ void kj_head_loss(struct kj_backend *b, const struct kj_head *p)
         loss.at += i;
         lse.at += i;
         y.at += i;
-        o->matmul(b, z, from(p->x, i), p->w, n, p->v, p->h, KJ_MM_TB);
+        o->matmul(b, z, from(p->x, i), p->w, n, p->v, p->h, KJ_MM_TB | p->flags);
         if (p->teacher)
             distil(b, p, i, n);
         else
             o->cross_entropy(b, z, loss, lse, y, n, p->v, p->scale, p->zeta, grad);
         if (!grad)
             continue;
-        o->matmul(b, from(p->dx, i), z, p->w, n, p->h, p->v, 0);
-        o->matmul(b, p->dw, z, from(p->x, i), p->v, p->h, n, KJ_MM_TA | KJ_MM_ADD);
+        o->matmul(b, from(p->dx, i), z, p->w, n, p->h, p->v, p->flags);
+        o->matmul(b, p->dw, z, from(p->x, i), p->v, p->h, n,
+                  KJ_MM_TA | KJ_MM_ADD | p->flags);
     }
 }

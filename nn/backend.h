@@ -38,6 +38,7 @@
  * whatever the operands are. */
 enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16 };
 
+struct kj_comm;
 struct kj_tensor; /* memory of a device; opaque */
 struct kj_ops;
 
@@ -45,9 +46,16 @@ struct kj_backend {
     const struct kj_ops *ops;
     struct kj_err fault; /* first fault since the last sync() */
     unsigned threads;
-    int64_t bytes; /* device memory held by tensors now */
-    int64_t peak;  /* and at most so far */
+    int64_t bytes;        /* device memory held by tensors now */
+    int64_t peak;         /* and at most so far */
+    int64_t step;         /* set by who trains: faults name it; 0: none */
+    struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
+    char note[256];       /* "auto" took the CPU: why no GPU. Else "" */
 };
+
+/* Counts changes of the structs in this header: a shared object that was built with
+ * another one is not used. */
+#define KJ_BACKEND_ABI 1
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
  * stride is not looked at. t == NULL is "none" where an operand is optional. */
@@ -64,9 +72,12 @@ static inline struct kj_mat kj_mat(struct kj_tensor *t, size_t at, size_t stride
 #define KJ_MAT_NONE ((struct kj_mat){NULL, 0, 0})
 
 enum kj_mm_flags {
-    KJ_MM_TA = 1 << 0, /* A is stored transposed: k rows of m */
-    KJ_MM_TB = 1 << 1, /* B is stored transposed: n rows of k */
-    KJ_MM_ADD = 1 << 2 /* add to C instead of replacing it */
+    KJ_MM_TA = 1 << 0,  /* A is stored transposed: k rows of m */
+    KJ_MM_TB = 1 << 1,  /* B is stored transposed: n rows of k */
+    KJ_MM_ADD = 1 << 2, /* add to C instead of replacing it */
+    /* Both operands, float32, are rounded to bfloat16 first (to nearest even); sums
+     * stay float32. A device for which that is no gain may leave it out. */
+    KJ_MM_BF16 = 1 << 3
 };
 
 /* Attention over segments (documents). Segment i has the queries
@@ -212,15 +223,28 @@ struct kj_ops {
     void (*adamw)(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
                   struct kj_mat m, struct kj_mat v, size_t n, const struct kj_adamw *p);
 
+    /* Between ranks (kj_backend_join); all must call them alike. Each rank owns a
+     * part of the n float32 (kj_comm_part): its part of x becomes the sum over
+     * ranks, in the same order at any speed; or the others' parts come into x. */
+    void (*reduce_scatter)(struct kj_backend *b, struct kj_mat x, size_t n);
+    void (*all_gather)(struct kj_backend *b, struct kj_mat x, size_t n);
+    /* What opening takes beyond the host's; may be NULL. */
+    int (*join)(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
+
     /* Wait for the device; the first fault since the last call, or KJ_OK. */
     int (*sync)(struct kj_backend *b, struct kj_err *err);
 };
 
-/* Open a back end: "cpu", or "auto" for the best that works here. KJ_USAGE when
- * there is none of that name. threads 0: one. */
+/* Open a back end: "cpu", "cuda", or "auto" for the best that works here. "cuda" is
+ * looked for in kijil-cuda.so: where KIJIL_CUDA_SO says, beside the program, or in
+ * ../lib/kijil from there. KJ_USAGE with the reason when there is none of that name
+ * or it does not work here; auto then takes the CPU and leaves the reason in `note`.
+ * threads 0: one. */
 int kj_backend_open(struct kj_backend **out, const char *name, unsigned threads,
                     struct kj_err *err);
 void kj_backend_close(struct kj_backend *b);
+/* Work with the other ranks of c, which outlives b's use. */
+int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
 /* Names of the back ends in this program, NULL-terminated. */
 extern const char *const kj_backend_names[];
 
@@ -248,6 +272,7 @@ struct kj_head {
     struct kj_mat ws;
     size_t n, h, v, chunk;
     float scale, zeta;
+    unsigned flags; /* KJ_MM_BF16 or 0, for its products */
 };
 void kj_head_loss(struct kj_backend *b, const struct kj_head *p);
 

@@ -282,6 +282,26 @@ int kj_comm_all_gather(struct kj_comm *c, float *x, size_t n, struct kj_err *err
     return exchange(c, err);
 }
 
+int kj_comm_collect(struct kj_comm *c, const float *mine, size_t all, size_t at,
+                    size_t n, float *to, struct kj_err *err)
+{
+    post_nothing(c);
+    for (int r = 0; r < c->size; r++) {
+        size_t from, end;
+        kj_comm_part(c, r, all, &from, &end);
+        from = from > at ? from : at;
+        end = end < at + n ? end : at + n;
+        size_t bytes = from < end ? (end - from) * sizeof *to : 0;
+        if (bytes && c->rank == 0 && r != 0)
+            post(c, r, NULL, 0, to + (from - at), bytes);
+        else if (bytes && c->rank == r && r != 0)
+            post(c, 0, mine, bytes, NULL, 0);
+        else if (bytes && c->rank == 0)
+            memcpy(to + (from - at), mine, bytes);
+    }
+    return exchange(c, err);
+}
+
 int kj_comm_sum(struct kj_comm *c, double *x, size_t n, struct kj_err *err)
 {
     size_t size = (size_t)c->size;

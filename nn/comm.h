@@ -60,6 +60,10 @@ int kj_comm_broadcast(struct kj_comm *c, void *p, size_t n, int root,
 int kj_comm_reduce_scatter(struct kj_comm *c, float *x, size_t n, struct kj_err *err);
 /* The others' parts come into x. */
 int kj_comm_all_gather(struct kj_comm *c, float *x, size_t n, struct kj_err *err);
+/* Elements at .. at+n of an array of `all`, of which each rank has its part, come to
+ * rank 0's `to`. mine: this rank's of them, the first that it owns first. */
+int kj_comm_collect(struct kj_comm *c, const float *mine, size_t all, size_t at,
+                    size_t n, float *to, struct kj_err *err);
 /* x[0..n) summed over ranks, the same bits everywhere; for a few numbers */
 int kj_comm_sum(struct kj_comm *c, double *x, size_t n, struct kj_err *err);
 

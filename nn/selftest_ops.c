@@ -28,7 +28,7 @@ static void test_matmul(struct kj_test *t)
     static const size_t shapes[][3] = {{1, 33, 65}, {37, 41, 29}, {300, 70, 130}};
     static const char *const names[] = {"AB", "A'B", "AB'", "A'B'"};
     for (size_t s = 0; s < 3; s++)
-        for (unsigned flags = 0; flags < 8; flags++) {
+        for (unsigned flags = 0; flags < 16; flags++) {
             size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
             struct kj_probe p = {.n = {m * k, k * n, m * n},
                                  .n_out = m * n,
@@ -36,13 +36,21 @@ static void test_matmul(struct kj_test *t)
                                  .f = f_matmul};
             char what[64];
             kj_probe_init(t, &p);
+            if (flags & KJ_MM_BF16) { /* numbers that no rounding changes */
+                for (size_t i = 0; i < m * k; i++)
+                    p.in[0][i] = kj_test_bf16(p.in[0][i]);
+                for (size_t i = 0; i < k * n; i++)
+                    p.in[1][i] = kj_test_bf16(p.in[1][i]);
+                p.f(&p);
+            }
             struct kj_mat a = kj_test_put(t, p.in[0], m * k, flags & KJ_MM_TA ? m : k);
             struct kj_mat b = kj_test_put(t, p.in[1], k * n, flags & KJ_MM_TB ? k : n);
             struct kj_mat c =
                 kj_test_put(t, flags & KJ_MM_ADD ? p.in[2] : NULL, m * n, n);
             t->o->matmul(t->b, c, a, b, m, n, k, flags);
-            snprintf(what, sizeof what, "%s%s %zux%zux%zu", names[flags & 3],
-                     flags & KJ_MM_ADD ? " + C" : "", m, n, k);
+            snprintf(what, sizeof what, "%s%s%s %zux%zux%zu", names[flags & 3],
+                     flags & KJ_MM_ADD ? " + C" : "",
+                     flags & KJ_MM_BF16 ? " of bf16" : "", m, n, k);
             kj_test_compare(t, "matmul", what, c, p.out, m * n, 2e-6);
             kj_test_drop(t, a);
             kj_test_drop(t, b);

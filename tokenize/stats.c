@@ -112,7 +112,7 @@ static int stage_open(void *cfg, struct kj_err *err)
         struct kj_tok_vocab_stats *v = &s->v[i];
         v->inside = kj_xcalloc(t->n_ids + 1, sizeof *v->inside);
         v->present = kj_xcalloc(t->n_ids + 1, 1);
-        v->hangul = t->kind == TOK_BPE;
+        v->hangul = t->kind == TOK_BPE && !t->by_chars;
         for (uint32_t id = 0; id < t->n_ids; id++) {
             v->size += t->ids[id].len || (t->flags[id] & TOK_ADDED);
             if (v->hangul)

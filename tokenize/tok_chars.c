@@ -182,7 +182,7 @@ static void side_mark(struct kj_tok *t)
 
 /* At most one bit in 16 set, so that few cuts are missed; small, to stay in the
  * nearest cache. */
-static void side_build(struct kj_tok *t)
+void tok_side_build(struct kj_tok *t)
 {
     unsigned bits = 22;
     side_alloc(t, bits);
@@ -228,6 +228,6 @@ void tok_chars_build(struct kj_tok *t)
     free(l.left_near);
     for (uint32_t c = 0; c < 0x80; c++)
         t->chars[c] = t->bytes[c] | TOK_CHAR_ASCII | TOK_CHAR_OTHER | TOK_CHAR_FAR;
-    side_build(t);
+    tok_side_build(t);
     alone_build(t);
 }

@@ -1,4 +1,4 @@
-/* tok_encode.c - text to ids, and back.
+/* tok_encode.c - text to ids.
  *
  * Text is cut three times, as the reference does it: at added tokens that are
  * matched in text as it stands; then, behind the normalizer, at those that
@@ -161,25 +161,6 @@ int kj_tok_encode(const struct kj_tok *t, struct kj_tok_state *s, const char *p,
     }
     for (size_t i = 0; i < t->n_tail && (flags & KJ_TOK_TEMPLATE); i++)
         tok_put(out, t->tail[i]);
-    return KJ_OK;
-}
-
-int kj_tok_decode(const struct kj_tok *t, const uint32_t *ids, size_t n,
-                  bool skip_special, struct kj_buf *out, struct kj_err *err)
-{
-    if (t->decoder_refused)
-        return kj_err_set(err, KJ_FAIL, "%s", t->decoder_refused);
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] >= t->n_ids ||
-            (!t->ids[ids[i]].len && !(t->flags[ids[i]] & TOK_ADDED)))
-            return kj_err_set(err, KJ_BAD_RECORD, "id %u is not in the vocabulary",
-                              ids[i]);
-        if (skip_special && (t->flags[ids[i]] & TOK_SPECIAL))
-            continue;
-        const struct tok_bytes *w = &t->ids[ids[i]];
-        if (kj_buf_add(out, t->blob + w->off, w->len) != KJ_OK)
-            return kj_err_set(err, KJ_BAD_RECORD, "decoded text too long");
-    }
     return KJ_OK;
 }
 

@@ -157,6 +157,30 @@ struct tok_pre {
 
 enum tok_kind { TOK_BPE, TOK_WORDPIECE, TOK_UNIGRAM };
 
+/* Steps of a decoder, in the order of their names in tok_decode.c. */
+enum tok_decoder_kind {
+    TOK_DECODE_REPLACE,
+    TOK_DECODE_BYTES, /* "<0xE2>" to a byte */
+    TOK_DECODE_FUSE,
+    TOK_DECODE_STRIP,
+    TOK_DECODE_WORDPIECE,
+    TOK_DECODE_META
+};
+struct tok_decoder {
+    enum tok_decoder_kind kind;
+    struct tok_norm replace;
+    struct kj_str text; /* STRIP, META: the character; WORDPIECE: the prefix */
+    size_t start, stop; /* STRIP: most that go on each side */
+    bool cleanup;       /* WORDPIECE */
+    bool front;         /* META: the sign was put in front */
+};
+#define TOK_DECODERS_MAX 16
+struct tok_decoders {
+    struct tok_decoder v[TOK_DECODERS_MAX];
+    size_t n;
+    bool apart; /* the file has none: tokens with spaces between them */
+};
+
 enum tok_id_flags { TOK_ADDED = 1, TOK_SPECIAL = 2 };
 
 struct kj_tok {
@@ -199,6 +223,14 @@ struct kj_tok {
     uint32_t bytes[256]; /* id of each byte, TOK_NONE for bytes UTF-8 never has */
     bool ignore_merges;
 
+    /* A BPE whose merging begins with characters. */
+    bool by_chars;
+    bool fallback;    /* unknown characters become the tokens of their bytes (bytes) */
+    bool fuse;        /* unknown neighbours become one token */
+    bool all_bytes;   /* no character is unknown */
+    bool closed;      /* no merge takes a token that stands for something unknown */
+    uint32_t unknown; /* or TOK_NONE */
+
     enum tok_kind kind;
     struct tok_pieces *pieces; /* WORDPIECE, UNIGRAM */
 
@@ -211,8 +243,9 @@ struct kj_tok {
 
     uint32_t *head, *tail; /* template, ids */
     size_t n_head, n_tail;
-    char *template_refused; /* why the template cannot be applied, or NULL */
-    char *decoder_refused;
+    char *template_refused;      /* why the template cannot be applied, or NULL */
+    struct tok_decoders decoder; /* but for byte-level BPE */
+    char *decoder_refused;       /* why, or NULL */
 };
 
 static inline uint32_t tok_made(const struct kj_tok *t, uint32_t rank)
@@ -259,6 +292,8 @@ static inline uint32_t tok_pair_rank(const struct kj_tok *t, uint32_t a, uint32_
 #define TOK_CHAR_FAR (1u << 29)
 #define TOK_CHAR_ID  ((1u << 20) - 1)
 void tok_chars_build(struct kj_tok *t);
+/* Only t->side, for a BPE over characters. */
+void tok_side_build(struct kj_tok *t);
 
 /* The first byte of ASCII and of Hangul syllables. */
 static inline bool tok_char_near(unsigned char c)
@@ -316,6 +351,10 @@ int tok_wordpiece_load(struct kj_tok *t, const struct kj_jval *model,
                        struct kj_err *err);
 int tok_unigram_load(struct kj_tok *t, const struct kj_jval *model, struct kj_err *err);
 void tok_pieces_free(struct tok_pieces *m);
+/* What the model is must be known. A decoder that is not supported is refused when
+ * it is asked for. */
+int tok_decoder_load(struct kj_tok *t, const struct kj_jval *v, struct kj_err *err);
+void tok_decoder_release(struct tok_decoders *l);
 
 /* ---- added tokens ---- */
 /* False if the content is there already. */

@@ -298,7 +298,7 @@ static int load_added(struct kj_tok *t, const struct kj_jval *list, struct kj_er
     return KJ_OK;
 }
 
-/* ---- post-processor and decoder ---- */
+/* ---- post-processor ---- */
 
 static void refuse_template(struct kj_tok *t, const char *why, struct kj_str what)
 {
@@ -387,23 +387,6 @@ static void load_post(struct kj_tok *t, const struct kj_jval *v, unsigned depth)
     }
 }
 
-/* The decoder of byte-level BPE; the others are refused when they are asked to
- * decode. */
-static int load_decoder(struct kj_tok *t, const struct kj_jval *v, struct kj_err *err)
-{
-    struct kj_str type = {0};
-    int rc = tok_absent(v) ? KJ_OK : tok_type_of(v, "decoder", &type, err);
-    if (rc != KJ_OK)
-        return rc;
-    if (t->kind == TOK_BPE)
-        return !type.p || kj_str_is(type, "ByteLevel")
-                   ? KJ_OK
-                   : tok_unsupported(type, "decoder", err);
-    t->decoder_refused =
-        kj_arena_printf(&t->arena, "%s: only byte-level BPE is decoded", t->name);
-    return KJ_OK;
-}
-
 static int load(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err)
 {
     bool bytes = false;
@@ -419,11 +402,11 @@ static int load(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err
     if (rc == KJ_OK)
         rc = load_pre(t, kj_jget(root, "pre_tokenizer"), "pre_tokenizer", 0, &bytes,
                       err);
-    if (rc == KJ_OK && bytes != (t->kind == TOK_BPE))
-        REFUSE(bytes ? "pre_tokenizer: ByteLevel: not with this model"
-                     : "pre_tokenizer: no ByteLevel: not a byte-level BPE");
+    if (rc == KJ_OK && bytes && t->kind != TOK_BPE)
+        REFUSE("pre_tokenizer: ByteLevel: not with this model");
+    t->by_chars = t->kind == TOK_BPE && !bytes;
     if (rc == KJ_OK)
-        rc = load_decoder(t, kj_jget(root, "decoder"), err);
+        rc = tok_decoder_load(t, kj_jget(root, "decoder"), err);
     if (rc == KJ_OK)
         rc = tok_load_model(t, root, err);
     if (rc == KJ_OK)
@@ -480,6 +463,7 @@ void kj_tok_free(struct kj_tok *t)
         return;
     tok_pre_release(&t->pre);
     tok_norms_release(&t->norms);
+    tok_decoder_release(&t->decoder);
     tok_pieces_free(t->pieces);
     tok_trie_release(&t->raw);
     tok_trie_release(&t->normal);

@@ -22,6 +22,8 @@
  */
 #include "tokenize/tok_state.h"
 
+#include "base/utf8.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,43 @@
 /* Scratch for long words is kept between calls up to this many symbols. */
 #define KEEP ((size_t)64 << 10)
 
+/* The symbols that a word starts with in a BPE over characters, and the rank of each
+ * with the next one. They may be fewer than bytes, or none. An
+ * unknown token waits until a known character, as in the reference, so that bytes
+ * of later characters can come before it. */
+static size_t start_chars(const struct kj_tok *t, const char *p, size_t n,
+                          uint32_t *sym, uint32_t *rank)
+{
+    size_t m = 0;
+    bool waits = false;
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t c = kj_utf8_next(p + i, n - i, &len), id;
+        id = c < 0x10000 ? t->chars[c] - 1 : tok_word_find(t, p + i, len);
+        bool all = t->fallback && id == TOK_NONE;
+        for (size_t k = 0; k < len && all; k++)
+            all = t->bytes[(unsigned char)p[i + k]] != TOK_NONE;
+        for (size_t k = 0; k < len && all; k++)
+            sym[m++] = t->bytes[(unsigned char)p[i + k]];
+        if (all)
+            continue;
+        if (waits && !(id == TOK_NONE && t->fuse)) {
+            sym[m++] = t->unknown;
+            waits = false;
+        }
+        if (id != TOK_NONE)
+            sym[m++] = id;
+        else
+            waits = t->unknown != TOK_NONE;
+    }
+    if (waits)
+        sym[m++] = t->unknown;
+    for (size_t i = 0; i + 1 < m; i++)
+        rank[i] = tok_pair_rank(t, sym[i], sym[i + 1]);
+    if (m)
+        rank[m - 1] = TOK_NONE;
+    return m;
+}
+
 /* The symbols that a word starts with, and the rank of each with the next one:
  * its bytes, but for characters that may be taken whole. sym and rank have
  * room for n; the number of symbols. */
@@ -43,6 +82,8 @@ static size_t start(const struct kj_tok *t, const char *p, size_t n, uint32_t *s
 {
     const unsigned char *u = (const unsigned char *)p;
     size_t m = 0;
+    if (t->by_chars)
+        return start_chars(t, p, n, sym, rank);
     bool whole = false; /* the last symbol is a character taken whole */
     for (size_t i = 0, len; i < n; i += len) {
         uint32_t c = u[i], id = 0;
@@ -122,6 +163,8 @@ static inline size_t merge_short(const struct kj_tok *t, const char *p, size_t n
     uint32_t sym[TOK_SHORT], rank[TOK_SHORT];
     _Alignas(16) int32_t pairs[TOK_SHORT];
     n = start(t, p, n, sym, rank);
+    if (!n)
+        return 0;
     size_t span = (n + 7) & ~(size_t)7, m = 0;
     for (unsigned i = 0; i < span; i++)
         pairs[i] = i < n ? pair_at(rank[i], i) : NO_PAIR;

@@ -1,11 +1,13 @@
 /* tok_model.c - model.vocab and model.merges to tables. */
 #include "tokenize/tok_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 /* KJ_OK when key is absent or an empty string. */
 static int want_empty(const struct kj_jval *o, const char *path, const char *key,
@@ -108,7 +110,7 @@ static int load_vocab(struct kj_tok *t, const struct kj_jval *vocab, struct kj_e
         uint32_t id = (uint32_t)vocab->items[i].i;
         const char *p = bytes;
         size_t n;
-        if (t->kind != TOK_BPE) {
+        if (t->kind != TOK_BPE || t->by_chars) {
             p = key.p;
             n = key.n;
         }
@@ -178,10 +180,16 @@ struct merge {
 static int merge_ids(const struct kj_tok *t, size_t i, struct kj_str a, struct kj_str b,
                      char *scratch, struct merge *out, struct kj_err *err)
 {
-    size_t na, nb;
-    if (a.n > TOK_TOKEN_MAX || b.n > TOK_TOKEN_MAX ||
-        !tok_unmap(a.p, a.n, scratch, &na) || !tok_unmap(b.p, b.n, scratch + na, &nb))
+    size_t na = a.n, nb = b.n;
+    if (a.n > TOK_TOKEN_MAX || b.n > TOK_TOKEN_MAX)
+        REFUSE("model.merges[%zu]: too long", i);
+    if (t->by_chars) {
+        memcpy(scratch, a.p, a.n);
+        memcpy(scratch + a.n, b.p, b.n);
+    } else if (!tok_unmap(a.p, a.n, scratch, &na) ||
+               !tok_unmap(b.p, b.n, scratch + na, &nb)) {
         REFUSE("model.merges[%zu]: not in the byte alphabet", i);
+    }
     out->a = na ? tok_word_find(t, scratch, na) : TOK_NONE;
     out->b = nb ? tok_word_find(t, scratch + na, nb) : TOK_NONE;
     out->id = na + nb ? tok_word_find(t, scratch, na + nb) : TOK_NONE;
@@ -295,8 +303,44 @@ static void prune_merges(struct kj_tok *t)
     }
 }
 
+/* Whether a token stands for what the vocabulary has no character for. */
+static bool stands_in(const struct kj_tok *t, uint32_t id)
+{
+    bool is = id == t->unknown;
+    for (unsigned b = 0; t->fallback && b < 256; b++)
+        is |= id == t->bytes[b];
+    return is;
+}
+
+/* The same for a BPE over characters. A token that stands for something unknown is
+ * not made of its own text, so where merges take such, none is left out. */
+static void finish_chars(struct kj_tok *t)
+{
+    unsigned char *in = kj_xcalloc(t->n_ids + 1, 1);
+    t->chars = kj_xcalloc(65536, sizeof *t->chars);
+    for (uint32_t c = 0; c < 0x10000; c++) {
+        char p[4];
+        if (c < 0xD800 || c >= 0xE000)
+            t->chars[c] = tok_word_find(t, p, kj_utf8_put(c, p)) + 1;
+    }
+    t->closed = true;
+    for (uint32_t id = 0; id < t->n_ids; id++)
+        in[id] = stands_in(t, id);
+    for (size_t i = 0; i <= t->pairs_mask; i++)
+        if (t->pairs[i] != TOK_PAIR_FREE)
+            t->closed &= !in[t->pairs[i] >> 44] && !in[t->pairs[i] >> 24 & TOK_CHAR_ID];
+    free(in);
+    if (t->closed)
+        prune_merges(t);
+    tok_side_build(t);
+}
+
 static void finish_merges(struct kj_tok *t)
 {
+    if (t->by_chars) {
+        finish_chars(t);
+        return;
+    }
     t->byte_ranks = kj_xmalloc(sizeof *t->byte_ranks << 16);
     t->chars = kj_xcalloc(65536, sizeof *t->chars);
     byte_ranks(t);
@@ -344,6 +388,30 @@ int tok_model_kind(struct kj_tok *t, const struct kj_jval *root, struct kj_err *
     return KJ_OK;
 }
 
+/* unk_token, fuse_unk and byte_fallback: for characters that are not in the
+ * vocabulary. With all bytes there, none is, so byte-level BPE needs none of it. */
+static int load_unknown(struct kj_tok *t, const struct kj_jval *m, struct kj_err *err)
+{
+    struct kj_str unk = kj_jstr(kj_jget(m, "unk_token"));
+    int rc = tok_want_bool(m, "model", "fuse_unk", false, &t->fuse, err);
+    if (rc == KJ_OK)
+        rc = tok_want_bool(m, "model", "byte_fallback", false, &t->fallback, err);
+    if (rc != KJ_OK)
+        return rc;
+    t->unknown = unk.n ? tok_word_find(t, unk.p, unk.n) : TOK_NONE;
+    if (unk.p && t->unknown == TOK_NONE)
+        REFUSE("model.unk_token: not in the vocabulary");
+    t->all_bytes = t->fallback;
+    for (unsigned b = 0; b < 256; b++) {
+        char z[8];
+        snprintf(z, sizeof z, "<0x%02X>", b);
+        t->bytes[b] = tok_word_find(t, z, 6);
+        bool never = b == 0xC0 || b == 0xC1 || b >= 0xF5;
+        t->all_bytes &= never || t->bytes[b] != TOK_NONE;
+    }
+    return KJ_OK;
+}
+
 static int load_bpe(struct kj_tok *t, const struct kj_jval *m, struct kj_err *err)
 {
     const struct kj_jval *merges = kj_jget(m, "merges"), *d = kj_jget(m, "dropout");
@@ -354,12 +422,10 @@ static int load_bpe(struct kj_tok *t, const struct kj_jval *m, struct kj_err *er
     int rc = want_empty(m, "model", "continuing_subword_prefix", err);
     if (rc == KJ_OK)
         rc = want_empty(m, "model", "end_of_word_suffix", err);
-    /* unk_token, fuse_unk and byte_fallback are for characters that are not in
-     * the vocabulary; with all bytes there, none is. */
     if (rc == KJ_OK)
         rc = tok_want_bool(m, "model", "ignore_merges", false, &t->ignore_merges, err);
     if (rc == KJ_OK)
-        rc = tok_bpe_bytes(t, err);
+        rc = t->by_chars ? load_unknown(t, m, err) : tok_bpe_bytes(t, err);
     return rc == KJ_OK ? load_merges(t, merges, err) : rc;
 }
 

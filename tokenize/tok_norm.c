@@ -154,6 +154,23 @@ static int replace(const struct tok_norm *m, struct kj_buf *out, const char *p,
     return rc == KJ_OK ? kj_buf_add(out, p + done, n - done) : rc;
 }
 
+/* What SentencePiece takes out of text for translation, and for white space. */
+static int nmt(struct kj_buf *out, const char *p, size_t n)
+{
+    int rc = KJ_OK;
+    for (size_t at = 0, len; at < n && rc == KJ_OK; at += len) {
+        uint32_t c = kj_utf8_next(p + at, n - at, &len);
+        if ((c && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F ||
+            c == 0x8F || c == 0x9F)
+            continue;
+        bool blank = c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+                     (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 ||
+                     c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+        rc = blank ? kj_buf_addc(out, ' ') : kj_buf_add(out, p + at, len);
+    }
+    return rc;
+}
+
 int tok_norm_run(const struct tok_norm *m, struct kj_buf *out, const char *p, size_t n)
 {
     int rc;
@@ -175,6 +192,8 @@ int tok_norm_run(const struct tok_norm *m, struct kj_buf *out, const char *p, si
         return replace(m, out, p, n);
     case TOK_NORM_CHARSMAP:
         return tok_charsmap_run(&m->map, out, p, n);
+    case TOK_NORM_NMT:
+        return nmt(out, p, n);
     }
     return KJ_BAD_RECORD;
 }
@@ -203,9 +222,10 @@ static int load_bert(struct tok_norm *m, const struct kj_jval *v, const char *pa
     return rc;
 }
 
-static int load_replace(struct tok_norm *m, const struct kj_jval *v, const char *path,
-                        struct kj_arena *a, struct kj_err *err)
+int tok_norm_replace(struct tok_norm *m, const struct kj_jval *v, const char *path,
+                     struct kj_arena *a, struct kj_err *err)
 {
+    m->kind = TOK_NORM_REPLACE;
     const struct kj_jval *pat = kj_jget(v, "pattern");
     struct kj_str re = kj_jstr(kj_jget(pat, "Regex"));
     struct kj_str z = kj_jstr(kj_jget(pat, "String"));
@@ -250,6 +270,10 @@ static int load_one(struct tok_norm *m, struct kj_str type, const struct kj_jval
         m->kind = TOK_NORM_ACCENTS;
         return KJ_OK;
     }
+    if (kj_str_is(type, "Nmt")) {
+        m->kind = TOK_NORM_NMT;
+        return KJ_OK;
+    }
     if (kj_str_is(type, "Strip")) {
         m->kind = TOK_NORM_STRIP;
         int rc = tok_want_bool(v, path, "strip_left", true, &m->left, err);
@@ -268,8 +292,7 @@ static int load_one(struct tok_norm *m, struct kj_str type, const struct kj_jval
         return KJ_OK;
     }
     if (kj_str_is(type, "Replace")) {
-        m->kind = TOK_NORM_REPLACE;
-        return load_replace(m, v, path, a, err);
+        return tok_norm_replace(m, v, path, a, err);
     }
     if (kj_str_is(type, "Precompiled")) {
         struct kj_str z = kj_jstr(kj_jget(v, "precompiled_charsmap"));
@@ -314,9 +337,15 @@ int tok_norms_load(struct tok_norms *l, const struct kj_jval *v, struct kj_arena
     return load(l, v, "normalizer", 0, a, err);
 }
 
+void tok_norm_release(struct tok_norm *m)
+{
+    pcre2_code_free(m->re);
+    m->re = NULL;
+}
+
 void tok_norms_release(struct tok_norms *l)
 {
     for (size_t i = 0; i < l->n; i++)
-        pcre2_code_free(l->v[i].re);
+        tok_norm_release(&l->v[i]);
     l->n = 0;
 }

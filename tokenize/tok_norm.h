@@ -18,7 +18,8 @@ enum tok_norm_kind {
     TOK_NORM_BERT,
     TOK_NORM_PREPEND,
     TOK_NORM_REPLACE,
-    TOK_NORM_CHARSMAP
+    TOK_NORM_CHARSMAP,
+    TOK_NORM_NMT
 };
 
 /* SentencePiece's map: a double-array trie and the texts that its values
@@ -51,6 +52,10 @@ struct tok_norms {
 int tok_norms_load(struct tok_norms *l, const struct kj_jval *v, struct kj_arena *a,
                    struct kj_err *err);
 void tok_norms_release(struct tok_norms *l);
+/* The same for one Replace, which is a decoder too. */
+int tok_norm_replace(struct tok_norm *m, const struct kj_jval *v, const char *path,
+                     struct kj_arena *a, struct kj_err *err);
+void tok_norm_release(struct tok_norm *m);
 /* Append what one normalizer makes of VALID UTF-8. KJ_OK, or KJ_BAD_RECORD at
  * out's cap or when a pattern gave up. */
 int tok_norm_run(const struct tok_norm *m, struct kj_buf *out, const char *p, size_t n);

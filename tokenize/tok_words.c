@@ -96,7 +96,7 @@ static inline struct tok_small *small_bucket(const struct kj_tok_state *s,
 static size_t merge(const struct kj_tok *t, const char *p, size_t n, uint32_t *ids)
 {
     ids[0] = t->bytes[(unsigned char)*p];
-    return n == 1 ? 1 : tok_merge_short(t, p, n, ids);
+    return n == 1 && !t->by_chars ? 1 : tok_merge_short(t, p, n, ids);
 }
 
 static void put_all(struct kj_tok_ids *o, const uint32_t *ids, size_t n)
@@ -200,7 +200,7 @@ static int encode_word(struct kj_tok_state *s, const char *p, size_t n,
                           KJ_TOK_WORD_MAX);
     if (t->kind != TOK_BPE)
         return tok_pieces_encode(s, p, n, err);
-    if (encode_cut(s, p, n))
+    if (!t->by_chars && encode_cut(s, p, n))
         return KJ_OK; /* no token is all of it */
     if (t->ignore_merges && (whole = tok_word_find(t, p, n)) != TOK_NONE)
         put_all(s->out, &whole, 1);
@@ -240,7 +240,7 @@ static int encode_large(struct kj_tok_state *s, const struct tok_word *w, size_t
     size_t from = o->n;
     int rc = encode_word(s, w->p, w->n, err);
     *m = o->n - from;
-    if (rc == KJ_OK && *m <= LARGE_IDS) {
+    if (rc == KJ_OK && *m && *m <= LARGE_IDS) {
         memcpy(e[1].key, key, sizeof key);
         memcpy(e[1].ids, o->v + from, *m * sizeof *e->ids);
         e[1].ids[0] |= meta(w->n, *m);
@@ -274,7 +274,7 @@ static int encode_small(struct kj_tok_state *s, const struct tok_word *w,
     }
     int rc = encode_word(s, w->p, w->n, err);
     m = o->n - from;
-    if (rc == KJ_OK && m <= LARGE_IDS)
+    if (rc == KJ_OK && m && m <= LARGE_IDS)
         small_put(e, w->key, w->n, o->v + from, m);
     return rc;
 }
@@ -345,7 +345,7 @@ int tok_queue_flush(struct kj_tok_state *s, struct kj_err *err)
     struct kj_tok_ids *o = s->out;
     size_t room = 0, m;
     int rc = KJ_OK;
-    bool learned = s->t->kind != TOK_BPE;
+    bool learned = s->t->kind != TOK_BPE || s->t->by_chars;
     for (size_t i = 0; i < s->queued; i++)
         room += s->queue[i].n;
     tok_ids_reserve(o, room + LARGE_IDS);
@@ -419,10 +419,46 @@ static inline void queue(struct kj_tok_state *s, const char *p, size_t n, bool n
     __builtin_prefetch(&s->small[w->slot], 1);
 }
 
+/* Whole texts are words of a BPE over characters. They are cut where no token has
+ * the two characters side by side, and neither may be a part of something
+ * unknown, which reaches further. */
+static int queue_cut(struct kj_tok_state *s, const char *p, size_t n,
+                     struct kj_err *err)
+{
+    const struct kj_tok *t = s->t;
+    uint32_t before = 0;
+    bool known = false;
+    size_t from = 0;
+    for (size_t at = 0, len; at < n; at += len) {
+        uint32_t c = kj_utf8_next(p + at, n - at, &len);
+        bool was = known;
+        known = t->all_bytes ||
+                (c < 0x10000 ? t->chars[c] != 0 : tok_word_find(t, p + at, len) + 1);
+        if (at && c >= 0x80 && known && was && !tok_char_pair(t, before, c)) {
+            queue(s, p + from, at - from, n - from >= SMALL_MAX);
+            from = at;
+            if (s->queued == TOK_QUEUE) {
+                int rc = tok_queue_flush(s, err);
+                if (rc != KJ_OK)
+                    return rc;
+            }
+        }
+        before = c;
+    }
+    queue(s, p + from, n - from, n - from >= SMALL_MAX);
+    return KJ_OK;
+}
+
 int tok_queue_word(void *state, const char *p, size_t n, struct kj_err *err)
 {
     struct kj_tok_state *s = state;
-    queue(s, p, n, false);
+    int rc = KJ_OK;
+    if (s->t->by_chars && s->t->closed && !s->t->ignore_merges)
+        rc = queue_cut(s, p, n, err);
+    else
+        queue(s, p, n, false);
+    if (rc != KJ_OK)
+        return rc;
     return s->queued == TOK_QUEUE || s->copies ? tok_queue_flush(s, err) : KJ_OK;
 }
 

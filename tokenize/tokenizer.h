@@ -1,16 +1,19 @@
 /* tokenizer.h - tokenizers read from Hugging Face's tokenizer.json.
  *
  * The ids are those of Hugging Face's `tokenizers` for the same file and text.
- * Models: byte-level BPE (merges as pairs or as "a b" strings, ignore_merges), for
- * encoders WordPiece, and Unigram (byte_fallback). Normalizers: NFC, NFD, NFKC,
- * NFKD, Lowercase, Strip, StripAccents, BertNormalizer, Prepend, Replace,
- * Precompiled. Pre-tokenizers: Split (any regular expression or string, all
- * behaviours), Digits, Metaspace, Whitespace, WhitespaceSplit, Punctuation,
- * BertPreTokenizer; ByteLevel with BPE, alone or last. Sequences of both; added
- * tokens with all their flags. Post-processors, applied only when asked for:
- * TemplateProcessing, BertProcessing, RobertaProcessing. Everything else in the
- * file is refused by name and JSON path, never approximated. Ids of byte-level
- * BPE only are decoded.
+ * Models: byte-level BPE (merges as pairs or as "a b" strings, ignore_merges); BPE
+ * over characters (unk_token, fuse_unk, byte_fallback), which is what
+ * SentencePiece's models are converted to (Llama 2, Mistral, Gemma); for encoders
+ * WordPiece, and Unigram (byte_fallback). A BPE is byte-level when its pre-tokenizer
+ * has ByteLevel. Normalizers: NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents,
+ * BertNormalizer, Prepend, Replace, Precompiled, Nmt. Pre-tokenizers: Split (any
+ * regular expression or string, all behaviours), Digits, Metaspace, Whitespace,
+ * WhitespaceSplit, Punctuation, BertPreTokenizer; ByteLevel with BPE, alone or last.
+ * Sequences of both; added tokens with all their flags. Post-processors, applied
+ * only when asked for: TemplateProcessing, BertProcessing, RobertaProcessing.
+ * Decoders: ByteLevel, WordPiece, Metaspace, Replace, ByteFallback, Fuse, Strip,
+ * Sequence. Everything else in the file is refused by name and JSON path, never
+ * approximated; a decoder when it is asked to decode.
  *
  * A name that ends in ".tiktoken" is a file of ranks (base64 and rank a line); its
  * pattern and special tokens follow from how the name begins: gpt2, r50k_base,
@@ -18,9 +21,8 @@
  *
  * The patterns of GPT-2, Llama 3 (= cl100k), Qwen 2/3, GPT-4o (o200k) and Mistral's
  * Tekken are scanned by hand, 64 bytes at a time; every other one by PCRE2 with
- * JIT. Words longer than KJ_TOK_WORD_MAX are
- * refused (KJ_BAD_RECORD): merging is O(n log n) in time, but not free in
- * memory.
+ * JIT. Words longer than KJ_TOK_WORD_MAX are refused (KJ_BAD_RECORD): merging is
+ * O(n log n) in time, but not free in memory.
  *
  * Thread-safety: a struct kj_tok is read-only once loaded and is shared by
  * all threads; each thread has its own struct kj_tok_state, which holds a
@@ -84,9 +86,10 @@ enum kj_tok_flags {
 int kj_tok_encode(const struct kj_tok *t, struct kj_tok_state *s, const char *p,
                   size_t n, unsigned flags, struct kj_tok_ids *out, struct kj_err *err);
 
-/* Append the bytes of ids; they need not be whole characters. KJ_FAIL when the
- * model is not a byte-level BPE; KJ_BAD_RECORD
- * when an id is not in the vocabulary, or at the buffer's cap. */
+/* Append the text of ids. Of a byte-level BPE these are the tokens' bytes, which
+ * need not be whole characters; else what the file's decoder makes of the tokens,
+ * which depends on their neighbours. KJ_FAIL when the decoder is not supported;
+ * KJ_BAD_RECORD when an id is not in the vocabulary, or at the buffer's cap. */
 int kj_tok_decode(const struct kj_tok *t, const uint32_t *ids, size_t n,
                   bool skip_special, struct kj_buf *out, struct kj_err *err);
 

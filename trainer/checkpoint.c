@@ -20,7 +20,7 @@
 #define FORMAT      "kijil-checkpoint"
 #define VERSION     1
 #define MANIFEST    "checkpoint.json"
-#define JSON_MAX    ((size_t)1 << 20)
+#define JSON_MAX    ((size_t)64 << 20)
 #define COPY_FLOATS ((size_t)1 << 18)
 
 static char *step_dir(const char *dir, int64_t step, const char *tail, const char *file)
@@ -36,7 +36,7 @@ static char *step_dir(const char *dir, int64_t step, const char *tail, const cha
 
 struct moments {
     struct kj_llama *m;
-    struct kj_tensor *t[2];
+    const struct kj_moments *own;
 };
 
 static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
@@ -44,8 +44,8 @@ static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
 {
     struct moments *s = ctx;
     const struct kj_param *p = &s->m->params[i / 2];
-    s->m->b->ops->read(s->m->b, s->t[i % 2], p->at + at, out, n);
-    return s->m->b->ops->sync(s->m->b, err);
+    return kj_ranks_read(s->own->ranks, s->own->t[i % 2], (int)(i % 2), p->at + at, out,
+                         n, err);
 }
 
 static char *moment_name(const struct kj_param *p, size_t which)
@@ -69,11 +69,24 @@ static int save_moments(struct moments *s, const char *path, struct kj_err *err)
         t[i].shape[1] = p->cols;
     }
     int rc = kj_st_write(path, t, n, KJ_ST_F32, fill, s, err);
+    if (rc == KJ_OK)
+        rc = kj_ranks_done(s->own->ranks, err);
     for (size_t i = 0; i < n; i++)
         free(names[i]);
     free(names);
     free(t);
     return rc;
+}
+
+/* Elements at .. at+n of the whole model's, as far as this rank keeps them. */
+static void keep_own(const struct moments *s, size_t which, size_t at, const float *x,
+                     size_t n)
+{
+    const struct kj_ranks *k = s->own->ranks;
+    size_t from = k->from > at ? k->from : at, end = k->to < at + n ? k->to : at + n;
+    if (from < end)
+        k->b->ops->write(k->b, s->own->t[which], from - k->from, x + (from - at),
+                         end - from);
 }
 
 static int load_moments(struct moments *s, const char *path, struct kj_err *err)
@@ -93,7 +106,7 @@ static int load_moments(struct moments *s, const char *path, struct kj_err *err)
         for (size_t at = 0; at < n && rc == KJ_OK; at += COPY_FLOATS) {
             size_t k = n - at < COPY_FLOATS ? n - at : COPY_FLOATS;
             rc = kj_st_floats(t, at, x, k, err);
-            s->m->b->ops->write(s->m->b, s->t[i % 2], p->at + at, x, k);
+            keep_own(s, i % 2, p->at + at, x, k);
         }
         free(name);
     }
@@ -163,6 +176,24 @@ static int get_spikes(struct kj_checkpoint *c, const struct kj_jval *root,
     return KJ_OK;
 }
 
+/* One cell is told by the number of tokens alone. */
+static void put_seen(struct kj_buf *b, const struct kj_checkpoint *c)
+{
+    kj_buf_addz(b, "  \"tokens_seen\": [");
+    for (size_t i = 0; i < c->n_seen; i++)
+        kj_buf_printf(b, "%s%" PRIu64, i ? ", " : "", c->seen[i]);
+    kj_buf_addz(b, "],\n");
+}
+
+static void get_seen(struct kj_checkpoint *c, const struct kj_jval *root)
+{
+    const struct kj_jval *v = kj_jget(root, "tokens_seen");
+    if (!v || v->kind != KJ_J_ARRAY || v->n != c->n_seen)
+        c->n_seen = 0;
+    for (size_t i = 0; i < c->n_seen; i++)
+        c->seen[i] = (uint64_t)kj_jint(&v->items[i], 0);
+}
+
 static int put_manifest(const char *dir, const struct kj_checkpoint *c,
                         struct kj_err *err)
 {
@@ -175,6 +206,8 @@ static int put_manifest(const char *dir, const struct kj_checkpoint *c,
                   FORMAT, VERSION, c->step, c->tokens, c->row, c->run, c->data);
     if (c->spikes.n)
         put_spikes(&b, c);
+    if (c->n_seen > 1)
+        put_seen(&b, c);
     kj_buf_addz(&b, "  \"files\": [");
     int rc = put_files(&b, dir, err);
     kj_buf_addz(&b, "\n  ]\n}\n");
@@ -227,7 +260,7 @@ static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
     char *path = kj_xmalloc(n);
     struct kj_json *j = kj_json_new();
     const struct kj_jval *root;
-    memset(c, 0, sizeof *c);
+    *c = (struct kj_checkpoint){.seen = c->seen, .n_seen = c->n_seen};
     snprintf(path, n, "%s/%s", dir, MANIFEST);
     int rc = kj_json_load(j, path, JSON_MAX, &root, err);
     if (rc == KJ_OK && (!kj_str_is(kj_jstr(kj_jget(root, "format")), FORMAT) ||
@@ -246,6 +279,8 @@ static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
     }
     if (rc == KJ_OK)
         rc = get_spikes(c, root, err);
+    if (rc == KJ_OK)
+        get_seen(c, root);
     if (rc == KJ_OK && files)
         rc = check_files(dir, kj_jget(root, "files"), err);
     kj_err_where(rc ? err : NULL, path, -1);
@@ -307,14 +342,14 @@ static int prune(const char *dir, int64_t keep, struct kj_err *err)
 }
 
 int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
-                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
+                       struct kj_llama *m, const struct kj_moments *moments,
                        const struct kj_hf_save *hf, int64_t keep, struct kj_err *err)
 {
     char *tmp = step_dir(dir, c->step, ".tmp", NULL);
     char *to = step_dir(dir, c->step, "", NULL);
     char *opt = step_dir(dir, c->step, ".tmp", "optimizer.safetensors");
     struct kj_hf_save exact = *hf;
-    struct moments s = {m, {m1, m2}};
+    struct moments s = {m, moments};
     exact.bf16 = false;
     int rc = kj_hf_remove(tmp, err);
     if (rc == KJ_OK)
@@ -342,16 +377,16 @@ int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
 }
 
 int kj_checkpoint_load(const char *dir, int64_t step, struct kj_checkpoint *c,
-                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
+                       struct kj_llama *m, const struct kj_moments *moments,
                        struct kj_err *err)
 {
     char *path = step_dir(dir, step, "", NULL);
     char *opt = step_dir(dir, step, "", "optimizer.safetensors");
-    struct moments s = {m, {m1, m2}};
-    int rc = read_manifest(path, c, m1 != NULL, err);
-    if (rc == KJ_OK && m1)
+    struct moments s = {m, moments};
+    int rc = read_manifest(path, c, moments != NULL, err);
+    if (rc == KJ_OK && moments)
         rc = kj_hf_load(m, path, err);
-    if (rc == KJ_OK && m1)
+    if (rc == KJ_OK && moments)
         rc = load_moments(&s, opt, err);
     free(path);
     free(opt);

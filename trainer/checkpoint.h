@@ -14,7 +14,14 @@
 #include "trainer/data.h"
 #include "trainer/hf.h"
 #include "trainer/llama.h"
+#include "trainer/ranks.h"
 #include "trainer/spike.h"
+
+/* The moments as this rank keeps them: elements ranks->from .. ranks->to. */
+struct kj_moments {
+    struct kj_ranks *ranks;
+    struct kj_tensor *t[2];
+};
 
 struct kj_checkpoint {
     int64_t step;           /* steps done */
@@ -22,24 +29,27 @@ struct kj_checkpoint {
     uint64_t row;           /* the loader's next row */
     int64_t skipped;        /* steps whose update was left out */
     struct kj_spike spikes; /* what tells them */
+    uint64_t *seen;         /* tokens by stage and group (feed.h), borrowed; */
+    size_t n_seen;          /* cells: loading fills them or sets n_seen to 0 */
     char run[40], data[40]; /* hashes of configuration and of the data's
                                tokenizer and size: a run only goes on with equal
                                ones */
 };
 
-/* Save, then remove the oldest beyond `keep`. */
+/* Save, then remove the oldest beyond `keep`. On rank 0, while the others lend it
+ * their moments (kj_ranks_lend). */
 int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
-                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
+                       struct kj_llama *m, const struct kj_moments *moments,
                        const struct kj_hf_save *hf, int64_t keep, struct kj_err *err);
 
 /* The steps that have a checkpoint in DIR, falling; *n of them (none when DIR
  * does not exist). The caller frees. */
 int64_t *kj_checkpoint_list(const char *dir, size_t *n);
 
-/* Read and check one. KJ_FAIL when a file is missing or its hash differs. m1
- * NULL: only *c is read. */
+/* Read and check one. KJ_FAIL when a file is missing or its hash differs.
+ * moments NULL: only *c is read, whose seen and n_seen the caller has set. */
 int kj_checkpoint_load(const char *dir, int64_t step, struct kj_checkpoint *c,
-                       struct kj_llama *m, struct kj_tensor *m1, struct kj_tensor *m2,
+                       struct kj_llama *m, const struct kj_moments *moments,
                        struct kj_err *err);
 int kj_checkpoint_remove(const char *dir, int64_t step, struct kj_err *err);
 

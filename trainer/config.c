@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/opt.h"
 #include "base/yaml.h"
+#include "trainer/stages.h"
 
 #define R(x) offsetof(struct kj_run, x)
 
@@ -70,12 +71,21 @@ static const struct kj_opt data_opts[] = {
      "rows in one forward pass; gradients of the others are added up", "8", 1, 1 << 20},
     {"shuffle", 0, KJ_OPT_FLAG, R(data.shuffle), 0,
      "rows in a new random order every epoch", "true", 0, 0},
+    {"packing", 0, KJ_OPT_ENUM, R(data.packing), "concat|bestfit",
+     "documents one behind the other, cut where a row ends; or none cut that fits into "
+     "a row, rows padded",
+     "concat", 0, 0},
+    {"prefetch", 0, KJ_OPT_INT, R(data.prefetch), "N",
+     "steps read ahead by a thread of its own; 0: no thread", "1", 0, 64},
     {0},
 };
 
 static const struct kj_opt optim_opts[] = {
     {"kind", 0, KJ_OPT_ENUM, R(optim.kind), "adamw|muon",
      "how weights move; muon: matrices of blocks by Muon, all others by AdamW", "adamw",
+     0, 0},
+    {"precision", 0, KJ_OPT_ENUM, R(optim.precision), "f32|bf16",
+     "numbers that matrix products multiply; weights, sums and moments stay f32", "f32",
      0, 0},
     {"lr", 0, KJ_OPT_REAL, R(optim.lr), "X", "peak learning rate", "1e-3", 0, 10},
     {"beta1", 0, KJ_OPT_REAL, R(optim.beta1), "X", "decay of the first moment", "0.9",
@@ -118,8 +128,8 @@ static const struct kj_opt schedule_opts[] = {
      "course of the learning rate behind the warm-up", "cosine", 0, 0},
     {"steps", 0, KJ_OPT_INT, R(schedule.steps), "N", "steps in all; 0: from tokens",
      "0", 0, 0x1p40},
-    {"tokens", 0, KJ_OPT_SIZE, R(schedule.tokens), "N",
-     "tokens in all, where steps is 0", "0", 0, 0x1p60},
+    {"tokens", 0, KJ_OPT_COUNT, R(schedule.tokens), "N",
+     "tokens in all (10M, 3T), where steps is 0", "0", 0, 0x1p60},
     {"warmup_steps", 0, KJ_OPT_INT, R(schedule.warmup), "N", "steps of linear warm-up",
      "50", 0, 0x1p40},
     {"min_ratio", 0, KJ_OPT_REAL, R(schedule.min_ratio), "X",
@@ -173,7 +183,7 @@ int kj_run_init(struct kj_run *r, struct kj_err *err)
 
 int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
 {
-    const char *names[8] = {NULL};
+    const char *names[10] = {"stages"};
     int rc = kj_run_init(r, err);
     if (rc == KJ_OK)
         rc = kj_yaml_load(&r->yaml, path, err);
@@ -186,7 +196,7 @@ int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
         kj_err_where(err, path, 1);
     }
     for (size_t i = 1; kj_run_sections[i].name; i++)
-        names[i - 1] = kj_run_sections[i].name;
+        names[i] = kj_run_sections[i].name;
     if (rc == KJ_OK)
         rc = kj_opt_yaml(top_opts, r, root, names, err);
     for (size_t i = 1; kj_run_sections[i].name && rc == KJ_OK; i++) {
@@ -194,6 +204,9 @@ int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
         if (n)
             rc = kj_opt_yaml(kj_run_sections[i].opts, r, n, NULL, err);
     }
+    const struct kj_ynode *stages = root ? kj_ynode_get(root, "stages") : NULL;
+    if (rc == KJ_OK && stages)
+        rc = kj_stages_read(r, stages, err);
     if (rc)
         kj_run_release(r);
     return rc;
@@ -275,10 +288,13 @@ int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err)
                           (long long)r->data.seq_len, (long long)m->max_positions);
     if (r->data.micro > r->data.batch)
         r->data.micro = r->data.batch;
-    if (r->schedule.steps == 0)
+    if (r->schedule.steps == 0 && !r->staged)
         r->schedule.steps = r->schedule.tokens / (r->data.batch * r->data.seq_len);
-    if (r->schedule.steps < 1)
+    if (r->schedule.steps < 1 && !r->staged)
         return kj_err_set(err, KJ_USAGE, "schedule.steps or schedule.tokens is needed");
+    int rc = kj_stages_resolve(r, err);
+    if (rc)
+        return rc;
     if (r->schedule.drop1 > r->schedule.drop2)
         return kj_err_set(err, KJ_USAGE, "schedule.drop1 is behind schedule.drop2");
     return kj_shape_check(m, err);
@@ -300,16 +316,19 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
         for (size_t at = 0; at < text.n;) {
             const char *line = text.p + at, *nl = memchr(line, '\n', text.n - at);
             size_t n = nl ? (size_t)(nl - line) + 1 : text.n - at;
-            /* Paths may move without changing the run; content is hashed. */
-            bool path = identity && (strncmp(line, "manifest:", 9) == 0 ||
-                                     strncmp(line, "tokenizer:", 10) == 0);
-            if (!path)
+            /* Paths may move without changing the run; content is hashed. Packing
+             * is younger than some runs: its default says nothing. */
+            bool skip = identity && (strncmp(line, "manifest:", 9) == 0 ||
+                                     strncmp(line, "tokenizer:", 10) == 0 ||
+                                     strncmp(line, "prefetch:", 9) == 0 ||
+                                     strncmp(line, "packing: concat", 15) == 0);
+            if (!skip)
                 rc |= kj_buf_addz(out, *s->name ? "  " : "") | kj_buf_add(out, line, n);
             at += n;
         }
         kj_buf_release(&text);
     }
-    return rc;
+    return rc | (r->staged ? kj_stages_dump(r, identity, out) : KJ_OK);
 }
 
 static double cool(const struct kj_run *r, double x)
@@ -320,6 +339,9 @@ static double cool(const struct kj_run *r, double x)
 
 double kj_schedule_factor(const struct kj_run *r, int64_t step)
 {
+    const struct kj_run_stage *s = r->staged ? kj_stage_of(r, step) : NULL;
+    if (s && s->shape != KJ_STAGE_AS_RUN)
+        return kj_stage_factor(s, step);
     int64_t n = r->schedule.steps, w = r->schedule.warmup;
     double done = (double)step / (double)n;
     if (step < w)

@@ -1,9 +1,9 @@
 /* config.h - run files: the model's shape, its data, and how to train it.
  *
- * A run file is YAML with the sections model, data, optim, distil,
- * schedule and checkpoint; docs/training.md lists the keys with their defaults, and so
- * does `kijil plan --keys`. Keys of the model are those of Hugging Face's
- * config.json. Unknown keys are errors with their line.
+ * A run file is YAML with the sections model, data, optim, distil, schedule and
+ * checkpoint, and a list of stages (stages.h); docs/training.md tells of them, and
+ * `kijil plan --keys` lists the keys with their defaults. Keys of the model are
+ * those of Hugging Face's config.json. Unknown keys are errors with their line.
  */
 #ifndef KJ_TRAINER_CONFIG_H
 #define KJ_TRAINER_CONFIG_H
@@ -35,9 +35,42 @@ struct kj_shape {
 };
 
 enum kj_lr_shape { KJ_LR_CONSTANT, KJ_LR_COSINE, KJ_LR_WSD, KJ_LR_MULTISTEP };
+enum kj_packing { KJ_PACK_CONCAT, KJ_PACK_BESTFIT };
 enum kj_optim { KJ_OPTIM_ADAMW, KJ_OPTIM_MUON };
+enum kj_precision { KJ_PRECISION_F32, KJ_PRECISION_BF16 };
 enum kj_decay { KJ_DECAY_COUPLED, KJ_DECAY_INDEPENDENT };
 enum kj_cooldown { KJ_COOLDOWN_LINEAR, KJ_COOLDOWN_SQRT };
+
+/* What a stage is trained on: rows of each in proportion to the weights. */
+#define KJ_SOURCES_MAX 32
+struct kj_run_source {
+    const char *path; /* shards or order; NULL: data.manifest */
+    double weight;
+    size_t set; /* resolved: number in the run's list of sets */
+};
+
+enum kj_stage_lr {
+    KJ_STAGE_AS_RUN, /* the section schedule's, over all steps of the run */
+    KJ_STAGE_CONSTANT,
+    KJ_STAGE_LINEAR,
+    KJ_STAGE_COSINE,
+    KJ_STAGE_SQRT
+};
+
+/* A part of the run with data and a learning rate of its own. */
+#define KJ_STAGES_MAX 16
+struct kj_run_stage {
+    const char *name;      /* "" where the file has no stages */
+    int64_t steps, tokens; /* one is given; tokens resolve to steps */
+    int shape;             /* enum kj_stage_lr */
+    double start_ratio;    /* behind the warm-up; NaN: as the stage before */
+    double end_ratio;      /* at its last step; NaN: schedule.min_ratio */
+    int64_t warmup;        /* -1: schedule's in the first, none in others */
+    struct kj_run_source sources[KJ_SOURCES_MAX];
+    size_t n_sources;
+    int64_t begin, end; /* resolved: its steps, counted from 0 */
+    double before;      /* resolved: the factor that it starts from */
+};
 
 struct kj_run {
     const char *name;
@@ -49,6 +82,8 @@ struct kj_run {
         int64_t seq_len;      /* tokens in a row */
         int64_t batch, micro; /* rows in a step, and in one forward pass */
         bool shuffle;
+        int packing;      /* enum kj_packing */
+        int64_t prefetch; /* steps read ahead */
     } data;
     struct {
         int kind; /* enum kj_optim */
@@ -56,6 +91,7 @@ struct kj_run {
         double momentum; /* Muon's */
         double skip;     /* standard deviations; 0: never */
         int decay;       /* enum kj_decay */
+        int precision;   /* enum kj_precision */
         int64_t loss_chunk;
     } optim;
     struct {
@@ -75,6 +111,12 @@ struct kj_run {
         int64_t every, keep;
         int export; /* 0 f32, 1 bf16 */
     } checkpoint;
+    bool staged; /* the file has stages; else there is one, without a name */
+    struct kj_run_stage stages[KJ_STAGES_MAX];
+    size_t n_stages;
+    /* The shards and orders that stages name, each once, in that order. */
+    const char *sets[KJ_STAGES_MAX * KJ_SOURCES_MAX];
+    size_t n_sets;
     struct kj_yaml *yaml; /* owner of the strings */
 };
 
@@ -104,8 +146,9 @@ bool kj_shape_same_rope(const struct kj_shape *a, const struct kj_shape *b);
 /* Check a shape: KJ_USAGE names the field. */
 int kj_shape_check(const struct kj_shape *s, struct kj_err *err);
 
-/* The learning rate's factor, 0..1, for a step counted from 0: linear warm-up
- * over `warmup` steps, then the shape down to min_ratio. */
+/* The learning rate's factor, 0..1, for a step counted from 0: that of its stage
+ * where the stage has a shape; else linear warm-up over `warmup` steps, then the
+ * shape down to min_ratio. */
 double kj_schedule_factor(const struct kj_run *r, int64_t step);
 
 #endif

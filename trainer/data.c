@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/order.h"
 #include "base/shards.h"
+#include "trainer/bestfit.h"
 
 static uint64_t mix(uint64_t z)
 {
@@ -21,6 +22,11 @@ static uint64_t mix(uint64_t z)
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
+}
+
+uint64_t kj_permute_key(uint64_t seed, uint64_t epoch)
+{
+    return mix(seed ^ mix(epoch));
 }
 
 uint64_t kj_permute(uint64_t x, uint64_t n, uint64_t key)
@@ -64,6 +70,9 @@ struct kj_docs kj_docs_shards(const struct kj_shards *s)
                             shards_start,
                             shards_doc_at,
                             shards_read,
+                            NULL,
+                            0,
+                            NULL,
                             NULL};
 }
 
@@ -87,6 +96,11 @@ static unsigned order_group(const void *self, uint64_t doc)
     return kj_order_part_of(self, doc);
 }
 
+static const char *order_group_name(const void *self, size_t i)
+{
+    return kj_order_part(self, i)->name;
+}
+
 struct kj_docs kj_docs_order(const struct kj_order *o)
 {
     return (struct kj_docs){o,
@@ -95,7 +109,10 @@ struct kj_docs kj_docs_order(const struct kj_order *o)
                             order_start,
                             order_at,
                             order_read,
-                            order_group};
+                            order_group,
+                            kj_order_parts(o),
+                            order_group_name,
+                            NULL};
 }
 
 int kj_loader_init(struct kj_loader *l, const struct kj_docs *d, uint64_t seed,
@@ -111,8 +128,15 @@ int kj_loader_init(struct kj_loader *l, const struct kj_docs *d, uint64_t seed,
     return KJ_OK;
 }
 
+void kj_loader_bestfit(struct kj_loader *l, size_t len)
+{
+    l->fit = kj_bestfit_new(&l->docs, l->seed, l->shuffle, len);
+}
+
 void kj_loader_release(struct kj_loader *l)
 {
+    kj_bestfit_free(l->fit);
+    l->fit = NULL;
     free(l->buf);
     l->buf = NULL;
 }
@@ -163,61 +187,130 @@ uint64_t kj_loader_place(const struct kj_loader *l, uint64_t g, size_t len,
                          uint64_t *epoch)
 {
     uint64_t rows = l->tokens / len ? l->tokens / len : 1;
+    if (l->fit) {
+        size_t n;
+        const struct kj_piece *p = kj_bestfit_row(l->fit, g, &n, epoch);
+        return l->docs.start(l->docs.self, p->doc) + p->off;
+    }
     *epoch = g / rows;
     if (!l->shuffle)
         return g % l->tokens * (len % l->tokens) % l->tokens;
-    uint64_t key = mix(l->seed ^ mix(*epoch));
+    uint64_t key = kj_permute_key(l->seed, *epoch);
     uint64_t at = kj_permute(g % rows, rows, key) * len;
     return (at + mix(key) % l->tokens) % l->tokens;
 }
 
-void kj_loader_seen(const struct kj_loader *l, uint64_t rows, size_t len,
-                    uint64_t *tokens)
+/* The pieces of documents that make a row, one after the other. */
+struct walk {
+    const struct kj_loader *l;
+    const struct kj_piece *v; /* by best fit */
+    size_t n;
+    uint64_t token; /* by concatenation */
+    size_t left;
+};
+
+static struct walk walk_row(const struct kj_loader *l, uint64_t g, size_t len)
 {
-    for (uint64_t g = 0; g < rows; g++) {
-        uint64_t epoch, token = kj_loader_place(l, g, len, &epoch);
-        for (size_t done = 0; done < len;) {
-            uint64_t d = l->docs.doc_at(l->docs.self, token);
-            uint64_t left = l->docs.start(l->docs.self, d + 1) - token;
-            size_t n = left < len - done ? (size_t)left : len - done;
-            tokens[l->docs.group(l->docs.self, d)] += n;
-            done += n;
-            token = (token + n) % l->tokens;
-        }
+    struct walk w = {.l = l};
+    uint64_t epoch;
+    if (l->fit) {
+        w.v = kj_bestfit_row(l->fit, g, &w.n, &epoch);
+    } else {
+        w.token = kj_loader_place(l, g, len, &epoch);
+        w.left = len;
+    }
+    return w;
+}
+
+static bool walk_next(struct walk *w, struct kj_piece *p)
+{
+    const struct kj_docs *d = &w->l->docs;
+    if (w->v) {
+        if (w->n == 0)
+            return false;
+        *p = *w->v++;
+        w->n--;
+        return true;
+    }
+    if (w->left == 0)
+        return false;
+    p->doc = d->doc_at(d->self, w->token);
+    p->off = w->token - d->start(d->self, p->doc);
+    uint64_t n = d->start(d->self, p->doc + 1) - w->token;
+    p->n = (uint32_t)(n < w->left ? n : w->left);
+    w->left -= p->n;
+    w->token = (w->token + p->n) % w->l->tokens;
+    return true;
+}
+
+void kj_loader_seen(const struct kj_loader *l, uint64_t from, uint64_t to, size_t len,
+                    const unsigned *cell, uint64_t *tokens)
+{
+    for (uint64_t g = from; g < to; g++) {
+        struct walk w = walk_row(l, g, len);
+        struct kj_piece p;
+        while (walk_next(&w, &p))
+            tokens[cell[l->docs.group ? l->docs.group(l->docs.self, p.doc) : 0]] += p.n;
     }
 }
 
-/* One row at p's place `at`; its documents' bounds behind the *segs others. */
-static int fill_row(struct kj_loader *l, struct kj_packed *p, size_t at, size_t len,
-                    uint64_t token, size_t *segs, struct kj_err *err)
+size_t kj_loader_predictions(const struct kj_loader *l, uint64_t g, size_t len)
 {
-    for (size_t done = 0; done < len;) {
-        uint64_t d = l->docs.doc_at(l->docs.self, token);
-        uint64_t from = l->docs.start(l->docs.self, d);
-        uint64_t left = l->docs.start(l->docs.self, d + 1) - token;
-        size_t n = left < len - done ? (size_t)left : len - done;
-        int rc = put(l, p, at + done, from, token - from, n, err);
+    struct walk w;
+    struct kj_piece p;
+    size_t n = 0;
+    if (!l->fit)
+        return len;
+    w = walk_row(l, g, len);
+    while (walk_next(&w, &p))
+        n += p.n;
+    return n;
+}
+
+void kj_packed_clear(struct kj_packed *p)
+{
+    p->cu[0] = 0;
+    p->rows = (struct kj_rows){0, p->ids, p->pos, p->targets, 0, p->cu};
+}
+
+/* What a row has left: a document of its own that predicts nothing. */
+static void pad(const struct kj_loader *l, struct kj_packed *p, size_t at, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        p->ids[at + i] = (int32_t)l->docs.end;
+        p->targets[at + i] = -1;
+        p->pos[at + i] = (int32_t)i;
+    }
+    p->cu[++p->rows.segs] = (int32_t)(at + n);
+}
+
+int kj_loader_row(struct kj_loader *l, uint64_t g, size_t len, struct kj_packed *p,
+                  struct kj_err *err)
+{
+    struct walk w = walk_row(l, g, len);
+    struct kj_piece c;
+    size_t at = p->rows.n, done = 0;
+    while (walk_next(&w, &c)) {
+        uint64_t from = l->docs.start(l->docs.self, c.doc);
+        int rc = put(l, p, at + done, from, c.off, c.n, err);
         if (rc)
             return rc;
-        p->cu[(*segs)++] = (int32_t)(at + done);
-        done += n;
-        token = (token + n) % l->tokens;
+        done += c.n;
+        p->cu[++p->rows.segs] = (int32_t)(at + done);
     }
+    if (done < len)
+        pad(l, p, at + done, len - done);
+    p->rows.n = at + len;
     return KJ_OK;
 }
 
 int kj_loader_next(struct kj_loader *l, size_t rows, size_t len, struct kj_packed *p,
                    struct kj_err *err)
 {
-    size_t segs = 0;
-    for (size_t i = 0; i < rows; i++) {
-        uint64_t epoch, token = kj_loader_place(l, l->row, len, &epoch);
-        int rc = fill_row(l, p, i * len, len, token, &segs, err);
-        if (rc)
-            return rc;
-        l->row++;
-    }
-    p->cu[segs] = (int32_t)(rows * len);
-    p->rows = (struct kj_rows){rows * len, p->ids, p->pos, p->targets, segs, p->cu};
-    return KJ_OK;
+    int rc = KJ_OK;
+    kj_packed_clear(p);
+    for (size_t i = 0; i < rows && rc == KJ_OK; i++)
+        if ((rc = kj_loader_row(l, l->row, len, p, err)) == KJ_OK)
+            l->row++;
+    return rc;
 }

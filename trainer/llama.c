@@ -391,16 +391,16 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
     float eps = (float)m->shape.norm_eps;
     layer_acts(m, i, &l);
     o->norm(m->b, l.y1, l.x1, l.r1, x, delta, w.norm1, n, d.h, eps);
-    o->matmul(m->b, l.qkv, l.y1, w.qkv, n, d.qkv, d.h, KJ_MM_TB);
+    o->matmul(m->b, l.qkv, l.y1, w.qkv, n, d.qkv, d.h, KJ_MM_TB | m->mm);
     o->rope(m->b, l.qkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
             d.heads + d.kv_heads, d.dim, false);
     attn_of(m, &l, r, &at);
     o->attention(m->b, &at);
-    o->matmul(m->b, a->delta, l.att, w.o, n, d.h, d.q, KJ_MM_TB);
+    o->matmul(m->b, a->delta, l.att, w.o, n, d.h, d.q, KJ_MM_TB | m->mm);
     o->norm(m->b, l.y2, l.x2, l.r2, l.x1, a->delta, w.norm2, n, d.h, eps);
-    o->matmul(m->b, l.gu, l.y2, w.gu, n, 2 * d.f, d.h, KJ_MM_TB);
+    o->matmul(m->b, l.gu, l.y2, w.gu, n, 2 * d.f, d.h, KJ_MM_TB | m->mm);
     o->swiglu(m->b, l.h, l.gu, upper(l.gu, d.f), n, d.f);
-    o->matmul(m->b, a->delta, l.h, w.down, n, d.h, d.f, KJ_MM_TB);
+    o->matmul(m->b, a->delta, l.h, w.down, n, d.h, d.f, KJ_MM_TB | m->mm);
     if (m->look)
         m->look(m->look_ctx, &(struct kj_llama_view){.layer = i,
                                                      .n = n,
@@ -450,21 +450,21 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     struct kj_llama_layer w = kj_llama_layer(m, m->w, i),
                           g = kj_llama_layer(m, m->g, i);
-    const unsigned grad = KJ_MM_TA | KJ_MM_ADD;
+    const unsigned grad = KJ_MM_TA | KJ_MM_ADD | m->mm;
     struct layer_acts l;
     struct kj_attn at;
     size_t n = r->n;
     layer_acts(m, i, &l);
 
     o->matmul(m->b, g.down, a->dres, l.h, d.h, d.f, n, grad);
-    o->matmul(m->b, a->dh, a->dres, w.down, n, d.f, d.h, 0);
+    o->matmul(m->b, a->dh, a->dres, w.down, n, d.f, d.h, m->mm);
     o->swiglu_back(m->b, l.gu, upper(l.gu, d.f), a->dh, l.gu, upper(l.gu, d.f), n, d.f);
     o->matmul(m->b, g.gu, l.gu, l.y2, 2 * d.f, d.h, n, grad);
-    o->matmul(m->b, a->dy, l.gu, w.gu, n, d.h, 2 * d.f, 0);
+    o->matmul(m->b, a->dy, l.gu, w.gu, n, d.h, 2 * d.f, m->mm);
     o->norm_back(m->b, a->dres, g.norm2, a->dy, l.x2, l.r2, w.norm2, n, d.h, true);
 
     o->matmul(m->b, g.o, a->dres, l.att, d.h, d.q, n, grad);
-    o->matmul(m->b, a->datt, a->dres, w.o, n, d.q, d.h, 0);
+    o->matmul(m->b, a->datt, a->dres, w.o, n, d.q, d.h, m->mm);
     attn_of(m, &l, r, &at);
     struct kj_attn_grad ag = {
         .d_o = a->datt,
@@ -476,7 +476,7 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
     o->rope(m->b, a->dqkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
             d.heads + d.kv_heads, d.dim, true);
     o->matmul(m->b, g.qkv, a->dqkv, l.y1, d.qkv, d.h, n, grad);
-    o->matmul(m->b, a->dy, a->dqkv, w.qkv, n, d.h, d.qkv, 0);
+    o->matmul(m->b, a->dy, a->dqkv, w.qkv, n, d.h, d.qkv, m->mm);
     o->norm_back(m->b, a->dres, g.norm1, a->dy, l.x1, l.r1, w.norm1, n, d.h, true);
 }
 
@@ -512,6 +512,7 @@ static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool 
         .chunk = a->chunk,
         .scale = scale,
         .zeta = zeta,
+        .flags = m->mm,
     };
 }
 
@@ -607,7 +608,8 @@ int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
     for (size_t i = 0; rc == KJ_OK && i < r->n; i += a->chunk) {
         size_t n = r->n - i < a->chunk ? r->n - i : a->chunk;
         struct kj_mat y = kj_mat(a->y.t, a->y.at + i * h, h);
-        o->matmul(m->b, a->logits, y, kj_llama_head(m, m->w), n, v, h, KJ_MM_TB);
+        o->matmul(m->b, a->logits, y, kj_llama_head(m, m->w), n, v, h,
+                  KJ_MM_TB | m->mm);
         o->read(m->b, a->logits.t, a->logits.at, logits + i * v, n * v);
     }
     return rc ? rc : o->sync(m->b, err);

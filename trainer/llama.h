@@ -61,6 +61,8 @@ struct kj_llama {
     /* Called in forward passes while set: where scores are made. */
     void (*look)(void *ctx, const struct kj_llama_view *v);
     void *look_ctx;
+    unsigned mm; /* KJ_MM_BF16 or 0: how training multiplies; generation and
+                    kj_llama_logits too, but not the cache */
     struct kj_shape shape;
     struct kj_param *params;
     size_t n_params, n;      /* parameters, elements */

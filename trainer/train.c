@@ -20,11 +20,16 @@
 #include "base/mem.h"
 #include "base/output.h"
 #include "nn/backend.h"
+#include "nn/comm.h"
 #include "trainer/checkpoint.h"
 #include "trainer/llama.h"
 #include "trainer/muon.h"
+#include "trainer/stages.h"
 
 #define METRICS_MAX ((size_t)4 << 30)
+
+/* With more groups metrics.jsonl does not tell each step what they had. */
+#define SEEN_MAX 100
 
 struct trainer {
     const struct kj_train *t;
@@ -33,10 +38,10 @@ struct trainer {
     struct kj_llama *m;
     struct kj_teacher teacher; /* m NULL: none */
     struct kj_muon *muon;      /* or NULL */
-    struct kj_tensor *m1, *m2; /* moments */
-    struct kj_loader loader;
-    struct kj_packed *packs; /* one per pass of a step */
-    size_t passes;
+    struct kj_ranks ranks;
+    struct kj_moments moments;
+    struct kj_feed *feed;
+    struct kj_prefetch *ahead;
     struct kj_checkpoint at;
     int64_t saved; /* step of the newest checkpoint, -1 none */
     char *ckpt, *model, *metrics;
@@ -107,6 +112,8 @@ static int open_teacher(struct trainer *r, size_t pass, struct kj_err *err)
                           (size_t)c->optim.loss_chunk, false, err);
     if (rc == KJ_OK)
         rc = kj_hf_load(r->teacher.m, c->distil.teacher, err);
+    if (rc == KJ_OK)
+        r->teacher.m->mm = r->m->mm;
     r->teacher.weight = c->distil.weight;
     r->teacher.temperature = c->distil.temperature;
     return rc;
@@ -115,30 +122,35 @@ static int open_teacher(struct trainer *r, size_t pass, struct kj_err *err)
 static int set_up(struct trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
-    size_t micro = (size_t)c->data.micro, batch = (size_t)c->data.batch;
-    size_t pass = micro * (size_t)c->data.seq_len;
+    size_t pass = (size_t)c->data.micro * (size_t)c->data.seq_len;
     int rc = kj_llama_new(&r->m, r->b, &c->model, pass, (size_t)c->optim.loss_chunk,
                           true, err);
     if (rc)
         return rc;
+    r->m->mm = c->optim.precision == KJ_PRECISION_BF16 ? KJ_MM_BF16 : 0;
     if (c->distil.teacher)
         rc = open_teacher(r, pass, err);
     if (rc)
         return rc;
-    r->m1 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
-    r->m2 = r->b->ops->tensor_new(r->b, KJ_F32, r->m->n);
+    kj_ranks_init(&r->ranks, r->b, r->t->comm, r->m->n, c->optim.kind == KJ_OPTIM_MUON);
+    r->moments.ranks = &r->ranks;
+    for (int i = 0; i < 2; i++)
+        r->moments.t[i] =
+            r->b->ops->tensor_new(r->b, KJ_F32, r->ranks.to - r->ranks.from);
     if (c->optim.kind == KJ_OPTIM_MUON)
         r->muon = kj_muon_new(r->b, &c->model);
     rc = r->b->ops->sync(r->b, err);
     if (rc)
         return rc;
-    r->passes = (batch + micro - 1) / micro;
-    r->packs = kj_xcalloc(r->passes, sizeof *r->packs);
-    for (size_t i = 0; i < r->passes; i++)
-        kj_packed_init(&r->packs[i], pass);
-    rc = kj_loader_init(&r->loader, &r->t->docs, (uint64_t)c->seed, c->data.shuffle,
-                        err);
-    return rc ? rc : run_hash(r, err);
+    int64_t passes = (c->data.batch + c->data.micro - 1) / c->data.micro;
+    if (passes < r->ranks.size)
+        return kj_err_set(err, KJ_USAGE,
+                          "a step of %" PRId64 " rows in passes of %" PRId64
+                          " has no work for %d ranks: more data.batch_sequences, or "
+                          "fewer data.micro_sequences",
+                          c->data.batch, c->data.micro, r->ranks.size);
+    r->feed = r->t->feed;
+    return run_hash(r, err);
 }
 
 static void tear_down(struct trainer *r)
@@ -147,18 +159,25 @@ static void tear_down(struct trainer *r)
         fclose(r->log);
     if (r->lock >= 0)
         close(r->lock);
-    for (size_t i = 0; i < r->passes; i++)
-        kj_packed_release(&r->packs[i]);
-    free(r->packs);
-    kj_loader_release(&r->loader);
-    r->b->ops->tensor_free(r->b, r->m1);
-    r->b->ops->tensor_free(r->b, r->m2);
+    kj_prefetch_stop(r->ahead);
+    for (int i = 0; i < 2; i++)
+        r->b->ops->tensor_free(r->b, r->moments.t[i]);
     kj_llama_free(r->m);
     kj_llama_free(r->teacher.m);
     kj_muon_free(r->muon);
     free(r->ckpt);
     free(r->model);
     free(r->metrics);
+}
+
+static void go_on(struct trainer *r, const struct kj_checkpoint *c)
+{
+    if (c->n_seen == 0) { /* one cell, or a checkpoint that has none yet */
+        memset(c->seen, 0, kj_feed_cells(r->feed) * sizeof *c->seen);
+        kj_feed_count(r->feed, 0, c->row, c->seen);
+    }
+    r->at = *c;
+    r->saved = c->step;
 }
 
 /* The newest checkpoint whose files are sound; older ones if it is not. */
@@ -170,13 +189,14 @@ static int resume(struct trainer *r, struct kj_err *err)
     r->saved = -1;
     for (size_t i = 0; i < n && r->saved < 0 && rc == KJ_OK; i++) {
         struct kj_err why = KJ_ERR_INIT;
-        struct kj_checkpoint c;
+        struct kj_checkpoint c = {.seen = r->feed->seen,
+                                  .n_seen = kj_feed_cells(r->feed)};
         char text[1024];
         if (r->t->force) {
             rc = kj_checkpoint_remove(r->ckpt, v[i], err);
             continue;
         }
-        int got = kj_checkpoint_load(r->ckpt, v[i], &c, NULL, NULL, NULL, &why);
+        int got = kj_checkpoint_load(r->ckpt, v[i], &c, NULL, NULL, &why);
         if (got == KJ_OK && (strcmp(c.run, r->at.run) || strcmp(c.data, r->at.data))) {
             rc = kj_err_set(err, KJ_USAGE,
                             "%s holds a run with another %s; --force starts over, or "
@@ -186,11 +206,9 @@ static int resume(struct trainer *r, struct kj_err *err)
             break;
         }
         if (got == KJ_OK)
-            got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, r->m1, r->m2, &why);
+            got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, &r->moments, &why);
         if (got == KJ_OK) {
-            r->at = c;
-            r->loader.row = c.row;
-            r->saved = v[i];
+            go_on(r, &c);
             note(r, "goes on behind step %" PRId64, c.step);
         } else {
             note(r, "checkpoint %" PRId64 " is damaged: %s", v[i],
@@ -198,6 +216,8 @@ static int resume(struct trainer *r, struct kj_err *err)
         }
     }
     free(v);
+    if (r->saved < 0)
+        memset(r->feed->seen, 0, kj_feed_cells(r->feed) * sizeof *r->feed->seen);
     return rc;
 }
 
@@ -246,7 +266,24 @@ static int lock_dir(struct trainer *r, struct kj_err *err)
     return rc;
 }
 
-static int start(struct trainer *r, struct kj_err *err)
+/* Other ranks go on from where rank 0 does. */
+static int follow(struct trainer *r, struct kj_err *err)
+{
+    struct kj_checkpoint c = {.seen = r->feed->seen, .n_seen = kj_feed_cells(r->feed)};
+    int rc = kj_ranks_tell(&r->ranks, &r->saved, sizeof r->saved, err);
+    memset(r->feed->seen, 0, kj_feed_cells(r->feed) * sizeof *r->feed->seen);
+    if (rc || r->saved < 0)
+        return rc;
+    rc = kj_checkpoint_load(r->ckpt, r->saved, &c, r->m, &r->moments, err);
+    if (rc == KJ_OK)
+        go_on(r, &c);
+    else
+        kj_err_context(err, "rank %d cannot read what rank 0 goes on from",
+                       r->ranks.rank);
+    return rc;
+}
+
+static int lead(struct trainer *r, struct kj_err *err)
 {
     int rc = kj_output_mkdirs(r->t->dir, err);
     if (rc == KJ_OK)
@@ -255,22 +292,29 @@ static int start(struct trainer *r, struct kj_err *err)
         rc = kj_output_mkdirs(r->ckpt, err);
     if (rc == KJ_OK)
         rc = resume(r, err);
+    if (rc == KJ_OK)
+        rc = kj_ranks_tell(&r->ranks, &r->saved, sizeof r->saved, err);
+    return rc ? rc : trim_metrics(r, err);
+}
+
+static int start(struct trainer *r, struct kj_err *err)
+{
+    int rc = r->ranks.rank ? follow(r, err) : lead(r, err);
     if (rc == KJ_OK && r->saved < 0) {
         if (r->run->init_from)
             rc = kj_hf_load(r->m, r->run->init_from, err);
         else
             kj_llama_init(r->m, (uint64_t)r->run->seed);
     }
-    return rc ? rc : trim_metrics(r, err);
+    return rc;
 }
 
 /* ---- one step ---- */
 
 /* Name the first parameter with a value that is not finite. */
-static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *err)
+static int blame(struct trainer *r, double loss, const struct kj_feed_step *from,
+                 struct kj_err *err)
 {
-    uint64_t epoch,
-        token = kj_loader_place(&r->loader, from, (size_t)r->run->data.seq_len, &epoch);
     struct kj_tensor *t[2] = {r->m->w, r->m->g};
     static const char *const what[2] = {"the weight", "the gradient of"};
     for (int k = 0; k < 2; k++) {
@@ -292,12 +336,24 @@ static int blame(struct trainer *r, double loss, uint64_t from, struct kj_err *e
                               ", at token %" PRIu64 " of the shards, epoch %" PRIu64
                               ")",
                               r->at.step + 1, what[k], first->name, bad, r->m->n_params,
-                              loss, from, token, epoch);
+                              loss, from->row, from->at.token, from->at.epoch);
     }
     return kj_err_set(err, KJ_FATAL,
                       "step %" PRId64 ": the loss is %g (data: row %" PRIu64
                       ", token %" PRIu64 ", epoch %" PRIu64 ")",
-                      r->at.step + 1, loss, from, token, epoch);
+                      r->at.step + 1, loss, from->row, from->at.token, from->at.epoch);
+}
+
+/* As far as the elements are this rank's to move. */
+static void adamw(struct trainer *r, size_t at, size_t end, const struct kj_adamw *p)
+{
+    const struct kj_ranks *k = &r->ranks;
+    at = at > k->from ? at : k->from;
+    end = end < k->to ? end : k->to;
+    if (at < end)
+        r->b->ops->adamw(r->b, kj_mat(r->m->w, at, 1), kj_mat(r->m->g, at, 1),
+                         kj_mat(r->moments.t[0], at - k->from, 1),
+                         kj_mat(r->moments.t[1], at - k->from, 1), end - at, p);
 }
 
 /* Muon for its matrices; AdamW over runs of other parameters that are decayed
@@ -325,7 +381,7 @@ static void update(struct trainer *r, double factor, double clip)
     for (size_t i = 0, k; i < m->n_params; i = k) {
         size_t at = m->params[i].at, end = at;
         if (r->muon && kj_muon_takes(&m->params[i])) {
-            kj_muon_move(r->muon, m, &m->params[i], r->m1, &u);
+            kj_muon_move(r->muon, m, &m->params[i], r->moments.t[0], &u);
             k = i + 1;
             continue;
         }
@@ -334,9 +390,9 @@ static void update(struct trainer *r, double factor, double clip)
              k++)
             end = m->params[k].at + m->params[k].rows * m->params[k].cols;
         p.decay = m->params[i].vector ? 0.0f : (float)decay;
-        r->b->ops->adamw(r->b, kj_mat(m->w, at, 1), kj_mat(m->g, at, 1),
-                         kj_mat(r->m1, at, 1), kj_mat(r->m2, at, 1), end - at, &p);
+        adamw(r, at, end, &p);
     }
+    kj_ranks_share(&r->ranks, m->w);
 }
 
 /* Move the weights, or leave a step out that stands out. */
@@ -360,75 +416,106 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
 {
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
-    uint64_t from = r->loader.row, epoch;
-    double t0 = now(), sum = 0, kl = 0, norm;
-    int64_t count = 0;
-    size_t left = (size_t)c->data.batch, micro = (size_t)c->data.micro;
+    double t0 = now(), sum[2] = {0}, norm;
+    const struct kj_feed_step *batch = kj_prefetch_next(r->ahead, err);
+    if (!batch)
+        return err ? err->rc : KJ_FAIL;
+    double count = (double)batch->count;
     int rc = KJ_OK;
-    /* All passes first: the loss is divided by the whole step's count. */
-    for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
-        size_t rows = left < micro ? left : micro;
-        rc = kj_loader_next(&r->loader, rows, (size_t)c->data.seq_len, &r->packs[i],
-                            err);
-        for (size_t k = 0; rc == KJ_OK && k < r->packs[i].rows.n; k++)
-            count += r->packs[i].targets[k] >= 0;
-        left -= rows;
-    }
     o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
-    for (size_t i = 0; i < r->passes && rc == KJ_OK; i++) {
+    for (size_t i = 0; i < batch->passes && rc == KJ_OK; i++) {
+        const struct kj_rows *rows = &batch->packs[i].rows;
         double part = 0, apart = 0;
         float one = 1.0f / (float)count, zeta = (float)c->optim.z_loss;
         if (r->teacher.m)
-            rc = kj_llama_distil(r->m, &r->teacher, &r->packs[i].rows, true, one, zeta,
-                                 &part, &apart, err);
+            rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, &part,
+                                 &apart, err);
         else
-            rc = kj_llama_loss(r->m, &r->packs[i].rows, true, one, zeta, &part, NULL,
-                               err);
-        sum += part;
-        kl += apart;
+            rc = kj_llama_loss(r->m, rows, true, one, zeta, &part, NULL, err);
+        sum[0] += part;
+        sum[1] += apart;
     }
+    if (rc == KJ_OK)
+        rc = kj_ranks_add(&r->ranks, sum, 2, err);
     if (rc)
         return rc;
-    norm = sqrt(o->sumsq(r->b, kj_mat(r->m->g, 0, 1), r->m->n));
-    if (!isfinite(sum) || !isfinite(kl) || !isfinite(norm))
-        return blame(r, sum / (double)count, from, err);
+    kj_ranks_sum(&r->ranks, r->m->g);
+    rc = kj_ranks_norm(&r->ranks, r->m->g, &norm, err);
+    if (rc)
+        return rc;
+    double loss = sum[0] / count;
+    if (!isfinite(sum[0]) || !isfinite(sum[1]) || !isfinite(norm))
+        return blame(r, loss, batch, err);
     double factor = kj_schedule_factor(c, r->at.step);
-    bool moved = move(r, factor, sum / (double)count, norm);
+    bool moved = move(r, factor, loss, norm);
     rc = o->sync(r->b, err);
     r->at.step++;
-    r->at.tokens += count;
-    r->at.row = r->loader.row;
+    r->at.tokens += batch->count;
+    r->at.row += (uint64_t)c->data.batch;
+    for (size_t i = 0; i < r->feed->n_groups; i++)
+        r->feed->seen[batch->at.stage * r->feed->n_groups + i] += batch->seen[i];
     double t1 = now();
-    kj_loader_place(&r->loader, from, (size_t)c->data.seq_len, &epoch);
     *s = (struct kj_train_step){
         .step = r->at.step,
         .steps = c->schedule.steps,
-        .loss = sum / (double)count,
-        .kl = kl / (double)count,
+        .loss = loss,
+        .kl = sum[1] / count,
         .skipped = !moved,
         .lr = c->optim.lr * factor,
         .grad_norm = norm,
         .tokens = r->at.tokens,
-        .tokens_per_s = (double)count / (t1 - t0),
+        .tokens_per_s = count / (t1 - t0),
         .seconds = t1 - r->start,
-        .epoch = epoch,
+        .epoch = batch->at.epoch,
+        .stage = c->staged ? c->stages[batch->at.stage].name : NULL,
     };
     return rc;
+}
+
+/* The stage, and what its groups had of it. */
+static void log_seen(const struct trainer *r, const char *stage)
+{
+    const struct kj_feed *f = r->feed;
+    const uint64_t *seen =
+        f->seen +
+        (size_t)(kj_stage_of(r->run, r->at.step - 1) - r->run->stages) * f->n_groups;
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 20);
+    if (stage)
+        kj_buf_printf(&b, ", \"stage\": \"%s\"", stage);
+    if (f->n_groups > 1 && f->n_groups <= SEEN_MAX) {
+        const char *sep = ", \"seen\": {";
+        for (size_t i = 0; i < f->n_groups; i++) {
+            if (!seen[i])
+                continue;
+            kj_buf_addz(&b, sep);
+            kj_json_put_str(&b, f->groups[i], strlen(f->groups[i]));
+            kj_buf_printf(&b, ": %" PRIu64, seen[i]);
+            sep = ", ";
+        }
+        kj_buf_addz(&b, "}");
+    }
+    if (b.n)
+        fwrite(b.p, 1, b.n, r->log);
+    kj_buf_release(&b);
 }
 
 static int log_step(struct trainer *r, const struct kj_train_step *s,
                     struct kj_err *err)
 {
     char kl[40] = "";
+    if (!r->log) /* rank 0 does */
+        return KJ_OK;
     if (r->teacher.m)
         snprintf(kl, sizeof kl, "\"kl\": %.6g, ", s->kl);
     fprintf(r->log,
             "{\"step\": %" PRId64
             ", \"loss\": %.6f, \"lr\": %.8g, \"grad_norm\": %.6g, %s"
-            "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64
-            ", \"tokens_per_s\": %.1f, \"seconds\": %.3f%s}\n",
-            s->step, s->loss, s->lr, s->grad_norm, kl, s->tokens, s->epoch,
-            s->tokens_per_s, s->seconds, s->skipped ? ", \"skipped\": true" : "");
+            "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64,
+            s->step, s->loss, s->lr, s->grad_norm, kl, s->tokens, s->epoch);
+    log_seen(r, s->stage);
+    fprintf(r->log, ", \"tokens_per_s\": %.1f, \"seconds\": %.3f%s}\n", s->tokens_per_s,
+            s->seconds, s->skipped ? ", \"skipped\": true" : "");
     if (fflush(r->log) != 0)
         return kj_err_errno(err, KJ_FAIL, "cannot write %s", r->metrics);
     return KJ_OK;
@@ -436,9 +523,10 @@ static int log_step(struct trainer *r, const struct kj_train_step *s,
 
 static struct kj_hf_save save_as(const struct trainer *r)
 {
+    uint32_t end = r->feed->loaders[0].docs.end;
     struct kj_hf_save s = {.tokenizer = r->t->tokenizer,
-                           .bos = r->t->docs.end,
-                           .eos = r->t->docs.end,
+                           .bos = end,
+                           .eos = end,
                            .bf16 = r->run->checkpoint.export == 1};
     return s;
 }
@@ -448,8 +536,11 @@ static int save(struct trainer *r, struct kj_err *err)
     struct kj_hf_save s = save_as(r);
     if (r->saved == r->at.step)
         return KJ_OK;
-    int rc = kj_checkpoint_save(r->ckpt, &r->at, r->m, r->m1, r->m2, &s,
-                                r->run->checkpoint.keep, err);
+    r->at.seen = r->feed->seen;
+    r->at.n_seen = kj_feed_cells(r->feed);
+    int rc = r->ranks.rank ? kj_ranks_lend(&r->ranks, r->moments.t, err)
+                           : kj_checkpoint_save(r->ckpt, &r->at, r->m, &r->moments, &s,
+                                                r->run->checkpoint.keep, err);
     if (rc == KJ_OK)
         r->saved = r->at.step;
     return rc;
@@ -464,6 +555,21 @@ static bool out_of_time(const struct trainer *r, int64_t ran)
     return t + (ran ? t / (double)ran : 0) > r->t->time_limit;
 }
 
+/* All ranks stop when one is asked to. */
+static int asked_to_stop(struct trainer *r, struct kj_train_result *out,
+                         struct kj_err *err)
+{
+    double why[2] = {(r->t->stop && r->t->stop(r->t->ctx)) ||
+                         (r->t->stop_after && r->at.step >= r->t->stop_after),
+                     out_of_time(r, out->ran)};
+    int rc = kj_ranks_add(&r->ranks, why, 2, err);
+    if (rc == KJ_OK && why[0] > 0)
+        out->end = KJ_TRAIN_STOPPED;
+    else if (rc == KJ_OK && why[1] > 0)
+        out->end = KJ_TRAIN_TIME;
+    return rc;
+}
+
 /* Of what a ring of KJ_TRAIN_RECENT holds after so many steps. */
 static double mean(const double *recent, int64_t steps)
 {
@@ -474,22 +580,32 @@ static double mean(const double *recent, int64_t steps)
     return sum / (double)n;
 }
 
+/* Say which stage the next step belongs to, where that is new. */
+static void tell_stage(const struct trainer *r, bool first)
+{
+    const struct kj_run_stage *s = kj_stage_of(r->run, r->at.step);
+    if (!r->run->staged || (!first && r->at.step != s->begin))
+        return;
+    const char *set = r->run->sets[s->sources[0].set];
+    char more[40] = "";
+    if (s->n_sources > 1)
+        snprintf(more, sizeof more, " and %zu more", s->n_sources - 1);
+    note(r, "stage %s: steps %" PRId64 " to %" PRId64 ", from %s%s", s->name,
+         s->begin + 1, s->end, set ? set : "memory", more);
+}
+
 static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     int rc = KJ_OK;
     double recent[KJ_TRAIN_RECENT];
     out->end = KJ_TRAIN_DONE;
+    r->ahead = kj_prefetch_start(r->feed, (size_t)r->ranks.rank, (size_t)r->ranks.size,
+                                 r->at.step, c->schedule.steps);
     while (r->at.step < c->schedule.steps && rc == KJ_OK) {
-        if ((r->t->stop && r->t->stop(r->t->ctx)) ||
-            (r->t->stop_after && r->at.step >= r->t->stop_after)) {
-            out->end = KJ_TRAIN_STOPPED;
+        if ((rc = asked_to_stop(r, out, err)) || out->end != KJ_TRAIN_DONE)
             break;
-        }
-        if (out_of_time(r, out->ran)) {
-            out->end = KJ_TRAIN_TIME;
-            break;
-        }
+        tell_stage(r, out->ran == 0);
         rc = one_step(r, &out->last, err);
         if (rc == KJ_OK)
             rc = log_step(r, &out->last, err);
@@ -523,9 +639,13 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
         rc = loop(&r, result, err);
     if (rc == KJ_OK)
         rc = save(&r, err);
-    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED) {
+    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && r.ranks.rank == 0) {
         struct kj_hf_save s = save_as(&r);
         rc = kj_hf_publish(r.m, r.model, &s, err);
+    }
+    if (rc && t->comm) { /* or the others would wait */
+        char why[1024];
+        kj_comm_abort(t->comm, err ? kj_err_text(err, why, sizeof why) : "a fault");
     }
     result->last.step = r.at.step;
     result->last.steps = t->run->schedule.steps;

@@ -22,9 +22,10 @@
 #include <stdint.h>
 
 #include "trainer/config.h"
-#include "trainer/data.h"
+#include "trainer/feed.h"
 
 struct kj_backend;
+struct kj_comm;
 struct kj_err;
 
 struct kj_train_step {
@@ -36,13 +37,15 @@ struct kj_train_step {
     double tokens_per_s; /* of this step */
     double seconds;      /* since the start of this process's run */
     uint64_t epoch;
-    bool skipped; /* its update was left out */
+    const char *stage; /* its name; NULL where the run file has no stages */
+    bool skipped;      /* its update was left out */
 };
 
 struct kj_train {
     const struct kj_run *run; /* resolved */
     const char *dir;
-    struct kj_docs docs;
+    struct kj_comm *comm;  /* the ranks that train together (ranks.h); NULL: alone */
+    struct kj_feed *feed;  /* of that run; its seen is kept up to date */
     const char *data_hash; /* identifies the data, below 40 characters */
     const char *tokenizer; /* file to put beside the model, or NULL */
     double time_limit;     /* seconds; 0: none */

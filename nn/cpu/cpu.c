@@ -259,8 +259,9 @@ static void describe(struct kj_backend *b, char *buf, size_t n)
 {
     char gemm[64];
     kj_cpu_gemm_describe(gemm, sizeof gemm);
-    snprintf(buf, n, "%s, %s vector code, %u thread%s, float32", gemm,
-             kj_cpu_of(b)->kern->isa, b->threads, b->threads == 1 ? "" : "s");
+    snprintf(buf, n, "%s, %s vector code, %u thread%s, float32, bfloat16 %s", gemm,
+             kj_cpu_of(b)->kern->isa, b->threads, b->threads == 1 ? "" : "s",
+             kj_cpu_of(b)->bf16->isa);
 }
 
 static void close_cpu(struct kj_backend *b)
@@ -302,6 +303,8 @@ static const struct kj_ops cpu_ops = {
     .distil = kj_cpu_distil,
     .axpby = kj_cpu_axpby,
     .adamw = adamw,
+    .reduce_scatter = kj_cpu_reduce_scatter,
+    .all_gather = kj_cpu_all_gather,
     .sync = sync_cpu,
 };
 
@@ -312,6 +315,7 @@ int kj_cpu_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
     c->base.threads = threads ? threads : 1;
     kj_err_reset(&c->base.fault);
     c->kern = kj_kern_best();
+    c->bf16 = kj_bf16_best();
     kj_cpu_gemm_init();
     int rc = kj_pool_new(&c->pool, c->base.threads, err);
     if (rc) {

@@ -3,6 +3,7 @@
 #define KJ_NN_CPU_H
 
 #include "nn/backend.h"
+#include "nn/cpu/bf16.h"
 #include "nn/cpu/kern.h"
 #include "nn/cpu/pool.h"
 
@@ -16,6 +17,7 @@ struct kj_cpu {
     struct kj_backend base; /* first: a kj_backend points here */
     struct kj_pool *pool;
     const struct kj_kern *kern;
+    const struct kj_bf16_isa *bf16;
     struct scratch {
         float *p;
         size_t n;
@@ -67,6 +69,10 @@ void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *a);
 void kj_cpu_attention_back(struct kj_backend *b, const struct kj_attn *a,
                            const struct kj_attn_grad *g);
 
+/* ranks.c */
+void kj_cpu_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
+void kj_cpu_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
+
 /* rows.c: see struct kj_ops. */
 void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                   struct kj_mat ids, size_t n, size_t h);
@@ -93,6 +99,17 @@ void kj_cpu_swiglu(struct kj_backend *b, struct kj_mat h, struct kj_mat g,
 void kj_cpu_swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat du,
                         struct kj_mat dh, struct kj_mat g, struct kj_mat u, size_t n,
                         size_t f);
+
+/* C[m,n] = A B + beta C, beta 0 or 1, on row-major float arrays; operands checked. */
+struct kj_cpu_product {
+    float *c;
+    const float *a, *b;
+    size_t lda, ldb, ldc, m, n, k;
+    bool ta, tb;
+    float beta;
+};
+/* The same with A and B rounded to bfloat16. */
+void kj_cpu_matmul_bf16(struct kj_cpu *c, const struct kj_cpu_product *q);
 
 /* One thread's C[m,n] = alpha A B + beta C on row-major float arrays. */
 void kj_cpu_sgemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a,

@@ -46,20 +46,18 @@ void kj_cpu_sgemm(bool ta, bool tb, size_t m, size_t n, size_t k, const float *a
 }
 
 struct product {
-    float *c;
-    const float *a, *b;
-    size_t lda, ldb, ldc, m, n, k, tm, tn, across;
-    bool ta, tb;
-    float beta;
+    struct kj_cpu_product of;
+    size_t tm, tn, across;
 };
 
 static void tile(void *ctx, size_t task, unsigned worker)
 {
-    const struct product *p = ctx;
+    const struct product *t = ctx;
+    const struct kj_cpu_product *p = &t->of;
     (void)worker;
-    size_t i = task / p->across * p->tm, j = task % p->across * p->tn;
-    size_t m = p->m - i < p->tm ? p->m - i : p->tm;
-    size_t n = p->n - j < p->tn ? p->n - j : p->tn;
+    size_t i = task / t->across * t->tm, j = task % t->across * t->tn;
+    size_t m = p->m - i < t->tm ? p->m - i : t->tm;
+    size_t n = p->n - j < t->tn ? p->n - j : t->tn;
     const float *a = p->a + (p->ta ? i : i * p->lda);
     const float *b = p->b + (p->tb ? j * p->ldb : j);
     float *c = p->c + i * p->ldc + j;
@@ -80,15 +78,16 @@ static size_t tiles(size_t n, size_t t)
 /* Halve the longer side of the tile until there are enough of them. */
 static void cut(struct product *p)
 {
-    p->tm = p->m < TILE_MAX ? p->m : TILE_MAX;
-    p->tn = p->n < TILE_MAX ? p->n : TILE_MAX;
-    while (tiles(p->m, p->tm) * tiles(p->n, p->tn) < TILES_AIM) {
+    size_t m = p->of.m, n = p->of.n;
+    p->tm = m < TILE_MAX ? m : TILE_MAX;
+    p->tn = n < TILE_MAX ? n : TILE_MAX;
+    while (tiles(m, p->tm) * tiles(n, p->tn) < TILES_AIM) {
         size_t *longer = p->tm > p->tn ? &p->tm : &p->tn;
         if (*longer < 2 * TILE_MIN)
             break;
         *longer = (*longer / 2 + 15) / 16 * 16;
     }
-    p->across = tiles(p->n, p->tn);
+    p->across = tiles(n, p->tn);
 }
 
 void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
@@ -99,18 +98,22 @@ void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
         !kj_cpu_inside(b, "matmul A", a, ta ? k : m, ta ? m : k) ||
         !kj_cpu_inside(b, "matmul B", bb, tb ? n : k, tb ? k : n))
         return;
-    struct product p = {.c = kj_cpu_f32(c),
-                        .a = kj_cpu_f32(a),
-                        .b = kj_cpu_f32(bb),
-                        .lda = a.stride,
-                        .ldb = bb.stride,
-                        .ldc = c.stride,
-                        .m = m,
-                        .n = n,
-                        .k = k,
-                        .ta = ta,
-                        .tb = tb,
-                        .beta = flags & KJ_MM_ADD ? 1.0f : 0.0f};
+    struct product p = {.of = {.c = kj_cpu_f32(c),
+                               .a = kj_cpu_f32(a),
+                               .b = kj_cpu_f32(bb),
+                               .lda = a.stride,
+                               .ldb = bb.stride,
+                               .ldc = c.stride,
+                               .m = m,
+                               .n = n,
+                               .k = k,
+                               .ta = ta,
+                               .tb = tb,
+                               .beta = flags & KJ_MM_ADD ? 1.0f : 0.0f}};
+    if (flags & KJ_MM_BF16 && k > 0) {
+        kj_cpu_matmul_bf16(kj_cpu_of(b), &p.of);
+        return;
+    }
     cut(&p);
     kj_pool_run(kj_cpu_of(b)->pool, tiles(m, p.tm) * p.across, tile, &p);
 }

@@ -131,6 +131,11 @@ same "killed and resumed" m/model/model.safetensors n/model/model.safetensors
 same "parts of the whole run" m/parts.json n/parts.json
 rc other-data 2 "$KIJIL" train run.yaml --data again --steps $((steps + 1)) -q -o n
 
+sed 's/intermediate_size: 32/intermediate_size: 16/' run.yaml >narrow.yaml
+rc "an order calibrates pruning" 0 "$KIJIL" prune m/model --to narrow.yaml --calib order3 --samples 20 -q -o narrow
+rc "its shards do" 0 "$KIJIL" prune m/model --to narrow.yaml --calib rest --samples 20 -q -o narrow2
+[[ $(cmp -s narrow/importance.json narrow2/importance.json; echo $?) -eq 1 ]] && ok || bad "the order has no say"
+
 # ---- damage, and what is wrong ----
 for f in order.bin order.json; do
     cp -r order3 c

@@ -99,9 +99,9 @@ rc no-verb 2 "$KIJIL" tokenizer -t t1.json
 rc wrong-verb 2 "$KIJIL" tokenizer encoda -t t1.json
 rc no-model 2 "$KIJIL" tokenizer encode text.txt
 rc no-file 1 "$KIJIL" tokenizer encode -t nothing.json text.txt
-jq '.normalizer = {type: "Nmt"}' t1.json >l.json
+jq '.normalizer = {type: "ByteLevel"}' t1.json >l.json
 rc unsupported 1 "$KIJIL" tokenizer encode -t l.json text.txt
-has "names the path" err 'l.json: normalizer.type: "Nmt" is not supported'
+has "names the path" err 'l.json: normalizer.type: "ByteLevel" is not supported'
 jq '.model.merges[7][1] = "nope"' t1.json >m.json
 rc bad-merge 1 "$KIJIL" tokenizer encode -t m.json text.txt
 has "names the merge" err 'model\.merges\[7\]'

@@ -1,6 +1,6 @@
 #!/bin/bash
-# train-torch.sh - thirty steps of training, by AdamW and by Muon, agree with PyTorch: losses, gradient
-# norms, and the weights at the end (head_dim differs from hidden / heads).
+# train-torch.sh - thirty steps of training, by AdamW and by Muon, and with bfloat16 products, agree with
+# PyTorch: losses, gradient norms, and the weights at the end (head_dim differs from hidden / heads).
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -36,4 +36,11 @@ rc muon 0 "$KIJIL" train run.yaml --data shards -q -o run --set optim.kind=muon
 rc muon.parity 0 "$py" "$TOP/tests/cli/parity.py" . 0 1 muon
 sed 's/^/# /' out
 is "muon is not adamw" "$(cmp -s run/metrics.jsonl adamw/metrics.jsonl && echo same)" ""
+
+# Products of operands rounded to bfloat16.
+rm -r run
+rc bf16 0 "$KIJIL" train run.yaml --data shards -q -o run --set optim.precision=bf16
+rc bf16.parity 0 "$py" "$TOP/tests/cli/parity.py" . 0 1 bf16
+sed 's/^/# /' out
+is "bf16 is not f32" "$(cmp -s run/metrics.jsonl adamw/metrics.jsonl && echo same)" ""
 done_testing

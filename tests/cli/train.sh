@@ -65,6 +65,23 @@ rc killed 0 "${train[@]}" -j2 -o killed
 same killed whole/model/model.safetensors killed/model/model.safetensors
 is killed.metrics "$(cut -d, -f1-6 killed/metrics.jsonl | cksum)" "$(cut -d, -f1-6 whole/metrics.jsonl | cksum)"
 
+# Packed by best fit: the same after kills, and read ahead or not; no document is
+# cut, so the step's predictions are fewer than its places.
+fit=("$KIJIL" train run.yaml --data shards --set data.packing=bestfit --steps 30 -q)
+rc bestfit 0 "${fit[@]}" -j1 -o fit --set data.prefetch=0
+for i in 1 2 3; do
+    "${fit[@]}" -o fit2 &
+    pid=$!
+    sleep "0.$((RANDOM % 2))$((RANDOM % 10))$i"
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+rc bestfit.killed 0 "${fit[@]}" -j2 -o fit2 --set data.prefetch=3
+same bestfit.killed fit/model/model.safetensors fit2/model/model.safetensors
+cmp -s fit/model/model.safetensors whole/model/model.safetensors && bad "packing changes nothing"
+is "bestfit: places" "$(tail -n 1 fit/metrics.jsonl | sed 's/.*"tokens": \([0-9]*\).*/\1/' |
+    awk '{print ($1 < 30 * 256 && $1 > 0.5 * 30 * 256) ? "fewer" : $1}')" fewer
+
 # Only one at a time in a folder.
 rc locked 1 flock whole/.lock "${train[@]}" -o whole
 has locked err 'another process'

@@ -9,7 +9,7 @@
 
 struct cfg {
     bool flag;
-    int64_t n, size;
+    int64_t n, size, count;
     double score, absent;
     const char *name;
     struct kj_strs list;
@@ -21,6 +21,7 @@ static const struct kj_opt opts[] = {
     {"keep_all", 'k', KJ_OPT_FLAG, F(flag), 0, "a flag", 0, 0, 0},
     {"number", 'n', KJ_OPT_INT, F(n), "N", "a number", "5", 1, 10},
     {"part_size", 0, KJ_OPT_SIZE, F(size), "SIZE", "a size", "2K", 0, 0},
+    {"tokens", 0, KJ_OPT_COUNT, F(count), "N", "a count", "2K", 1, 0x1p60},
     {"score", 0, KJ_OPT_REAL, F(score), "S", "a real", "0.5", 0, 1},
     {"absent", 0, KJ_OPT_REAL, F(absent), "S", "not given", "nan", 0, 0},
     {"name", 0, KJ_OPT_STR, F(name), "NAME", "a name", 0, 0, 0},
@@ -51,7 +52,8 @@ static void test_words(void)
     struct kj_strs pos = {0};
     struct kj_err err = KJ_ERR_INIT;
     CHECK_INT(PARSE("in"), KJ_OK);
-    CHECK(!c.flag && c.n == 5 && c.size == 2048 && c.score == 0.5 && isnan(c.absent));
+    CHECK(!c.flag && c.n == 5 && c.size == 2048 && c.count == 2000 && c.score == 0.5 &&
+          isnan(c.absent));
     CHECK(c.list.n == 2 && c.mode == 1 && pos.n == 1);
     kj_opt_release(opts, &c);
     CHECK_INT(PARSE("-kn7", "--part-size=1.5M", "--list", "a", "--score", "10%", "-",
@@ -69,10 +71,11 @@ static void test_words(void)
     CHECK_INT(PARSE("--scroe", "1"), KJ_USAGE);
     CHECK(strstr(err.msg, "did you mean --score") != NULL);
     kj_opt_release(opts, &c);
-    static const char *const bad[][2] = {{"--number", "11"},   {"--number", "5x"},
-                                         {"--number", ""},     {"--score", "nan"},
-                                         {"--mode", "quick"},  {"--part-size", "3Q"},
-                                         {"--part-size", "-1"}};
+    static const char *const bad[][2] = {
+        {"--number", "11"},    {"--number", "5x"},  {"--number", ""},
+        {"--score", "nan"},    {"--mode", "quick"}, {"--part-size", "3Q"},
+        {"--part-size", "-1"}, {"--tokens", "4k"},  {"--tokens", "0"},
+        {"--tokens", "1MB"},   {"--tokens", "-1M"}, {"--tokens", "inf"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK_INT(PARSE(bad[i][0], bad[i][1]), KJ_USAGE);
         CHECK(err.msg[0]);

@@ -111,6 +111,29 @@ static int sums_large(const struct kj_comm_place *p)
     return sums_of(p, 1300001); /* several pieces, more than sockets hold */
 }
 
+/* Any stretch of an array of which each has its part comes to rank 0. */
+static int collected(const struct kj_comm_place *p)
+{
+    enum { N = 1000 };
+    struct kj_comm *c = join(p);
+    struct kj_err err = KJ_ERR_INIT;
+    float all[N], got[N];
+    size_t from, to;
+    int bad = !c;
+    for (size_t i = 0; i < N; i++)
+        all[i] = value(7, i);
+    if (c)
+        kj_comm_part(c, p->rank, N, &from, &to);
+    for (size_t at = 0; at < N && !bad; at += 37)
+        for (size_t n = 0; n <= N - at && !bad; n += 91) {
+            const float *mine = all + (from > at ? from : at);
+            bad = kj_comm_collect(c, mine, N, at, n, got, &err) != KJ_OK;
+            bad = bad || (p->rank == 0 && memcmp(got, all + at, n * sizeof *got) != 0);
+        }
+    kj_comm_close(c);
+    return bad;
+}
+
 /* The parts of all ranks follow each other and are the whole. */
 static int parts(const struct kj_comm_place *p)
 {
@@ -270,6 +293,7 @@ int main(void)
         CHECK_INT(together(size, sums_small), 0);
         CHECK_INT(together(size, sums_odd), 0);
         CHECK_INT(together(size, parts), 0);
+        CHECK_INT(together(size, collected), 0);
     }
     CHECK_INT(together(3, sums_large), 0);
     for (int i = 0; i < 5; i++) { /* who is seen first is a matter of chance */

@@ -11,6 +11,7 @@
 #include "nn/safetensors.h"
 #include "trainer/hf.h"
 #include "trainer/plan.h"
+#include "trainer/stages.h"
 
 static char dir[64], path[192];
 
@@ -60,7 +61,7 @@ static void run_files(void)
     CHECK_INT(r.model.vocab_size, 100);
     CHECK_INT(r.model.max_positions, r.data.seq_len);
     CHECK_INT(r.optim.decay, KJ_DECAY_INDEPENDENT);
-    CHECK_INT(r.schedule.steps, (1 << 20) / (16 * 256));
+    CHECK_INT(r.schedule.steps, 1000000 / (16 * 256));
     kj_run_release(&r);
     bad_run("model:\n  hiden_size: 9\n", "hiden_size", 2);
     bad_run("model: {hidden_size: 100, num_attention_heads: 8}\nschedule: {steps: 1}\n",
@@ -72,6 +73,67 @@ static void run_files(void)
     bad_run("name: x\n", "schedule.steps", 0);
     bad_run("model: {vocab_size: 50}\nschedule: {steps: 1}\n", "below the tokenizer",
             0);
+}
+
+static void stages(void)
+{
+    struct kj_run r = {0};
+    struct kj_err err = KJ_ERR_INIT;
+    const char *text =
+        "stages:\n"
+        "  - {name: a, steps: 3, data: x}\n"
+        "  - {name: b, tokens: 40960, data: [x, {path: y, weight: 2}]}\n";
+    CHECK_INT(kj_run_load(&r, put("run.yaml", text), NULL), KJ_OK);
+    CHECK_INT(kj_stages_set(&r, "stages.b.shape=sqrt", &err), KJ_OK);
+    CHECK_INT(kj_stages_set(&r, "stages.a.tokens=8192", &err), KJ_OK);
+    CHECK_INT(kj_stages_set(&r, "stages.a.data=z", &err), KJ_OK);
+    CHECK_INT(kj_stages_set(&r, "stages.c.data=z", &err), KJ_USAGE);
+    CHECK_INT(kj_stages_set(&r, "stages.a.name=z", &err), KJ_USAGE);
+    CHECK_INT(kj_stages_set(&r, "stages.a=z", &err), KJ_USAGE);
+    CHECK_INT(kj_stages_set(&r, "stages.a.steps", &err), KJ_USAGE);
+    CHECK_INT(kj_run_resolve(&r, 100, &err), KJ_OK);
+    CHECK_INT(r.schedule.steps, 12);
+    CHECK_INT(r.stages[0].end, 2);
+    CHECK_INT(r.n_sets, 3);
+    CHECK_INT(r.stages[1].sources[0].set, 1);
+
+    /* What is printed reads back to the same run. */
+    struct kj_buf a, b;
+    struct kj_run again = {0};
+    kj_buf_init(&a, 1 << 20);
+    kj_buf_init(&b, 1 << 20);
+    CHECK_INT(kj_run_dump(&r, false, &a), KJ_OK);
+    CHECK_INT(kj_run_load(&again, put("again.yaml", kj_buf_z(&a)), &err), KJ_OK);
+    CHECK_INT(kj_run_resolve(&again, 100, &err), KJ_OK);
+    again.init_from = again.data.manifest = again.data.tokenizer =
+        again.distil.teacher = NULL; /* printed as null */
+    CHECK_INT(kj_run_dump(&again, false, &b), KJ_OK);
+    CHECK_MEM(b.p, b.n, a.p, a.n);
+    kj_buf_release(&a);
+    kj_buf_release(&b);
+    kj_run_release(&r);
+    kj_run_release(&again);
+
+    bad_run("stages: {name: a}\n", "list of 1 to", 1);
+    bad_run("stages:\n  - {name: a, steps: 1}\n  - {steps: 1}\n", "has a name", 3);
+    bad_run("stages:\n  - {name: a b, steps: 1}\n", "has a name", 2);
+    bad_run("stages:\n  - {name: a, steps: 1}\n  - {name: a, steps: 1}\n",
+            "two stages a", 3);
+    bad_run("stages:\n  - {name: a, step: 1}\n", "step", 2);
+    bad_run("stages:\n  - {name: a, steps: 1, tokens: 1M}\n", "either steps", 0);
+    bad_run("stages:\n  - {name: a}\n", "either steps", 0);
+    bad_run("stages:\n  - {name: a, tokens: 12}\n", "less than a step's", 0);
+    bad_run("stages:\n  - {name: a, steps: 1, start_ratio: 1}\n", "need a shape", 0);
+    bad_run("stages:\n  - name: a\n    steps: 1\n    data: [{path: x, weight: 0}]\n",
+            "over 0", 4);
+    bad_run("stages:\n  - name: a\n    steps: 1\n    data: [{weight: 1}]\n",
+            "is a path", 4);
+    bad_run("stages:\n  - name: a\n    steps: 1\n    data: []\n", "1 to 32", 4);
+    bad_run("stages:\n  - {name: a, steps: 5}\nschedule: {steps: 6}\n", "leave out", 0);
+    bad_run("stages:\n  - {name: a, steps: 1000000000000}\n"
+            "data: {batch_sequences: 1000000, sequence_length: 1000000}\n"
+            "model: {max_position_embeddings: 1000000}\n",
+            "too many", 0);
 }
 
 static void schedules(void)
@@ -405,6 +467,7 @@ int main(void)
     if (!mkdtemp(dir))
         return 1;
     run_files();
+    stages();
     schedules();
     plans();
     headers();

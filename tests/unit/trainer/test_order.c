@@ -153,7 +153,7 @@ static void observe(const struct kj_order *o, bool shuffle, const uint64_t want[
             seen[(t - 100) / 1000]++;
         }
     }
-    kj_loader_seen(&l, rows, T, told);
+    kj_loader_seen(&l, 0, rows, T, (unsigned[]){0, 1}, told);
     CHECK_INT(seen[0], told[0]);
     CHECK_INT(seen[1], told[1]);
     CHECK(seen[0] <= want[0] && seen[1] <= want[1]);

@@ -53,7 +53,11 @@ static struct kj_docs docs(void)
         tokens[at++] = END;
     }
     starts[DOCS] = at;
-    return (struct kj_docs){NULL, DOCS, END, mem_start, mem_doc_at, mem_read, NULL};
+    return (struct kj_docs){.documents = DOCS,
+                            .end = END,
+                            .start = mem_start,
+                            .doc_at = mem_doc_at,
+                            .read = mem_read};
 }
 
 static void permutations(void)
@@ -179,9 +183,14 @@ static int train(const char *name, const struct kj_run *r, unsigned threads,
     struct kj_backend *b;
     char to[128];
     snprintf(to, sizeof to, "%s/%s", dir, name);
+    struct kj_docs d[2] = {docs(), docs()};
+    struct kj_feed feed;
+    d[0].name = "one";
+    d[1].name = "two";
+    CHECK_INT(kj_feed_open(&feed, r, d, r->n_sets, NULL), KJ_OK);
     struct kj_train t = {.run = r,
                          .dir = to,
-                         .docs = docs(),
+                         .feed = &feed,
                          .data_hash = "d",
                          .stop_after = stop_after,
                          .force = force,
@@ -190,6 +199,11 @@ static int train(const char *name, const struct kj_run *r, unsigned threads,
     note_count = 0;
     kj_backend_open(&b, "cpu", threads, NULL);
     int rc = kj_train(&t, b, &result, &err);
+    uint64_t seen = 0;
+    for (size_t i = 0; i < kj_feed_cells(&feed); i++)
+        seen += feed.seen[i];
+    CHECK(rc || seen == (uint64_t)result.last.tokens);
+    kj_feed_close(&feed);
     CHECK_INT(b->bytes, 0);
     kj_backend_close(b);
     return rc;
@@ -251,6 +265,56 @@ static void runs(void)
     CHECK(strcmp(hash_of("cut"), hash_of("whole")) != 0);
 }
 
+/* Two stages over two sets, stopped on both sides of the border and on it: the same
+ * bytes and the same lines. Stages over one set with the run's own rate: the bytes
+ * of a run without stages. */
+static void staged(void)
+{
+    struct kj_run r = config();
+    char whole[40];
+    snprintf(whole, sizeof whole, "%s", hash_of("whole"));
+    r.staged = true;
+    r.n_stages = 2;
+    for (size_t i = 0; i < 2; i++)
+        r.stages[i] = (struct kj_run_stage){.name = i ? "fine" : "broad",
+                                            .steps = i ? 17 : 13,
+                                            .start_ratio = NAN,
+                                            .end_ratio = NAN,
+                                            .warmup = -1,
+                                            .sources = {{NULL, 1, 0}},
+                                            .n_sources = 1};
+    CHECK_INT(kj_run_resolve(&r, VOCAB, NULL), KJ_OK);
+    CHECK_INT(train("as-one", &r, 1, 0, false), KJ_OK);
+    CHECK_STR(hash_of("as-one"), 39, whole);
+    r.stages[1].shape = KJ_STAGE_LINEAR;
+    r.stages[1].sources[0].path = "other";
+    r.stages[1].sources[1] = (struct kj_run_source){NULL, 2, 0};
+    r.stages[1].n_sources = 2;
+    CHECK_INT(kj_run_resolve(&r, VOCAB, NULL), KJ_OK);
+    CHECK_INT(r.n_sets, 2);
+    CHECK_INT(train("staged", &r, 1, 0, false), KJ_OK);
+    static const int64_t stops[] = {12, 13, 14, 29, 0};
+    for (size_t i = 0; i < 5; i++)
+        CHECK_INT(train("steps", &r, 1 + i % 2, stops[i], false), KJ_OK);
+    CHECK_STR(hash_of("steps"), 39, hash_of("staged"));
+    CHECK(strcmp(hash_of("staged"), whole) != 0);
+    FILE *f[2] = {fopen(in("steps", "metrics.jsonl"), "r"), NULL};
+    f[1] = fopen(in("staged", "metrics.jsonl"), "r");
+    char a[512], b[512];
+    int n = 0;
+    while (f[0] && f[1] && fgets(a, sizeof a, f[0]) && fgets(b, sizeof b, f[1])) {
+        char *end = strstr(a, ", \"tokens_per_s");
+        CHECK(end && strncmp(a, b, (size_t)(end - a)) == 0);
+        CHECK(strstr(a, n++ < 13 ? "\"stage\": \"broad\", \"seen\": {\"one\":"
+                                 : "\"stage\": \"fine\", \"seen\": {\"") != NULL);
+    }
+    CHECK_INT(n, 30);
+    CHECK(strstr(a, "\"one\": 1088, \"two\": 544}") != NULL); /* of 17 x 96 */
+    for (int i = 0; i < 2; i++)
+        if (f[i])
+            fclose(f[i]);
+}
+
 /* A damaged checkpoint is noticed and the one before it used. */
 static void damaged_checkpoint(void)
 {
@@ -296,13 +360,17 @@ static void time_limit(void)
     char to[128];
     r.schedule.steps = 1000000;
     snprintf(to, sizeof to, "%s/timed", dir);
+    struct kj_docs d = docs();
+    struct kj_feed feed;
+    CHECK_INT(kj_feed_open(&feed, &r, &d, 1, NULL), KJ_OK);
     struct kj_train t = {
-        .run = &r, .dir = to, .docs = docs(), .data_hash = "d", .time_limit = 0.2};
+        .run = &r, .dir = to, .feed = &feed, .data_hash = "d", .time_limit = 0.2};
     kj_backend_open(&b, "cpu", 1, NULL);
     CHECK_INT(kj_train(&t, b, &result, &err), KJ_OK);
     CHECK_INT(result.end, KJ_TRAIN_TIME);
     CHECK(result.ran > 0 && result.ran < 1000000);
     CHECK(test_have(in("timed", "model/config.json")));
+    kj_feed_close(&feed);
     kj_backend_close(b);
 }
 
@@ -333,6 +401,7 @@ int main(void)
     loader(true);
     loader(false);
     runs();
+    staged();
     damaged_checkpoint();
     accumulation();
     time_limit();

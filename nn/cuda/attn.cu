@@ -1,0 +1,157 @@
+/* attn.cu - attention: checks, segments on the device, the choice of a path. */
+#include "nn/cuda/attn.cuh"
+
+#include <cstdlib>
+#include <cstring>
+
+static const struct kj_attn_path *const paths[] = {&kj_attn_any};
+
+/* The lists of the last call: layers of a model come with the same ones. */
+struct kj_attn_cache {
+    int32_t *host; /* cu_q, then cu_k */
+    size_t segs;
+    struct kj_buffer device;
+};
+
+void kj_cuda_attn_close(struct kj_cuda *c)
+{
+    if (!c->attn)
+        return;
+    cudaFree(c->attn->device.p);
+    free(c->attn->host);
+    free(c->attn);
+}
+
+static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_segs *s)
+{
+    size_t n = a->segs + 1, bytes = n * sizeof(int32_t);
+    if (!c->attn)
+        c->attn = (struct kj_attn_cache *)calloc(1, sizeof *c->attn);
+    struct kj_attn_cache *t = c->attn;
+    if (!t) {
+        kj_cuda_fault(c, "no memory");
+        return false;
+    }
+    if (t->segs != a->segs || memcmp(t->host, a->cu_q, bytes) != 0 ||
+        memcmp(t->host + n, a->cu_k, bytes) != 0) {
+        int32_t *host = (int32_t *)realloc(t->host, 2 * bytes);
+        t->segs = 0;
+        if (!host) {
+            kj_cuda_fault(c, "no memory");
+            return false;
+        }
+        t->host = host;
+        memcpy(host, a->cu_q, bytes);
+        memcpy(host + n, a->cu_k, bytes);
+        if (!kj_cuda_scratch(c, &t->device, 2 * bytes) ||
+            !KJ_CUDA(c, cudaMemcpyAsync(t->device.p, host, 2 * bytes,
+                                        cudaMemcpyHostToDevice, c->stream)))
+            return false;
+        t->segs = a->segs;
+    }
+    s->cu_q = (const int32_t *)t->device.p;
+    s->cu_k = s->cu_q + n;
+    s->segs = (unsigned)a->segs;
+    s->full = a->full;
+    return true;
+}
+
+/* Checks; then the segments and the path. NULL: a fault, or nothing to do. */
+static const struct kj_attn_path *begin(struct kj_cuda *c, const char *op,
+                                        const struct kj_attn *a, enum kj_dtype type,
+                                        struct kj_attn_segs *s)
+{
+    if (!kj_cuda_op(c, op, a->segs ? (size_t)a->cu_q[a->segs] : 0, a->heads, a->dim) ||
+        a->segs == 0)
+        return NULL;
+    if (a->kv_heads == 0 || a->heads % a->kv_heads != 0) {
+        kj_cuda_fault(c, "%zu heads over %zu key heads", a->heads, a->kv_heads);
+        return NULL;
+    }
+    for (size_t i = 0; i < a->segs; i++) {
+        int32_t lq = a->cu_q[i + 1] - a->cu_q[i], lk = a->cu_k[i + 1] - a->cu_k[i];
+        if (lq < 0 || lk < (a->full ? lq > 0 : lq) || a->cu_q[0] < 0 ||
+            a->cu_k[0] < 0) {
+            kj_cuda_fault(c, "segment %zu has %d queries and %d keys", i, lq, lk);
+            return NULL;
+        }
+    }
+    size_t nq = (size_t)a->cu_q[a->segs], nk = (size_t)a->cu_k[a->segs];
+    size_t wq = a->heads * a->dim, wk = a->kv_heads * a->dim;
+    if (!kj_cuda_inside(c, a->q, type, nq, wq) ||
+        !kj_cuda_inside(c, a->o, type, nq, wq) ||
+        !kj_cuda_inside(c, a->k, type, nk, wk) ||
+        !kj_cuda_inside(c, a->v, type, nk, wk) ||
+        !kj_cuda_maybe(c, a->lse, KJ_F32, nq, a->heads) || !upload(c, a, s))
+        return NULL;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (paths[i]->takes(c, a, type))
+            return paths[i];
+    kj_cuda_fault(c, "heads of %zu are too long: 256 is the most", a->dim);
+    return NULL;
+}
+
+void kj_cuda_attention(struct kj_backend *b, const struct kj_attn *a)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    struct kj_attn_segs s;
+    enum kj_dtype type = kj_cuda_type(a->q);
+    const struct kj_attn_path *p = begin(c, "attention", a, type, &s);
+    if (p)
+        p->forward(c, a, &s, type);
+}
+
+/* dsum[row][head] = the sum of d_o times o over the head; a warp each. */
+template <class T>
+__global__ void k_dsum(float *dsum, const T *d_o, size_t sd, const T *o, size_t so,
+                       size_t n, unsigned heads, unsigned dim)
+{
+    size_t at = (size_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    size_t row = at / heads, head = at % heads;
+    float sum = 0;
+    if (row >= n)
+        return;
+    for (unsigned j = threadIdx.x % 32; j < dim; j += 32)
+        sum += kj_get(d_o[row * sd + head * dim + j]) *
+               kj_get(o[row * so + head * dim + j]);
+    sum = kj_warp_sum(sum);
+    if (threadIdx.x % 32 == 0)
+        dsum[at] = sum;
+}
+
+void kj_cuda_attention_back(struct kj_backend *b, const struct kj_attn *a,
+                            const struct kj_attn_grad *g)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    struct kj_attn_segs s;
+    enum kj_dtype type = kj_cuda_type(a->q);
+    const struct kj_attn_path *p = begin(c, "attention_back", a, type, &s);
+    if (!p)
+        return;
+    size_t nq = (size_t)a->cu_q[a->segs], nk = (size_t)a->cu_k[a->segs];
+    size_t wq = a->heads * a->dim, wk = a->kv_heads * a->dim;
+    if (!a->lse.t) {
+        kj_cuda_fault(c, "needs lse");
+        return;
+    }
+    if (!kj_cuda_inside(c, g->d_o, type, nq, wq) ||
+        !kj_cuda_inside(c, g->dq, type, nq, wq) ||
+        !kj_cuda_inside(c, g->dk, type, nk, wk) ||
+        !kj_cuda_inside(c, g->dv, type, nk, wk))
+        return;
+    float *dsum =
+        (float *)kj_cuda_scratch(c, &c->scratch, (nq * a->heads + 1) * sizeof *dsum);
+    if (!dsum)
+        return;
+    size_t blocks = kj_ceil(nq * a->heads, 8);
+    if (type == KJ_BF16)
+        kj_launch(c, k_dsum<struct kj_bf16>, blocks, 256, 0, dsum,
+                  kj_ptr<struct kj_bf16>(g->d_o), g->d_o.stride,
+                  kj_ptr<struct kj_bf16>(a->o), a->o.stride, nq, (unsigned)a->heads,
+                  (unsigned)a->dim);
+    else
+        kj_launch(c, k_dsum<float>, blocks, 256, 0, dsum, kj_ptr<float>(g->d_o),
+                  g->d_o.stride, kj_ptr<float>(a->o), a->o.stride, nq,
+                  (unsigned)a->heads, (unsigned)a->dim);
+    p->backward(c, a, g, &s, dsum, type);
+}

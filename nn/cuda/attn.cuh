@@ -1,0 +1,46 @@
+/* attn.cuh - attention: the paths that compute it, and what they are given.
+ *
+ * A path says whether it takes a call; the first of the list that does, computes it
+ * (attn.cu). All keep to the definition in nn/backend.h; forward and backward
+ * of one call may go different ways, since they share only lse.
+ */
+#ifndef KJ_NN_CUDA_ATTN_CUH
+#define KJ_NN_CUDA_ATTN_CUH
+
+#include "nn/cuda/dev.cuh"
+
+/* Segments as kernels see them. */
+struct kj_attn_segs {
+    const int32_t *cu_q, *cu_k; /* device memory, segs + 1 each */
+    unsigned segs;
+    bool full;
+};
+
+struct kj_attn_path {
+    const char *name;
+    bool (*takes)(const struct kj_cuda *c, const struct kj_attn *a, enum kj_dtype type);
+    void (*forward)(struct kj_cuda *c, const struct kj_attn *a,
+                    const struct kj_attn_segs *s, enum kj_dtype type);
+    /* dsum: for each query and head the sum of d_o times o. */
+    void (*backward)(struct kj_cuda *c, const struct kj_attn *a,
+                     const struct kj_attn_grad *g, const struct kj_attn_segs *s,
+                     const float *dsum, enum kj_dtype type);
+};
+
+extern const struct kj_attn_path kj_attn_any;
+
+/* The segment of row i: the last one that starts at or before it and is not empty. */
+KJ_DEV unsigned kj_segment(const int32_t *cu, unsigned segs, int32_t i)
+{
+    unsigned lo = 0, hi = segs; /* cu[lo] <= i < cu[hi] */
+    while (hi - lo > 1) {
+        unsigned mid = (lo + hi) / 2;
+        if (cu[mid] <= i)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+#endif

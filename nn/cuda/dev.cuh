@@ -1,0 +1,175 @@
+/* dev.cuh - what kernels share: vectors of elements, sums over a block, launching.
+ *
+ * A kernel is a template over its element type and over V, how many elements a
+ * thread takes at a time: 16 bytes where all operands allow it, else one. Sums have
+ * a fixed order: within a thread by index, then the lanes of a warp as a butterfly,
+ * then warps by number. No atomics anywhere, so equal inputs give equal bits.
+ */
+#ifndef KJ_NN_CUDA_DEV_CUH
+#define KJ_NN_CUDA_DEV_CUH
+
+#include "nn/cuda/cuda.cuh"
+
+#define KJ_DEV static __device__ __forceinline__
+
+/* ---- elements ---- */
+
+KJ_DEV float kj_get(float x)
+{
+    return x;
+}
+KJ_DEV float kj_get(struct kj_bf16 x)
+{
+    return kj_from_bf16(x);
+}
+KJ_DEV void kj_set(float *p, float x)
+{
+    *p = x;
+}
+KJ_DEV void kj_set(struct kj_bf16 *p, float x)
+{
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(p->u) : "f"(x));
+#else
+    *p = kj_to_bf16(x);
+#endif
+}
+
+template <class T, int V> struct alignas(sizeof(T) * V) kj_pack {
+    T v[V];
+};
+template <int V, class T> KJ_DEV void kj_load(float *to, const T *p)
+{
+    kj_pack<T, V> k = *reinterpret_cast<const kj_pack<T, V> *>(p);
+    for (int i = 0; i < V; i++)
+        to[i] = kj_get(k.v[i]);
+}
+template <int V, class T> KJ_DEV void kj_store(T *p, const float *from)
+{
+    kj_pack<T, V> k;
+    for (int i = 0; i < V; i++)
+        kj_set(&k.v[i], from[i]);
+    *reinterpret_cast<kj_pack<T, V> *>(p) = k;
+}
+
+/* ---- sums over a block; sm: 32 floats of shared memory ---- */
+
+KJ_DEV float kj_warp_sum(float x)
+{
+    for (int i = 16; i > 0; i /= 2)
+        x += __shfl_xor_sync(0xffffffffu, x, i);
+    return x;
+}
+KJ_DEV float kj_warp_max(float x)
+{
+    for (int i = 16; i > 0; i /= 2) {
+        float y = __shfl_xor_sync(0xffffffffu, x, i);
+        x = y > x ? y : x;
+    }
+    return x;
+}
+KJ_DEV float kj_block_sum(float x, float *sm)
+{
+    float sum = 0;
+    x = kj_warp_sum(x);
+    if (threadIdx.x % 32 == 0)
+        sm[threadIdx.x / 32] = x;
+    __syncthreads();
+    for (unsigned i = 0; i < blockDim.x / 32; i++)
+        sum += sm[i];
+    __syncthreads();
+    return sum;
+}
+
+#if defined(KJ_CUDA_EMU)
+#define KJ_SHARED(T, name) T *name = reinterpret_cast<T *>(kj_emu_shared())
+#else
+extern __shared__ __align__(16) unsigned char kj_shared_bytes[];
+#define KJ_SHARED(T, name) T *name = reinterpret_cast<T *>(kj_shared_bytes)
+#endif
+
+KJ_DEV void kj_complain(unsigned long long *flags, enum kj_flag kind, size_t i,
+                        int32_t v)
+{
+    flags[kind] =
+        1ull << 63 | (unsigned long long)(i & 0x7fffffffu) << 32 | (uint32_t)v;
+}
+
+/* ---- launching ---- */
+
+bool kj_cuda_launched(struct kj_cuda *c, cudaError_t rc);
+bool kj_cuda_grid(struct kj_cuda *c, const void *kernel, size_t blocks, size_t shared);
+
+template <class... P>
+static inline void kj_launch_typed(struct kj_cuda *c, void (*kernel)(P...),
+                                   size_t blocks, unsigned threads, size_t shared,
+                                   P... args)
+{
+    if (!kj_cuda_grid(c, (const void *)kernel, blocks, shared))
+        return;
+#if defined(KJ_CUDA_EMU)
+    cudaError_t rc = kj_emu_launch((const void *)kernel, dim3((unsigned)blocks),
+                                   dim3(threads), shared, [=] { kernel(args...); });
+#else
+    void *argv[] = {const_cast<void *>(static_cast<const void *>(&args))...};
+    cudaError_t rc = cudaLaunchKernel((const void *)kernel, dim3((unsigned)blocks),
+                                      dim3(threads), argv, shared, c->stream);
+#endif
+    kj_cuda_launched(c, rc);
+}
+template <class... P, class... A>
+static inline void kj_launch(struct kj_cuda *c, void (*kernel)(P...), size_t blocks,
+                             unsigned threads, size_t shared, A... args)
+{
+    kj_launch_typed<P...>(c, kernel, blocks, threads, shared, static_cast<P>(args)...);
+}
+
+/* ---- choosing a kernel ---- */
+
+/* May rows of m, h long, be read v elements at a time? */
+static inline bool kj_aligned(struct kj_mat m, size_t h, size_t v)
+{
+    if (!m.t)
+        return true;
+    size_t w = m.t->type == KJ_BF16 ? 2 : 4;
+    return h % v == 0 && m.stride % v == 0 &&
+           ((size_t)(uintptr_t)m.t->p + m.at * w) % (v * w) == 0;
+}
+template <class... M> static inline bool kj_all_aligned(size_t h, size_t v, M... m)
+{
+    return (kj_aligned(m, h, v) && ...);
+}
+
+/* Calls f with the element type and vector length as values of those types. */
+template <int V> struct kj_int {
+    static const int v = V;
+};
+template <class F> static inline void kj_by_type(enum kj_dtype type, bool wide, F f)
+{
+    if (type == KJ_BF16 && wide)
+        f(kj_bf16(), kj_int<8>());
+    else if (type == KJ_BF16)
+        f(kj_bf16(), kj_int<1>());
+    else if (wide)
+        f(float(), kj_int<4>());
+    else
+        f(float(), kj_int<1>());
+}
+static inline size_t kj_wide(enum kj_dtype type)
+{
+    return type == KJ_BF16 ? 8 : 4;
+}
+static inline size_t kj_ceil(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Rows of h elements by blocks of KJ_ROW_THREADS threads that take V each: block x
+ * is piece x % pieces of row x / pieces. */
+#define KJ_ROW_THREADS 256
+static inline size_t kj_pieces(size_t h, size_t v)
+{
+    return kj_ceil(kj_ceil(h, v), KJ_ROW_THREADS);
+}
+
+#endif

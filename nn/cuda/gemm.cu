@@ -1,0 +1,391 @@
+/* gemm.cu - matrix products by cuBLASLt, with a cache of algorithms.
+ *
+ * cuBLASLt thinks in columns: our row-major C = A B is its C' = B' A', so the operands
+ * change places, and what is stored transposed stays a flag. A plan (descriptors and
+ * an algorithm) is made once for each combination of shape, strides, types, flags
+ * and alignment, since the library's own search costs more than a small product.
+ *
+ * The algorithm is the first that the library's heuristic offers: the same one for
+ * the same library and GPU, so a run that is resumed gets the same bits. With
+ * KIJIL_CUDA_TUNE=FILE the eight first offers are timed on the operands at hand, and
+ * the choice is kept in FILE; later runs that name the file take it from there.
+ */
+#include "nn/cuda/dev.cuh"
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#define WORKSPACE ((size_t)32 << 20) /* NVIDIA's advice for Hopper */
+#define BUCKETS   512
+#define OFFERS    8
+#define TRIES     5
+
+struct key {
+    uint64_t m, n, k, lda, ldb, ldc;
+    uint32_t flags, type, type_c;
+    uint32_t align[3]; /* bytes, a power of two, of A, B and C */
+};
+
+struct plan {
+    struct plan *next;
+    struct key key;
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algo;
+    bool tuned;
+};
+
+struct kj_gemm_plans {
+    struct plan *bucket[BUCKETS];
+    char *tune; /* file, or NULL */
+};
+
+static bool good(struct kj_cuda *c, cublasStatus_t rc, const char *call)
+{
+    if (rc == CUBLAS_STATUS_SUCCESS)
+        return true;
+    kj_cuda_fault(c, "%.*s failed: %s", (int)strcspn(call, "("), call,
+                  cublasLtGetStatusString(rc));
+    return false;
+}
+#define LT(c, call) good(c, call, #call)
+
+static unsigned bucket_of(const struct key *k)
+{
+    const unsigned char *p = (const unsigned char *)k;
+    uint64_t h = 1469598103934665603u;
+    for (size_t i = 0; i < sizeof *k; i++)
+        h = (h ^ p[i]) * 1099511628211u;
+    return (unsigned)(h >> 32) % BUCKETS;
+}
+
+static void plan_free(struct plan *p)
+{
+    if (p->desc)
+        cublasLtMatmulDescDestroy(p->desc);
+    cublasLtMatrixLayout_t l[] = {p->a, p->b, p->c};
+    for (int i = 0; i < 3; i++)
+        if (l[i])
+            cublasLtMatrixLayoutDestroy(l[i]);
+    free(p);
+}
+
+/* ---- the file of measured choices ---- */
+
+/* One line: version GPU-name-with-underscores key : algorithm, in hexadecimal. */
+static void key_text(struct kj_cuda *c, const struct key *k, char *buf, size_t n)
+{
+    char gpu[sizeof c->gpu];
+    snprintf(gpu, sizeof gpu, "%s", c->gpu);
+    for (char *s = gpu; *s; s++)
+        *s = *s == ' ' ? '_' : *s;
+    snprintf(buf, n,
+             "%zu %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+             " %" PRIu64 " %u %u %u %u %u %u :",
+             cublasLtGetVersion(), gpu, k->m, k->n, k->k, k->lda, k->ldb, k->ldc,
+             k->flags, k->type, k->type_c, k->align[0], k->align[1], k->align[2]);
+}
+
+static bool tuned_before(struct kj_cuda *c, struct plan *p)
+{
+    char want[700], line[1400];
+    FILE *f = c->plans->tune ? fopen(c->plans->tune, "r") : NULL;
+    bool found = false;
+    if (!f)
+        return false;
+    key_text(c, &p->key, want, sizeof want);
+    size_t n = strlen(want);
+    while (!found && fgets(line, sizeof line, f)) {
+        char *at = line + n;
+        if (strncmp(line, want, n) != 0)
+            continue;
+        found = true;
+        for (int i = 0; i < 8; i++) {
+            char *end;
+            p->algo.data[i] = strtoull(at, &end, 16);
+            found = found && end != at;
+            at = end;
+        }
+    }
+    fclose(f);
+    return found;
+}
+
+static void remember(struct kj_cuda *c, const struct plan *p)
+{
+    char text[700];
+    FILE *f = fopen(c->plans->tune, "a");
+    if (!f)
+        return; /* the choice is only not kept */
+    key_text(c, &p->key, text, sizeof text);
+    fputs(text, f);
+    for (int i = 0; i < 8; i++)
+        fprintf(f, " %" PRIx64, (uint64_t)p->algo.data[i]);
+    fputc('\n', f);
+    fclose(f);
+}
+
+/* ---- making a plan ---- */
+
+static cudaDataType_t lt_type(uint32_t t)
+{
+    return t == KJ_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+/* cuBLASLt's A is our B and the other way round. */
+static bool describe(struct kj_cuda *c, struct plan *p)
+{
+    const struct key *k = &p->key;
+    int32_t ta = k->flags & KJ_MM_TB ? CUBLAS_OP_T : CUBLAS_OP_N;
+    int32_t tb = k->flags & KJ_MM_TA ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cudaDataType_t t = lt_type(k->type), tc = lt_type(k->type_c);
+    return LT(c, cublasLtMatmulDescCreate(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
+           LT(c, cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSA,
+                                                &ta, sizeof ta)) &&
+           LT(c, cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSB,
+                                                &tb, sizeof tb)) &&
+           LT(c, cublasLtMatrixLayoutCreate(&p->a, t, ta ? k->k : k->n,
+                                            ta ? k->n : k->k, (int64_t)k->ldb)) &&
+           LT(c, cublasLtMatrixLayoutCreate(&p->b, t, tb ? k->m : k->k,
+                                            tb ? k->k : k->m, (int64_t)k->lda)) &&
+           LT(c, cublasLtMatrixLayoutCreate(&p->c, tc, k->n, k->m, (int64_t)k->ldc));
+}
+
+static int offers(struct kj_cuda *c, struct plan *p,
+                  cublasLtMatmulHeuristicResult_t *out)
+{
+    static const struct {
+        cublasLtMatmulPreferenceAttributes_t what;
+        int which;
+    } align[] = {{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 1},
+                 {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 0},
+                 {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, 2},
+                 {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, 2}};
+    cublasLtMatmulPreference_t pref = NULL;
+    size_t ws = WORKSPACE;
+    int n = 0;
+    bool ok =
+        LT(c, cublasLtMatmulPreferenceCreate(&pref)) &&
+        LT(c, cublasLtMatmulPreferenceSetAttribute(
+                  pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &ws, sizeof ws));
+    for (size_t i = 0; ok && i < sizeof align / sizeof *align; i++)
+        ok = LT(c, cublasLtMatmulPreferenceSetAttribute(pref, align[i].what,
+                                                        &p->key.align[align[i].which],
+                                                        sizeof p->key.align[0]));
+    if (ok) {
+        cublasStatus_t rc = cublasLtMatmulAlgoGetHeuristic(
+            c->lt, p->desc, p->a, p->b, p->c, p->c, pref, OFFERS, out, &n);
+        if (rc != CUBLAS_STATUS_SUCCESS || n == 0) {
+            kj_cuda_fault(c,
+                          "cuBLASLt has no algorithm for these strides and types: %s",
+                          cublasLtGetStatusString(rc));
+            n = 0;
+        }
+    }
+    if (pref)
+        cublasLtMatmulPreferenceDestroy(pref);
+    return n;
+}
+
+static bool multiply(struct kj_cuda *c, const struct plan *p, const void *a,
+                     const void *b, const void *old, void *to)
+{
+    const float one = 1.0f, beta = p->key.flags & KJ_MM_ADD ? 1.0f : 0.0f;
+    return LT(c,
+              cublasLtMatmul(c->lt, p->desc, &one, b, p->a, a, p->b, &beta, old, p->c,
+                             to, p->c, &p->algo, c->workspace.p, WORKSPACE, c->stream));
+}
+
+/* ms of the plan's algorithm, the best of TRIES; negative: it does not run. */
+static float timed(struct kj_cuda *c, const struct plan *p, const void *a,
+                   const void *b, const void *old, void *to, cudaEvent_t e[2])
+{
+    float best = -1;
+    for (int i = 0; i < TRIES; i++) {
+        float ms = 0;
+        if (!KJ_CUDA(c, cudaEventRecord(e[0], c->stream)) ||
+            !multiply(c, p, a, b, old, to) ||
+            !KJ_CUDA(c, cudaEventRecord(e[1], c->stream)) ||
+            !KJ_CUDA(c, cudaEventSynchronize(e[1])) ||
+            !KJ_CUDA(c, cudaEventElapsedTime(&ms, e[0], e[1])))
+            return -1;
+        best = i > 0 && (best < 0 || ms < best) ? ms : best; /* the first warms up */
+    }
+    return best;
+}
+
+/* Times the offers; what is added to must not change, so that goes elsewhere. */
+static void tune(struct kj_cuda *c, struct plan *p, const void *a, const void *b,
+                 void *cc, const cublasLtMatmulHeuristicResult_t *offer, int n)
+{
+    size_t left = 0, total = 0, bytes = p->key.m * p->key.ldc * 4;
+    cudaEvent_t e[2] = {NULL, NULL};
+    void *to = cc;
+    float best = -1;
+    int choice = 0;
+    if (p->key.flags & KJ_MM_ADD) {
+        if (cudaMemGetInfo(&left, &total) != cudaSuccess ||
+            (c->scratch.n < bytes && left < bytes + ((size_t)256 << 20)))
+            return;
+        to = kj_cuda_scratch(c, &c->scratch, bytes);
+    }
+    if (!to || !KJ_CUDA(c, cudaEventCreate(&e[0])) ||
+        !KJ_CUDA(c, cudaEventCreate(&e[1])))
+        return;
+    for (int i = 0; i < n && !c->base.fault.rc; i++) {
+        p->algo = offer[i].algo;
+        float ms = timed(c, p, a, b, cc, to, e);
+        if (ms >= 0 && (best < 0 || ms < best)) {
+            best = ms;
+            choice = i;
+        }
+    }
+    p->algo = offer[choice].algo;
+    remember(c, p);
+    cudaEventDestroy(e[0]);
+    cudaEventDestroy(e[1]);
+}
+
+static struct plan *plan_of(struct kj_cuda *c, const struct key *k, const void *a,
+                            const void *b, void *cc)
+{
+    cublasLtMatmulHeuristicResult_t offer[OFFERS];
+    unsigned at = bucket_of(k);
+    for (struct plan *p = c->plans->bucket[at]; p; p = p->next)
+        if (memcmp(&p->key, k, sizeof *k) == 0)
+            return p;
+    struct plan *p = (struct plan *)calloc(1, sizeof *p);
+    if (!p) {
+        kj_cuda_fault(c, "no memory");
+        return NULL;
+    }
+    p->key = *k;
+    bool ok = describe(c, p);
+    if (ok && !tuned_before(c, p)) {
+        int n = offers(c, p, offer);
+        ok = n > 0;
+        if (ok)
+            p->algo = offer[0].algo;
+        if (n > 1 && c->plans->tune)
+            tune(c, p, a, b, cc, offer, n);
+    }
+    if (!ok || c->base.fault.rc) {
+        plan_free(p);
+        return NULL;
+    }
+    p->next = c->plans->bucket[at];
+    return c->plans->bucket[at] = p;
+}
+
+/* ---- the operation ---- */
+
+static uint32_t alignment(const void *p)
+{
+    uintptr_t x = (uintptr_t)p;
+    uint32_t low = (uint32_t)(x & (~x + 1) & 511u);
+    return low == 0 || low > 256 ? 256 : low;
+}
+
+static const char *place(struct kj_mat m)
+{
+    return (const char *)m.t->p + m.at * (m.t->type == KJ_BF16 ? 2 : 4);
+}
+
+/* Operands of KJ_MM_BF16 as bfloat16, in buffers of their own: rows of a multiple of
+ * 8, so that what follows is aligned. */
+static bool rounded(struct kj_cuda *c, struct kj_mat *a, size_t ra, size_t ca,
+                    struct kj_mat *b, size_t rb, size_t cb, struct kj_tensor t[2])
+{
+    size_t sa = kj_ceil(ca, 8) * 8, sb = kj_ceil(cb, 8) * 8;
+    struct kj_bf16 *p = (struct kj_bf16 *)kj_cuda_scratch(
+        c, &c->rounded, (ra * sa + rb * sb) * sizeof *p);
+    if (!p)
+        return false;
+    kj_cuda_round(c, p, sa, *a, ra, ca);
+    kj_cuda_round(c, p + ra * sa, sb, *b, rb, cb);
+    t[0] = {KJ_BF16, ra * sa, p};
+    t[1] = {KJ_BF16, rb * sb, p + ra * sa};
+    *a = kj_mat(&t[0], 0, sa);
+    *b = kj_mat(&t[1], 0, sb);
+    return !c->base.fault.rc;
+}
+
+void kj_cuda_matmul(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,
+                    struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    bool ta = flags & KJ_MM_TA, tb = flags & KJ_MM_TB;
+    enum kj_dtype type = kj_cuda_type(a), type_c = kj_cuda_type(cc);
+    if (m == 0 || n == 0 || !kj_cuda_op(c, "matmul", m, n, k) ||
+        !kj_cuda_inside(c, cc, type_c, m, n) ||
+        !kj_cuda_inside(c, a, type, ta ? k : m, ta ? m : k) ||
+        !kj_cuda_inside(c, bb, type, tb ? n : k, tb ? k : n))
+        return;
+    if (type == KJ_F32 && type_c != KJ_F32) {
+        kj_cuda_fault(c, "float32 operands give a float32 product");
+        return;
+    }
+    for (size_t i = 0; k == 0 && !(flags & KJ_MM_ADD) && i < m; i++)
+        c->base.ops->zero(b, kj_mat(cc.t, cc.at + i * cc.stride, n), n);
+    if (k == 0)
+        return;
+    struct kj_tensor t[2];
+    if ((flags & KJ_MM_BF16) && type == KJ_F32) {
+        if (!rounded(c, &a, ta ? k : m, ta ? m : k, &bb, tb ? n : k, tb ? k : n, t))
+            return;
+        type = KJ_BF16;
+    }
+    struct key key;
+    memset(&key, 0, sizeof key); /* padding takes part in the comparison */
+    key.m = m;
+    key.n = n;
+    key.k = k;
+    /* The stride of a single row may be anything. */
+    key.lda = (ta ? k : m) == 1 ? (ta ? m : k) : a.stride;
+    key.ldb = (tb ? n : k) == 1 ? (tb ? k : n) : bb.stride;
+    key.ldc = m == 1 ? n : cc.stride;
+    key.flags = flags & ~(unsigned)KJ_MM_BF16;
+    key.type = type;
+    key.type_c = type_c;
+    key.align[0] = alignment(place(a));
+    key.align[1] = alignment(place(bb));
+    key.align[2] = alignment(place(cc));
+    struct plan *p = plan_of(c, &key, place(a), place(bb), (void *)place(cc));
+    if (p && multiply(c, p, place(a), place(bb), place(cc), (void *)place(cc)) &&
+        c->each)
+        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+}
+
+int kj_cuda_gemm_open(struct kj_cuda *c)
+{
+    const char *file = getenv("KIJIL_CUDA_TUNE");
+    c->plans = (struct kj_gemm_plans *)calloc(1, sizeof *c->plans);
+    if (c->plans && file && *file) {
+        size_t n = strlen(file) + 1;
+        c->plans->tune = (char *)malloc(n);
+        if (c->plans->tune)
+            memcpy(c->plans->tune, file, n);
+    }
+    if (!c->plans)
+        kj_cuda_fault(c, "no memory");
+    if (!c->plans || !LT(c, cublasLtCreate(&c->lt)) ||
+        !kj_cuda_scratch(c, &c->workspace, WORKSPACE))
+        return KJ_FATAL;
+    return KJ_OK;
+}
+
+void kj_cuda_gemm_close(struct kj_cuda *c)
+{
+    for (int i = 0; c->plans && i < BUCKETS; i++)
+        for (struct plan *p = c->plans->bucket[i], *next; p; p = next) {
+            next = p->next;
+            plan_free(p);
+        }
+    if (c->plans)
+        free(c->plans->tune);
+    free(c->plans);
+    if (c->lt)
+        cublasLtDestroy(c->lt);
+}

@@ -1,0 +1,445 @@
+/* open.cu - the CUDA back end: opening, memory, faults, its table. */
+#include "nn/cuda/cuda.cuh"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "nn/cuda/dev.cuh"
+#include "nn/cuda/open.h"
+
+/* ---- faults ---- */
+
+void kj_cuda_fault(struct kj_cuda *c, const char *fmt, ...)
+{
+    char what[300], shape[80] = "";
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    size_t n = 0;
+    for (int i = 0; i < 3 && c->at.d[i]; i++)
+        n += (size_t)snprintf(shape + n, sizeof shape - n, "%s%zu", i ? "x" : " of ",
+                              c->at.d[i]);
+    snprintf(shape + n, sizeof shape - n, ": ");
+    kj_backend_fault(&c->base, c->at.op ? c->at.op : "cuda", "%s%s", n ? shape + 1 : "",
+                     what);
+}
+
+bool kj_cuda_good(struct kj_cuda *c, cudaError_t rc, const char *call)
+{
+    if (rc == cudaSuccess)
+        return true;
+    kj_cuda_fault(c, "%.*s failed: %s", (int)strcspn(call, "("), call,
+                  cudaGetErrorString(rc));
+    return false;
+}
+
+bool kj_cuda_inside(struct kj_cuda *c, struct kj_mat m, enum kj_dtype type, size_t rows,
+                    size_t cols)
+{
+    static const char *const names[] = {"?", "float32", "int32", "bfloat16"};
+    if (c->base.fault.rc)
+        return false;
+    if (rows == 0 || cols == 0)
+        return true;
+    if (!m.t) {
+        kj_cuda_fault(c, "an operand is missing");
+        return false;
+    }
+    if (m.t->type != type) {
+        kj_cuda_fault(c, "an operand is %s, not %s", names[m.t->type], names[type]);
+        return false;
+    }
+    if ((rows > 1 && m.stride < cols) || m.at > m.t->n || cols > m.t->n - m.at ||
+        (rows > 1 && (m.t->n - m.at - cols) / m.stride < rows - 1)) {
+        kj_cuda_fault(c, "%zu rows of %zu (stride %zu, from %zu) in %zu elements", rows,
+                      cols, m.stride, m.at, m.t->n);
+        return false;
+    }
+    return true;
+}
+
+bool kj_cuda_grid(struct kj_cuda *c, const void *kernel, size_t blocks, size_t shared)
+{
+    if (c->base.fault.rc || blocks == 0)
+        return false;
+    if (blocks > 0x7fffffffu || shared > c->shared_max) {
+        kj_cuda_fault(c, "too large: %zu blocks with %zu bytes of shared memory",
+                      blocks, shared);
+        return false;
+    }
+    return shared <= 48 << 10 ||
+           KJ_CUDA(c, cudaFuncSetAttribute(kernel,
+                                           cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                           (int)shared));
+}
+
+bool kj_cuda_launched(struct kj_cuda *c, cudaError_t rc)
+{
+    if (rc != cudaSuccess)
+        cudaGetLastError();
+    if (!kj_cuda_good(c, rc, "launch"))
+        return false;
+    return !c->each || kj_cuda_good(c, cudaStreamSynchronize(c->stream), "kernel");
+}
+
+/* ---- memory ---- */
+
+static size_t width_of(enum kj_dtype type)
+{
+    return type == KJ_BF16 ? 2 : 4;
+}
+
+/* Device memory, or a fault that says how much there would have been. */
+static void *memory(struct kj_cuda *c, size_t bytes)
+{
+    void *p = NULL;
+    size_t left = 0, total = 0;
+    cudaError_t rc = cudaMalloc(&p, bytes ? bytes : 1);
+    if (rc == cudaSuccess)
+        return p;
+    cudaGetLastError();
+    if (rc == cudaErrorMemoryAllocation && cudaMemGetInfo(&left, &total) == cudaSuccess)
+        kj_cuda_fault(c,
+                      "no GPU memory for %.1f MB: %.1f of %.1f MB are free, %.1f hold "
+                      "this program's tensors",
+                      (double)bytes * 1e-6, (double)left * 1e-6, (double)total * 1e-6,
+                      (double)c->base.bytes * 1e-6);
+    else
+        kj_cuda_good(c, rc, "cudaMalloc");
+    return NULL;
+}
+
+void *kj_cuda_scratch(struct kj_cuda *c, struct kj_buffer *b, size_t n)
+{
+    if (b->n >= n)
+        return b->p;
+    if (b->p && !KJ_CUDA(c, cudaFree(b->p))) /* waits for what still reads it */
+        return NULL;
+    b->n = 0;
+    b->p = memory(c, n);
+    if (b->p)
+        b->n = n;
+    return b->p;
+}
+
+static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, size_t n)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    if (!kj_cuda_op(c, "tensor", n))
+        return NULL;
+    if (n > SIZE_MAX / 4) {
+        kj_cuda_fault(c, "no memory for that many elements");
+        return NULL;
+    }
+    size_t bytes = n * width_of(type);
+    void *p = memory(c, bytes);
+    if (!p)
+        return NULL;
+    struct kj_tensor *t = new (std::nothrow) kj_tensor();
+    if (!t || !KJ_CUDA(c, cudaMemsetAsync(p, 0, bytes, c->stream))) {
+        if (!t)
+            kj_cuda_fault(c, "no memory");
+        delete t;
+        cudaFree(p);
+        return NULL;
+    }
+    t->type = type;
+    t->n = n;
+    t->p = p;
+    b->bytes += (int64_t)bytes;
+    b->peak = b->bytes > b->peak ? b->bytes : b->peak;
+    return t;
+}
+
+static void tensor_free(struct kj_backend *b, struct kj_tensor *t)
+{
+    if (!t)
+        return;
+    b->bytes -= (int64_t)(t->n * width_of(t->type));
+    cudaFree(t->p); /* an earlier operation's failure would show here again */
+    delete t;
+}
+
+static size_t tensor_size(const struct kj_tensor *t)
+{
+    return t ? t->n : 0;
+}
+
+static void *address(const struct kj_tensor *t, size_t at)
+{
+    return (char *)t->p + at * width_of(t->type);
+}
+
+/* bf16 crosses as floats: through scratch, PIECE elements at a time. */
+enum { PIECE = 1 << 22 };
+
+static struct kj_mat staging(struct kj_cuda *c, struct kj_tensor *f, size_t n)
+{
+    f->type = KJ_F32;
+    f->n = n;
+    f->p = kj_cuda_scratch(c, &c->scratch, n * sizeof(float));
+    return kj_mat(f->p ? f : NULL, 0, n);
+}
+
+static void write_host(struct kj_backend *b, struct kj_tensor *t, size_t at,
+                       const void *src, size_t n)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    if (n == 0 || !kj_cuda_op(c, "write", n) ||
+        !kj_cuda_inside(c, kj_mat(t, at, n), t ? t->type : KJ_F32, 1, n))
+        return;
+    if (t->type != KJ_BF16) {
+        KJ_CUDA(c, cudaMemcpyAsync(address(t, at), src, n * 4, cudaMemcpyHostToDevice,
+                                   c->stream));
+        return;
+    }
+    for (size_t i = 0; i < n; i += PIECE) {
+        size_t k = n - i < PIECE ? n - i : (size_t)PIECE;
+        struct kj_tensor f;
+        struct kj_mat s = staging(c, &f, k);
+        if (!s.t || !KJ_CUDA(c, cudaMemcpyAsync(f.p, (const float *)src + i, k * 4,
+                                                cudaMemcpyHostToDevice, c->stream)))
+            return;
+        kj_cuda_axpby(b, kj_mat(t, at + i, k), s, k, 1.0f, 0.0f);
+    }
+}
+
+static void read_host(struct kj_backend *b, const struct kj_tensor *t, size_t at,
+                      void *dst, size_t n)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    struct kj_tensor *u = (struct kj_tensor *)(uintptr_t)t;
+    if (n == 0 || !kj_cuda_op(c, "read", n) ||
+        !kj_cuda_inside(c, kj_mat(u, at, n), t ? t->type : KJ_F32, 1, n))
+        return;
+    if (t->type != KJ_BF16) {
+        if (KJ_CUDA(c, cudaMemcpyAsync(dst, address(t, at), n * 4,
+                                       cudaMemcpyDeviceToHost, c->stream)))
+            KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+        return;
+    }
+    for (size_t i = 0; i < n; i += PIECE) {
+        size_t k = n - i < PIECE ? n - i : (size_t)PIECE;
+        struct kj_tensor f;
+        struct kj_mat s = staging(c, &f, k);
+        if (!s.t)
+            return;
+        kj_cuda_axpby(b, s, kj_mat(u, at + i, k), k, 1.0f, 0.0f);
+        if (b->fault.rc ||
+            !KJ_CUDA(c, cudaMemcpyAsync((float *)dst + i, f.p, k * 4,
+                                        cudaMemcpyDeviceToHost, c->stream)) ||
+            !KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
+            return;
+    }
+}
+
+static void zero(struct kj_backend *b, struct kj_mat x, size_t n)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    if (n && kj_cuda_op(c, "zero", n) &&
+        kj_cuda_inside(c, x, x.t ? x.t->type : KJ_F32, 1, n))
+        KJ_CUDA(c, cudaMemsetAsync(address(x.t, x.at), 0, n * width_of(x.t->type),
+                                   c->stream));
+}
+
+static void scale(struct kj_backend *b, struct kj_mat x, size_t n, float s)
+{
+    kj_cuda_axpby(b, x, x, n, s, 0.0f);
+}
+
+/* ---- waiting ---- */
+
+/* What kernels complained of since the last time. */
+static void complaints(struct kj_cuda *c)
+{
+    static const char *const what[] = {
+        [KJ_FLAG_TOKEN] = "embed: token %d at %u is outside the rows",
+        [KJ_FLAG_POSITION] = "rope: position %d at %u is outside the table",
+        [KJ_FLAG_TARGET] = "cross_entropy: target %d at %u is outside the vocabulary"};
+    size_t bytes = KJ_FLAGS * sizeof *c->flags;
+    if (!KJ_CUDA(c, cudaMemcpyAsync(c->flags_host, c->flags, bytes,
+                                    cudaMemcpyDeviceToHost, c->stream)) ||
+        !KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
+        return;
+    for (int i = 0; i < KJ_FLAGS; i++) {
+        unsigned long long f = c->flags_host[i];
+        if (!f)
+            continue;
+        char text[100];
+        snprintf(text, sizeof text, what[i], (int)(uint32_t)f,
+                 (unsigned)(f >> 32 & 0x7fffffffu));
+        char *colon = strchr(text, ':');
+        *colon = 0;
+        kj_backend_fault(&c->base, text, "%s", colon + 2);
+        KJ_CUDA(c, cudaMemsetAsync(c->flags, 0, bytes, c->stream));
+    }
+}
+
+static int sync_cuda(struct kj_backend *b, struct kj_err *err)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    c->at.op = "the GPU";
+    c->at.d[0] = 0;
+    if (KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
+        complaints(c);
+    int rc = b->fault.rc;
+    if (rc)
+        kj_err_set(err, rc, "%s", b->fault.msg);
+    kj_err_reset(&b->fault);
+    return rc;
+}
+
+/* ---- the back end ---- */
+
+static void describe(struct kj_backend *b, char *buf, size_t n)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    int driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    snprintf(buf, n, "%s (sm_%d%d, %d SMs), CUDA %d.%d, driver for %d.%d, cuBLASLt %zu",
+             c->gpu, c->major, c->minor, c->sms, runtime / 1000, runtime % 1000 / 10,
+             driver / 1000, driver % 1000 / 10, cublasLtGetVersion());
+}
+
+static void close_cuda(struct kj_backend *b)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    if (c->stream)
+        cudaStreamSynchronize(c->stream);
+    kj_cuda_gemm_close(c);
+    kj_cuda_attn_close(c);
+    cudaFree(c->scratch.p);
+    cudaFree(c->workspace.p);
+    cudaFree(c->rounded.p);
+    cudaFree(c->flags);
+    cudaFreeHost(c->flags_host);
+    cudaFreeHost(c->sum_host);
+    if (c->stream)
+        cudaStreamDestroy(c->stream);
+    free(c);
+}
+
+static const struct kj_ops cuda_ops = {
+    .name = "cuda",
+    .close = close_cuda,
+    .describe = describe,
+    .tensor_new = tensor_new,
+    .tensor_free = tensor_free,
+    .tensor_size = tensor_size,
+    .write = write_host,
+    .read = read_host,
+    .zero = zero,
+    .scale = scale,
+    .axpby = kj_cuda_axpby,
+    .sumsq = kj_cuda_sumsq,
+    .matmul = kj_cuda_matmul,
+    .embed = kj_cuda_embed,
+    .embed_back = kj_cuda_embed_back,
+    .norm = kj_cuda_norm,
+    .norm_back = kj_cuda_norm_back,
+    .layer_norm = kj_cuda_layer_norm,
+    .bias_act = kj_cuda_bias_act,
+    .act_back = kj_cuda_act_back,
+    .rope = kj_cuda_rope,
+    .attention = kj_cuda_attention,
+    .attention_back = kj_cuda_attention_back,
+    .swiglu = kj_cuda_swiglu,
+    .swiglu_back = kj_cuda_swiglu_back,
+    .cross_entropy = kj_cuda_cross_entropy,
+    .distil = kj_cuda_distil,
+    .adamw = kj_cuda_adamw,
+    .reduce_scatter = kj_cuda_reduce_scatter,
+    .all_gather = kj_cuda_all_gather,
+    .join = NULL,
+    .sync = sync_cuda,
+};
+
+/* Which GPU: the first; LOCAL_RANK (torchrun) or SLURM_LOCALID choose another. */
+static int device_number(void)
+{
+    const char *s = getenv("LOCAL_RANK");
+    s = s ? s : getenv("SLURM_LOCALID");
+    return s ? (int)strtol(s, NULL, 10) : 0;
+}
+
+static int find_device(struct kj_cuda *c, struct kj_err *err)
+{
+    int n = 0, driver = 0, runtime = 0, device = device_number();
+    cudaDeviceProp p;
+    cudaError_t rc = cudaGetDeviceCount(&n);
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (rc == cudaErrorInsufficientDriver && driver == 0)
+        return kj_err_set(err, KJ_USAGE, "no NVIDIA driver is installed here");
+    if (rc == cudaErrorInsufficientDriver)
+        return kj_err_set(
+            err, KJ_USAGE,
+            "the NVIDIA driver knows CUDA up to %d.%d, this program needs "
+            "%d.%d",
+            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (rc != cudaSuccess || n == 0)
+        return kj_err_set(err, KJ_USAGE, "there is no usable GPU: %s",
+                          rc ? cudaGetErrorString(rc) : "the driver lists none");
+    if (device < 0 || device >= n)
+        return kj_err_set(err, KJ_USAGE, "there is no GPU %d: the driver lists %d",
+                          device, n);
+    if ((rc = cudaSetDevice(device)) || (rc = cudaGetDeviceProperties(&p, device)))
+        return kj_err_set(err, KJ_USAGE, "GPU %d cannot be used: %s", device,
+                          cudaGetErrorString(rc));
+    snprintf(c->gpu, sizeof c->gpu, "%s", p.name);
+    c->major = p.major;
+    c->minor = p.minor;
+    c->sms = p.multiProcessorCount;
+    c->shared_max = p.sharedMemPerBlockOptin;
+    if (p.major < 8)
+        return kj_err_set(err, KJ_USAGE,
+                          "%s is of compute capability %d.%d; 8.0 (A100) is the least",
+                          c->gpu, p.major, p.minor);
+    return KJ_OK;
+}
+
+static int prepare(struct kj_cuda *c)
+{
+    size_t bytes = KJ_FLAGS * sizeof *c->flags;
+    c->at.op = "cuda";
+    if (KJ_CUDA(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking)) &&
+        KJ_CUDA(c, cudaMalloc((void **)&c->flags, bytes)) &&
+        KJ_CUDA(c, cudaMallocHost((void **)&c->flags_host, bytes)) &&
+        KJ_CUDA(c, cudaMallocHost((void **)&c->sum_host, sizeof *c->sum_host)) &&
+        KJ_CUDA(c, cudaMemsetAsync(c->flags, 0, bytes, c->stream)))
+        return kj_cuda_gemm_open(c);
+    return KJ_FATAL;
+}
+
+unsigned kj_cuda_abi(void)
+{
+    return KJ_BACKEND_ABI;
+}
+
+int kj_cuda_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
+{
+    struct kj_cuda *c = (struct kj_cuda *)calloc(1, sizeof *c);
+    if (!c)
+        return kj_err_set(err, KJ_FATAL, "no memory");
+    c->base.ops = &cuda_ops;
+    c->base.threads = threads ? threads : 1;
+    kj_err_reset(&c->base.fault);
+    c->each = getenv("KIJIL_CUDA_WAIT") != NULL;
+    int rc = find_device(c, err);
+    if (rc == KJ_OK && prepare(c))
+        rc = kj_err_set(err, KJ_USAGE, "%s: %s", c->gpu, c->base.fault.msg);
+    if (rc) {
+        if (c->stream)
+            close_cuda(&c->base);
+        else
+            free(c);
+        return rc;
+    }
+    *out = &c->base;
+    return KJ_OK;
+}

@@ -1,0 +1,122 @@
+#!/bin/bash
+# train-ranks.sh - one model trained by two and by three processes has the losses of
+# one; a run goes on at another number of ranks, after a rank was killed too; ranks
+# that are gone, too many or of another run are told.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+for i in $(seq 1 120); do
+    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
+        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
+done >docs.jsonl
+rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 300 -o tokenizer.json docs.jsonl
+rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+cat >run.yaml <<'E2'
+name: tiny
+model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
+        num_attention_heads: 4, num_key_value_heads: 2, head_dim: 8,
+        max_position_embeddings: 64}
+data: {sequence_length: 32, batch_sequences: 8, micro_sequences: 1}
+optim: {lr: 1e-2}
+schedule: {steps: 40, warmup_steps: 5}
+checkpoint: {every_steps: 10, keep: 9}
+E2
+port=$((20000 + RANDOM % 20000))
+pids=()
+# ranks N DIR OPTION... : start them in the background; each rank's stderr in r$RANK
+ranks() {
+    local n=$1 dir=$2 r
+    shift 2
+    pids=()
+    port=$((port + 1))
+    for ((r = 0; r < n; r++)); do
+        RANK=$r WORLD_SIZE=$n LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
+            "$KIJIL" train run.yaml --data shards -j1 -o "$dir" "$@" 2>"r$r" &
+        pids+=($!)
+    done
+}
+# all NAME WANT : their exit statuses
+all() {
+    local got=() p
+    for p in "${pids[@]}"; do
+        wait "$p"
+        got+=($?)
+    done
+    is "$1" "${got[*]}" "$2"
+}
+# under_way DIR : until it has done a step
+under_way() {
+    local i
+    for ((i = 0; i < 600; i++)); do
+        [[ -s $1/metrics.jsonl ]] && return
+        sleep 0.1
+    done
+}
+# close NAME DIR DIR : the same steps, losses within 1e-4
+close() {
+    jq -r .loss "$2/metrics.jsonl" >a
+    jq -r .loss "$3/metrics.jsonl" >b
+    is "$1" "$(paste a b | awk '{d = $1 - $2; if (d > 1e-4 || d < -1e-4) n++}
+        END {print NR, n + 0}')" "40 0"
+}
+
+rc one 0 "$KIJIL" train run.yaml --data shards -q -j1 -o one
+ranks 2 two
+all two "0 0"
+has two.said r0 'kijil train: 2 ranks'
+hasnt two.silent r1 .
+close two one two
+ranks 3 three -q
+all three "0 0 0"
+close three one three
+ranks 2 again -q
+all again "0 0"
+same again.bytes two/model/model.safetensors again/model/model.safetensors
+
+# Muon keeps whole matrices on every rank.
+rc muon 0 "$KIJIL" train run.yaml --data shards -q -j1 -o muon --set optim.kind=muon
+ranks 2 muon2 -q --set optim.kind=muon
+all muon2 "0 0"
+close muon muon muon2
+
+# Another number of ranks goes on: from 20 steps of two, by three, then by one.
+mkdir parts
+cp -r two parts/on
+rm -r parts/on/checkpoints/step-000000{30,40} parts/on/model
+ranks 3 parts/on
+all on.three "0 0 0"
+has on.said r0 'goes on behind step 20'
+close on one parts/on
+rm -r parts/on/checkpoints/step-000000{30,40} parts/on/model
+rc on.one 0 "$KIJIL" train run.yaml --data shards -q -j1 -o parts/on
+close on.one one parts/on
+# and the same number gives the same bytes
+cp -r two parts/same
+rm -r parts/same/checkpoints/step-000000{30,40} parts/same/model
+ranks 2 parts/same -q
+all same "0 0"
+same same.bytes two/model/model.safetensors parts/same/model/model.safetensors
+
+# A rank that is killed stops the others, who say which it was.
+ranks 3 killed --steps 100000
+under_way killed
+kill -9 "${pids[1]}"
+all killed "1 137 1"
+has killed.first r0 'rank 1 \(process [0-9]+ on .*\)'
+has killed.last r2 'rank 1 \(process [0-9]+ on .*\)'
+# One that is interrupted stops all, with a checkpoint.
+ranks 2 asked --steps 100000
+under_way asked
+kill -INT "${pids[1]}"
+all asked "130 130"
+has asked.said r0 'the same command goes on from here'
+
+ranks 2 few --set data.micro_sequences=8
+all few "2 2"
+has few r0 'has no work for 2 ranks'
+port=$((port + 1))
+export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port
+RANK=2 rc outside 2 "$KIJIL" train run.yaml --data shards -o x
+has outside err 'RANK=2 of WORLD_SIZE=2'
+
+done_testing

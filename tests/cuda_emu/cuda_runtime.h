@@ -1,0 +1,175 @@
+/* cuda_runtime.h - the part of CUDA that nn/cuda/ uses, on the processor.
+ *
+ * Found in place of NVIDIA's header when the back end is compiled by a host
+ * compiler (-Itests/cuda_emu). Kernels run block after block; the threads of a
+ * block are fibers that switch where the device would wait: __syncthreads, warp
+ * shuffles, mma. What is checked that a device would not tell:
+ *
+ *  - Threads and blocks run in an order that KJ_EMU_ORDER chooses (forward,
+ *    reverse, or a number that seeds a shuffle): a missing barrier or a result that
+ *    depends on the order shows as different numbers.
+ *  - Shared memory is new and poisoned for each block, device memory poisoned when
+ *    allocated; device memory cannot be touched by the host outside of calls.
+ *  - Streams are lazy: nothing runs before something waits, so a host buffer that
+ *    is freed too early is read too late.
+ *  - Barriers that not all threads reach, launches beyond the device's limits, and
+ *    (by AddressSanitizer) every access outside of an allocation.
+ *
+ * What it cannot say: whether code is fast, and anything about NVIDIA's own libraries.
+ */
+#ifndef KJ_TESTS_CUDA_RUNTIME_H
+#define KJ_TESTS_CUDA_RUNTIME_H
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+
+#define KJ_CUDA_EMU 1
+#define __global__  static
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __restrict__ __restrict
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c)
+    {
+    }
+};
+struct uint4 {
+    unsigned x, y, z, w;
+};
+
+/* ---- what a kernel sees ---- */
+
+struct kj_emu_warp;
+struct kj_emu_thread {
+    dim3 tid;
+    unsigned lane;
+    struct kj_emu_warp *warp;
+};
+struct kj_emu_slot {
+    alignas(16) unsigned char b[64];
+};
+extern struct kj_emu_thread *kj_emu_cur;
+extern dim3 kj_emu_block, kj_emu_dim, kj_emu_grid;
+#define threadIdx (kj_emu_cur->tid)
+#define blockIdx  kj_emu_block
+#define blockDim  kj_emu_dim
+#define gridDim   kj_emu_grid
+
+void *kj_emu_shared(void);
+void kj_emu_die(const char *why);
+/* Leaves n bytes for the other lanes and gives the slots of all, once all came. */
+struct kj_emu_slot *kj_emu_exchange(const void *mine, size_t n);
+void __syncthreads(void);
+
+static inline void __syncwarp(unsigned mask = 0xffffffffu)
+{
+    if (mask != 0xffffffffu)
+        kj_emu_die("partial warps are not emulated");
+    kj_emu_exchange(NULL, 0);
+}
+template <class T> static inline T kj_emu_lane(T v, unsigned from)
+{
+    struct kj_emu_slot *s = kj_emu_exchange(&v, sizeof v);
+    memcpy(&v, s[from & 31].b, sizeof v);
+    return v;
+}
+template <class T> static inline T __shfl_xor_sync(unsigned, T v, int mask)
+{
+    return kj_emu_lane(v, kj_emu_cur->lane ^ (unsigned)mask);
+}
+template <class T> static inline T __shfl_sync(unsigned, T v, int from)
+{
+    return kj_emu_lane(v, (unsigned)from);
+}
+
+static inline float __fdividef(float a, float b)
+{
+    return a / b;
+}
+static inline float __frsqrt_rn(float a)
+{
+    return 1.0f / sqrtf(a);
+}
+static inline float __uint_as_float(unsigned u)
+{
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+static inline unsigned __float_as_uint(float f)
+{
+    unsigned u;
+    memcpy(&u, &f, 4);
+    return u;
+}
+
+/* ---- the host's side ---- */
+
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorNoDevice = 100,
+    cudaErrorNotReady = 600
+};
+struct kj_emu_event {
+    double at;
+};
+struct kj_emu_stream;
+typedef kj_emu_stream *cudaStream_t;
+typedef kj_emu_event *cudaEvent_t;
+enum cudaMemcpyKind {
+    cudaMemcpyHostToDevice = 1,
+    cudaMemcpyDeviceToHost,
+    cudaMemcpyDeviceToDevice
+};
+struct cudaDeviceProp {
+    char name[256];
+    size_t totalGlobalMem, sharedMemPerBlockOptin;
+    int major, minor, multiProcessorCount;
+};
+enum { cudaStreamNonBlocking = 1 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
+cudaError_t cudaGetDeviceCount(int *n);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device);
+cudaError_t cudaDriverGetVersion(int *v);
+cudaError_t cudaRuntimeGetVersion(int *v);
+cudaError_t cudaMemGetInfo(size_t *left, size_t *total);
+cudaError_t cudaMalloc(void **p, size_t n);
+cudaError_t cudaFree(void *p);
+cudaError_t cudaMallocHost(void **p, size_t n);
+cudaError_t cudaFreeHost(void *p);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind,
+                            cudaStream_t s);
+cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
+cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
+cudaError_t cudaEventCreate(cudaEvent_t *e);
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b);
+cudaError_t cudaEventDestroy(cudaEvent_t e);
+cudaError_t cudaGetLastError(void);
+const char *cudaGetErrorString(cudaError_t e);
+cudaError_t cudaFuncSetAttribute(const void *f, cudaFuncAttribute a, int v);
+
+/* Queue a call of body() by every thread of the grid. */
+cudaError_t kj_emu_launch(const void *key, dim3 grid, dim3 block, size_t shared,
+                          std::function<void()> body);
+/* Queue something that the device does at that time, such as a library's call. */
+void kj_emu_queue(std::function<void()> f);
+
+#endif

@@ -1,0 +1,130 @@
+/* test_cuda.c - the CUDA back end's kernels, run on an emulated device.
+ *
+ * The object that is opened here is built from nn/cuda/ and tests/cuda_emu, whose
+ * headers say what it can find. The self-test runs in three orders of threads and
+ * blocks; a run of every operation must give the same bits in each. */
+#include "tests/unit/test.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "nn/backend.h"
+#include "nn/selftest.h"
+
+/* Under sanitizers, which make fibers slow, one of them. */
+static const char *const orders[] = {"20261", "reverse", "forward"};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ORDERS 1
+#else
+#define ORDERS 3
+#endif
+
+static void report(void *ctx, const struct kj_selftest *t)
+{
+    (void)ctx;
+    if (!CHECK(t->ok))
+        printf("     %s, %s: %.3g, limit %.3g\n", t->op, t->what, t->worst, t->limit);
+}
+
+static struct kj_backend *device(void)
+{
+    struct kj_backend *b = NULL;
+    struct kj_err err = KJ_ERR_INIT;
+    if (!CHECK_INT(kj_backend_open(&b, "cuda", 1, &err), KJ_OK))
+        printf("     %s\n", err.msg);
+    return b;
+}
+
+static void against_float64(void)
+{
+    for (size_t i = 0; i < ORDERS; i++) {
+        struct kj_err err = KJ_ERR_INIT;
+        unsigned failed = 0;
+        setenv("KJ_EMU_ORDER", orders[i], 1);
+        struct kj_backend *b = device();
+        if (!b)
+            return;
+        if (!CHECK_INT(kj_selftest_run(b, 7 + i, report, NULL, &failed, &err), KJ_OK))
+            printf("     %s\n", err.msg);
+        CHECK_INT(failed, 0);
+        CHECK_INT(b->bytes, 0);
+        kj_backend_close(b);
+    }
+}
+
+static void faults(void)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    int32_t bad[] = {1, 500, -3};
+    struct kj_backend *b = device();
+    if (!b)
+        return;
+    const struct kj_ops *o = b->ops;
+    struct kj_tensor *t = o->tensor_new(b, KJ_F32, 100);
+    struct kj_tensor *h = o->tensor_new(b, KJ_BF16, 100);
+    struct kj_tensor *ids = o->tensor_new(b, KJ_I32, 3);
+    b->step = 12;
+    o->matmul(b, kj_mat(t, 0, 10), kj_mat(t, 0, 10), kj_mat(t, 0, 10), 10, 10, 11, 0);
+    o->zero(b, kj_mat(t, 0, 1), 1000); /* after the first fault nothing runs */
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "matmul: of 10x10x11: ") && strstr(err.msg, "(step 12)"));
+    kj_err_reset(&err);
+    CHECK_INT(o->sync(b, &err), KJ_OK);
+    o->write(b, ids, 0, bad, 3);
+    o->embed(b, kj_mat(t, 0, 20), kj_mat(t, 0, 20), kj_mat(ids, 0, 1), 2, 20);
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "token 500 at 1 ") != NULL);
+    kj_err_reset(&err);
+    o->embed_back(b, kj_mat(t, 0, 20), kj_mat(t, 0, 20), kj_mat(ids, 2, 1), 1, 20);
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "token -3 at 0 ") != NULL);
+    kj_err_reset(&err);
+    o->cross_entropy(b, kj_mat(t, 0, 20), kj_mat(t, 90, 1), KJ_MAT_NONE,
+                     kj_mat(ids, 0, 1), 2, 20, 1, 0, true);
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "target 500 at 1 ") != NULL);
+    kj_err_reset(&err);
+    o->swiglu(b, kj_mat(t, 0, 10), kj_mat(h, 0, 10), kj_mat(t, 0, 10), 1, 10);
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "bfloat16, not float32") != NULL);
+    kj_err_reset(&err);
+    CHECK(o->tensor_new(b, KJ_F32, (size_t)3 << 30) == NULL);
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "no GPU memory for 12884.9 MB") != NULL);
+    o->tensor_free(b, t);
+    o->tensor_free(b, h);
+    o->tensor_free(b, ids);
+    kj_backend_close(b);
+}
+
+static void where_there_is_none(void)
+{
+    struct kj_backend *b = NULL;
+    struct kj_err err = KJ_ERR_INIT;
+    setenv("KIJIL_CUDA_SO", "/nowhere/kijil-cuda.so", 1);
+    CHECK_INT(kj_backend_open(&b, "cuda", 1, &err), KJ_USAGE);
+    CHECK(strstr(err.msg, "no GPU: /nowhere/kijil-cuda.so: ") == err.msg);
+    CHECK_INT(kj_backend_open(&b, "auto", 1, NULL), KJ_OK);
+    CHECK(strcmp(b->ops->name, "cpu") == 0 && strstr(b->note, "no GPU: ") == b->note);
+    kj_backend_close(b);
+    unsetenv("KIJIL_CUDA_SO");
+    CHECK_INT(kj_backend_open(&b, "auto", 1, NULL), KJ_OK);
+    CHECK(strcmp(b->ops->name, "cpu") == 0 && strstr(b->note, "make cuda") != NULL);
+    kj_backend_close(b);
+}
+
+int main(void)
+{
+    char path[4096], *slash;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
+    if (n > 0) {
+        path[n] = 0;
+        slash = strrchr(path, '/');
+        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
+        setenv("KIJIL_CUDA_SO", path, 0); /* another one may be given */
+    }
+    against_float64();
+    faults();
+    where_there_is_none();
+    return test_end();
+}
