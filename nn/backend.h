@@ -55,7 +55,7 @@ struct kj_backend {
 
 /* Counts changes of the structs in this header: a shared object that was built with
  * another one is not used. */
-#define KJ_BACKEND_ABI 1
+#define KJ_BACKEND_ABI 2
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
  * stride is not looked at. t == NULL is "none" where an operand is optional. */
@@ -123,6 +123,9 @@ struct kj_distil {
 
 struct kj_ops {
     const char *name; /* "cpu" */
+    /* All operations take bfloat16 activations and weights. Where it is false, only
+     * memory, zero and axpby do, and matmul rounds (KJ_MM_BF16). */
+    bool bf16;
     void (*close)(struct kj_backend *b);
     /* One line about the device and libraries in use. */
     void (*describe)(struct kj_backend *b, char *buf, size_t n);

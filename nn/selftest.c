@@ -16,6 +16,12 @@
 #include "base/mem.h"
 #include "nn/selftest_internal.h"
 
+/* Rounding to bfloat16 moves a number by 1/512 of itself at most; what is compared
+ * is relative to the largest number, and behind up to three of them. Gradients
+ * through a softmax of logits see these in its exponent. */
+#define BF16_LIMIT    (1.0 / 128)
+#define BF16_GRADIENT (1.0 / 16)
+
 double kj_test_uniform(struct kj_test *t) /* splitmix64, [0,1) */
 {
     uint64_t z = t->rng += 0x9E3779B97F4A7C15u;
@@ -32,18 +38,31 @@ double kj_test_normal(struct kj_test *t)
     return s - 6;
 }
 
-/* n random doubles that are float32 values */
+double kj_test_value(const struct kj_test *t, double x)
+{
+    return t->type == KJ_BF16 ? kj_test_bf16(x) : (double)(float)x;
+}
+
+double kj_test_limit(const struct kj_test *t, double limit)
+{
+    return t->type == KJ_BF16 && limit > 0 ? BF16_LIMIT : limit;
+}
+
 double *kj_test_random(struct kj_test *t, size_t n)
 {
     double *x = kj_xcalloc(n ? n : 1, sizeof *x);
     for (size_t i = 0; i < n; i++)
-        x[i] = (double)(float)kj_test_normal(t);
+        x[i] = kj_test_value(t, kj_test_normal(t));
     return x;
 }
 
 void kj_test_verdict(struct kj_test *t, const char *op, const char *what, double worst,
                      double limit)
 {
+    char text[96];
+    snprintf(text, sizeof text, "%s%s%s", what, t->wide ? ", wide" : "",
+             t->type == KJ_BF16 ? ", bf16" : "");
+    what = text;
     struct kj_selftest r = {op, what, worst, limit, worst <= limit};
     if (!r.ok)
         t->failed++;
@@ -52,16 +71,28 @@ void kj_test_verdict(struct kj_test *t, const char *op, const char *what, double
 }
 
 /* A device copy of x, or a poisoned tensor. */
-struct kj_mat kj_test_put(struct kj_test *t, const double *x, size_t n, size_t stride)
+static struct kj_mat put(struct kj_test *t, enum kj_dtype type, const double *x,
+                         size_t n, size_t stride)
 {
     float *f = kj_xcalloc(n ? n : 1, sizeof *f);
     for (size_t i = 0; i < n; i++)
         f[i] = x ? (float)x[i] : NAN;
-    struct kj_tensor *d = t->o->tensor_new(t->b, KJ_F32, n);
+    struct kj_tensor *d = t->o->tensor_new(t->b, type, n);
     if (d)
         t->o->write(t->b, d, 0, f, n);
     free(f);
     return kj_mat(d, 0, stride);
+}
+
+struct kj_mat kj_test_put(struct kj_test *t, const double *x, size_t n, size_t stride)
+{
+    return put(t, t->type, x, n, stride);
+}
+
+struct kj_mat kj_test_put_sum(struct kj_test *t, const double *x, size_t n,
+                              size_t stride)
+{
+    return put(t, KJ_F32, x, n, stride);
 }
 
 struct kj_mat kj_test_put_ids(struct kj_test *t, const int32_t *x, size_t n)
@@ -107,7 +138,7 @@ void kj_test_compare(struct kj_test *t, const char *op, const char *what,
                      struct kj_mat m, const double *want, size_t n, double limit)
 {
     double *got = kj_test_get(t, m, n);
-    kj_test_verdict(t, op, what, kj_test_differ(got, want, n), limit);
+    kj_test_verdict(t, op, what, kj_test_differ(got, want, n), kj_test_limit(t, limit));
     free(got);
 }
 
@@ -150,7 +181,8 @@ void kj_test_gradient(struct kj_test *t, const char *op, const char *what,
             worst = isnan(d) ? 1e300 : d;
     }
     memcpy(x, old, n * sizeof *x);
-    kj_test_verdict(t, op, what, worst / top, 1e-5);
+    kj_test_verdict(t, op, what, worst / top,
+                    t->type == KJ_BF16 ? BF16_GRADIENT : 1e-5);
     free(grad);
     free(old);
     free(u);
@@ -173,19 +205,30 @@ void kj_probe_free(struct kj_probe *p)
     free(p->dy);
 }
 
+static int all(struct kj_test *t, kj_test_fn *const *tests, struct kj_err *err)
+{
+    for (size_t i = 0; tests[i]; i++) {
+        tests[i](t);
+        int rc = t->b->ops->sync(t->b, err);
+        if (rc)
+            return rc;
+    }
+    return KJ_OK;
+}
+
 int kj_selftest_run(struct kj_backend *b, uint64_t seed,
                     void (*report)(void *ctx, const struct kj_selftest *t), void *ctx,
                     unsigned *failed, struct kj_err *err)
 {
-    struct kj_test t = {.b = b, .o = b->ops, .rng = seed, .report = report, .ctx = ctx};
-    kj_test_fn *const *const tests[] = {kj_tests_ops, kj_tests_model, kj_tests_bf16};
-    for (size_t k = 0; k < sizeof tests / sizeof *tests; k++)
-        for (size_t i = 0; tests[k][i]; i++) {
-            tests[k][i](&t);
-            int rc = b->ops->sync(b, err);
-            if (rc)
-                return rc;
-        }
+    struct kj_test t = {
+        .b = b, .o = b->ops, .rng = seed, .report = report, .ctx = ctx, .type = KJ_F32};
+    int rc = all(&t, kj_tests_bf16, err);
+    for (int round = 0; rc == KJ_OK && round < (b->ops->bf16 ? 4 : 2); round++) {
+        t.type = round / 2 ? KJ_BF16 : KJ_F32;
+        t.wide = round % 2;
+        rc = all(&t, kj_tests_ops, err);
+        rc = rc ? rc : all(&t, kj_tests_model, err);
+    }
     *failed = t.failed;
-    return KJ_OK;
+    return rc;
 }

@@ -30,16 +30,28 @@ struct kj_test {
     void (*report)(void *ctx, const struct kj_selftest *t);
     void *ctx;
     unsigned failed;
+    /* Of activations and weights: BF16 in a second round, where the back end takes
+     * it. Limits then are those of its rounding. */
+    enum kj_dtype type;
+    /* Rows are multiples of 8 elements, some longer than a device takes at a time; else
+     * odd. */
+    bool wide;
 };
 
 /* From [0, 1); normal by the sum of twelve of them. */
 double kj_test_uniform(struct kj_test *t);
 double kj_test_normal(struct kj_test *t);
-/* n random doubles that are float32 values. */
+/* n random doubles that are values of t's type. */
 double *kj_test_random(struct kj_test *t, size_t n);
+/* x rounded to t's type; what a result of t's type may be off by. */
+double kj_test_value(const struct kj_test *t, double x);
+double kj_test_limit(const struct kj_test *t, double limit);
 void kj_test_verdict(struct kj_test *t, const char *op, const char *what, double worst,
                      double limit);
-/* A device copy of x (NULL: poisoned with NaN), and back. */
+/* A device copy of x (NULL: poisoned with NaN), and back. sum: of what is F32
+ * always, such as log sums, losses and gradients by weights. */
+struct kj_mat kj_test_put_sum(struct kj_test *t, const double *x, size_t n,
+                              size_t stride);
 struct kj_mat kj_test_put(struct kj_test *t, const double *x, size_t n, size_t stride);
 struct kj_mat kj_test_put_ids(struct kj_test *t, const int32_t *x, size_t n);
 double *kj_test_get(struct kj_test *t, struct kj_mat m, size_t n);

@@ -25,7 +25,9 @@ static void f_matmul(const struct kj_probe *p)
 
 static void test_matmul(struct kj_test *t)
 {
-    static const size_t shapes[][3] = {{1, 33, 65}, {37, 41, 29}, {300, 70, 130}};
+    static const size_t odd[][3] = {{1, 33, 65}, {37, 41, 29}, {300, 70, 130}};
+    static const size_t wide[][3] = {{1, 32, 64}, {40, 48, 24}, {16, 264, 520}};
+    const size_t(*shapes)[3] = t->wide ? wide : odd;
     static const char *const names[] = {"AB", "A'B", "AB'", "A'B'"};
     for (size_t s = 0; s < 3; s++)
         for (unsigned flags = 0; flags < 16; flags++) {
@@ -45,8 +47,8 @@ static void test_matmul(struct kj_test *t)
             }
             struct kj_mat a = kj_test_put(t, p.in[0], m * k, flags & KJ_MM_TA ? m : k);
             struct kj_mat b = kj_test_put(t, p.in[1], k * n, flags & KJ_MM_TB ? k : n);
-            struct kj_mat c =
-                kj_test_put(t, flags & KJ_MM_ADD ? p.in[2] : NULL, m * n, n);
+            struct kj_mat c = flags & KJ_MM_ADD ? kj_test_put_sum(t, p.in[2], m * n, n)
+                                                : kj_test_put(t, NULL, m * n, n);
             t->o->matmul(t->b, c, a, b, m, n, k, flags);
             snprintf(what, sizeof what, "%s%s%s %zux%zux%zu", names[flags & 3],
                      flags & KJ_MM_ADD ? " + C" : "",
@@ -70,7 +72,8 @@ static void f_embed(const struct kj_probe *p)
 
 static void test_embed(struct kj_test *t)
 {
-    enum { V = 19, H = 77, N = 50 };
+    enum { V = 19, N = 50 };
+    const size_t H = t->wide ? 2176 : 77;
     int32_t ids[N];
     for (int i = 0; i < N; i++)
         ids[i] = (int32_t)(kj_test_uniform(t) * V);
@@ -82,9 +85,11 @@ static void test_embed(struct kj_test *t)
     struct kj_mat id = kj_test_put_ids(t, ids, N), dy = kj_test_put(t, p.dy, N * H, H);
     t->o->embed(t->b, y, w, id, N, H);
     kj_test_compare(t, "embed", "50 of 19 rows", y, p.out, N * H, 0);
-    t->o->zero(t->b, w, V * H);
-    t->o->embed_back(t->b, w, dy, id, N, H);
-    kj_test_gradient(t, "embed", "dw", &p, 0, w);
+    struct kj_mat dw = kj_test_put_sum(t, NULL, V * H, H);
+    t->o->zero(t->b, dw, V * H);
+    t->o->embed_back(t->b, dw, dy, id, N, H);
+    kj_test_gradient(t, "embed", "dw", &p, 0, dw);
+    kj_test_drop(t, dw);
     kj_test_drop(t, w);
     kj_test_drop(t, y);
     kj_test_drop(t, id);
@@ -114,7 +119,7 @@ static void f_norm(const struct kj_probe *p)
 
 static void test_norm(struct kj_test *t)
 {
-    enum { N = 133, H = 83 };
+    const size_t N = t->wide ? 18 : 133, H = t->wide ? 2176 : 83;
     for (int delta = 0; delta < 2; delta++) {
         struct kj_probe p = {.n = {N * H, delta ? N * H : 0, H},
                              .n_out = N * H,
@@ -124,10 +129,10 @@ static void test_norm(struct kj_test *t)
         struct kj_mat x = kj_test_put(t, p.in[0], N * H, H), s = x, e = KJ_MAT_NONE;
         struct kj_mat w = kj_test_put(t, p.in[2], H, H),
                       y = kj_test_put(t, NULL, N * H, H);
-        struct kj_mat r = kj_test_put(t, NULL, N, 1),
+        struct kj_mat r = kj_test_put_sum(t, NULL, N, 1),
                       dy = kj_test_put(t, p.dy, N * H, H);
         struct kj_mat dx = kj_test_put(t, NULL, N * H, H),
-                      dw = kj_test_put(t, NULL, H, H);
+                      dw = kj_test_put_sum(t, NULL, H, H);
         if (delta) {
             s = kj_test_put(t, NULL, N * H, H);
             e = kj_test_put(t, p.in[1], N * H, H);
@@ -180,7 +185,7 @@ static void f_layer_norm(const struct kj_probe *p)
 
 static void test_layer_norm(struct kj_test *t)
 {
-    enum { N = 133, H = 83 };
+    const size_t N = t->wide ? 18 : 133, H = t->wide ? 2176 : 83;
     for (int with = 0; with < 4; with++) {
         struct kj_probe p = {
             .n = {N * H, with & 1 ? N * H : 0, with & 2 ? H : 0, 2 * H},
@@ -230,7 +235,7 @@ static void f_act(const struct kj_probe *p)
 
 static void test_act(struct kj_test *t)
 {
-    enum { N = 137, H = 71 };
+    const size_t N = t->wide ? 3 : 137, H = t->wide ? 2176 : 71;
     static const char *const names[] = {"none", "relu", "tanh", "gelu", "gelu_tanh"};
     for (int with = 0; with < 2; with++)
         for (int act = 0; act <= KJ_ACT_GELU_TANH; act++) {
@@ -241,12 +246,12 @@ static void test_act(struct kj_test *t)
                                  .f = f_act};
             kj_probe_init(t, &p);
             for (int i = 0; i < 40; i++) /* far ends, and about 0 */
-                p.in[0][i] = (double)(float)(i < 20 ? (i - 10) * 20 : (i - 30) * 0.01);
+                p.in[0][i] = kj_test_value(t, i < 20 ? (i - 10) * 20 : (i - 30) * 0.01);
             p.f(&p);
             struct kj_mat x = kj_test_put(t, p.in[0], N * H, H),
                           dy = kj_test_put(t, p.dy, N * H, H);
             struct kj_mat b = with ? kj_test_put(t, p.in[1], H, H) : KJ_MAT_NONE;
-            struct kj_mat db = kj_test_put(t, NULL, H, H);
+            struct kj_mat db = kj_test_put_sum(t, NULL, H, H);
             t->o->bias_act(t->b, x, b, N, H, p.act);
             /* Against the values of a usual size, not the largest. */
             kj_test_compare(t, names[act], with ? "with bias" : "forward", x, p.out, 20,
@@ -292,7 +297,8 @@ static void f_rope(const struct kj_probe *p)
 
 static void test_rope(struct kj_test *t)
 {
-    enum { N = 21, HEADS = 3, DIM = 26, POS = 9 };
+    enum { N = 21, POS = 9 };
+    const size_t HEADS = t->wide ? 33 : 3, DIM = t->wide ? 128 : 26;
     int32_t ids[N];
     size_t n = (size_t)N * HEADS * DIM;
     for (int i = 0; i < N; i++)
@@ -302,7 +308,7 @@ static void test_rope(struct kj_test *t)
     kj_probe_init(t, &p);
     struct kj_mat x = kj_test_put(t, p.in[0], n, HEADS * DIM);
     struct kj_mat dx = kj_test_put(t, p.dy, n, HEADS * DIM);
-    struct kj_mat c = kj_test_put(t, p.in[1], POS * DIM, DIM),
+    struct kj_mat c = kj_test_put_sum(t, p.in[1], POS * DIM, DIM),
                   id = kj_test_put_ids(t, ids, N);
     t->o->rope(t->b, x, id, c, N, HEADS, DIM, false);
     kj_test_compare(t, "rope", "forward", x, p.out, n, 1e-6);
@@ -325,7 +331,7 @@ static void f_swiglu(const struct kj_probe *p)
 
 static void test_swiglu(struct kj_test *t)
 {
-    enum { N = 31, F = 53 };
+    const size_t N = t->wide ? 2 : 31, F = t->wide ? 2176 : 53;
     struct kj_probe p = {.n = {N * F, N * F}, .n_out = N * F, .f = f_swiglu};
     kj_probe_init(t, &p);
     p.in[0][0] = -200; /* far ends of the sigmoid */

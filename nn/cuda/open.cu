@@ -326,6 +326,7 @@ static void close_cuda(struct kj_backend *b)
 
 static const struct kj_ops cuda_ops = {
     .name = "cuda",
+    .bf16 = true,
     .close = close_cuda,
     .describe = describe,
     .tensor_new = tensor_new,
