@@ -26,6 +26,7 @@ const struct kj_cmd *const kj_commands[] = {
     &kj_cmd_decontaminate,
     &kj_cmd_dedup,
     &kj_cmd_classify,
+    &kj_cmd_bands,
     &kj_cmd_tokenizer,
     &kj_cmd_tokenize,
     &kj_cmd_mix,

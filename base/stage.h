@@ -67,6 +67,25 @@ struct kj_corpus {
     bool trial; /* an estimate: nothing may outlive it */
 };
 
+/* A cut that a survey found in the order of a score, for the user and the ledger. */
+struct kj_quantile {
+    const char *score;    /* the field: "dclm_score" */
+    const char *language; /* of these documents; "": of all */
+    int band;             /* the cut is the lower edge of this band; -1: there are none */
+    double share;         /* of the documents, or of what they weigh, is to be above */
+    double cut;           /* the lowest score above it */
+    /* From a sample: where the exact cut lies, and the share of the documents that
+     * is above this one, each with a confidence of 95 %. NAN: exact, or no bound. */
+    double low, high, share_low, share_high;
+    uint64_t docs, seen; /* documents in question; those that were looked at */
+};
+struct kj_quantiles {
+    const struct kj_quantile *v;
+    size_t n;
+    const struct kj_rule *band; /* the row of rules() whose values are bands, whole
+                                   numbers to be counted by language; NULL: none */
+};
+
 /* What a survey will take of a corpus; NAN: not known. */
 struct kj_needs {
     double memory;    /* bytes at most, the whole process */
@@ -95,6 +114,9 @@ struct kj_stage {
      * run() may leave the rest of them unmeasured and undone. Called, if at all,
      * after open() and before begin(). May be NULL. */
     void (*only_kept)(void *cfg);
+    /* The cuts that survey() found, by score, language and band. They live as long
+     * as cfg. May be NULL. */
+    void (*quantiles)(const void *cfg, struct kj_quantiles *out);
     /* After a survey of a sample: what one of a corpus `factor` times as large will
      * take, with that many threads and --memory. May be NULL. */
     void (*needs)(const void *cfg, double factor, unsigned threads, int64_t memory,

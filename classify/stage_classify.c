@@ -7,48 +7,42 @@
  * FineWeb-Edu's int_score. A survey keeps its scores for the run, by the documents'
  * serial numbers: nothing is computed twice.
  *
- * keep_top P keeps the ceil(P * n) best of the n documents that reach the
- * stage. A first pass gives every document a key: score, then a hash of its
- * id, then its checksum, so that the order is total but for documents that are
- * equal in id and text (which share their fate). The key of the last one kept
- * is found by selection; the second pass compares with it. What is kept
- * depends on the documents alone, not on their order, threads or shards.
+ * keep_top P keeps the ceil(P * n) best of the n documents that reach the stage, in
+ * the order of ranks.h. A first pass finds the last one kept; the second compares
+ * with it. What is kept depends on the documents alone, not on their order, threads
+ * or shards. With `sample` the first pass scores a share of the documents only, and
+ * says how far the cut may be from the exact one.
  */
 #include "classify/encoder_score.h"
 #include "classify/fasttext.h"
 #include "classify/prepare.h"
+#include "classify/ranks.h"
 #include "classify/stages.h"
 
+#include <inttypes.h>
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/hash.h"
 #include "base/json.h"
-
-struct key {
-    float score;
-    uint64_t id, sum, serial;
-};
 
 struct classify_cfg {
     const char *model, *as, *label;
-    double min, keep_top;
+    double min, keep_top, sample;
     /* made by open */
     struct kj_ft *ft; /* or */
     struct encoder_scorer encoder;
     int32_t target;
     char *field, *int_field; /* int_field NULL: none */
     char *rule;
-    struct kj_rule rules[2];
-    size_t n_rules;
+    struct kj_rule cut; /* threshold NAN: nothing is dropped by it */
     /* made by survey */
     bool surveyed;
-    struct key last; /* the worst that is kept */
-    struct known {   /* an encoder's scores, by serial number */
+    struct kj_rank last; /* the worst that is kept */
+    struct kj_quantile found;
+    struct known { /* an encoder's scores, by serial number */
         uint64_t serial;
         float score;
     } * known;
@@ -80,6 +74,10 @@ const struct kj_opt kj_classify_opts[] = {
     {"keep_top", 0, KJ_OPT_REAL, offsetof(struct classify_cfg, keep_top), "P%",
      "keep exactly this share of the documents, the best ones (reads the input twice)",
      "0", 0, 1},
+    {"sample", 0, KJ_OPT_REAL, offsetof(struct classify_cfg, sample), "P%",
+     "with --keep-top: take the cut from this share of the documents, picked by their "
+     "ids and --seed, and state its confidence interval",
+     "1", 1e-9, 1},
     {0},
 };
 
@@ -149,6 +147,8 @@ static int classify_open(void *cfg_, struct kj_err *err)
                           c->as);
     if (c->min > 0 && c->keep_top > 0)
         return kj_err_set(err, KJ_USAGE, "--min and --keep-top exclude each other");
+    if (c->sample < 1 && c->keep_top <= 0)
+        return kj_err_set(err, KJ_USAGE, "--sample is for --keep-top");
     bool folder = stat(c->model, &st) == 0 && S_ISDIR(st.st_mode);
     int rc = folder ? open_encoder(c, err) : open_fasttext(c, err);
     if (rc != KJ_OK)
@@ -156,16 +156,15 @@ static int classify_open(void *cfg_, struct kj_err *err)
     bool number = folder && c->encoder.regression;
     if (!number && c->min > 1)
         return kj_err_set(err, KJ_USAGE, "--min: a probability is at most 1");
-    const char *unit = number ? "score" : "probability";
     size_t n = strlen(c->field) + sizeof "classify.";
     c->rule = kj_xmalloc(n);
     snprintf(c->rule, n, "classify.%s", c->field);
-    if (c->min > 0)
-        c->rules[c->n_rules++] = (struct kj_rule){
-            c->rule, "<", c->min, unit, "the score of the classifier is too low"};
-    if (c->keep_top > 0)
-        c->rules[c->n_rules++] = (struct kj_rule){
-            c->rule, "<", NAN, unit, "the score is not among the best of the corpus"};
+    /* Also without a cut, so that the ledger has the values to try one on. */
+    c->cut = (struct kj_rule){c->rule, "<", c->min > 0 ? c->min : NAN,
+                              number ? "score" : "probability",
+                              c->keep_top > 0
+                                  ? "the score is not among the best of the corpus"
+                                  : "the score of the classifier is too low"};
     return KJ_OK;
 }
 
@@ -230,9 +229,11 @@ static bool look_up(const struct classify_cfg *c, uint64_t serial, float *score)
     return k != NULL;
 }
 
-/* Fill s->scores for the documents of b that are kept; NAN: cannot be scored. */
+/* Fill s->scores for the documents of b that are kept, and in the sample where one
+ * is taken; NAN: not, or cannot be scored. */
 static int score_batch(const struct classify_cfg *c, struct classify_state *s,
-                       const struct kj_batch *b, struct kj_err *err)
+                       const struct kj_batch *b, double sample, uint64_t seed,
+                       struct kj_err *err)
 {
     int rc = KJ_OK;
     if (b->n > s->cap) {
@@ -242,7 +243,8 @@ static int score_batch(const struct classify_cfg *c, struct classify_state *s,
     }
     for (size_t i = 0; i < b->n && rc == KJ_OK; i++) {
         s->scores[i] = NAN;
-        s->want[i] = kj_doc_kept(&b->docs[i]);
+        s->want[i] =
+            kj_doc_kept(&b->docs[i]) && kj_rank_sampled(&b->docs[i], sample, seed);
         if (s->want[i] && c->ft)
             rc = score(c, s, &b->docs[i], &s->scores[i], err);
         else if (s->want[i])
@@ -257,23 +259,6 @@ static int score_batch(const struct classify_cfg *c, struct classify_state *s,
     return rc;
 }
 
-static struct key key_of(const struct kj_doc *d, float score)
-{
-    return (struct key){score, kj_hash64(d->id.p, d->id.n, 0), kj_doc_checksum(d),
-                        d->serial};
-}
-
-/* Best first. */
-static int compare(const void *pa, const void *pb)
-{
-    const struct key *a = pa, *b = pb;
-    if (a->score != b->score)
-        return a->score > b->score ? -1 : 1;
-    if (a->id != b->id)
-        return a->id < b->id ? -1 : 1;
-    return a->sum < b->sum ? -1 : a->sum > b->sum;
-}
-
 static double shortest(float v)
 {
     struct kj_buf b;
@@ -286,13 +271,13 @@ static double shortest(float v)
 
 struct survey {
     const struct classify_cfg *c;
+    uint64_t seed;
     struct survey_worker {
         struct classify_state state;
-        struct key *keys;
-        size_t n, cap;
+        struct kj_ranks ranks;
+        uint64_t docs; /* all, in the sample or not */
     } * w;
-    atomic_size_t bytes; /* of all keys */
-    size_t limit;
+    struct kj_rank_budget budget;
 };
 
 static int survey_batch(void *ctx, unsigned worker, struct kj_batch *b,
@@ -300,44 +285,63 @@ static int survey_batch(void *ctx, unsigned worker, struct kj_batch *b,
 {
     struct survey *v = ctx;
     struct survey_worker *w = &v->w[worker];
-    int rc = score_batch(v->c, &w->state, b, err);
-    if (rc != KJ_OK)
-        return rc;
-    for (size_t i = 0; i < b->n; i++) {
+    int rc = score_batch(v->c, &w->state, b, v->c->sample, v->seed, err);
+    for (size_t i = 0; i < b->n && rc == KJ_OK; i++) {
         const struct kj_doc *d = &b->docs[i];
-        float p = w->state.scores[i];
-        if (!kj_doc_kept(d) || isnan(p))
-            continue;
-        if (w->n == w->cap) {
-            size_t more = w->cap ? w->cap : 4096;
-            if (atomic_fetch_add(&v->bytes, more * sizeof *w->keys) +
-                    more * sizeof *w->keys >
-                v->limit)
-                return kj_err_set(err, KJ_FATAL,
-                                  "the scores for --keep-top need more than --memory");
-            w->cap += more;
-            w->keys = kj_xrealloc(w->keys, w->cap * sizeof *w->keys);
-        }
-        w->keys[w->n++] = key_of(d, p);
+        double p = (double)w->state.scores[i];
+        w->docs += kj_doc_kept(d);
+        if (!isnan(p))
+            rc = kj_ranks_add(&w->ranks, &v->budget, kj_rank_of(d, p, d->serial), err);
     }
-    return KJ_OK;
+    return rc;
 }
 
-static void remember(struct classify_cfg *c, const struct key *all, size_t n)
+static void remember(struct classify_cfg *c, const struct kj_ranks *all)
 {
     free(c->known);
-    c->known = kj_xcalloc(n, sizeof *c->known);
-    c->n_known = n;
-    for (size_t i = 0; i < n; i++)
-        c->known[i] = (struct known){all[i].serial, all[i].score};
-    qsort(c->known, n, sizeof *c->known, by_serial);
+    c->known = kj_xcalloc(all->n, sizeof *c->known);
+    c->n_known = all->n;
+    for (size_t i = 0; i < all->n; i++)
+        c->known[i] = (struct known){all->v[i].own, (float)all->v[i].score};
+    qsort(c->known, all->n, sizeof *c->known, by_serial);
+}
+
+/* The cut, from the scores in order. docs: how many there are beside those that
+ * cannot be scored. */
+static void find_cut(struct classify_cfg *c, const struct kj_ranks *all, uint64_t docs)
+{
+    uint64_t k = kj_ranks_top(all->n, c->keep_top);
+    c->last = all->v[k - 1];
+    c->cut.threshold = shortest((float)c->last.score);
+    c->found = (struct kj_quantile){.score = c->field,
+                                    .language = "",
+                                    .band = -1,
+                                    .share = c->keep_top,
+                                    .cut = c->cut.threshold,
+                                    .low = NAN,
+                                    .high = NAN,
+                                    .share_low = NAN,
+                                    .share_high = NAN,
+                                    .docs = docs,
+                                    .seen = all->n};
+    if (all->n == docs)
+        return;
+    struct kj_rank_interval in;
+    kj_rank_interval(docs, kj_ranks_top(docs, c->keep_top), all->n, k, &in);
+    if (in.last)
+        c->found.low = shortest((float)all->v[in.last - 1].score);
+    if (in.first)
+        c->found.high = shortest((float)all->v[in.first - 1].score);
+    c->found.share_low = (double)in.rank_low / (double)docs;
+    c->found.share_high = (double)in.rank_high / (double)docs;
 }
 
 static int classify_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
 {
     struct classify_cfg *c = cfg;
     /* half of the memory: all keys are put side by side to be sorted */
-    struct survey v = {.c = c, .limit = (size_t)corpus->memory / 2};
+    struct survey v = {
+        .c = c, .seed = corpus->seed, .budget = {0, (size_t)corpus->memory / 2}};
     if (c->keep_top <= 0)
         return KJ_OK;
     unsigned threads = corpus->threads ? corpus->threads : 1;
@@ -347,30 +351,35 @@ static int classify_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *e
         rc = classify_begin(c, &v.w[i].state, err);
     if (rc == KJ_OK)
         rc = corpus->pass(corpus, &v, survey_batch, NULL, err);
-    size_t n = 0;
-    for (unsigned i = 0; i < threads; i++)
-        n += v.w[i].n;
-    struct key *all = kj_xcalloc(n ? n : 1, sizeof *all);
-    n = 0;
+    struct kj_ranks all = {0};
+    uint64_t docs = 0;
     for (unsigned i = 0; i < threads; i++) {
-        if (v.w[i].n)
-            memcpy(all + n, v.w[i].keys, v.w[i].n * sizeof *all);
-        n += v.w[i].n;
-        free(v.w[i].keys);
+        kj_ranks_join(&all, &v.w[i].ranks);
+        docs += v.w[i].docs;
         classify_end(c, &v.w[i].state);
     }
-    if (rc == KJ_OK && n > 0) {
-        size_t keep = (size_t)ceil(c->keep_top * (double)n - 1e-9);
-        qsort(all, n, sizeof *all, compare);
-        c->last = all[(keep ? keep : 1) - 1];
-        c->rules[0].threshold = shortest(c->last.score);
+    if (c->sample >= 1) /* without those that cannot be scored */
+        docs = all.n;
+    if (rc == KJ_OK && docs > 0 && all.n == 0)
+        rc = kj_err_set(err, KJ_FATAL,
+                        "none of the %" PRIu64 " documents is in the --sample: raise it",
+                        docs);
+    if (rc == KJ_OK && all.n > 0) {
+        kj_ranks_sort(&all);
+        find_cut(c, &all, docs);
         if (!c->ft)
-            remember(c, all, n);
+            remember(c, &all);
     }
     c->surveyed = true;
-    free(all);
+    kj_ranks_free(&all);
     free(v.w);
     return rc;
+}
+
+static void classify_quantiles(const void *cfg, struct kj_quantiles *out)
+{
+    const struct classify_cfg *c = cfg;
+    *out = (struct kj_quantiles){&c->found, c->found.score != NULL, NULL};
 }
 
 static int set_number(struct kj_buf *num, struct kj_doc *d, struct kj_arena *a,
@@ -403,21 +412,14 @@ static int classify_document(const struct classify_cfg *c, struct classify_state
     }
     if (rc != KJ_OK)
         return rc;
-    if (c->n_rules == 0)
-        return KJ_OK;
-    bool low = c->min > 0 && shown < c->min, beaten = false;
+    bool low = c->min > 0 && shown < c->min;
     if (c->keep_top > 0) {
-        struct key k = key_of(d, p);
-        beaten = compare(&k, &c->last) > 0;
+        struct kj_rank k = kj_rank_of(d, (double)p, 0);
+        low = kj_rank_compare(&k, &c->last) > 0;
     }
-    if (c->min > 0 && (low || !beaten)) /* the score alone decided */
-        kj_doc_signal_by(d, a, &c->rules[0], shown);
-    else
-        kj_doc_signal(d, a, c->rule, shown);
+    kj_doc_signal_by(d, a, &c->cut, shown);
     if (low)
-        kj_doc_drop(d, c->rule, shown, c->min);
-    else if (beaten)
-        kj_doc_drop(d, c->rule, shown, c->rules[0].threshold);
+        kj_doc_drop(d, c->rule, shown, c->cut.threshold);
     return KJ_OK;
 }
 
@@ -428,7 +430,7 @@ static int classify_run(const void *cfg, void *state, struct kj_batch *b,
     if (c->keep_top > 0 && !c->surveyed)
         return kj_err_set(err, KJ_FATAL, "--keep-top has not seen the corpus");
     struct classify_state *s = state;
-    int rc = score_batch(c, s, b, err);
+    int rc = score_batch(c, s, b, 1, 0, err);
     for (size_t i = 0; i < b->n && rc == KJ_OK; i++)
         if (kj_doc_kept(&b->docs[i]))
             rc = classify_document(c, s, &b->docs[i], s->scores[i], &b->arena, err);
@@ -449,8 +451,8 @@ static void classify_close(void *cfg)
 static size_t classify_rules(const void *cfg, const struct kj_rule **out)
 {
     const struct classify_cfg *c = cfg;
-    *out = c->rules;
-    return c->n_rules;
+    *out = &c->cut;
+    return 1;
 }
 
 const struct kj_stage kj_stage_classify = {
@@ -466,4 +468,5 @@ const struct kj_stage kj_stage_classify = {
     .end = classify_end,
     .close = classify_close,
     .rules = classify_rules,
+    .quantiles = classify_quantiles,
 };

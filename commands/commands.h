@@ -28,7 +28,7 @@ extern const struct kj_cmd kj_cmd_tokenizer, kj_cmd_tokenize, kj_cmd_mix, kj_cmd
 extern const struct kj_cmd kj_cmd_run;
 extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
 extern const struct kj_cmd kj_cmd_urls, kj_cmd_decontaminate, kj_cmd_dedup;
-extern const struct kj_cmd kj_cmd_lid, kj_cmd_classify, kj_cmd_model;
+extern const struct kj_cmd kj_cmd_lid, kj_cmd_classify, kj_cmd_bands, kj_cmd_model;
 extern const struct kj_cmd kj_cmd_pack, kj_cmd_extract, kj_cmd_cat;
 extern const struct kj_cmd kj_cmd_report, kj_cmd_whatif, kj_cmd_check;
 
@@ -95,6 +95,10 @@ struct kj_progress {
 bool kj_progress_wanted(const struct kj_common *c);
 struct kj_watch kj_progress_watch(struct kj_progress *p, const char *name,
                                   const struct kj_common *c);
+
+/* What a stage's survey found in the order of scores, on stderr unless --quiet. */
+void kj_cmd_print_quantiles(const char *name, const struct kj_common *c,
+                            const struct kj_stage *stage, const void *cfg);
 
 /* "1.23 s wall, 2.34 s CPU, 56 MB peak memory" */
 void kj_cmd_usage_line(double wall, double cpu);

@@ -173,6 +173,8 @@ static int survey(const struct kj_common *c, const struct kj_stage *stage, void 
     int rc = stage->survey(cfg, &corpus, err);
     rmdir(path);
     free(path);
+    if (rc == KJ_OK)
+        kj_cmd_print_quantiles(stage->name, c, stage, cfg);
     return rc;
 }
 

@@ -299,6 +299,8 @@ static int survey(struct kj_run *r, struct phase *ph, struct kj_run_parts *from,
                           .stop = &kj_interrupted};
     if (rc == KJ_OK)
         rc = s->stage->survey(s->cfg, &c, err);
+    if (rc == KJ_OK)
+        kj_cmd_print_quantiles(s->name, &r->c, s->stage, s->cfg);
     rmdir(tmp);
     free(tmp);
     return rc;

@@ -237,6 +237,8 @@ static int register_flow(struct kj_ledger *l, const struct kj_flow *f,
             rc = put_config(l, s->stage->name, dump.p, dump.n, err);
         if (rc == KJ_OK)
             rc = register_rules(l, i, id, s, err);
+        if (rc == KJ_OK)
+            rc = kj_ledger_bands_register(l, i, s, err);
     }
     kj_buf_release(&dump);
     return rc;

@@ -63,6 +63,8 @@ int kj_ledger_cuts_register(struct kj_ledger *l, size_t step, int64_t stage,
     struct kj_cut_stage *s = &l->cut_stages[step];
     s->rules = r;
     s->n = n;
+    s->stage = stage;
+    s->band = NULL;
     s->cuts = kj_xcalloc(n + 1, sizeof *s->cuts);
     size_t all = 0;
     for (size_t i = 0; i < l->n_cut_stages; i++)
@@ -139,7 +141,9 @@ int kj_ledger_cuts_doc(struct kj_ledger *l, const struct kj_doc *d, int64_t *set
         struct kj_cut *c = s ? &s->cuts[g->by - s->rules] : NULL;
         if (!c || !c->id)
             continue;
-        if (kj_cut_fails(g->by->op, g->by->threshold, g->value)) {
+        /* Of values that equal the cut a stage may still drop some: the best tenth. */
+        if (kj_cut_fails(g->by->op, g->by->threshold, g->value) ||
+            (d->out.rule == g->by->name && g->value == g->by->threshold)) {
             c->failed++;
             s->fails++;
             s->last = c;

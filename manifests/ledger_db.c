@@ -248,7 +248,29 @@ static const char to_version_6[] =
     "ROWID;"
     "PRAGMA user_version = 6";
 
+/* Of version 6 as one of version 7: bands. */
+static const char to_version_7[] =
+    "CREATE TABLE quantiles (stage INTEGER NOT NULL REFERENCES stages(stage), "
+    "score TEXT NOT NULL, language TEXT NOT NULL, band INTEGER NOT NULL, share "
+    "REAL, cut REAL, low REAL, high REAL, share_low REAL, share_high REAL, docs "
+    "INTEGER NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (stage, score, "
+    "language, band)) WITHOUT ROWID; CREATE TABLE bands (stage INTEGER NOT NULL "
+    "REFERENCES stages(stage), language INTEGER NOT NULL, band INTEGER NOT NULL, "
+    "docs INTEGER NOT NULL, bytes INTEGER NOT NULL, docs_kept INTEGER NOT NULL, "
+    "bytes_kept INTEGER NOT NULL, PRIMARY KEY (stage, language, band)) WITHOUT "
+    "ROWID;"
+    "CREATE VIEW band_counts AS SELECT s.run, b.stage, coalesce(l.code, '') AS "
+    "language, b.band, b.docs, b.bytes, b.docs_kept, b.bytes_kept FROM bands b "
+    "JOIN stages s USING (stage) LEFT JOIN languages l USING (language) ORDER BY "
+    "b.stage, language, b.band;"
+    "PRAGMA user_version = 7";
+
 /* What reports ask of an older file that is only read. */
+static const char like_version_6[] =
+    "CREATE TEMP TABLE quantiles (stage, score, language, band, share, cut, low, high,"
+    " share_low, share_high, docs, seen);"
+    "CREATE TEMP TABLE bands (stage, language, band, docs, bytes, docs_kept,"
+    " bytes_kept)";
 static const char like_version_5[] =
     "CREATE TEMP VIEW metrics AS SELECT *, NULL AS grad_norm, NULL AS kl, NULL AS "
     "epoch,"
@@ -291,6 +313,8 @@ static int make_schema(struct kj_ledger *l, struct kj_err *err)
         rc = kj_db_exec(l, to_version_5, err);
     if (rc == KJ_OK && version < 6)
         rc = kj_db_exec(l, to_version_6, err);
+    if (rc == KJ_OK && version < 7)
+        rc = kj_db_exec(l, to_version_7, err);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -344,6 +368,10 @@ static int prepare_hot(struct kj_ledger *l, struct kj_err *err)
                        " similarity) VALUES (?1,?2,?3,?4,?5)",
         [ST_PASSAGE] = "INSERT OR REPLACE INTO passages (doc, ordinal, at, bytes,"
                        " keeper, offset) VALUES (?1,?2,?3,?4,?5,?6)",
+        [ST_BAND] = "INSERT INTO bands VALUES (?1,?2,?3,1,?4,?5,?6) ON CONFLICT DO"
+                    " UPDATE SET docs = docs + 1, bytes = bytes + excluded.bytes,"
+                    " docs_kept = docs_kept + excluded.docs_kept,"
+                    " bytes_kept = bytes_kept + excluded.bytes_kept",
     };
     for (int i = 0; i < ST_COUNT; i++) {
         int rc = kj_db_prepare(l, &l->st[i], sql[i], err);
@@ -414,6 +442,8 @@ int kj_ledger_open(struct kj_ledger **out, const char *path, int mode,
         rc = kj_db_exec(l, like_version_4, err);
     if (rc == KJ_OK && !l->write && l->version < 6)
         rc = kj_db_exec(l, like_version_5, err);
+    if (rc == KJ_OK && !l->write && l->version < 7)
+        rc = kj_db_exec(l, like_version_6, err);
     if (rc == KJ_OK && !l->write && l->version < 3)
         rc = kj_db_exec(l,
                         l->version < 2

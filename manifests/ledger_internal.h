@@ -7,7 +7,7 @@
 #include "manifests/ledger.h"
 
 #define KJ_LEDGER_APP_ID  1802070636
-#define KJ_LEDGER_VERSION 6
+#define KJ_LEDGER_VERSION 7
 /* Rules that a ledger names; signals beyond them are not recorded. They come
  * from the input's `signals`, so there has to be a bound. */
 #define KJ_LEDGER_RULES_MAX 1000
@@ -90,6 +90,8 @@ struct kj_cut_stage {
     size_t n;
     size_t fails; /* of the document at hand; the last of them */
     struct kj_cut *last;
+    int64_t stage;
+    const struct kj_rule *band; /* whose values are counted by language; or NULL */
 };
 
 enum {
@@ -101,6 +103,7 @@ enum {
     ST_SIGNAL,
     ST_CLUSTER,
     ST_PASSAGE,
+    ST_BAND,
     ST_COUNT
 };
 
@@ -201,6 +204,14 @@ int64_t kj_ledger_cut_by(const struct kj_ledger *l, const struct kj_rule *by);
 int kj_ledger_cuts_flush(struct kj_ledger *l, struct kj_err *err);
 void kj_ledger_cuts_unflush(struct kj_ledger *l);
 void kj_ledger_cuts_release(struct kj_ledger *l);
+
+/* ---- bands (ledger_bands.c) ---- */
+/* The cuts that the survey of this step found; behind kj_ledger_cuts_register. */
+int kj_ledger_bands_register(struct kj_ledger *l, size_t step, const struct kj_step *s,
+                             struct kj_err *err);
+/* Count a document under its bands; language: its row, 0 for none. */
+int kj_ledger_bands_doc(struct kj_ledger *l, const struct kj_doc *d, int64_t language,
+                        struct kj_err *err);
 
 /* ---- texts of some clusters (ledger_copies.c) ---- */
 #define KJ_COPIES_LARGEST 6

@@ -593,6 +593,8 @@ static int put_doc(struct kj_ledger *l, const struct kj_doc *d, struct kj_err *e
     if (rc == KJ_OK)
         rc = put_decision(l, d, doc, out, set, err);
     if (rc == KJ_OK)
+        rc = kj_ledger_bands_doc(l, d, r.language, err);
+    if (rc == KJ_OK)
         rc = put_cluster(l, d, doc, err);
     if (rc == KJ_OK)
         rc = put_passages(l, d, doc, err);

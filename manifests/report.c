@@ -395,6 +395,7 @@ int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
                     " shares LEFT JOIN sources s USING (source) GROUP BY source"
                     " ORDER BY n DESC, 1 LIMIT 10",
                     width);
+        kj_rep_bands_text(&r, width);
         text_alarms(&r);
         kj_rep_scores_text(&r);
         kj_buf_printf(out, "\n%s%s\n",

@@ -369,6 +369,8 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
         waterfall(r);
         kj_rep_reasons(r);
         kj_rep_rules(r);
+        kj_rep_cuts(r);
+        kj_rep_bands(r);
         places(r);
         damage(r);
         kj_rep_clusters(r);

@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 6;
+PRAGMA user_version = 7;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -244,6 +244,36 @@ CREATE TABLE samples (
 );
 CREATE UNIQUE INDEX samples_hash ON samples (rule, kept, hash);
 
+-- Cuts that a stage found in the order of a score: "the best 10 %", and the lower
+-- edges of bands.
+CREATE TABLE quantiles (
+    stage      INTEGER NOT NULL REFERENCES stages(stage),
+    score      TEXT NOT NULL,                 -- the field: "dclm_score"
+    language   TEXT NOT NULL,                 -- of these documents; "": of all
+    band       INTEGER NOT NULL,              -- -1: there are none
+    share      REAL,                          -- of the documents that is to be above it
+    cut        REAL,                          -- the lowest score above it
+    low        REAL,                          -- of a sample: where the exact cut lies,
+    high       REAL,                          -- with a confidence of 95 %
+    share_low  REAL,                          -- and the share that is above this one
+    share_high REAL,
+    docs       INTEGER NOT NULL,              -- documents in question
+    seen       INTEGER NOT NULL,              -- of these, looked at
+    PRIMARY KEY (stage, score, language, band)
+) WITHOUT ROWID;
+
+-- Documents and text by band; band -1: of documents without a score.
+CREATE TABLE bands (
+    stage      INTEGER NOT NULL REFERENCES stages(stage),
+    language   INTEGER NOT NULL,              -- of languages; 0: none
+    band       INTEGER NOT NULL,
+    docs       INTEGER NOT NULL,
+    bytes      INTEGER NOT NULL,              -- of text
+    docs_kept  INTEGER NOT NULL,              -- by the stage
+    bytes_kept INTEGER NOT NULL,
+    PRIMARY KEY (stage, language, band)
+) WITHOUT ROWID;
+
 -- Training curve.
 CREATE TABLE metrics (
     series       TEXT NOT NULL,               -- the run's folder, as it was given
@@ -383,3 +413,10 @@ SELECT z.run, coalesce(n.name, '') AS source, count(*) AS docs, sum(gone) AS rem
            WHERE c.run = z.run AND c.key = 'alarm'), 0.5) AS alarm
 FROM seen z JOIN documents USING (doc) LEFT JOIN sources n USING (source)
 GROUP BY z.run, source;
+
+-- Documents and text by band and language, with names.
+CREATE VIEW band_counts AS
+SELECT s.run, b.stage, coalesce(l.code, '') AS language, b.band, b.docs, b.bytes,
+       b.docs_kept, b.bytes_kept
+FROM bands b JOIN stages s USING (stage) LEFT JOIN languages l USING (language)
+ORDER BY b.stage, language, b.band;

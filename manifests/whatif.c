@@ -92,7 +92,9 @@ static int choose_stage(struct kj_replay *r)
     }
     if (!r->stage) /* nothing asked: the newest stage with cuts */
         return kj_db_int(r->l, &r->stage, r->err,
-                         "SELECT max(stage) FROM cuts WHERE op IN ('<','>','<=','>=')",
+                         "SELECT coalesce(max(stage) FILTER (WHERE threshold IS NOT"
+                         " NULL), max(stage)) FROM cuts WHERE op IN"
+                         " ('<','>','<=','>=')",
                          "");
     return KJ_OK;
 }
@@ -470,6 +472,16 @@ static int judge(struct kj_replay *r, const struct subject *s)
         fails++;
         swept_fails += c->swept;
         now = now ? now : c;
+    }
+    /* Of values that equal the cut some were dropped: "the best tenth" ends among
+     * them. They go as they went, unless there is another cut. */
+    if (!was && !s->kept && reason && r->value[reason->rule] == reason->was) {
+        was = reason;
+        if (reason->change < 0) {
+            now = now ? now : reason;
+            fails++;
+            swept_fails += reason->swept;
+        }
     }
     if (!s->kept && !reason) { /* by no cut: damage, or too large to be measured */
         r->fixed++;

@@ -57,7 +57,7 @@ static size_t now_cuts(const struct kj_replay *r, double *t, size_t max)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->n_cuts; i++) {
-        bool known = !r->cuts[i].swept || r->cuts[i].off;
+        bool known = !r->cuts[i].swept || r->cuts[i].off || isnan(r->cuts[i].now);
         for (size_t k = 0; k < n && !known; k++)
             known = t[k] == r->cuts[i].now;
         if (!known && n < max)

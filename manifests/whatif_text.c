@@ -75,11 +75,18 @@ static void put_change(struct answer *a, size_t i)
         const struct kj_wcut *x = &r->cuts[k];
         bool known = x->change != (int)i;
         for (size_t p = 0; p < k && !known; p++) /* shards have the same cuts */
-            known = r->cuts[p].change == (int)i && r->cuts[p].was == x->was;
+            known = r->cuts[p].change == (int)i &&
+                    (r->cuts[p].was == x->was ||
+                     (isnan(r->cuts[p].was) && isnan(x->was)));
         if (known)
             continue;
         op = x->op;
-        kj_buf_printf(a->out, "%s %s ", n++ ? "," : "", x->op);
+        kj_buf_addz(a->out, n++ ? ", " : " ");
+        if (isnan(x->was)) {
+            kj_buf_addz(a->out, "none");
+            continue;
+        }
+        kj_buf_printf(a->out, "%s ", x->op);
         kj_json_put_real(a->out, x->was);
     }
     if (c->off) {
@@ -308,8 +315,12 @@ static void put_cuts(struct answer *a)
         while (sqlite3_step(st) == SQLITE_ROW) {
             struct kj_buf t;
             kj_buf_init(&t, 256);
-            kj_buf_printf(&t, "%s ", (const char *)sqlite3_column_text(st, 1));
-            kj_json_put_real(&t, sqlite3_column_double(st, 2));
+            if (sqlite3_column_type(st, 2) == SQLITE_NULL) {
+                kj_buf_addz(&t, "none");
+            } else {
+                kj_buf_printf(&t, "%s ", (const char *)sqlite3_column_text(st, 1));
+                kj_json_put_real(&t, sqlite3_column_double(st, 2));
+            }
             put_name(a, (const char *)sqlite3_column_text(st, 0), 32);
             put_name(a, kj_buf_z(&t), 14);
             kj_buf_release(&t);
