@@ -12,10 +12,11 @@
 #include <string.h>
 
 const struct kj_stage *const kj_stages[] = {
-    &kj_stage_extract,  &kj_stage_lid,           &kj_stage_urls,
-    &kj_stage_filter,   &kj_stage_decontaminate, &kj_stage_dedup,
-    &kj_stage_classify, &kj_stage_bands,         &kj_stage_tokenize,
-    NULL,
+    &kj_stage_extract,       &kj_stage_lid,
+    &kj_stage_urls,          &kj_stage_filter,
+    &kj_stage_decontaminate, &kj_stage_dedup,
+    &kj_stage_classify,      &kj_stage_bands,
+    &kj_stage_tokenize,      NULL,
 };
 
 const struct kj_stage *kj_stage_find(const char *name)

@@ -71,9 +71,9 @@ struct kj_corpus {
 struct kj_quantile {
     const char *score;    /* the field: "dclm_score" */
     const char *language; /* of these documents; "": of all */
-    int band;             /* the cut is the lower edge of this band; -1: there are none */
-    double share;         /* of the documents, or of what they weigh, is to be above */
-    double cut;           /* the lowest score above it */
+    int band;     /* the cut is the lower edge of this band; -1: there are none */
+    double share; /* of the documents, or of what they weigh, is to be above */
+    double cut;   /* the lowest score above it */
     /* From a sample: where the exact cut lies, and the share of the documents that
      * is above this one, each with a confidence of 95 %. NAN: exact, or no bound. */
     double low, high, share_low, share_high;

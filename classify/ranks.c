@@ -17,7 +17,7 @@
 #include "base/mem.h"
 
 #define TAIL  0.025 /* each of two: a confidence of 95 % */
-#define FIRST 64 /* a list for each worker, score and language */
+#define FIRST 64    /* a list for each worker, score and language */
 
 struct kj_rank kj_rank_of(const struct kj_doc *d, double score, uint64_t own)
 {

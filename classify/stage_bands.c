@@ -262,8 +262,7 @@ static int survey_document(struct survey *v, struct worker *w, const struct kj_d
                           "language identifier",
                           LANGUAGES_MAX);
     if (!g)
-        g = group_add(&w->groups, d->language.p,
-                      c->per_language ? d->language.n : 0);
+        g = group_add(&w->groups, d->language.p, c->per_language ? d->language.n : 0);
     for (size_t s = 0; s < c->scores.n && rc == KJ_OK; s++) {
         double p = kj_doc_number(d, c->scores.v[s]);
         if (!isfinite(p))

@@ -22,11 +22,10 @@ int kj_ledger_bands_register(struct kj_ledger *l, size_t step, const struct kj_s
     int rc = KJ_OK;
     for (size_t i = 0; i < found.n && rc == KJ_OK; i++) {
         const struct kj_quantile *q = &found.v[i];
-        rc = kj_db_do(l, err,
-                      "INSERT OR REPLACE INTO quantiles VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-                      "issidddddduu", stage, q->score, q->language, (int64_t)q->band,
-                      q->share, q->cut, q->low, q->high, q->share_low, q->share_high,
-                      q->docs, q->seen);
+        rc = kj_db_do(
+            l, err, "INSERT OR REPLACE INTO quantiles VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            "issidddddduu", stage, q->score, q->language, (int64_t)q->band, q->share,
+            q->cut, q->low, q->high, q->share_low, q->share_high, q->docs, q->seen);
     }
     return rc;
 }
@@ -53,8 +52,8 @@ int kj_ledger_bands_doc(struct kj_ledger *l, const struct kj_doc *d, int64_t lan
         for (size_t i = 0; s->band && i < d->n_signals && rc == KJ_OK; i++)
             if (d->signals[i].by == s->band)
                 rc = count(l, s->stage, language, (int64_t)d->signals[i].value,
-                           (int64_t)d->text.n,
-                           kj_doc_kept(d) || d->out.stage > (int)k, err);
+                           (int64_t)d->text.n, kj_doc_kept(d) || d->out.stage > (int)k,
+                           err);
     }
     return rc;
 }

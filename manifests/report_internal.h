@@ -63,11 +63,11 @@ void kj_rep_cell_bytes(struct kj_rep *r, double n);
 void kj_rep_cell_percent(struct kj_rep *r, double part, double whole);
 
 /* ---- sections, each nothing where the ledger has nothing to say ---- */
-void kj_rep_reasons(struct kj_rep *r);  /* report_rules.c */
-void kj_rep_rules(struct kj_rep *r);    /* report_rules.c */
-void kj_rep_kept(struct kj_rep *r);     /* report_rules.c: examples of what stays */
-void kj_rep_cuts(struct kj_rep *r);     /* report_bands.c: "the best 10 %" */
-void kj_rep_bands(struct kj_rep *r);    /* report_bands.c */
+void kj_rep_reasons(struct kj_rep *r); /* report_rules.c */
+void kj_rep_rules(struct kj_rep *r);   /* report_rules.c */
+void kj_rep_kept(struct kj_rep *r);    /* report_rules.c: examples of what stays */
+void kj_rep_cuts(struct kj_rep *r);    /* report_bands.c: "the best 10 %" */
+void kj_rep_bands(struct kj_rep *r);   /* report_bands.c */
 void kj_rep_bands_text(struct kj_rep *r, int width);
 void kj_rep_clusters(struct kj_rep *r); /* report_clusters.c */
 /* source, documents that came to a deduplication, removed by it, 1 where that is

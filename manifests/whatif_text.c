@@ -75,9 +75,9 @@ static void put_change(struct answer *a, size_t i)
         const struct kj_wcut *x = &r->cuts[k];
         bool known = x->change != (int)i;
         for (size_t p = 0; p < k && !known; p++) /* shards have the same cuts */
-            known = r->cuts[p].change == (int)i &&
-                    (r->cuts[p].was == x->was ||
-                     (isnan(r->cuts[p].was) && isnan(x->was)));
+            known =
+                r->cuts[p].change == (int)i &&
+                (r->cuts[p].was == x->was || (isnan(r->cuts[p].was) && isnan(x->was)));
         if (known)
             continue;
         op = x->op;

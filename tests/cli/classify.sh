@@ -75,6 +75,44 @@ done
 cat shard?.jsonl | jq -r .id | sort >ids3
 same "shards together are the whole" ids ids3
 
+# ---- the cut from a sample ----
+rc "sample" 0 "${C[@]:0:2}" "${C[@]:3}" --keep-top 20% --sample 40% --seed 5 -j1 in.jsonl -o s1.jsonl --ledger s.db
+has "sample: the cut" err 'edu_score: the best 20 % are those from 0\.[0-9]+ up; from a sample: with 95 % confidence'
+has "sample: its interval" err 'the exact cut is in 0\.[0-9]+\.\.0\.[0-9]+, and [0-9.]+\.\.[0-9.]+ % of the documents'
+has "sample: its size" err 'are above this one \(3[0-9]{2} of 900 documents looked at\)'
+rc "sample -j4" 0 "${C[@]}" --keep-top 20% --sample 40% --seed 5 -j4 in.jsonl -o s4.jsonl
+same "sample: -j4 gives the same bytes" s1.jsonl s4.jsonl
+jq -r .id s1.jsonl | sort >ids
+rc "sample, shuffled" 0 bash -c "shuf --random-source=<(yes) in.jsonl |
+    '${C[0]}' ${C[*]:1} --keep-top 20% --sample 40% --seed 5 | jq -r .id | sort >ids2"
+same "sample: the order does not matter" ids ids2
+for i in 0 1 2; do "${C[@]}" --keep-top 20% --sample 40% --seed 5 --shard $i/3 in.jsonl; done | jq -r .id | sort >ids3
+same "sample: shards together are the whole" ids ids3
+rc "sample of all" 0 "${C[@]}" --keep-top 20% --sample 100% in.jsonl -o all.jsonl
+same "sample of all: exact" all.jsonl top.jsonl
+rc "exact" 0 "${C[@]:0:2}" "${C[@]:3}" --keep-top 20% in.jsonl -o top.jsonl
+has "exact: the cut" err 'the best 20 % are those from 0\.[0-9]+ up \(900 of 900 documents looked at\)'
+if command -v sqlite3 >/dev/null; then
+    cut=$(jq .edu_score top.jsonl | sort -g | head -n1)
+    held=0 share=0
+    for seed in {1..40}; do
+        rm -f s.db
+        "${C[@]}" --keep-top 20% --sample 40% --seed $seed in.jsonl -o s.jsonl --ledger s.db
+        n=$(wc -l <s.jsonl)
+        read -r a b < <(sqlite3 -separator ' ' s.db "select $cut between low - 1e-9 and high + 1e-9,
+            $n >= share_low * 900 - 0.01 and $n <= share_high * 900 + 0.01 from quantiles")
+        held=$((held + a)) share=$((share + b))
+    done
+    # of 40 intervals of 95 %, 38; fewer than 33 come once in 100,000 times
+    if [[ $held -ge 33 && $share -ge 33 ]]; then ok; else bad "sample: of 40 intervals $held and $share hold"; fi
+fi
+rc "sample alone" 2 "${C[@]}" --sample 40% in.jsonl
+rc "sample with --min" 2 "${C[@]}" --min 0.3 --sample 40% in.jsonl
+printf '{"id":"x","text":"w1"}\n' >one.jsonl
+rc "sample without a document" 1 "${C[@]}" --keep-top 20% --sample 0.0001% one.jsonl
+has "sample without a document: says so" err 'none of the 1 documents is in the --sample'
+rc "no document at all" 0 "${C[@]}" --keep-top 20% --sample 1% /dev/null
+
 # ---- odd documents ----
 printf '%s\n' '{"id":"a","text":""}' '{"id":"b","text":"unknown only"}' 'damage' \
     '{"id":"c","text":"한글3 한글4 </s> latin5"}' >odd.jsonl

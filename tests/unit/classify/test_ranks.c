@@ -122,8 +122,7 @@ struct coverage {
     double width;                  /* of shares, mean */
 };
 
-/* N documents in an order (number 1 is the best; scores are tied by ten, as the
- * caller wants), `trials` seeds. */
+/* N documents, scores in ties of `tie`; `trials` seeds. */
 static struct coverage cover(unsigned N, double keep, double share, unsigned trials,
                              unsigned tie)
 {
@@ -166,9 +165,9 @@ static struct coverage cover(unsigned N, double keep, double share, unsigned tri
     return c;
 }
 
-/* At 95 % a fifth of a million misses 50 times in 1000; over 1500 seeds the standard
- * deviation of the share that holds is 0.56 points. Whole numbers make the
- * intervals a little too wide, which may not be much where samples are large. */
+/* Of 1500 intervals of 95 % 1425 hold, with a standard deviation of 0.56 points of
+ * the share. Whole numbers make the intervals hold a little more often, which may not
+ * be much where samples are large. */
 static void coverage(void)
 {
     static const struct {
@@ -191,8 +190,8 @@ static void coverage(void)
             printf("     case %zu: cut %.4f, share %.4f, without bound %u\n", i, cut,
                    share, c.wide_cut);
         /* and they say something: 2 * 1.96 standard deviations of a share */
-        double m = t[i].N * t[i].share, sd = sqrt(t[i].keep * (1 - t[i].keep) / m *
-                                                   (1 - t[i].share));
+        double m = t[i].N * t[i].share,
+               sd = sqrt(t[i].keep * (1 - t[i].keep) / m * (1 - t[i].share));
         CHECK_NEAR(c.width / (3.92 * sd), 1, 0.15);
     }
     /* a sample of a few documents promises nothing that it cannot hold */

@@ -614,13 +614,16 @@ static void test_open(void)
     /* versions 1 and 2 lacked these; writing makes it version 6 */
     tamper(db_path("new.db"),
            OLD_TABLES "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
-                      " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
+                      " decisions DROP COLUMN cutset; DROP VIEW band_counts; DROP TABLE"
+                      " bands; DROP TABLE quantiles; PRAGMA user_version = 1");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_OK);
     kj_ledger_close(l, NULL);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
     CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 6, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM passages"), 0, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM band_counts"), 0, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT count(share_low) FROM quantiles"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(cutset) FROM decisions"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(alone) FROM cuts"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT docs FROM histograms WHERE cut = 0"), 5,
