@@ -581,12 +581,13 @@ static void test_pipe(void)
     }
 }
 
-/* What versions 3 to 6 have. */
+/* What versions 3 to 7 have. */
 #define OLD_TABLES                                                                     \
     "DROP TABLE scores; DROP TABLE evaluations; DROP TABLE metric_sources;"            \
     "DROP TABLE generations; DROP TABLE metrics; CREATE TABLE metrics (series TEXT"    \
     " NOT NULL, step INTEGER NOT NULL, loss REAL, lr REAL, tokens INTEGER,"            \
     " tokens_per_s REAL, PRIMARY KEY (series, step)) WITHOUT ROWID;"                   \
+    "DROP VIEW band_counts; DROP TABLE bands; DROP TABLE quantiles;"                   \
     "DROP TABLE passages; DROP TABLE copies; DROP VIEW dedup_sources; "                \
     "DROP TABLE histograms; CREATE TABLE histograms (rule, bucket, lo, hi, docs,"      \
     " dropped); INSERT INTO histograms VALUES (1, 2, 3, 4, 5, 0);"                     \
@@ -611,16 +612,15 @@ static void test_open(void)
     kj_err_reset(&err);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    /* versions 1 and 2 lacked these; writing makes it version 6 */
+    /* versions 1 and 2 lacked these; writing makes it version 7 */
     tamper(db_path("new.db"),
            OLD_TABLES "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
-                      " decisions DROP COLUMN cutset; DROP VIEW band_counts; DROP TABLE"
-                      " bands; DROP TABLE quantiles; PRAGMA user_version = 1");
+                      " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_OK);
     kj_ledger_close(l, NULL);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 6, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 7, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM passages"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM band_counts"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(share_low) FROM quantiles"), 0, 0);
@@ -631,9 +631,9 @@ static void test_open(void)
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(far) FROM samples"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(skipped) FROM metrics"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM scores"), 0, 0);
-    tamper(db_path("new.db"), "PRAGMA user_version = 7");
+    tamper(db_path("new.db"), "PRAGMA user_version = 8");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_FAIL);
-    CHECK(strstr(err.msg, "version 7"));
+    CHECK(strstr(err.msg, "version 8"));
 }
 
 static void test_metrics(void)
