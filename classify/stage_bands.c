@@ -5,7 +5,7 @@
  * score is replaced by the band that the document's rank in the corpus falls into, 0
  * to 19, and the best band that any classifier gives is the document's.
  *
- * In the order of ranks.h, best first, document i (from 0) of n is in band
+ * In the order of ranking.h, best first, document i (from 0) of n is in band
  *
  *     B - 1 - floor(i * B / n)
  *
@@ -18,7 +18,7 @@
  * those, so a document's band depends on documents alone: not on their order,
  * threads, parts or shards. Texts are not looked at.
  */
-#include "classify/ranks.h"
+#include "classify/ranking.h"
 #include "classify/stages.h"
 
 #include <math.h>
@@ -39,8 +39,8 @@ enum ties { SPLIT, TOGETHER };
 struct group {
     char *language;
     uint64_t hash;
-    struct kj_rank *edge[SCORES_MAX]; /* NULL: none of its documents has the score */
-    struct kj_ranks ranks[SCORES_MAX];
+    struct kj_ranked *edge[SCORES_MAX]; /* NULL: none of its documents has the score */
+    struct kj_ranking ranks[SCORES_MAX];
     uint64_t docs[SCORES_MAX]; /* with the score, in the sample or not */
 };
 struct groups {
@@ -227,7 +227,7 @@ static void groups_release(struct groups *g)
     for (size_t i = 0; i < g->n; i++) {
         for (size_t s = 0; s < SCORES_MAX; s++) {
             free(g->v[i].edge[s]);
-            kj_ranks_free(&g->v[i].ranks[s]);
+            kj_ranking_free(&g->v[i].ranks[s]);
         }
         free(g->v[i].language);
     }
@@ -244,7 +244,7 @@ struct survey {
         struct groups groups;
         uint64_t docs;
     } * w;
-    struct kj_rank_budget budget;
+    struct kj_ranking_budget budget;
 };
 
 static int survey_document(struct survey *v, struct worker *w, const struct kj_doc *d,
@@ -252,7 +252,7 @@ static int survey_document(struct survey *v, struct worker *w, const struct kj_d
 {
     const struct bands_cfg *c = v->c;
     struct group *g = group_find(&w->groups, d, c->per_language);
-    bool sampled = kj_rank_sampled(d, c->sample, v->seed);
+    bool sampled = kj_ranking_sampled(d, c->sample, v->seed);
     uint64_t weight = c->weight == BY_BYTES ? d->text.n : 1;
     int rc = KJ_OK;
     w->docs++;
@@ -269,7 +269,8 @@ static int survey_document(struct survey *v, struct worker *w, const struct kj_d
             continue;
         g->docs[s]++;
         if (sampled)
-            rc = kj_ranks_add(&g->ranks[s], &v->budget, kj_rank_of(d, p, weight), err);
+            rc = kj_ranking_add(&g->ranks[s], &v->budget, kj_ranked_of(d, p, weight),
+                                err);
     }
     return rc;
 }
@@ -286,7 +287,7 @@ static int survey_batch(void *ctx, unsigned worker, struct kj_batch *b,
 }
 
 /* The place of the last document in band b or above, by what is better than it. */
-static size_t edge_at(const struct kj_ranks *r, uint64_t total, uint64_t bands,
+static size_t edge_at(const struct kj_ranking *r, uint64_t total, uint64_t bands,
                       uint64_t b)
 {
     size_t at = 0;
@@ -302,7 +303,7 @@ static size_t edge_at(const struct kj_ranks *r, uint64_t total, uint64_t bands,
 static void note_edge(struct bands_cfg *c, const struct group *g, size_t s, uint64_t b,
                       size_t at)
 {
-    const struct kj_ranks *r = &g->ranks[s];
+    const struct kj_ranking *r = &g->ranks[s];
     uint64_t n = (uint64_t)c->bands, N = g->docs[s];
     c->found = kj_xrealloc(c->found, (c->n_found + 1) * sizeof *c->found);
     struct kj_quantile *q = &c->found[c->n_found++];
@@ -319,8 +320,8 @@ static void note_edge(struct bands_cfg *c, const struct group *g, size_t s, uint
                               .seen = r->n};
     if (r->n == N || b == 0 || c->weight == BY_BYTES)
         return;
-    struct kj_rank_interval in;
-    kj_rank_interval(N, ((n - b) * N + n - 1) / n, r->n, at + 1, &in);
+    struct kj_ranking_interval in;
+    kj_ranking_interval(N, ((n - b) * N + n - 1) / n, r->n, at + 1, &in);
     q->low = in.last ? r->v[in.last - 1].score : NAN;
     q->high = in.first ? r->v[in.first - 1].score : NAN;
     q->share_low = (double)in.rank_low / (double)N;
@@ -329,11 +330,11 @@ static void note_edge(struct bands_cfg *c, const struct group *g, size_t s, uint
 
 static void find_edges(struct bands_cfg *c, struct group *g, size_t s)
 {
-    struct kj_ranks *r = &g->ranks[s];
+    struct kj_ranking *r = &g->ranks[s];
     uint64_t total = 0, bands = (uint64_t)c->bands;
     if (r->n == 0)
         return;
-    kj_ranks_sort(r);
+    kj_ranking_sort(r);
     for (size_t i = 0; i < r->n; i++)
         total += r->v[i].own;
     if (total == 0) /* texts without a byte: all weigh the same */
@@ -346,7 +347,7 @@ static void find_edges(struct bands_cfg *c, struct group *g, size_t s)
             g->edge[s][b - 1] = r->v[at];
         note_edge(c, g, s, b, at);
     }
-    kj_ranks_free(r);
+    kj_ranking_free(r);
 }
 
 static int by_language(const void *pa, const void *pb)
@@ -366,7 +367,7 @@ static void join(struct bands_cfg *c, struct worker *w)
         if (!to)
             to = group_add(&c->groups, from->language, strlen(from->language));
         for (size_t s = 0; s < c->scores.n; s++) {
-            kj_ranks_join(&to->ranks[s], &from->ranks[s]);
+            kj_ranking_join(&to->ranks[s], &from->ranks[s]);
             to->docs[s] += from->docs[s];
         }
     }
@@ -423,7 +424,7 @@ static int bands_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *err)
 
 /* The band of one score, -1 without an edge to compare with. */
 static int band_of(const struct bands_cfg *c, const struct group *g, size_t s,
-                   const struct kj_doc *d, double score, struct kj_rank *key)
+                   const struct kj_doc *d, double score, struct kj_ranked *key)
 {
     if (!g || !g->edge[s])
         return -1;
@@ -431,12 +432,12 @@ static int band_of(const struct bands_cfg *c, const struct group *g, size_t s,
     int lo = 0, hi = (int)c->bands - 1; /* is in lo or above, not above hi */
     while (lo < hi) {
         int b = lo + (hi - lo + 1) / 2;
-        const struct kj_rank *e = &g->edge[s][b - 1];
+        const struct kj_ranked *e = &g->edge[s][b - 1];
         bool in = score != e->score ? score > e->score : c->ties == TOGETHER;
         if (!in && score == e->score) {
             if (!key->own) /* hashed when it is needed */
-                *key = kj_rank_of(d, score, 1);
-            in = kj_rank_compare(key, e) <= 0;
+                *key = kj_ranked_of(d, score, 1);
+            in = kj_ranked_compare(key, e) <= 0;
         }
         if (in)
             lo = b;
@@ -461,7 +462,7 @@ static void bands_document(const struct bands_cfg *c, struct kj_doc *d,
                            struct kj_arena *a)
 {
     const struct group *g = group_find(&c->groups, d, c->per_language);
-    struct kj_rank key = {0};
+    struct kj_ranked key = {0};
     int band = -1, sum = 0, n = 0;
     for (size_t s = 0; s < c->scores.n; s++) {
         double p = kj_doc_number(d, c->scores.v[s]);

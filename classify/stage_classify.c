@@ -7,7 +7,7 @@
  * FineWeb-Edu's int_score.
  *
  * keep_top P keeps the ceil(P * n) best of the n documents that reach the stage, in
- * the order of ranks.h. A first pass finds the last one kept; the second compares
+ * the order of ranking.h. A first pass finds the last one kept; the second compares
  * with it, and takes the scores from the first, by the documents' serial numbers:
  * nothing is computed twice (16 bytes a document; on bigrams, dimension 100 and 2.8
  * KB of text, 100 microseconds of CPU a document in place of 200). What is kept
@@ -18,7 +18,7 @@
 #include "classify/encoder_score.h"
 #include "classify/fasttext.h"
 #include "classify/prepare.h"
-#include "classify/ranks.h"
+#include "classify/ranking.h"
 #include "classify/stages.h"
 
 #include <inttypes.h>
@@ -42,7 +42,7 @@ struct classify_cfg {
     struct kj_rule cut; /* threshold NAN: nothing is dropped by it */
     /* made by survey */
     bool surveyed;
-    struct kj_rank last; /* the worst that is kept */
+    struct kj_ranked last; /* the worst that is kept */
     struct kj_quantile found;
     struct known { /* scores by serial number */
         uint64_t serial;
@@ -245,7 +245,7 @@ static int score_batch(const struct classify_cfg *c, struct classify_state *s,
     for (size_t i = 0; i < b->n && rc == KJ_OK; i++) {
         s->scores[i] = NAN;
         s->want[i] =
-            kj_doc_kept(&b->docs[i]) && kj_rank_sampled(&b->docs[i], sample, seed);
+            kj_doc_kept(&b->docs[i]) && kj_ranking_sampled(&b->docs[i], sample, seed);
         if (s->want[i])
             s->want[i] = !look_up(c, b->docs[i].serial, &s->scores[i]);
         if (s->want[i] && c->ft)
@@ -275,10 +275,10 @@ struct survey {
     uint64_t seed;
     struct survey_worker {
         struct classify_state state;
-        struct kj_ranks ranks;
+        struct kj_ranking ranks;
         uint64_t docs; /* all, in the sample or not */
     } * w;
-    struct kj_rank_budget budget;
+    struct kj_ranking_budget budget;
 };
 
 static int survey_batch(void *ctx, unsigned worker, struct kj_batch *b,
@@ -292,12 +292,13 @@ static int survey_batch(void *ctx, unsigned worker, struct kj_batch *b,
         double p = (double)w->state.scores[i];
         w->docs += kj_doc_kept(d);
         if (!isnan(p))
-            rc = kj_ranks_add(&w->ranks, &v->budget, kj_rank_of(d, p, d->serial), err);
+            rc = kj_ranking_add(&w->ranks, &v->budget, kj_ranked_of(d, p, d->serial),
+                                err);
     }
     return rc;
 }
 
-static void remember(struct classify_cfg *c, const struct kj_ranks *all)
+static void remember(struct classify_cfg *c, const struct kj_ranking *all)
 {
     free(c->known);
     c->known = kj_xcalloc(all->n, sizeof *c->known);
@@ -309,9 +310,10 @@ static void remember(struct classify_cfg *c, const struct kj_ranks *all)
 
 /* The cut, from the scores in order. docs: how many there are beside those that
  * cannot be scored. */
-static void find_cut(struct classify_cfg *c, const struct kj_ranks *all, uint64_t docs)
+static void find_cut(struct classify_cfg *c, const struct kj_ranking *all,
+                     uint64_t docs)
 {
-    uint64_t k = kj_ranks_top(all->n, c->keep_top);
+    uint64_t k = kj_ranking_top(all->n, c->keep_top);
     c->last = all->v[k - 1];
     c->cut.threshold = shortest((float)c->last.score);
     c->found = (struct kj_quantile){.score = c->field,
@@ -327,8 +329,8 @@ static void find_cut(struct classify_cfg *c, const struct kj_ranks *all, uint64_
                                     .seen = all->n};
     if (all->n == docs)
         return;
-    struct kj_rank_interval in;
-    kj_rank_interval(docs, kj_ranks_top(docs, c->keep_top), all->n, k, &in);
+    struct kj_ranking_interval in;
+    kj_ranking_interval(docs, kj_ranking_top(docs, c->keep_top), all->n, k, &in);
     if (in.last)
         c->found.low = shortest((float)all->v[in.last - 1].score);
     if (in.first)
@@ -352,10 +354,10 @@ static int classify_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *e
         rc = classify_begin(c, &v.w[i].state, err);
     if (rc == KJ_OK)
         rc = corpus->pass(corpus, &v, survey_batch, NULL, err);
-    struct kj_ranks all = {0};
+    struct kj_ranking all = {0};
     uint64_t docs = 0;
     for (unsigned i = 0; i < threads; i++) {
-        kj_ranks_join(&all, &v.w[i].ranks);
+        kj_ranking_join(&all, &v.w[i].ranks);
         docs += v.w[i].docs;
         classify_end(c, &v.w[i].state);
     }
@@ -366,12 +368,12 @@ static int classify_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *e
             err, KJ_FATAL,
             "none of the %" PRIu64 " documents is in the --sample: raise it", docs);
     if (rc == KJ_OK && all.n > 0) {
-        kj_ranks_sort(&all);
+        kj_ranking_sort(&all);
         find_cut(c, &all, docs);
         remember(c, &all);
     }
     c->surveyed = true;
-    kj_ranks_free(&all);
+    kj_ranking_free(&all);
     free(v.w);
     return rc;
 }
@@ -414,8 +416,8 @@ static int classify_document(const struct classify_cfg *c, struct classify_state
         return rc;
     bool low = c->min > 0 && shown < c->min;
     if (c->keep_top > 0) {
-        struct kj_rank k = kj_rank_of(d, (double)p, 0);
-        low = kj_rank_compare(&k, &c->last) > 0;
+        struct kj_ranked k = kj_ranked_of(d, (double)p, 0);
+        low = kj_ranked_compare(&k, &c->last) > 0;
     }
     kj_doc_signal_by(d, a, &c->cut, shown);
     if (low)

@@ -1,11 +1,11 @@
-/* ranks.c - the order of scores, samples of it, and their confidence.
+/* ranking.c - the order of scores, samples of it, and their confidence.
  *
  * The hypergeometric distribution is summed outward from its mode by the ratio of
  * neighbours, each term relative to the mode's, until a term no longer counts, and
  * divided by the sum of all: no factorials, so nothing is lost at 10^12 documents.
  * That takes about 16 standard deviations of terms, at most a few times sqrt(m).
  */
-#include "classify/ranks.h"
+#include "classify/ranking.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,15 +19,15 @@
 #define TAIL  0.025 /* each of two: a confidence of 95 % */
 #define FIRST 64    /* a list for each worker, score and language */
 
-struct kj_rank kj_rank_of(const struct kj_doc *d, double score, uint64_t own)
+struct kj_ranked kj_ranked_of(const struct kj_doc *d, double score, uint64_t own)
 {
-    return (struct kj_rank){score, kj_hash64(d->id.p, d->id.n, 0), kj_doc_checksum(d),
-                            own};
+    return (struct kj_ranked){score, kj_hash64(d->id.p, d->id.n, 0), kj_doc_checksum(d),
+                              own};
 }
 
-int kj_rank_compare(const void *pa, const void *pb)
+int kj_ranked_compare(const void *pa, const void *pb)
 {
-    const struct kj_rank *a = pa, *b = pb;
+    const struct kj_ranked *a = pa, *b = pb;
     if (a->score != b->score)
         return a->score > b->score ? -1 : 1;
     if (a->id != b->id)
@@ -35,8 +35,8 @@ int kj_rank_compare(const void *pa, const void *pb)
     return a->sum < b->sum ? -1 : a->sum > b->sum;
 }
 
-int kj_ranks_add(struct kj_ranks *r, struct kj_rank_budget *b, struct kj_rank k,
-                 struct kj_err *err)
+int kj_ranking_add(struct kj_ranking *r, struct kj_ranking_budget *b,
+                   struct kj_ranked k, struct kj_err *err)
 {
     if (r->n == r->cap) {
         size_t more = r->cap ? r->cap : FIRST, bytes = more * sizeof *r->v;
@@ -51,7 +51,7 @@ int kj_ranks_add(struct kj_ranks *r, struct kj_rank_budget *b, struct kj_rank k,
     return KJ_OK;
 }
 
-void kj_ranks_join(struct kj_ranks *to, struct kj_ranks *from)
+void kj_ranking_join(struct kj_ranking *to, struct kj_ranking *from)
 {
     if (to->cap < to->n + from->n) {
         to->cap = to->n + from->n;
@@ -60,29 +60,29 @@ void kj_ranks_join(struct kj_ranks *to, struct kj_ranks *from)
     if (from->n)
         memcpy(to->v + to->n, from->v, from->n * sizeof *to->v);
     to->n += from->n;
-    kj_ranks_free(from);
+    kj_ranking_free(from);
 }
 
-void kj_ranks_sort(struct kj_ranks *r)
+void kj_ranking_sort(struct kj_ranking *r)
 {
     if (r->n)
-        qsort(r->v, r->n, sizeof *r->v, kj_rank_compare);
+        qsort(r->v, r->n, sizeof *r->v, kj_ranked_compare);
 }
 
-void kj_ranks_free(struct kj_ranks *r)
+void kj_ranking_free(struct kj_ranking *r)
 {
     free(r->v);
-    *r = (struct kj_ranks){0};
+    *r = (struct kj_ranking){0};
 }
 
-uint64_t kj_ranks_top(uint64_t n, double share)
+uint64_t kj_ranking_top(uint64_t n, double share)
 {
     /* 0.1 * 30 is a little more than 3 */
     double k = ceil(share * (double)n - 1e-9);
     return k < 1 ? n > 0 : k > (double)n ? n : (uint64_t)k;
 }
 
-bool kj_rank_sampled(const struct kj_doc *d, double share, uint64_t seed)
+bool kj_ranking_sampled(const struct kj_doc *d, double share, uint64_t seed)
 {
     /* Not the hash that breaks ties: the sample would be the winners. */
     uint64_t h = kj_hash64(d->id.p, d->id.n, seed ^ 0x73616d706c652121);
@@ -128,8 +128,8 @@ static uint64_t quantile(uint64_t N, uint64_t K, uint64_t m, double over)
     return lo;
 }
 
-void kj_rank_interval(uint64_t N, uint64_t K, uint64_t m, uint64_t k,
-                      struct kj_rank_interval *out)
+void kj_ranking_interval(uint64_t N, uint64_t K, uint64_t m, uint64_t k,
+                         struct kj_ranking_interval *out)
 {
     /* X of the sample are among the K best. X < x has a chance of at most TAIL for
      * the x that quantile() gives, and X > y for the y of the other tail. */

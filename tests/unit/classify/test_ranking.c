@@ -1,6 +1,6 @@
-/* test_ranks.c - the order of scores, and that intervals from samples hold as often
+/* test_ranking.c - the order of scores, and that intervals from samples hold as often
  * as they say: counted over many seeds against the exact cut. */
-#include "classify/ranks.h"
+#include "classify/ranking.h"
 
 #include <stdlib.h>
 
@@ -53,46 +53,46 @@ static struct kj_doc doc_of(char id[32], unsigned i)
 static void order(void)
 {
     char id[32];
-    struct kj_ranks r = {0}, more = {0};
-    struct kj_rank_budget b = {0, 1 << 20};
+    struct kj_ranking r = {0}, more = {0};
+    struct kj_ranking_budget b = {0, 1 << 20};
     for (unsigned i = 0; i < 200; i++) {
         struct kj_doc d = doc_of(id, i);
-        CHECK(kj_ranks_add(i % 2 ? &r : &more, &b, kj_rank_of(&d, i / 10, i), NULL) ==
-              KJ_OK);
+        CHECK(kj_ranking_add(i % 2 ? &r : &more, &b, kj_ranked_of(&d, i / 10, i),
+                             NULL) == KJ_OK);
     }
-    kj_ranks_join(&r, &more);
+    kj_ranking_join(&r, &more);
     CHECK_INT(r.n, 200);
     CHECK_INT(more.n, 0);
-    kj_ranks_sort(&r);
+    kj_ranking_sort(&r);
     for (size_t i = 1; i < r.n; i++) {
-        const struct kj_rank *x = &r.v[i - 1], *y = &r.v[i];
+        const struct kj_ranked *x = &r.v[i - 1], *y = &r.v[i];
         if (x->score < y->score || (x->score == y->score && x->id >= y->id) ||
             (unsigned)y->score != y->own / 10)
             CHECK_INT(i, 0);
     }
-    CHECK(kj_rank_compare(&r.v[3], &r.v[3]) == 0);
-    kj_ranks_free(&r);
+    CHECK(kj_ranked_compare(&r.v[3], &r.v[3]) == 0);
+    kj_ranking_free(&r);
     struct kj_err err = KJ_ERR_INIT;
-    struct kj_rank_budget little = {0, 1000 * sizeof *r.v};
+    struct kj_ranking_budget little = {0, 1000 * sizeof *r.v};
     int rc = KJ_OK;
     unsigned n = 0;
-    for (struct kj_rank k = {0}; n < 5000 && rc == KJ_OK; n++)
-        rc = kj_ranks_add(&r, &little, k, &err);
+    for (struct kj_ranked k = {0}; n < 5000 && rc == KJ_OK; n++)
+        rc = kj_ranking_add(&r, &little, k, &err);
     CHECK_INT(rc, KJ_FATAL);
     CHECK(n > 250 && n < 1002);
-    kj_ranks_free(&r);
+    kj_ranking_free(&r);
 }
 
 static void top(void)
 {
-    CHECK_INT(kj_ranks_top(0, 0.1), 0);
-    CHECK_INT(kj_ranks_top(1, 0.1), 1);
-    CHECK_INT(kj_ranks_top(30, 0.1), 3);
-    CHECK_INT(kj_ranks_top(31, 0.1), 4);
-    CHECK_INT(kj_ranks_top(7, 1), 7);
+    CHECK_INT(kj_ranking_top(0, 0.1), 0);
+    CHECK_INT(kj_ranking_top(1, 0.1), 1);
+    CHECK_INT(kj_ranking_top(30, 0.1), 3);
+    CHECK_INT(kj_ranking_top(31, 0.1), 4);
+    CHECK_INT(kj_ranking_top(7, 1), 7);
     for (unsigned n = 1; n < 2000; n++) /* in whole numbers */
-        if (kj_ranks_top(n, 0.35) != (35 * n + 99) / 100)
-            CHECK_INT(kj_ranks_top(n, 0.35), (35 * n + 99) / 100);
+        if (kj_ranking_top(n, 0.35) != (35 * n + 99) / 100)
+            CHECK_INT(kj_ranking_top(n, 0.35), (35 * n + 99) / 100);
 }
 
 /* A sample of a share of the ids, the same whatever else, other with another seed. */
@@ -103,11 +103,11 @@ static void sample(void)
     unsigned a = 0, both = 0, small = 0;
     for (unsigned i = 0; i < N; i++) {
         struct kj_doc d = doc_of(id, i);
-        bool x = kj_rank_sampled(&d, 0.2, 1), y = kj_rank_sampled(&d, 0.2, 2);
+        bool x = kj_ranking_sampled(&d, 0.2, 1), y = kj_ranking_sampled(&d, 0.2, 2);
         a += x;
         both += x && y;
-        small += kj_rank_sampled(&d, 0.1, 1) && !x; /* a smaller one is part of it */
-        if (!kj_rank_sampled(&d, 1, i))
+        small += kj_ranking_sampled(&d, 0.1, 1) && !x; /* a smaller one is part of it */
+        if (!kj_ranking_sampled(&d, 1, i))
             CHECK(false);
     }
     CHECK_NEAR(a, 0.2 * N, 5 * sqrt(N * 0.16));
@@ -127,29 +127,29 @@ static struct coverage cover(unsigned N, double keep, double share, unsigned tri
                              unsigned tie)
 {
     struct coverage c = {0};
-    struct kj_rank *v = kj_xcalloc(N, sizeof *v);
+    struct kj_ranked *v = kj_xcalloc(N, sizeof *v);
     bool *in = kj_xcalloc(N, 1);
     unsigned *place = kj_xcalloc(N, sizeof *place);
     char(*ids)[32] = kj_xcalloc(N, 32);
     for (unsigned i = 0; i < N; i++) {
         struct kj_doc d = doc_of(ids[i], i);
-        v[i] = kj_rank_of(&d, -(double)(i / tie) - 0.25, i);
+        v[i] = kj_ranked_of(&d, -(double)(i / tie) - 0.25, i);
     }
-    qsort(v, N, sizeof *v, kj_rank_compare);
-    uint64_t K = kj_ranks_top(N, keep);
+    qsort(v, N, sizeof *v, kj_ranked_compare);
+    uint64_t K = kj_ranking_top(N, keep);
     for (unsigned seed = 0; seed < trials; seed++) {
         unsigned m = 0;
         for (unsigned i = 0; i < N; i++) {
             struct kj_doc d = {.id = kj_str_z(ids[v[i].own])};
-            in[i] = kj_rank_sampled(&d, share, seed);
+            in[i] = kj_ranking_sampled(&d, share, seed);
             if (in[i])
                 place[m++] = i + 1;
         }
         if (m == 0)
             continue;
-        uint64_t k = kj_ranks_top(m, keep);
-        struct kj_rank_interval q;
-        kj_rank_interval(N, K, m, k, &q);
+        uint64_t k = kj_ranking_top(m, keep);
+        struct kj_ranking_interval q;
+        kj_ranking_interval(N, K, m, k, &q);
         CHECK(q.first <= k && (q.last == 0 || q.last >= k) && q.last <= m);
         bool high = q.first == 0 || place[q.first - 1] <= K;
         bool low = q.last == 0 || place[q.last - 1] > K;
@@ -198,8 +198,8 @@ static void coverage(void)
     struct coverage few = cover(300, 0.1, 0.02, 1000, 1);
     CHECK(few.cut > 940 && few.share > 940 && few.wide_cut > 0);
     /* all of them: exact */
-    struct kj_rank_interval q;
-    kj_rank_interval(1000, 100, 1000, 100, &q);
+    struct kj_ranking_interval q;
+    kj_ranking_interval(1000, 100, 1000, 100, &q);
     CHECK_INT(q.first, 100);
     CHECK_INT(q.last, 101);
     CHECK_INT(q.rank_low, 100);

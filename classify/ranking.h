@@ -1,4 +1,4 @@
-/* ranks.h - documents in the order of a score, and cuts through that order.
+/* ranking.h - documents in the order of a score, and cuts through that order.
  *
  * The order is total but for documents that are equal in id and text: the score,
  * then a hash of the id, then the document's checksum. So "the best tenth" is the
@@ -16,8 +16,8 @@
  * Thread-safety: a list belongs to one worker until it is joined; the budget is
  * shared by all.
  */
-#ifndef KJ_CLASSIFY_RANKS_H
-#define KJ_CLASSIFY_RANKS_H
+#ifndef KJ_CLASSIFY_RANKING_H
+#define KJ_CLASSIFY_RANKING_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,43 +27,43 @@
 struct kj_doc;
 struct kj_err;
 
-struct kj_rank {
+struct kj_ranked {
     double score;
     uint64_t id, sum;
     uint64_t own; /* the caller's: what it weighs, or its serial number */
 };
 
-struct kj_ranks {
-    struct kj_rank *v;
+struct kj_ranking {
+    struct kj_ranked *v;
     size_t n, cap;
 };
 /* Zeroed but for limit, in bytes. Joining takes as much again. */
-struct kj_rank_budget {
+struct kj_ranking_budget {
     atomic_size_t used;
     size_t limit;
 };
 
-struct kj_rank kj_rank_of(const struct kj_doc *d, double score, uint64_t own);
+struct kj_ranked kj_ranked_of(const struct kj_doc *d, double score, uint64_t own);
 /* For qsort: best first. */
-int kj_rank_compare(const void *a, const void *b);
+int kj_ranked_compare(const void *a, const void *b);
 
 /* KJ_FATAL when the budget is spent. */
-int kj_ranks_add(struct kj_ranks *r, struct kj_rank_budget *b, struct kj_rank k,
-                 struct kj_err *err);
+int kj_ranking_add(struct kj_ranking *r, struct kj_ranking_budget *b,
+                   struct kj_ranked k, struct kj_err *err);
 /* All of from behind what is in to; from is empty afterwards. */
-void kj_ranks_join(struct kj_ranks *to, struct kj_ranks *from);
-void kj_ranks_sort(struct kj_ranks *r);
-void kj_ranks_free(struct kj_ranks *r);
+void kj_ranking_join(struct kj_ranking *to, struct kj_ranking *from);
+void kj_ranking_sort(struct kj_ranking *r);
+void kj_ranking_free(struct kj_ranking *r);
 
 /* How many of n are the best share P, 0 < P <= 1. */
-uint64_t kj_ranks_top(uint64_t n, double share);
+uint64_t kj_ranking_top(uint64_t n, double share);
 
 /* Is the document in the sample? share 1: all are. */
-bool kj_rank_sampled(const struct kj_doc *d, double share, uint64_t seed);
+bool kj_ranking_sampled(const struct kj_doc *d, double share, uint64_t seed);
 
 /* Of N documents of which m were sampled: the k-th best of the sample stands for the
  * K-th best of all. */
-struct kj_rank_interval {
+struct kj_ranking_interval {
     /* With a confidence of 95 % the K-th best of all is not better than the first-th
      * best of the sample and better than the last-th (numbers from 1; 0: no such
      * bound). */
@@ -71,8 +71,8 @@ struct kj_rank_interval {
     /* And the k-th best of the sample is one of these among all, from 1. */
     uint64_t rank_low, rank_high;
 };
-void kj_rank_interval(uint64_t N, uint64_t K, uint64_t m, uint64_t k,
-                      struct kj_rank_interval *out);
+void kj_ranking_interval(uint64_t N, uint64_t K, uint64_t m, uint64_t k,
+                         struct kj_ranking_interval *out);
 
 /* P(X <= x) for the number X of marked ones in m of N, of which K are marked. */
 double kj_hypergeometric_cdf(uint64_t N, uint64_t K, uint64_t m, uint64_t x);
