@@ -123,155 +123,6 @@ struct kj_mat kj_llama_head(const struct kj_llama *m, struct kj_tensor *t)
     return w;
 }
 
-/* ---- activations ---- */
-
-struct layer_acts {
-    struct kj_mat x1, r1, y1, qkv, att, lse, x2, r2, y2, gu, h;
-};
-
-struct kj_llama_acts {
-    size_t tokens, chunk;
-    bool train;
-    size_t per_layer; /* elements of a layer's set */
-    struct kj_tensor *layers, *rest, *ids, *pos, *targets, *rope;
-    size_t rope_n; /* positions in the table */
-    struct kj_mat delta, x, r, y, logits, loss, lse;
-    struct kj_mat dres, dy, dqkv, datt, dh;
-    float *host; /* tokens */
-};
-
-static size_t take(size_t *at, size_t n)
-{
-    size_t here = *at;
-    *at += (n + 15) / 16 * 16;
-    return here;
-}
-
-static size_t layer_acts(const struct kj_llama *m, size_t i, struct layer_acts *l)
-{
-    struct kj_llama_acts *a = m->acts;
-    struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_tensor *t = a->layers;
-    size_t n = a->tokens, at = a->train ? i * a->per_layer : 0, from = at;
-    l->x1 = kj_mat(t, take(&at, n * d.h), d.h);
-    l->r1 = kj_mat(t, take(&at, n), 1);
-    l->y1 = kj_mat(t, take(&at, n * d.h), d.h);
-    l->qkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
-    l->att = kj_mat(t, take(&at, n * d.q), d.q);
-    l->lse = kj_mat(t, take(&at, n * d.heads), d.heads);
-    l->x2 = kj_mat(t, take(&at, n * d.h), d.h);
-    l->r2 = kj_mat(t, take(&at, n), 1);
-    l->y2 = kj_mat(t, take(&at, n * d.h), d.h);
-    l->gu = kj_mat(t, take(&at, n * 2 * d.f), 2 * d.f);
-    l->h = kj_mat(t, take(&at, n * d.f), d.f);
-    return at - from;
-}
-
-static size_t rest_acts(const struct kj_llama *m)
-{
-    struct kj_llama_acts *a = m->acts;
-    struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_tensor *t = a->rest;
-    size_t n = a->tokens, at = 0;
-    a->delta = kj_mat(t, take(&at, n * d.h), d.h);
-    a->x = kj_mat(t, take(&at, n * d.h), d.h);
-    a->r = kj_mat(t, take(&at, n), 1);
-    a->y = kj_mat(t, take(&at, n * d.h), d.h);
-    a->logits = kj_mat(t, take(&at, a->chunk * d.v), d.v);
-    a->loss = kj_mat(t, take(&at, n), 1);
-    a->lse = kj_mat(t, take(&at, n), 1);
-    if (a->train) {
-        a->dres = kj_mat(t, take(&at, n * d.h), d.h);
-        a->dy = kj_mat(t, take(&at, n * d.h), d.h);
-        a->dqkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
-        a->datt = kj_mat(t, take(&at, n * d.q), d.q);
-        a->dh = kj_mat(t, take(&at, n * d.f), d.f);
-    }
-    return at;
-}
-
-size_t kj_llama_act_floats(const struct kj_shape *s, size_t tokens, size_t chunk,
-                           bool train)
-{
-    struct kj_llama_acts a = {.tokens = tokens, .chunk = chunk, .train = train};
-    struct kj_llama m = {.shape = *s, .acts = &a};
-    struct layer_acts l;
-    size_t per = layer_acts(&m, 0, &l);
-    return per * (train ? (size_t)s->layers : 1) + rest_acts(&m) + 3 * tokens +
-           (size_t)(s->max_positions * s->head_dim);
-}
-
-/* YaRN: the pair (a real number) that turns `beta` times in the old context. */
-static double pair_of(const struct kj_shape *s, double beta)
-{
-    double dim = (double)s->head_dim;
-    return dim * log((double)s->rope_original / (beta * 6.283185307179586)) /
-           (2 * log(s->rope_theta));
-}
-
-/* How pair i turns, and the factor of all pairs: what turns fast enough to tell
- * neighbours apart stays; slow pairs are stretched; a ramp lies between. */
-static double turns(const struct kj_shape *s, size_t i, double *scale)
-{
-    double dim = (double)s->head_dim;
-    double f = pow(s->rope_theta, -2.0 * (double)i / dim);
-    *scale = 1;
-    if (s->rope_factor <= 1)
-        return f;
-    double low = fmax(floor(pair_of(s, s->rope_beta_fast)), 0);
-    double high = fmin(ceil(pair_of(s, s->rope_beta_slow)), dim - 1);
-    if (high == low)
-        high += 0.001;
-    double ramp = fmin(fmax(((double)i - low) / (high - low), 0), 1);
-    *scale = 0.1 * log(s->rope_factor) + 1;
-    return f * (1 - ramp) + f / s->rope_factor * ramp;
-}
-
-/* Angles are made in double: at position 8000 float32 would be off by 5e-4. */
-void kj_llama_rope_row(const struct kj_shape *s, size_t p, float *row)
-{
-    size_t dim = (size_t)s->head_dim, half = dim / 2;
-    for (size_t i = 0; i < half; i++) {
-        double scale, f = turns(s, i, &scale);
-        row[i] = (float)(scale * cos((double)p * f));
-        row[i + half] = (float)(scale * sin((double)p * f));
-    }
-}
-
-static void rope_table(struct kj_llama *m)
-{
-    size_t dim = (size_t)m->shape.head_dim;
-    float *row = kj_xcalloc(dim, sizeof *row);
-    for (size_t p = 0; p < m->acts->rope_n; p++) {
-        kj_llama_rope_row(&m->shape, p, row);
-        m->b->ops->write(m->b, m->acts->rope, p * dim, row, dim);
-    }
-    free(row);
-}
-
-static void acts_new(struct kj_llama *m, size_t tokens, size_t chunk, bool train)
-{
-    const struct kj_ops *o = m->b->ops;
-    struct kj_llama_acts *a = m->acts = kj_xcalloc(1, sizeof *a);
-    struct layer_acts l;
-    a->tokens = tokens;
-    a->chunk = chunk < tokens ? chunk : tokens;
-    a->train = train;
-    a->per_layer = layer_acts(m, 0, &l);
-    size_t sets = train ? (size_t)m->shape.layers : 1;
-    a->layers = o->tensor_new(m->b, KJ_F32, a->per_layer * sets);
-    a->rest = o->tensor_new(m->b, KJ_F32, rest_acts(m));
-    rest_acts(m);
-    a->ids = o->tensor_new(m->b, KJ_I32, tokens);
-    a->pos = o->tensor_new(m->b, KJ_I32, tokens);
-    a->targets = o->tensor_new(m->b, KJ_I32, tokens);
-    a->rope_n = (size_t)m->shape.max_positions;
-    a->rope = o->tensor_new(m->b, KJ_F32, a->rope_n * (size_t)m->shape.head_dim);
-    a->host = kj_xcalloc(tokens, sizeof *a->host);
-    if (a->rope)
-        rope_table(m);
-}
-
 int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
                  size_t tokens, size_t chunk, bool train, struct kj_err *err)
 {
@@ -285,7 +136,7 @@ int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_sh
     m->w = b->ops->tensor_new(b, KJ_F32, m->n);
     if (train)
         m->g = b->ops->tensor_new(b, KJ_F32, m->n);
-    acts_new(m, tokens, chunk, train);
+    kj_llama_acts_new(m, tokens, chunk, train, KJ_F32);
     rc = b->ops->sync(b, err);
     if (rc) {
         kj_llama_free(m);
@@ -295,20 +146,32 @@ int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_sh
     return KJ_OK;
 }
 
+int kj_llama_bf16(struct kj_llama *m, struct kj_err *err)
+{
+    const struct kj_llama_acts a = *m->acts;
+    m->mm = KJ_MM_BF16;
+    if (!m->b->ops->bf16)
+        return KJ_OK;
+    kj_llama_acts_free(m);
+    kj_llama_acts_new(m, a.tokens, a.chunk, a.train, KJ_BF16);
+    m->low = m->b->ops->tensor_new(m->b, KJ_BF16, m->n);
+    m->stale = true;
+    return m->b->ops->sync(m->b, err);
+}
+
+/* The weights that passes read. */
+static struct kj_tensor *weights(const struct kj_llama *m)
+{
+    return m->low ? m->low : m->w;
+}
+
 void kj_llama_free(struct kj_llama *m)
 {
     if (!m)
         return;
     const struct kj_ops *o = m->b->ops;
-    struct kj_llama_acts *a = m->acts;
-    if (a) {
-        struct kj_tensor *t[] = {a->layers, a->rest,    a->ids,
-                                 a->pos,    a->targets, a->rope};
-        for (size_t i = 0; i < sizeof t / sizeof *t; i++)
-            o->tensor_free(m->b, t[i]);
-        free(a->host);
-        free(a);
-    }
+    kj_llama_acts_free(m);
+    o->tensor_free(m->b, m->low);
     o->tensor_free(m->b, m->w);
     o->tensor_free(m->b, m->g);
     free(m->params);
@@ -353,7 +216,7 @@ void kj_llama_init(struct kj_llama *m, uint64_t seed)
 
 /* ---- forward ---- */
 
-static void attn_of(const struct kj_llama *m, const struct layer_acts *l,
+static void attn_of(const struct kj_llama *m, const struct kj_llama_layer_acts *l,
                     const struct kj_rows *r, struct kj_attn *a)
 {
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
@@ -384,12 +247,12 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_llama_layer w = kj_llama_layer(m, m->w, i);
-    struct layer_acts l;
+    struct kj_llama_layer w = kj_llama_layer(m, weights(m), i);
+    struct kj_llama_layer_acts l;
     struct kj_attn at;
     size_t n = r->n;
     float eps = (float)m->shape.norm_eps;
-    layer_acts(m, i, &l);
+    kj_llama_layer_acts(m, i, &l);
     o->norm(m->b, l.y1, l.x1, l.r1, x, delta, w.norm1, n, d.h, eps);
     o->matmul(m->b, l.qkv, l.y1, w.qkv, n, d.qkv, d.h, KJ_MM_TB | m->mm);
     o->rope(m->b, l.qkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
@@ -418,22 +281,26 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct layer_acts l;
+    struct kj_llama_layer_acts l;
     if (r->n > a->tokens || r->n == 0)
         return kj_err_set(err, KJ_FATAL, "batch of %zu tokens in a model for %zu", r->n,
                           a->tokens);
+    if (m->low && m->stale)
+        o->axpby(m->b, kj_mat(m->low, 0, 1), kj_mat(m->w, 0, 1), m->n, 1, 0);
+    m->stale = false;
     o->write(m->b, a->ids, 0, r->ids, r->n);
     o->write(m->b, a->pos, 0, r->pos, r->n);
-    layer_acts(m, 0, &l);
-    o->embed(m->b, l.x1, kj_llama_embed(m, m->w), kj_mat(a->ids, 0, 1), r->n, d.h);
+    kj_llama_layer_acts(m, 0, &l);
+    o->embed(m->b, l.x1, kj_llama_embed(m, weights(m)), kj_mat(a->ids, 0, 1), r->n,
+             d.h);
     block(m, 0, r, l.x1, KJ_MAT_NONE);
     for (size_t i = 1; i < d.layers; i++) {
-        layer_acts(m, i - 1, &l);
+        kj_llama_layer_acts(m, i - 1, &l);
         block(m, i, r, l.x2, a->delta);
     }
-    layer_acts(m, d.layers - 1, &l);
-    o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta, kj_llama_norm(m, m->w), r->n, d.h,
-            (float)m->shape.norm_eps);
+    kj_llama_layer_acts(m, d.layers - 1, &l);
+    o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta, kj_llama_norm(m, weights(m)), r->n,
+            d.h, (float)m->shape.norm_eps);
     if (m->look)
         m->look(m->look_ctx,
                 &(struct kj_llama_view){.layer = d.layers, .n = r->n, .norm1 = a->y});
@@ -448,13 +315,13 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_llama_layer w = kj_llama_layer(m, m->w, i),
+    struct kj_llama_layer w = kj_llama_layer(m, weights(m), i),
                           g = kj_llama_layer(m, m->g, i);
     const unsigned grad = KJ_MM_TA | KJ_MM_ADD | m->mm;
-    struct layer_acts l;
+    struct kj_llama_layer_acts l;
     struct kj_attn at;
     size_t n = r->n;
-    layer_acts(m, i, &l);
+    kj_llama_layer_acts(m, i, &l);
 
     o->matmul(m->b, g.down, a->dres, l.h, d.h, d.f, n, grad);
     o->matmul(m->b, a->dh, a->dres, w.down, n, d.f, d.h, m->mm);
@@ -486,7 +353,7 @@ static void backward(struct kj_llama *m, const struct kj_rows *r)
     struct kj_llama_acts *a = m->acts;
     size_t h = (size_t)m->shape.hidden;
     o->norm_back(m->b, a->dres, kj_llama_norm(m, m->g), a->dy, a->x, a->r,
-                 kj_llama_norm(m, m->w), r->n, h, false);
+                 kj_llama_norm(m, weights(m)), r->n, h, false);
     for (size_t i = (size_t)m->shape.layers; i-- > 0;)
         block_back(m, i, r);
     o->embed_back(m->b, kj_llama_embed(m, m->g), a->dres, kj_mat(a->ids, 0, 1), r->n,
@@ -499,7 +366,7 @@ static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool 
     struct kj_llama_acts *a = m->acts;
     return (struct kj_head){
         .x = a->y,
-        .w = kj_llama_head(m, m->w),
+        .w = kj_llama_head(m, weights(m)),
         .targets = kj_mat(a->targets, 0, 1),
         .loss = a->loss,
         .lse = KJ_MAT_NONE,
@@ -560,7 +427,7 @@ int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
         return rc;
     m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
     struct kj_head_teacher teacher = {.x = b->y,
-                                      .w = kj_llama_head(t->m, t->m->w),
+                                      .w = kj_llama_head(t->m, weights(t->m)),
                                       .ws = b->logits,
                                       .kl = b->loss,
                                       .h = (size_t)t->m->shape.hidden,
@@ -608,7 +475,7 @@ int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
     for (size_t i = 0; rc == KJ_OK && i < r->n; i += a->chunk) {
         size_t n = r->n - i < a->chunk ? r->n - i : a->chunk;
         struct kj_mat y = kj_mat(a->y.t, a->y.at + i * h, h);
-        o->matmul(m->b, a->logits, y, kj_llama_head(m, m->w), n, v, h,
+        o->matmul(m->b, a->logits, y, kj_llama_head(m, weights(m)), n, v, h,
                   KJ_MM_TB | m->mm);
         o->read(m->b, a->logits.t, a->logits.at, logits + i * v, n * v);
     }

@@ -67,6 +67,9 @@ struct kj_llama {
     struct kj_param *params;
     size_t n_params, n;      /* parameters, elements */
     struct kj_tensor *w, *g; /* weights; gradients (training only) */
+    struct kj_tensor *low;   /* the weights in bfloat16, or NULL */
+    bool stale;              /* set when w was changed behind the first pass: low
+                                is made again */
     struct kj_llama_acts *acts;
 };
 
@@ -76,6 +79,10 @@ struct kj_llama {
 int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
                  size_t tokens, size_t chunk, bool train, struct kj_err *err);
 void kj_llama_free(struct kj_llama *m);
+/* Multiply bfloat16 numbers from now on. On back ends whose operations take them
+ * (ops->bf16) activations are kept in bfloat16 too, and a copy of the weights, which
+ * stay float32 themselves; elsewhere only products round their operands. */
+int kj_llama_bf16(struct kj_llama *m, struct kj_err *err);
 
 /* Fresh weights: normal with init_range (the two projections back into the
  * residual stream divided by sqrt(2 layers)), norms 1. Each element depends on

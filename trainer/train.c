@@ -112,8 +112,8 @@ static int open_teacher(struct trainer *r, size_t pass, struct kj_err *err)
                           (size_t)c->optim.loss_chunk, false, err);
     if (rc == KJ_OK)
         rc = kj_hf_load(r->teacher.m, c->distil.teacher, err);
-    if (rc == KJ_OK)
-        r->teacher.m->mm = r->m->mm;
+    if (rc == KJ_OK && r->m->mm)
+        rc = kj_llama_bf16(r->teacher.m, err);
     r->teacher.weight = c->distil.weight;
     r->teacher.temperature = c->distil.temperature;
     return rc;
@@ -125,9 +125,10 @@ static int set_up(struct trainer *r, struct kj_err *err)
     size_t pass = (size_t)c->data.micro * (size_t)c->data.seq_len;
     int rc = kj_llama_new(&r->m, r->b, &c->model, pass, (size_t)c->optim.loss_chunk,
                           true, err);
+    if (rc == KJ_OK && c->optim.precision == KJ_PRECISION_BF16)
+        rc = kj_llama_bf16(r->m, err);
     if (rc)
         return rc;
-    r->m->mm = c->optim.precision == KJ_PRECISION_BF16 ? KJ_MM_BF16 : 0;
     if (c->distil.teacher)
         rc = open_teacher(r, pass, err);
     if (rc)
@@ -393,6 +394,7 @@ static void update(struct trainer *r, double factor, double clip)
         adamw(r, at, end, &p);
     }
     kj_ranks_share(&r->ranks, m->w);
+    m->stale = true;
 }
 
 /* Move the weights, or leave a step out that stands out. */
@@ -417,6 +419,7 @@ static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *e
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
     double t0 = now(), sum[2] = {0}, norm;
+    r->b->step = r->at.step + 1;
     const struct kj_feed_step *batch = kj_prefetch_next(r->ahead, err);
     if (!batch)
         return err ? err->rc : KJ_FAIL;

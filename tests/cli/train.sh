@@ -129,16 +129,16 @@ has eval.damaged out '"source":"\(all\)","documents":3,'
 rc eval.task 2 "$KIJIL" eval whole -t chess docs.jsonl
 is eval.same "$("$KIJIL" eval whole docs.jsonl -j1 | cksum)" "$("$KIJIL" eval whole docs.jsonl -j2 | cksum)"
 
-rc device 0 "$KIJIL" device -j2
+KIJIL_CUDA_SO=/nowhere rc device 0 "$KIJIL" device -j2
 has device out '^cpu: OpenBLAS'
 has device out 'attention .* good'
-has device out '^gpu: none'
+has device out '^cuda: no GPU: /nowhere: '
 hasnt device out FAILED
 
 rc no-file 2 "$KIJIL" train
 rc no-data 2 "$KIJIL" train run.yaml
-rc no-device 2 "${train[@]}" --device cuda -o x
-has no-device err 'no compute back end "cuda"'
+rc no-device 2 "${train[@]}" --device abacus -o x
+has no-device err 'no compute back end "abacus"'
 rc bad-set 2 "${train[@]}" --set optim.speed=1
 rc bad-time 2 "${train[@]}" --time-limit soon
 done_testing

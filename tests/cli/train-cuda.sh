@@ -1,0 +1,61 @@
+#!/bin/bash
+# train-cuda.sh - training on an emulated GPU beside the CPU: the same losses, the
+# same files, equal bits again, and an interrupted run that goes on.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+export KIJIL_CUDA_SO="${KIJIL%/*}/tests/cuda_emu/kijil-cuda.so"
+for i in $(seq 1 60); do
+    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
+        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
+done >docs.jsonl
+rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 280 -o tokenizer.json docs.jsonl
+rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+recipe() { # PRECISION STEPS
+    cat <<E2
+name: tiny
+model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
+        num_attention_heads: 4, num_key_value_heads: 2, head_dim: 16,
+        max_position_embeddings: 32}
+data: {sequence_length: 32, batch_sequences: 4, micro_sequences: 2}
+optim: {lr: 1e-2, precision: $1, loss_chunk: 48}
+schedule: {steps: $2, warmup_steps: 2}
+checkpoint: {every_steps: 3}
+E2
+}
+# The largest difference of the losses of two runs, over the first's loss.
+apart() {
+    paste <(jq .loss "$1/metrics.jsonl") <(jq .loss "$2/metrics.jsonl") |
+        awk '{d = ($1 - $2) / $1; d = d < 0 ? -d : d; m = d > m ? d : m} END {print m}'
+}
+for p in f32 bf16; do
+    recipe $p 7 >$p.yaml
+    for d in cpu cuda; do
+        rc $p.$d 0 "$KIJIL" train $p.yaml --data shards/manifest.jsonl --device $d -o $p-$d
+    done
+done
+has device err 'emulated on the processor'
+# Sums in another order; bfloat16 holds 8 bits, and its roundings add up.
+is f32.losses "$(awk -v d="$(apart f32-cpu f32-cuda)" 'BEGIN {print (d < 2e-5)}')" 1
+is bf16.losses "$(awk -v d="$(apart bf16-cpu bf16-cuda)" 'BEGIN {print (d < 0.01)}')" 1
+is bf16.differs "$(awk -v d="$(apart f32-cuda bf16-cuda)" 'BEGIN {print (d > 1e-6)}')" 1
+is files "$(cd bf16-cpu && find . -type f | sort)" "$(cd bf16-cuda && find . -type f | sort)"
+
+# Other orders of threads and blocks, and a run that is taken up again.
+KJ_EMU_ORDER=reverse rc again 0 "$KIJIL" train bf16.yaml --data shards/manifest.jsonl \
+    --device cuda -q -o again
+same bits bf16-cuda/model/model.safetensors again/model/model.safetensors
+rm -r again/checkpoints/step-00000007 again/model
+rc resume 0 "$KIJIL" train bf16.yaml --data shards/manifest.jsonl --device cuda -o again
+has resume err 'goes on behind step 6'
+same resumed bf16-cuda/model/model.safetensors again/model/model.safetensors
+
+# The optimizer's arithmetic is float32 in both; only a wrong file would differ.
+rc generate 0 "$KIJIL" generate bf16-cuda -p 'the cat' -n 4 --device cuda
+rc eval 0 "$KIJIL" eval f32-cuda -t ppl --device cuda docs.jsonl
+KIJIL_CUDA_SO=/nowhere rc none 2 "$KIJIL" train f32.yaml --data shards/manifest.jsonl \
+    --device cuda -o none
+has none err 'no GPU: /nowhere'
+KIJIL_CUDA_SO=/nowhere rc auto 0 "$KIJIL" train f32.yaml --data shards/manifest.jsonl -o auto
+has auto err 'OpenBLAS.*; no GPU: '
+done_testing
