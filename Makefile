@@ -144,7 +144,7 @@ check-asan check-tsan:                     ## the same under sanitizers
 	$(MAKE) CONFIG=$(@:check-%=%) check
 $(B)/classify/lid_data.o: classify/lid.ftz
 $(B)/classify/prompts.o: classify/prompt_en.txt classify/prompt_ko.txt # .incbin
-lid-model:                                 ## train the built-in language model again
+lid-model: $(B)/kijil                      ## train the built-in language model again
 	scripts/make_lid_model $(B)/kijil classify/lid.ftz
 hdr-check: $(HDR:%=$(B)/%.ok)              ## every header compiles alone
 $(B)/%.h.ok: %.h $(B)/cflags

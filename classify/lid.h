@@ -9,7 +9,8 @@
  *    form first (NFC; half-width Hangul and full-width letters become usual
  *    ones; web and mail addresses are left out), and only languages that are
  *    written in a script of the text compete: the score is the model's
- *    probability given that. Text in Hangul is Korean whatever the model says,
+ *    probability given that, where English counts twice (it is that much commoner
+ *    on the web). Text in Hangul is Korean whatever the model says,
  *    and text in a script that no language of the model uses is "und".
  *
  * A language competes when one of its scripts has KJ_LID_PRESENT of the letters.
