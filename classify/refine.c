@@ -10,7 +10,12 @@
  * early, poor model took wrongly is let go by a better one. Why growth is
  * limited: with few seeds the first model ranks well only at the very top, and
  * what is taken below becomes the label of the next round (measured in
- * docs/classifiers.md). Why negatives are drawn at random from the pool: they
+ * docs/classifiers.md). Why the cut is one of precision: a fixed score means
+ * something else in every round (the first model is sure of nothing, later ones
+ * of everything), and once the true ones are used up it takes whatever comes
+ * next. Why epochs rise: fastText's count is meant for millions of lines; after 25
+ * epochs over 48 lines a model is still near its random start and ranks little
+ * better than chance. Why negatives are drawn at random from the pool: they
  * must look like what the model will see, and among rare positives few are
  * wrong; none comes from the best `margin`, where the positives are that were
  * not found yet.
@@ -186,6 +191,13 @@ static void count_text(struct kj_refine_round *now, const struct run *r,
     now->drawn = negative - of_seeds;
 }
 
+static int64_t epochs_of(const struct kj_refine *o, const struct kj_refine_round *x)
+{
+    size_t lines = x->seed_positives + x->harvested + x->seed_negatives + x->drawn;
+    int64_t least = lines ? (o->updates + (int64_t)lines - 1) / (int64_t)lines : 0;
+    return least > o->train.epoch ? least : o->train.epoch;
+}
+
 static int learn(struct run *r, struct kj_refine_round *now, struct kj_err *err)
 {
     struct kj_buf text;
@@ -196,16 +208,32 @@ static int learn(struct run *r, struct kj_refine_round *now, struct kj_err *err)
     kj_buf_init(&text, (size_t)r->o->memory + ((size_t)1 << 30));
     new_file(r);
     int rc = kj_input_slurp(at_path(r, now->number, "train.txt"), &text, err);
-    if (rc == KJ_OK)
-        rc = kj_ft_train(&t, text.p, text.n, &r->out, &st, err);
     if (rc == KJ_OK) {
         count_text(now, r, &text);
+        t.epoch = now->epoch = epochs_of(r->o, now);
+        rc = kj_ft_train(&t, text.p, text.n, &r->out, &st, err);
+    }
+    if (rc == KJ_OK) {
         now->loss = st.loss;
         now->words = st.words;
         rc = put_file(r, now->number, "model.bin", err);
     }
     kj_buf_release(&text);
     return rc;
+}
+
+/* The lowest score from which on upwards the points have this precision. */
+static double cut_at(const struct kj_eval_point *p, size_t n, double precision)
+{
+    double cut = INFINITY;
+    size_t right = 0;
+    for (size_t i = 0; i < n; i++) {
+        right += p[i].gold;
+        if ((i + 1 == n || p[i + 1].score != p[i].score) &&
+            (double)right >= precision * (double)(i + 1))
+            cut = (double)p[i].score;
+    }
+    return cut;
 }
 
 static int judge_held(struct run *r, const struct kj_ft *m, struct kj_refine_round *now,
@@ -229,6 +257,8 @@ static int judge_held(struct run *r, const struct kj_ft *m, struct kj_refine_rou
     now->at = kj_eval_at(p, h->n, r->o->min_score);
     now->best = kj_eval_best(p, h->n);
     now->average_precision = kj_eval_average_precision(p, h->n);
+    if (r->o->precision > 0)
+        now->cut = cut_at(p, h->n, r->o->precision);
     free(p);
     free(hits);
     kj_ft_scratch_free(s);
@@ -286,12 +316,12 @@ static int harvest(struct run *r, const struct kj_ft *m, struct kj_refine_round 
     int rc = refine_pool_score(p, m, err);
     if (rc != KJ_OK)
         return rc;
-    size_t above = count_scored(p, o->min_score);
+    size_t above = count_scored(p, o->min_score), over = count_scored(p, now->cut);
     double positives = (double)(now->seed_positives + now->harvested);
     double most = fmin(ceil(o->harvest * (double)p->n - 1e-9),
                        ceil(positives * o->growth) - (double)now->seed_positives);
     size_t take = most > 0 ? (size_t)most : 0, of_seeds, of_pool;
-    take = take < above ? take : above;
+    take = take < over ? take : over;
     negatives_for(r, now->seed_positives + take, &of_seeds, &of_pool);
     refine_pool_choose(p, take, of_pool, (size_t)ceil(o->margin * (double)p->n),
                        draw_of(r, next.number));
@@ -332,7 +362,9 @@ static const char *stop_after(const struct run *r, size_t n)
     const struct kj_refine_round *x = r->rounds;
     size_t idle = 0;
     if (x[n - 1].harvest == 0)
-        return "no document of the pool reaches the least score";
+        return isfinite(x[n - 1].cut)
+                   ? "no document of the pool reaches the least score"
+                   : "no cut has the precision on the held-out set";
     if (r->held->n) {
         double top = metric(r, &x[0]);
         for (size_t i = 1; i < n; i++) {
@@ -356,7 +388,8 @@ static int do_round(struct run *r, struct kj_err *err)
 {
     struct kj_refine_round *now = &r->rounds[r->n];
     struct kj_ft *m = NULL;
-    *now = (struct kj_refine_round){.number = (int64_t)r->n + 1};
+    *now =
+        (struct kj_refine_round){.number = (int64_t)r->n + 1, .cut = r->o->min_score};
     int rc = learn(r, now, err);
     if (rc == KJ_OK)
         rc = kj_ft_open(&m, at_path(r, now->number, "model.bin"), err);

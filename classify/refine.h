@@ -73,12 +73,14 @@ struct kj_refine_round {
     int64_t number;
     /* learned from */
     size_t seed_positives, seed_negatives, harvested, drawn;
+    int64_t epoch; /* passes over it */
     double loss;
     int64_t words;
     /* held-out set; all 0 without one */
     size_t held, held_positives;
     struct kj_eval_cut at, best; /* at min_score, and where F1 is highest */
     double average_precision;
+    double cut; /* least score of what may be taken; INFINITY: nothing may */
     /* the pool under this round's model */
     size_t pool;           /* documents scored: not those of seeds and held-out set */
     double positive_share; /* of them, scored at least min_score */
@@ -95,7 +97,11 @@ struct kj_refine {
     int64_t rounds, patience, examples, seed;
     double harvest;   /* most that is taken of the pool, a share */
     double growth;    /* most positives as a multiple of the round before */
-    double min_score; /* least score of what is taken, and the cut that is reported */
+    double min_score; /* the cut that is reported, and without precision or held-out
+                         set the least score of what is taken */
+    double precision; /* the least score is the lowest from which on upwards the
+                         held-out set has this precision; 0: min_score is */
+    int64_t updates;  /* least lines times epochs of a round: train.epoch rises */
     double margin;    /* share of the pool, the best, from which no negative is drawn */
     double balance;   /* negatives for each positive; 0: the seeds' only */
     double epsilon;   /* least gain that counts */

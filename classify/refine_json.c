@@ -94,6 +94,7 @@ int refine_round_json(const struct kj_refine *o, const struct kj_refine_round *r
     num(b, "seed_negatives", (double)r->seed_negatives);
     num(b, "harvested", (double)r->harvested);
     num(b, "drawn", (double)r->drawn);
+    num(b, "epoch", (double)r->epoch);
     num(b, "words", (double)r->words);
     num(b, "loss", rounded(r->loss));
     kj_buf_addc(b, '}');
@@ -108,6 +109,7 @@ int refine_round_json(const struct kj_refine *o, const struct kj_refine_round *r
     kj_buf_printf(b, ",\"pool\":{\"docs\":%zu", r->pool);
     num(b, "positive_share", rounded(r->positive_share));
     kj_buf_printf(b, "},\"harvest\":{\"docs\":%zu", r->harvest);
+    num(b, "cut", isfinite(r->cut) ? r->cut : NAN);
     num(b, "lowest", r->lowest);
     num(b, "kept", rounded(r->kept));
     kj_buf_addz(b, ",\"groups\":[");
@@ -163,6 +165,7 @@ int refine_round_load(struct kj_refine_round *r, const char *path, struct kj_err
             .seed_negatives = size_of(train, "seed_negatives"),
             .harvested = size_of(train, "harvested"),
             .drawn = size_of(train, "drawn"),
+            .epoch = kj_jint(kj_jget(train, "epoch"), 0),
             .words = kj_jint(kj_jget(train, "words"), 0),
             .loss = kj_jnum(kj_jget(train, "loss"), 0),
             .held = size_of(held, "docs"),
@@ -173,6 +176,7 @@ int refine_round_load(struct kj_refine_round *r, const char *path, struct kj_err
             .pool = size_of(pool, "docs"),
             .positive_share = kj_jnum(kj_jget(pool, "positive_share"), 0),
             .harvest = size_of(harvest, "docs"),
+            .cut = kj_jnum(kj_jget(harvest, "cut"), INFINITY),
             .lowest = kj_jnum(kj_jget(harvest, "lowest"), NAN),
             .kept = kj_jnum(kj_jget(harvest, "kept"), NAN),
             .restored = true};

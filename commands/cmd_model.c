@@ -88,7 +88,17 @@ static const struct kj_opt model_opts[] = {
      "refine: most positives of a round, as a multiple of the round before", "4", 1,
      1e9},
     {"min_score", 0, KJ_OPT_REAL, OFF(min_score), "P",
-     "refine: least score of what is taken, and the cut of the reports", "0.5", 0, 1},
+     "refine: the cut of the reports, and without --precision the least score of what "
+     "is taken",
+     "0.5", 0, 1},
+    {"precision", 0, KJ_OPT_REAL, OFF(precision), "P",
+     "refine: take what scores no less than where the held-out set still has this "
+     "precision; 0, and without --held: what --min-score says",
+     "0.9", 0, 1},
+    {"updates", 0, KJ_OPT_INT, OFF(updates), "N",
+     "refine: a round learns from so many lines at least, each counted once an "
+     "epoch; --epoch rises to that while the labels are few",
+     "20000", 0, 1e12},
     {"margin", 0, KJ_OPT_REAL, OFF(margin), "P%",
      "refine: best share of the pool from which no negatives are drawn", "10%", 0, 1},
     {"balance", 0, KJ_OPT_REAL, OFF(balance), "R",
@@ -166,6 +176,10 @@ static int run_verb(struct model_job *j)
             kj_buf_release(&b);
             return 0;
         }
+        if (j->common.ledger && verbs[i].run != kj_model_refine) {
+            kj_err_set(&err, KJ_USAGE, "only refine keeps a --ledger");
+            return kj_cmd_fail(j->cmd, &err);
+        }
         if (verbs[i].model && !j->common.output && isatty(STDOUT_FILENO)) {
             kj_err_set(&err, KJ_USAGE, "a model goes to a file: -o MODEL");
             return kj_cmd_fail(j->cmd, &err);
@@ -230,10 +244,15 @@ const struct kj_cmd kj_cmd_model = {
         "refine: learns in rounds from the labelled documents of --seeds and a pool of "
         "documents without labels (JSONL, read several times; only scores and what is "
         "chosen are held in memory). A round trains, scores the pool, takes the best "
-        "of it as further positives and random others as negatives. The folder holds "
+        "of it as further positives and random others as negatives. What is good "
+        "enough "
+        "to be taken is said by the precision on the held-out set, which should be "
+        "drawn as the pool was. The folder holds "
         "the text, the model, the harvest and the figures of each round, rounds.jsonl "
         "and the best model.bin, with labels hq and cc; the same command goes on in a "
-        "folder that was left unfinished. Few labels need more than train's defaults: "
+        "folder that was left unfinished. --ledger records every round, with its "
+        "domains and examples, for `kijil report`. Few labels need more than train's "
+        "defaults: "
         "--lr 0.5 --epoch 25, and --minn 2 --maxn 4 for Korean.\n\n"
         "autotune: trains again and again with other --lr, --epoch, --dim, "
         "--word-ngrams, --minn, --maxn and --bucket, beginning with those given and "

@@ -146,6 +146,7 @@ const struct kj_opt kj_pack_common_opts[] = {
 const struct kj_opt kj_model_common_opts[] = {
     OUTPUT("FILE",
            "where the model, the table of test, or (a folder) refine's rounds go"),
+    LEDGER("refine: record the rounds here; `kijil report` shows them"),
     MEMORY,
     DRY_RUN(CONFIG_ONLY),
     PROGRESS,

@@ -37,8 +37,9 @@ struct model_cfg {
     const char *tune_metric;
     /* refine */
     struct kj_strs seeds, held, positive;
-    double positive_min, harvest, growth, min_score, margin, balance, epsilon;
-    int64_t rounds, patience, examples;
+    double positive_min, harvest, growth, min_score, precision, margin, balance,
+        epsilon;
+    int64_t rounds, patience, examples, updates;
     int refine_metric;
     /* annotate */
     const char *url, *llm, *prompt, *as;

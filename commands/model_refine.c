@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "classify/refine.h"
 #include "commands/model_job.h"
+#include "manifests/ledger.h"
 
 static void put_num(struct kj_buf *b, const char *key, double v)
 {
@@ -68,6 +69,8 @@ static int settings(const struct model_job *j, const struct kj_files *pool,
                 {"harvest", c->harvest},
                 {"growth", c->growth},
                 {"min_score", c->min_score},
+                {"precision", c->precision},
+                {"updates", (double)c->updates},
                 {"margin", c->margin},
                 {"balance", c->balance},
                 {"epsilon", c->epsilon},
@@ -107,9 +110,24 @@ static int settings(const struct model_job *j, const struct kj_files *pool,
     return rc == KJ_OK ? kj_buf_addz(b, "}\n") : rc;
 }
 
+/* ---- every round told, and into the ledger ---- */
+
+struct telling {
+    const struct kj_common *c;
+    struct kj_ledger *ledger; /* NULL: none */
+    struct kj_err err;        /* the first of the ledger */
+};
+
 static void tell(void *ctx, const struct kj_refine_round *r)
 {
-    const struct kj_common *c = ctx;
+    struct telling *t = ctx;
+    const struct kj_common *c = t->c;
+    char path[4096];
+    if (t->ledger && t->err.rc == KJ_OK) {
+        snprintf(path, sizeof path, "%s/round-%02lld/round.json", c->output,
+                 (long long)r->number);
+        kj_ledger_refine_round(t->ledger, path, &t->err);
+    }
     if (c->quiet)
         return;
     fprintf(stderr,
@@ -126,6 +144,83 @@ static void tell(void *ctx, const struct kj_refine_round *r)
             r->harvest);
     if (r->stop)
         fprintf(stderr, "stop: %s\n", r->stop);
+}
+
+/* The settings as "key: value" lines: their JSON is flat but for lists. */
+static void config_lines(const struct kj_buf *json, struct kj_buf *out)
+{
+    struct kj_err ignored = KJ_ERR_INIT;
+    struct kj_json *parser = kj_json_new();
+    const struct kj_jval *v;
+    if (kj_json_parse(parser, json->p, json->n, &v, &ignored) == KJ_OK)
+        for (size_t i = 0; i < v->n; i++) {
+            const struct kj_jval *x = &v->items[i];
+            kj_buf_add(out, v->keys[i].p, v->keys[i].n);
+            kj_buf_addz(out, ":");
+            for (size_t k = 0; k < (x->kind == KJ_J_ARRAY ? x->n : 1); k++) {
+                const struct kj_jval *e = x->kind == KJ_J_ARRAY ? &x->items[k] : x;
+                kj_buf_addc(out, ' ');
+                if (e->kind == KJ_J_STR)
+                    kj_buf_add(out, e->s.p, e->s.n);
+                else
+                    kj_json_put_real(out, kj_jnum(e, NAN));
+            }
+            kj_buf_addc(out, '\n');
+        }
+    kj_buf_addc(out, '\0');
+    kj_json_free(parser);
+}
+
+static int open_ledger(const struct model_job *j, const struct kj_files *pool,
+                       const struct kj_buf *settings, struct kj_ledger **l,
+                       struct kj_err *err)
+{
+    const struct kj_strs *lists[] = {&j->c.seeds, &j->c.held};
+    struct kj_buf config;
+    if (!j->common.ledger)
+        return KJ_OK;
+    kj_buf_init(&config, (size_t)64 << 20);
+    config_lines(settings, &config);
+    struct kj_ledger_info info = {.name = "model refine",
+                                  .version = KJ_VERSION,
+                                  .command = j->common.command_line,
+                                  .config = config.p,
+                                  .resume = true};
+    int rc = kj_ledger_open(l, j->common.ledger, KJ_LEDGER_WRITE, err);
+    if (rc == KJ_OK)
+        rc = kj_ledger_begin(*l, &info, NULL, err);
+    for (size_t i = 0; i < pool->n && rc == KJ_OK; i++)
+        rc = kj_ledger_input(*l, pool->v[i], err);
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < lists[k]->n && rc == KJ_OK; i++)
+            rc = kj_ledger_input(*l, lists[k]->v[i], err);
+    kj_buf_release(&config);
+    return rc;
+}
+
+/* The books of the run; the first error stays. */
+static int close_ledger(const struct model_job *j, struct telling *t, int rc,
+                        uint64_t damaged, struct kj_err *err)
+{
+    char path[4096];
+    struct kj_err late = KJ_ERR_INIT;
+    if (!t->ledger)
+        return rc;
+    if (rc == KJ_OK && t->err.rc != KJ_OK) {
+        *err = t->err;
+        rc = t->err.rc;
+    }
+    snprintf(path, sizeof path, "%s/model.bin", j->common.output);
+    if (rc == KJ_OK)
+        rc = kj_ledger_output(t->ledger, path, err);
+    int status = rc == KJ_EOF ? 130 : rc != KJ_OK ? 1 : damaged ? 3 : 0;
+    int r2 = kj_ledger_end(t->ledger, NULL, status, &late);
+    int r3 = kj_ledger_close(t->ledger, &late);
+    if (rc == KJ_OK && (r2 || r3)) {
+        *err = late;
+        rc = r2 ? r2 : r3;
+    }
+    return rc;
 }
 
 static int usage(const struct model_job *j, struct kj_err *err)
@@ -157,6 +252,7 @@ static int run_rounds(struct model_job *j, struct kj_files *pool,
                                .memory = j->common.memory,
                                .pass = kj_corpus_pass,
                                .stop = &kj_interrupted};
+    struct telling t = {.c = &j->common, .err = KJ_ERR_INIT};
     kj_buf_init(&b, (size_t)64 << 20);
     int rc = settings(j, pool, &b, err);
     struct kj_refine o = {.dir = j->common.output,
@@ -168,6 +264,8 @@ static int run_rounds(struct model_job *j, struct kj_files *pool,
                           .harvest = c->harvest,
                           .growth = c->growth,
                           .min_score = c->min_score,
+                          .precision = c->precision,
+                          .updates = c->updates,
                           .margin = fmax(c->margin, c->harvest),
                           .balance = c->balance,
                           .epsilon = c->epsilon,
@@ -175,9 +273,12 @@ static int run_rounds(struct model_job *j, struct kj_files *pool,
                           .memory = j->common.memory,
                           .settings = {b.p, b.n},
                           .tell = tell,
-                          .ctx = &j->common};
+                          .ctx = &t};
+    if (rc == KJ_OK)
+        rc = open_ledger(j, pool, &b, &t.ledger, err);
     if (rc == KJ_OK)
         rc = kj_refine_run(&o, seeds, held, &corpus, result, err);
+    rc = close_ledger(j, &t, rc, j->damaged + result->damaged, err);
     kj_buf_release(&b);
     return rc;
 }

@@ -167,6 +167,9 @@ struct kj_ledger_score {
 };
 int kj_ledger_score(struct kj_ledger *l, int64_t evaluation,
                     const struct kj_ledger_score *s, struct kj_err *err);
+/* Take a round of `kijil model refine` from its round.json into this run: figures,
+ * domains and examples (tables refine_*). A round already there is replaced. */
+int kj_ledger_refine_round(struct kj_ledger *l, const char *path, struct kj_err *err);
 
 /* Do the books balance? At every stage in = kept + dropped by reason; between
  * stages, phases, and runs in a pipe, counts and order-free checksums chain;

@@ -383,7 +383,8 @@ int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
         rc = r.rc;
     } else if (rc == KJ_OK) {
         text_head(&r);
-        text_waterfall(&r, width);
+        if (kj_rep_int(&r, "SELECT count(*) FROM steps"))
+            text_waterfall(&r, width);
         text_reasons(&r);
         text_shares(&r, "language",
                     "SELECT coalesce(l.code, ''), sum(docs) AS n, sum(docs_kept) FROM"
@@ -398,6 +399,7 @@ int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
         kj_rep_bands_text(&r, width);
         text_alarms(&r);
         kj_rep_scores_text(&r);
+        kj_rep_refine_text(&r);
         kj_buf_printf(out, "\n%s%s\n",
                       r.balanced ? "books balance: in = kept + dropped at every stage,"
                                    " checksums chain"

@@ -364,19 +364,24 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
         kj_rep_training(r);
         kj_rep_scores(r);
     } else if (rc == KJ_OK) {
+        bool docs = kj_rep_int(r, "SELECT count(*) FROM steps") > 0;
         head(r);
-        tiles(r);
-        waterfall(r);
+        if (docs) {
+            tiles(r);
+            waterfall(r);
+        }
         kj_rep_reasons(r);
         kj_rep_rules(r);
         kj_rep_cuts(r);
         kj_rep_bands(r);
-        places(r);
+        if (docs)
+            places(r);
         damage(r);
         kj_rep_clusters(r);
         kj_rep_copies(r);
         kj_rep_training(r);
         kj_rep_scores(r);
+        kj_rep_refine(r);
         kj_rep_kept(r);
         runs_table(r);
         config_table(r);

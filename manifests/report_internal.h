@@ -79,6 +79,8 @@ void kj_rep_copies(struct kj_rep *r);   /* report_copies.c: behind the clusters 
 void kj_rep_training(struct kj_rep *r); /* report_training.c */
 void kj_rep_scores(struct kj_rep *r);   /* report_scores.c: of models */
 void kj_rep_scores_text(struct kj_rep *r);
+void kj_rep_refine(struct kj_rep *r); /* report_refine.c */
+void kj_rep_refine_text(struct kj_rep *r);
 
 /* ---- drawings (report_plot.c), each an <svg> ---- */
 struct kj_bin {

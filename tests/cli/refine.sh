@@ -31,7 +31,7 @@ BEGIN {
     print "{\"id\":\"evil\",\"text\":\"x1 __label__hq x2 가3 __label____label__hq x3 x4\"}" >"pool.jsonl"
 }'
 opts=(--seeds seeds.jsonl --held held.jsonl --label-field edu --dim 10 --epoch 20 --lr 0.5
-    --harvest 8% --rounds 5 --balance 3)
+    --harvest 8% --rounds 5 --balance 3 --updates 8000)
 R=("$KIJIL" model refine "${opts[@]}")
 
 rc "rounds" 0 "${R[@]}" pool.jsonl -o a
@@ -46,7 +46,9 @@ is "only the last says why" "$(jq -s '[.[].stop != null] | (.[-1] and (.[:-1] | 
 
 # Figures against what other programs say of the same files.
 d=$(printf 'a/round-%02d' "$rounds")
-rc "the text is fastText's" 0 "$KIJIL" model train -q "$d/train.txt" -o again.bin --dim 10 --epoch 20 --lr 0.5
+is "few lines, many epochs" "$(jq -s 'all(.train | .epoch * (.seed_positives + .harvested + .seed_negatives + .drawn) >= 8000)' a/rounds.jsonl)" true
+rc "the text is fastText's" 0 "$KIJIL" model train -q "$d/train.txt" -o again.bin --dim 10 --lr 0.5 \
+    --epoch "$(jq .train.epoch "$d/round.json")"
 same "and gives the same model" again.bin "$d/model.bin"
 is "counts of the text" \
     "$(jq -c '[.train.seed_positives + .train.harvested, .train.seed_negatives + .train.drawn]' "$d/round.json")" \
@@ -55,6 +57,15 @@ is "counts of the text" \
 is "precision and recall" "$(jq -c '.held.at | [.precision, .recall]' "$d/round.json")" \
     "$(jq -sc '(map(select(.s >= 0.5)) | length) as $p | (map(select(.s >= 0.5 and .edu >= 3)) | length) as $r |
         [$r / $p, $r / (map(select(.edu >= 3)) | length)] | map(. * 1e6 | round / 1e6)' held.scored)"
+for r in a/round-*; do # (the last one is only begun) the least score of what is taken: the lowest of precision 0.9
+    [[ -e $r/round.json ]] || continue
+    "$KIJIL" classify -q -m "$r/model.bin" --as s held.jsonl | jq -s 'sort_by(-.s)
+        | [foreach .[] as $x ([0, 0]; [.[0] + 1, .[1] + if $x.edu >= 3 then 1 else 0 end]; {s: $x.s, n: .[0], right: .[1]})]
+        | map(select(.right >= 0.9 * .n)) | last.s' >cut.own
+    jq -e --slurpfile cut cut.own '(.harvest.cut - $cut[0] | fabs) < 1e-6 and
+        (.harvest.docs == 0 or .harvest.lowest >= .harvest.cut)' "$r/round.json" >/dev/null || echo "$r"
+done >cuts.wrong
+is "cuts of precision" "$(cat cuts.wrong)" ""
 "$KIJIL" classify -q -m "$d/model.bin" --as s pool.jsonl | jq -r '[.s, .id] | @tsv' >pool.scored
 is "the harvest is the best of the pool" "$(jq -r .id "$d/harvest.jsonl" | sort)" \
     "$(grep -vwFf <(jq -r '.id, (.id | sub("d"; "copy"))' held.jsonl) pool.scored | sort -gr |
@@ -101,8 +112,44 @@ jq -c '.edu |= if . >= 3 then "good" else "bad" end' seeds.jsonl >words.jsonl
 rc "labels that are words" 0 "${R[@]:0:3}" --seeds words.jsonl --positive good "${opts[@]:4}" --rounds 1 \
     pool.jsonl -o w
 is "as many" "$(jq -c '.train | [.seed_positives, .seed_negatives]' w/rounds.jsonl)" "[6,6]"
-rc "a cut that nothing reaches" 0 "${R[@]}" --min-score 1 --epoch 1 --lr 0.01 pool.jsonl -o z
+rc "a cut that nothing reaches" 0 "${R[@]}" --precision 0 --min-score 1 --updates 0 --epoch 1 --lr 0.01 \
+    pool.jsonl -o z
 has "says so" err 'no document of the pool reaches'
+rc "a precision that nothing has" 0 "${R[@]}" --precision 1 --updates 0 --epoch 1 --lr 0.01 pool.jsonl -o y
+has "says so" err 'no cut has the precision'
+is "nothing was taken" "$(jq -c '[.harvest.cut, .harvest.docs]' y/rounds.jsonl)" "[null,0]"
+
+# ---- the ledger ----
+round6='map(map(if type == "number" then . * 1e6 | round else . end))'
+rc "rounds into a ledger" 0 "${R[@]}" -q pool.jsonl -o l --ledger l.db
+rc "the same rounds" 0 diff -r a l
+is "figures are those of the folder" "$(sqlite3 l.db "select json_group_array(json_array(round, seed_positives +
+    harvested, seed_negatives + drawn, epoch, average_precision, precision, recall, cut, taken, stop)) from refine_rounds" | jq -c "$round6")" \
+    "$(jq -sc 'map([.round, .train.seed_positives + .train.harvested, .train.seed_negatives + .train.drawn, .train.epoch,
+        .held.average_precision, .held.at.precision, .held.at.recall, .harvest.cut, .harvest.docs, .stop])' l/rounds.jsonl | jq -c "$round6")"
+is "and domains" "$(sqlite3 l.db "select name, taken, lift from refine_domains where round = 2 order by ordinal")" \
+    "$(jq -r 'select(.round == 2) | .harvest.groups[] | "\(.group)|\(.harvest)|\(.lift)"' l/rounds.jsonl)"
+is "and examples" "$(sqlite3 l.db "select border, id from refine_examples where round = 1 order by border, ordinal")" \
+    "$(jq -r 'select(.round == 1) | .harvest | (.best[] | "0|" + .id), (.border[] | "1|" + .id)' l/rounds.jsonl)"
+is "a model that can be told by its hash" "$(sqlite3 l.db "select path, hash like 'xxh128:%' from outputs")" "l/model.bin|1"
+is "what was read" "$(sqlite3 l.db "select group_concat(path, ' ') from (select path from inputs order by path)")" "held.jsonl pool.jsonl seeds.jsonl"
+rc "the report" 0 "$KIJIL" report l.db -o l.html
+has "has the rounds" l.html '<h2>Learning in rounds</h2>'
+has "has examples" l.html "$(sqlite3 l.db "select id from refine_examples where round = $rounds limit 1")"
+rc "the short report" 0 "$KIJIL" report l.db
+has "has them too" out "round  $rounds "
+rm -r l/round-02/round.json l/round-03
+rc "the same again in the same run" 0 "${R[@]}" -q pool.jsonl -o l --ledger l.db
+is "each round once" "$(sqlite3 l.db 'select count(*), count(distinct run) from refine_rounds')" "$rounds|1"
+rc "other options" 0 "${R[@]}" -q --seed 7 --rounds 2 pool.jsonl -o l7 --ledger l.db
+is "another run" "$(sqlite3 l.db 'select count(distinct run) from refine_rounds')" 2
+rc "the books balance" 0 "$KIJIL" check l.db
+timeout -s INT 0.3 "${R[@]}" -q --seed 8 pool.jsonl -o l8 --ledger l8.db
+rc "after an interrupt" 0 "${R[@]}" -q --seed 8 pool.jsonl -o l8 --ledger l8.db
+is "the run ended" "$(sqlite3 l8.db 'select count(*), max(status) from runs')" "1|ok"
+is "with all rounds" "$(sqlite3 l8.db 'select count(*) from refine_rounds')" "$(wc -l <l8/rounds.jsonl)"
+rc "no ledger" 1 "${R[@]}" -q --rounds 1 pool.jsonl -o q --ledger /dev/full
+rc "not for training" 2 "$KIJIL" model train "$d/train.txt" -o t.bin --ledger t.db
 
 # ---- wrong use ----
 rc "no seeds" 2 "$KIJIL" model refine pool.jsonl -o x
