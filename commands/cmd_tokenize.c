@@ -116,6 +116,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         status = write_shards(cmd, &common, &cfg, &opts, &files);
     kj_files_release(&files);
     kj_stage_tokenize.close(&cfg);
+    kj_opt_release(kj_tokenize_opts, &cfg);
     kj_opt_release(kj_shard_opts_table, &opts);
     kj_strs_release(&pos);
     return status;

@@ -497,7 +497,7 @@ static int dry_run(const struct job *j)
     struct kj_buf b;
     kj_buf_init(&b, 1 << 20);
     kj_opt_dump(options_table, &j->o, &b);
-    kj_opt_dump(kj_tokenize_opts, &j->cfg, &b);
+    kj_opt_dump(kj_tokenize_core_opts, &j->cfg, &b);
     kj_opt_dump(kj_tok_train_opts, &j->train, &b);
     kj_opt_dump(kj_common_opts, &j->common, &b);
     fwrite(b.p, 1, b.n, stdout);
@@ -527,8 +527,10 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (status < 0 && verbs[verb].model) {
         j.cfg.keep_empty = true;
         j.cfg.use_template = j.o.add_special;
+        j.cfg.pattern = j.train.pattern;
+        j.cfg.special = j.train.special;
         int rc = j.cfg.tokenizer
-                     ? kj_tok_load(&j.cfg.tok, j.cfg.tokenizer, &err)
+                     ? kj_tokenize_load(&j.cfg, &err)
                      : kj_err_set(&err, KJ_USAGE,
                                   "-t tokenizer.json is needed; kijil tokenizer train "
                                   "makes one");
@@ -568,7 +570,9 @@ const struct kj_cmd kj_cmd_tokenizer = {
         "Unigram "
         "files of encoders, and gpt2, r50k_base, p50k_base, "
         "cl100k_base and o200k_base as .tiktoken files, and gives the ids that Hugging "
-        "Face's tokenizers and tiktoken give. What it cannot do exactly it refuses by "
+        "Face's tokenizers and tiktoken give. For .tiktoken files of other names "
+        "--pattern says how text is cut; --special NAME=ID adds special tokens. What "
+        "it cannot do exactly it refuses by "
         "name.",
     .examples = "kijil tokenizer train --jsonl docs.jsonl.zst --vocab-size 32000 -o "
                 "tokenizer.json  # train\n"
@@ -578,7 +582,7 @@ const struct kj_cmd kj_cmd_tokenizer = {
                 "per token\n"
                 "kijil tokenizer stats -t tokenizer.json --against llama3.json --jsonl "
                 "docs.jsonl  # fertility of two vocabularies\n",
-    .opts = (const struct kj_opt *const[]){options_table, kj_tokenize_opts,
+    .opts = (const struct kj_opt *const[]){options_table, kj_tokenize_core_opts,
                                            kj_tok_train_opts, kj_common_opts, NULL},
     .run = run,
 };

@@ -33,9 +33,11 @@ struct kj_tok_doc {
 
 /* Configuration of the stage. */
 struct kj_tokenize {
-    const char *tokenizer; /* path of tokenizer.json */
-    const char *eos;       /* content of the end-of-text token; NULL: by name */
-    bool no_special;       /* special tokens written in text are plain text */
+    const char *tokenizer;  /* path of tokenizer.json */
+    const char *eos;        /* content of the end-of-text token; NULL: by name */
+    bool no_special;        /* special tokens written in text are plain text */
+    const char *pattern;    /* of a .tiktoken file; NULL: by its name */
+    struct kj_strs special; /* NAME=ID of such */
     /* set by callers, not by options: */
     bool use_template; /* add the post-processor's special tokens */
     bool keep_empty;   /* documents without text are kept, with no ids */
@@ -44,6 +46,10 @@ struct kj_tokenize {
     uint32_t eos_id;
 };
 extern const struct kj_opt kj_tokenize_opts[];
+/* The same but for pattern and special, for a command that has such already. */
+extern const struct kj_opt kj_tokenize_core_opts[];
+/* Load cfg->tokenizer with pattern and special. */
+int kj_tokenize_load(struct kj_tokenize *cfg, struct kj_err *err);
 extern const struct kj_stage kj_stage_tokenize;
 
 /* Options of the writer. */

@@ -4,16 +4,37 @@
 #include <string.h>
 
 #define OFF(f) offsetof(struct kj_tokenize, f)
+#define CORE                                                                           \
+    {"tokenizer",    't',    KJ_OPT_STR,                                               \
+     OFF(tokenizer), "FILE", "tokenizer.json, or a .tiktoken file of ranks",           \
+     NULL,           0,      0},                                                       \
+        {"eos",                                                                        \
+         0,                                                                            \
+         KJ_OPT_STR,                                                                   \
+         OFF(eos),                                                                     \
+         "TOKEN",                                                                      \
+         "token at the end of each document (default: the file's end-of-text token)",  \
+         NULL,                                                                         \
+         0,                                                                            \
+         0},                                                                           \
+    {                                                                                  \
+        "no_special", 0, KJ_OPT_FLAG, OFF(no_special), NULL,                           \
+            "special tokens written in text are encoded as plain text", NULL, 0, 0     \
+    }
+const struct kj_opt kj_tokenize_core_opts[] = {CORE, {0}};
 const struct kj_opt kj_tokenize_opts[] = {
-    {"tokenizer", 't', KJ_OPT_STR, OFF(tokenizer), "FILE", "tokenizer.json", NULL, 0,
+    CORE,
+    {"pattern", 0, KJ_OPT_STR, OFF(pattern), "P",
+     "how a .tiktoken file cuts words: gpt2, llama3, qwen2, o200k, tekken, or a "
+     "regular "
+     "expression (default: by its name)",
+     NULL, 0, 0},
+    {"special", 0, KJ_OPT_LIST, OFF(special), "NAME=ID",
+     "special tokens of a .tiktoken file, beside those that its name tells", NULL, 0,
      0},
-    {"eos", 0, KJ_OPT_STR, OFF(eos), "TOKEN",
-     "token at the end of each document (default: the file's end-of-text token)", NULL,
-     0, 0},
-    {"no_special", 0, KJ_OPT_FLAG, OFF(no_special), NULL,
-     "special tokens written in text are encoded as plain text", NULL, 0, 0},
     {0},
 };
+#undef CORE
 #undef OFF
 
 struct state {
@@ -21,12 +42,18 @@ struct state {
     struct kj_tok_ids ids;
 };
 
+int kj_tokenize_load(struct kj_tokenize *cfg, struct kj_err *err)
+{
+    const struct kj_tok_ranks r = {cfg->pattern, cfg->special.v, cfg->special.n};
+    return kj_tok_load_ranks(&cfg->tok, cfg->tokenizer, &r, err);
+}
+
 static int stage_open(void *cfg, struct kj_err *err)
 {
     struct kj_tokenize *c = cfg;
     if (!c->tokenizer)
         return kj_err_set(err, KJ_USAGE, "tokenize: no tokenizer is named");
-    int rc = kj_tok_load(&c->tok, c->tokenizer, err);
+    int rc = kj_tokenize_load(c, err);
     if (rc == KJ_OK)
         rc = kj_tok_eos(c->tok, c->eos, &c->eos_id, err);
     return rc;

@@ -338,7 +338,8 @@ struct tok_cut {
 void tok_bpe_merges(struct kj_tok *t, const struct tok_cut *c, size_t n);
 /* Whether a name is that of a file of ranks; read its text. */
 bool tok_tiktoken_is(const char *name);
-int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n, struct kj_err *err);
+int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n,
+                      const struct kj_tok_ranks *given, struct kj_err *err);
 /* The model's type, for what is read before it. */
 int tok_model_kind(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);
 int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);
@@ -406,6 +407,8 @@ enum tok_scan tok_pre_scan(const struct tok_pre *pre);
 /* The scanner for a pattern, or TOK_SCAN_NONE. */
 enum tok_scan tok_scan_known(const char *pattern, size_t n);
 const char *tok_scan_pattern(enum tok_scan scan);
+/* By a name: gpt2, llama3, qwen2, o200k, tekken. */
+enum tok_scan tok_scan_named(const char *name);
 void tok_scan_init(void);
 /* End of the word that starts at s[at], at < n. Text is valid UTF-8. */
 size_t tok_scan_next(enum tok_scan scan, const char *s, size_t n, size_t at);

@@ -416,22 +416,40 @@ static int load(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err
     return rc;
 }
 
-int kj_tok_parse(struct kj_tok **out, const char *p, size_t n, const char *name,
-                 struct kj_err *err)
+/* "xxh128:HEX" of the file, and of what was given beside it. */
+static void hash_of(char *out, size_t size, const char *p, size_t n,
+                    const struct kj_tok_ranks *r)
+{
+    char hex[33];
+    struct kj_hash128 h = kj_hash128(p, n);
+    if (r && (r->pattern || r->n_special)) {
+        struct kj_buf b;
+        kj_buf_init(&b, (size_t)1 << 30);
+        kj_hash128_hex(h, hex);
+        kj_buf_printf(&b, "%s\n%s\n", hex, r->pattern ? r->pattern : "");
+        for (size_t i = 0; i < r->n_special; i++)
+            kj_buf_printf(&b, "%s\n", r->special[i]);
+        h = kj_hash128(b.p, b.n);
+        kj_buf_release(&b);
+    }
+    kj_hash128_hex(h, hex);
+    snprintf(out, size, "xxh128:%s", hex);
+}
+
+static int parse(struct kj_tok **out, const char *p, size_t n, const char *name,
+                 const struct kj_tok_ranks *given, struct kj_err *err)
 {
     struct kj_json *j = kj_json_new();
     const struct kj_jval *root;
     struct kj_tok *t = kj_xcalloc(1, sizeof *t);
-    char hex[33];
     tok_scan_init();
     kj_arena_init(&t->arena, (size_t)1 << 30);
     const char *base = strrchr(name, '/');
     t->name = kj_xstrdup(base ? base + 1 : name);
-    kj_hash128_hex(kj_hash128(p, n), hex);
-    snprintf(t->hash, sizeof t->hash, "xxh128:%s", hex);
+    hash_of(t->hash, sizeof t->hash, p, n, given);
     int rc = KJ_OK;
     if (tok_tiktoken_is(t->name))
-        rc = tok_tiktoken_load(t, p, n, err);
+        rc = tok_tiktoken_load(t, p, n, given, err);
     else if ((rc = kj_json_parse(j, p, n, &root, err)) == KJ_OK)
         rc = load(t, root, err);
     kj_json_free(j);
@@ -446,15 +464,32 @@ int kj_tok_parse(struct kj_tok **out, const char *p, size_t n, const char *name,
     return KJ_OK;
 }
 
-int kj_tok_load(struct kj_tok **out, const char *path, struct kj_err *err)
+int kj_tok_parse(struct kj_tok **out, const char *p, size_t n, const char *name,
+                 struct kj_err *err)
+{
+    return parse(out, p, n, name, NULL, err);
+}
+
+int kj_tok_load_ranks(struct kj_tok **out, const char *path,
+                      const struct kj_tok_ranks *r, struct kj_err *err)
 {
     struct kj_buf b;
+    if (r && (r->pattern || r->n_special) && !tok_tiktoken_is(path))
+        return kj_err_set(err, KJ_USAGE,
+                          "%s: a pattern and special tokens can be given for .tiktoken "
+                          "files; a tokenizer.json has its own",
+                          path);
     kj_buf_init(&b, KJ_TOK_FILE_MAX);
     int rc = kj_input_slurp(path, &b, err);
     if (rc == KJ_OK)
-        rc = kj_tok_parse(out, b.p, b.n, path, err);
+        rc = parse(out, b.p, b.n, path, r, err);
     kj_buf_release(&b);
     return rc;
+}
+
+int kj_tok_load(struct kj_tok **out, const char *path, struct kj_err *err)
+{
+    return kj_tok_load_ranks(out, path, NULL, err);
 }
 
 void kj_tok_free(struct kj_tok *t)

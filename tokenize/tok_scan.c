@@ -310,6 +310,16 @@ const char *tok_scan_pattern(enum tok_scan scan)
     return NULL;
 }
 
+enum tok_scan tok_scan_named(const char *name)
+{
+    static const char *const names[TOK_SCANS] = {"gpt2", "llama3", "qwen2", "o200k",
+                                                 "tekken"};
+    for (unsigned i = 0; i < TOK_SCANS; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (enum tok_scan)(TOK_SCAN_GPT2 + i);
+    return TOK_SCAN_NONE;
+}
+
 enum tok_scan tok_scan_known(const char *pattern, size_t n)
 {
     for (unsigned i = 0; i < TOK_SCANS; i++) {

@@ -19,10 +19,11 @@ struct special {
     uint32_t id;
 };
 
+#define KNOWN_SPECIALS 6
 static const struct kind {
     const char *name; /* begins the name of the file */
     enum tok_scan scan;
-    struct special special[6];
+    struct special special[KNOWN_SPECIALS];
 } kinds[] = {
     {"gpt2", TOK_SCAN_GPT2, {{"<|endoftext|>", 50256}}},
     {"r50k_base", TOK_SCAN_GPT2, {{"<|endoftext|>", 50256}}},
@@ -132,15 +133,69 @@ static size_t cuts(const struct kj_tok *t, struct tok_cut *out)
     return n;
 }
 
-static int add_special(struct kj_tok *t, const struct special *s, struct kj_err *err)
+/* The special tokens that the name of the file tells, then those that are given. */
+struct specials {
+    struct special *v;
+    size_t n;
+};
+
+static int want_special(struct special *s, const char *z, struct kj_arena *a,
+                        struct kj_err *err)
 {
-    t->added = kj_xcalloc(6, sizeof *t->added);
-    for (size_t i = 0; i < 6 && s[i].content; i++) {
+    const char *eq = strrchr(z, '=');
+    uint64_t id = 0;
+    if (!eq || eq == z || !eq[1] || eq - z > TOK_TOKEN_MAX)
+        REFUSE("special token \"%.80s\": not NAME=ID", z);
+    for (const char *q = eq + 1; *q; q++) {
+        if (*q < '0' || *q > '9' ||
+            (id = 10 * id + (uint64_t)(*q - '0')) > KJ_TOK_ID_MAX)
+            REFUSE("special token \"%.80s\": the id is not an integer in 0..%u", z,
+                   KJ_TOK_ID_MAX);
+    }
+    *s = (struct special){kj_arena_dup(a, z, (size_t)(eq - z)), (uint32_t)id};
+    return KJ_OK;
+}
+
+static int gather_special(struct specials *l, const struct kind *k,
+                          const struct kj_tok_ranks *given, struct kj_arena *a,
+                          struct kj_err *err)
+{
+    size_t more = given ? given->n_special : 0, known;
+    int rc = KJ_OK;
+    l->v = kj_xcalloc(KNOWN_SPECIALS + more, sizeof *l->v);
+    while (k && l->n < KNOWN_SPECIALS && k->special[l->n].content) {
+        l->v[l->n] = k->special[l->n];
+        l->n++;
+    }
+    known = l->n;
+    for (size_t i = 0; i < more && rc == KJ_OK; i++) {
+        struct special s = {0};
+        size_t at = 0;
+        rc = want_special(&s, given->special[i], a, err);
+        if (rc != KJ_OK)
+            break;
+        while (at < l->n && strcmp(l->v[at].content, s.content) != 0)
+            at++;
+        if (at < l->n && at >= known)
+            rc = kj_err_set(err, KJ_FAIL, "special token %s is given twice", s.content);
+        l->v[at] = s;
+        l->n += at == l->n;
+    }
+    return rc;
+}
+
+static int add_special(struct kj_tok *t, const struct specials *l, struct kj_err *err)
+{
+    t->added = kj_xcalloc(l->n + 1, sizeof *t->added);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct special *s = &l->v[i];
         struct tok_added *a = &t->added[t->n_added];
-        if (t->ids[s[i].id].len)
-            REFUSE("rank %u is that of %s", s[i].id, s[i].content);
+        if (t->flags[s->id] & TOK_ADDED)
+            REFUSE("special token %s: id %u is that of another", s->content, s->id);
+        if (t->ids[s->id].len)
+            REFUSE("rank %u is that of %s", s->id, s->content);
         *a = (struct tok_added){
-            .content = kj_str_z(s[i].content), .id = s[i].id, .special = true};
+            .content = kj_str_z(s->content), .id = s->id, .special = true};
         tok_blob_add(t, a->id, a->content.p, a->content.n);
         t->flags[a->id] = TOK_ADDED | TOK_SPECIAL;
         tok_trie_add(&t->raw, a->content, (uint32_t)t->n_added++);
@@ -148,14 +203,14 @@ static int add_special(struct kj_tok *t, const struct special *s, struct kj_err 
     return KJ_OK;
 }
 
-static int load_ranks(struct kj_tok *t, const struct kind *k, const struct rank *r,
+static int load_ranks(struct kj_tok *t, const struct specials *l, const struct rank *r,
                       size_t n, struct kj_err *err)
 {
     uint32_t top = 0;
     for (size_t i = 0; i < n; i++)
         top = r[i].id >= top ? r[i].id + 1 : top;
-    for (size_t i = 0; i < 6 && k->special[i].content; i++)
-        top = k->special[i].id >= top ? k->special[i].id + 1 : top;
+    for (size_t i = 0; i < l->n; i++)
+        top = l->v[i].id >= top ? l->v[i].id + 1 : top;
     tok_ids_alloc(t, top, n);
     int rc = add_tokens(t, r, n, err);
     if (rc == KJ_OK)
@@ -170,30 +225,47 @@ static int load_ranks(struct kj_tok *t, const struct kind *k, const struct rank 
     tok_bpe_merges(t, c, m);
     free(c);
     t->ignore_merges = true;
-    return add_special(t, k->special, err);
+    return add_special(t, l, err);
 }
 
-int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n, struct kj_err *err)
+static int load_pattern(struct kj_tok *t, const struct kind *k, const char *given,
+                        struct kj_err *err)
+{
+    struct tok_step *st = &t->pre.steps[0];
+    enum tok_scan scan = given ? tok_scan_named(given) : k->scan;
+    const char *z = scan == TOK_SCAN_NONE ? given : tok_scan_pattern(scan);
+    if (strlen(z) > TOK_PATTERN_MAX)
+        REFUSE("pattern: too long");
+    *st = (struct tok_step){
+        .kind = TOK_STEP_SPLIT, .behavior = TOK_REMOVED, .invert = true};
+    int rc = tok_pattern_compile(st, z, strlen(z), "pattern", err);
+    t->pre.n_steps = rc == KJ_OK;
+    return rc;
+}
+
+int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n,
+                      const struct kj_tok_ranks *given, struct kj_err *err)
 {
     const struct kind *k = NULL;
-    struct tok_step *st = &t->pre.steps[0];
+    const char *pattern = given ? given->pattern : NULL;
+    struct specials special = {0};
     struct rank *r = NULL;
     size_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(t->name, kinds[i].name, strlen(kinds[i].name)) == 0)
             k = &kinds[i];
-    if (!k)
-        REFUSE("the name says no pattern; gpt2, r50k_base, p50k_base, cl100k_base and "
-               "o200k_base are known");
-    st->kind = TOK_STEP_SPLIT;
-    const char *z = tok_scan_pattern(k->scan);
-    int rc = tok_pattern_compile(st, z, strlen(z), "pattern", err);
-    if (rc != KJ_OK)
-        return rc;
-    t->pre.n_steps = 1;
-    rc = read_lines(&r, &count, p, n, &t->arena, err);
+    if (!k && !pattern)
+        REFUSE(
+            "the name says no pattern, and none is given; gpt2, r50k_base, p50k_base, "
+            "cl100k_base and o200k_base are known");
+    int rc = load_pattern(t, k, pattern, err);
     if (rc == KJ_OK)
-        rc = load_ranks(t, k, r, count, err);
+        rc = gather_special(&special, k, given, &t->arena, err);
+    if (rc == KJ_OK)
+        rc = read_lines(&r, &count, p, n, &t->arena, err);
+    if (rc == KJ_OK)
+        rc = load_ranks(t, &special, r, count, err);
     free(r);
+    free(special.v);
     return rc;
 }

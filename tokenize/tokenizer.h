@@ -15,9 +15,10 @@
  * Sequence. Everything else in the file is refused by name and JSON path, never
  * approximated; a decoder when it is asked to decode.
  *
- * A name that ends in ".tiktoken" is a file of ranks (base64 and rank a line); its
- * pattern and special tokens follow from how the name begins: gpt2, r50k_base,
- * p50k_base, cl100k_base, o200k_base.
+ * A name that ends in ".tiktoken" is a file of ranks (base64 and rank a line). Its
+ * pattern and special tokens follow from how the name begins (gpt2, r50k_base,
+ * p50k_base, cl100k_base, o200k_base), or are given; the ids are tiktoken's, which
+ * leaves out text that the pattern does not match.
  *
  * The patterns of GPT-2, Llama 3 (= cl100k), Qwen 2/3, GPT-4o (o200k) and Mistral's
  * Tekken are scanned by hand, 64 bytes at a time; every other one by PCRE2 with
@@ -56,13 +57,25 @@ void kj_tok_ids_release(struct kj_tok_ids *ids);
 /* Load a file, or parse its text (`name` stands in messages). KJ_FAIL with
  * JSON path and reason. */
 int kj_tok_load(struct kj_tok **out, const char *path, struct kj_err *err);
+/* What a file of ranks does not say. */
+struct kj_tok_ranks {
+    const char *pattern; /* gpt2, llama3 (= cl100k), qwen2, o200k, tekken, or a regular
+                            expression; NULL: by the name of the file */
+    const char *const *special; /* "NAME=ID", beside those that the name tells, or in
+                                   place of those of the same name */
+    size_t n_special;
+};
+/* The same; KJ_USAGE when something is given and the file has no ranks. What is
+ * given enters kj_tok_hash. r may be NULL. */
+int kj_tok_load_ranks(struct kj_tok **out, const char *path,
+                      const struct kj_tok_ranks *r, struct kj_err *err);
 int kj_tok_parse(struct kj_tok **out, const char *p, size_t n, const char *name,
                  struct kj_err *err);
 void kj_tok_free(struct kj_tok *t);
 
 /* Largest id + 1. */
 uint32_t kj_tok_vocab_size(const struct kj_tok *t);
-/* Base name of the file, and "xxh128:HEX" of its bytes. */
+/* Base name of the file, and "xxh128:HEX" of its bytes (and of kj_tok_ranks). */
 const char *kj_tok_name(const struct kj_tok *t);
 const char *kj_tok_hash(const struct kj_tok *t);
 /* The id of an added token by its content, or -1. */

@@ -41,7 +41,7 @@ enum kj_tok_whitespace { KJ_TOK_SPACE_PATTERN, KJ_TOK_SPACE_LINES, KJ_TOK_SPACE_
 struct kj_tok_train {
     int64_t vocab_size;    /* special tokens and bytes included */
     int64_t min_frequency; /* least count of a pair that is merged */
-    const char *pattern;   /* llama3, qwen2, gpt2, o200k, tekken, or a regex */
+    const char *pattern;   /* llama3 (if NULL), qwen2, gpt2, o200k, tekken, a regex */
     struct kj_strs special;
     int64_t max_token_length; /* bytes; 0: any */
     int digits;               /* enum kj_tok_digits */

@@ -16,12 +16,14 @@ const struct kj_opt kj_tok_train_opts[] = {
     {"min_frequency", 0, KJ_OPT_INT, OFF(min_frequency), "N",
      "least count of a pair that is merged", "2", 0, 0x1p53},
     {"pattern", 0, KJ_OPT_STR, OFF(pattern), "P",
-     "how text is cut into words: llama3, qwen2, gpt2, o200k, tekken, or a regular "
-     "expression",
-     "llama3", 0, 0},
+     "how text is cut into words: llama3 (default), qwen2, gpt2, o200k, tekken, or a "
+     "regular expression; with a .tiktoken file its pattern",
+     NULL, 0, 0},
     {"special", 0, KJ_OPT_LIST, OFF(special), "TOKEN",
-     "special tokens, from id 0 on (default: <|begin_of_text|>,<|end_of_text|>)", NULL,
-     0, 0},
+     "special tokens, from id 0 on (default: <|begin_of_text|>,<|end_of_text|>); with "
+     "a "
+     ".tiktoken file NAME=ID of more of them",
+     NULL, 0, 0},
     {"max_token_length", 0, KJ_OPT_INT, OFF(max_token_length), "BYTES",
      "longest token that is made; 0: any, else 2 or more", "0", 0, KJ_TOK_WORD_MAX},
     {"digits", 0, KJ_OPT_ENUM, OFF(digits), "pattern|single|three",
@@ -275,13 +277,10 @@ struct cuts {
 
 static void cuts_of(const struct kj_tok_train *c, struct cuts *cuts)
 {
-    static const char *const names[TOK_SCANS] = {"gpt2", "llama3", "qwen2", "o200k",
-                                                 "tekken"};
     const char *p = c->pattern ? c->pattern : "llama3";
-    enum tok_scan scan = tok_scan_known(p, strlen(p));
-    for (unsigned i = 0; i < TOK_SCANS; i++)
-        if (strcmp(p, names[i]) == 0)
-            scan = (enum tok_scan)(TOK_SCAN_GPT2 + i);
+    enum tok_scan scan = tok_scan_named(p);
+    if (scan == TOK_SCAN_NONE)
+        scan = tok_scan_known(p, strlen(p));
     bool either = scan == TOK_SCAN_LLAMA3 || scan == TOK_SCAN_QWEN2;
     if (either && c->digits != KJ_TOK_DIGITS_PATTERN)
         scan = c->digits == KJ_TOK_DIGITS_SINGLE ? TOK_SCAN_QWEN2 : TOK_SCAN_LLAMA3;

@@ -106,6 +106,34 @@ jq '.model.merges[7][1] = "nope"' t1.json >m.json
 rc bad-merge 1 "$KIJIL" tokenizer encode -t m.json text.txt
 has "names the merge" err 'model\.merges\[7\]'
 
+# ---- files of ranks: pattern and special tokens that are given ----
+for i in $(seq 0 255); do
+    # shellcheck disable=SC2059
+    printf '%s %d\n' "$(printf "\\x$(printf %x "$i")" | base64)" "$i"
+done >own.tiktoken
+printf 'YWI= 256\nIGI= 257\n' >>own.tiktoken
+cp own.tiktoken gpt2.tiktoken
+ids() { printf '%s\n' "$1" | "$KIJIL" tokenizer encode -t "${@:2}" -q; }
+is "ranks, --pattern by name" "$(ids 'abab b' own.tiktoken --pattern gpt2)" "256 256 257"
+is "ranks, own pattern; what it leaves is left out" "$(ids 'ab b!' own.tiktoken --pattern '[a-z]+')" "256 98"
+is "ranks, --special" "$(ids 'ab<x>b<y>' own.tiktoken --pattern gpt2 --special '<x>=300,<y>=299')" "256 300 98 299"
+is "ranks, a name's special tokens stay" "$(ids '<|endoftext|><x>' gpt2.tiktoken --special '<x>=300')" "50256 300"
+is "ranks, or move" "$(ids '<|endoftext|>' gpt2.tiktoken --special '<|endoftext|>=300')" 300
+rc ranks-no-pattern 1 "$KIJIL" tokenizer encode -t own.tiktoken text.txt
+has "says what is missing" err 'no pattern, and none is given'
+for bad in '<x>' '<x>=' '=5' '<x>=1x' '<x>=97' '<x>=300,<x>=301' '<x>=300,<y>=300' '<x>=99999999999999999999'; do
+    rc "ranks, --special $bad" 1 "$KIJIL" tokenizer encode -t gpt2.tiktoken --special "$bad" text.txt
+done
+rc ranks-bad-pattern 1 "$KIJIL" tokenizer encode -t own.tiktoken --pattern 'a(' text.txt
+rc ranks-for-json 2 "$KIJIL" tokenizer encode -t t1.json --special '<x>=300' text.txt
+for p in gpt2 '\w+|\W'; do
+    rc "tokenize -t own.tiktoken --pattern $p" 0 "$KIJIL" tokenize -t own.tiktoken --pattern "$p" \
+        --special '</s>=300' -q -o "shards.${#p}" text.jsonl
+done
+is "shards of ranks" "$(tail -c 2 shards.4/shard-00000.bin | od -An -tu2 | tr -d ' ')" 300
+is "the hash of the tokenizer knows the pattern" \
+    "$(jq -r .tokenizer_hash shards.4/manifest.jsonl shards.6/manifest.jsonl | sort -u | wc -l)" 2
+
 # ---- rules of training ----
 train() { "$KIJIL" tokenizer train "$@" --min-frequency 0 --vocab-size 32000 -q; }
 # Tokens of a file as bytes in the alphabet: all that are not special.
