@@ -190,7 +190,9 @@ void tok_side_build(struct kj_tok *t)
     size_t pairs = 0;
     for (size_t i = 0; i < (size_t)1 << (bits - 6); i++)
         pairs += (size_t)__builtin_popcountll(t->side[i]);
-    for (bits = 14; bits < 22 && (size_t)1 << bits < 16 * pairs;)
+    /* A BPE over characters is cut at each space by a pair of few different ones; a
+     * bit that is set wrongly there would join very many words. */
+    for (bits = t->by_chars ? 20 : 14; bits < 22 && (size_t)1 << bits < 16 * pairs;)
         bits++;
     side_alloc(t, bits);
     side_mark(t);

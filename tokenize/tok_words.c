@@ -430,11 +430,17 @@ static int queue_cut(struct kj_tok_state *s, const char *p, size_t n,
     bool known = false;
     size_t from = 0;
     for (size_t at = 0, len; at < n; at += len) {
+        if ((unsigned char)p[at] < 0x80) {
+            before = (unsigned char)p[at];
+            known = t->all_bytes || t->chars[before] != 0;
+            len = 1;
+            continue;
+        }
         uint32_t c = kj_utf8_next(p + at, n - at, &len);
         bool was = known;
         known = t->all_bytes ||
                 (c < 0x10000 ? t->chars[c] != 0 : tok_word_find(t, p + at, len) + 1);
-        if (at && c >= 0x80 && known && was && !tok_char_pair(t, before, c)) {
+        if (at && known && was && !tok_char_pair(t, before, c)) {
             queue(s, p + from, at - from, n - from >= SMALL_MAX);
             from = at;
             if (s->queued == TOK_QUEUE) {
