@@ -59,8 +59,8 @@ static const struct kj_opt model_opts[] = {
      "quantize: words and n-grams to keep; 0: all", "0", 0, 2147483647},
     {"retrain", 0, KJ_OPT_FLAG, OFF(retrain), NULL,
      "quantize: train the kept rows again on the given text", NULL, 0, 0},
-    {"dsub", 0, KJ_OPT_INT, OFF(dsub), "N", "quantize: length of sub-vectors", "2", 1,
-     65536},
+    {"dsub", 0, KJ_OPT_INT, OFF(dsub), "N",
+     "quantize, autotune with a size: length of sub-vectors", "2", 1, 65536},
     {"qnorm", 0, KJ_OPT_FLAG, OFF(qnorm), NULL, "quantize: norms apart", NULL, 0, 0},
     {"qout", 0, KJ_OPT_FLAG, OFF(qout), NULL, "quantize: the output matrix too", NULL,
      0, 0},
@@ -72,6 +72,15 @@ static const struct kj_opt model_opts[] = {
      "autotune: begin no trial after so many seconds; 0: no limit", "0", 0, 1e7},
     {"tune_metric", 0, KJ_OPT_STR, OFF(tune_metric), "f1|f1:LABEL",
      "autotune: F1 of all labels together, or of one", "f1", 0, 0},
+    {"autotune_modelsize", 0, KJ_OPT_COUNT, OFF(modelsize), "BYTES",
+     "autotune: quantize every trial to at most so many bytes (2M are 2,000,000), and "
+     "judge it so; 0: no limit, not quantized",
+     "0", 0, 1e15},
+    {"fix", 0, KJ_OPT_LIST, OFF(fix), "OPTION",
+     "autotune: leave it as it is given: lr, epoch, dim, word-ngrams, minn (with "
+     "maxn), "
+     "bucket, loss, dsub; repeatable",
+     NULL, 0, 0},
     {"seeds", 0, KJ_OPT_LIST, OFF(seeds), "FILE",
      "refine: JSONL with labels to begin with; repeatable", NULL, 0, 0},
     {"held", 0, KJ_OPT_LIST, OFF(held), "FILE",
@@ -255,9 +264,12 @@ const struct kj_cmd kj_cmd_model = {
         "defaults: "
         "--lr 0.5 --epoch 25, and --minn 2 --maxn 4 for Korean.\n\n"
         "autotune: trains again and again with other --lr, --epoch, --dim, "
-        "--word-ngrams, --minn, --maxn and --bucket, beginning with those given and "
-        "going on from the best, and keeps the model of highest F1 on --validation. By "
-        "--trials and one thread the result is the same every time.\n\n"
+        "--word-ngrams, --minn, --maxn, --bucket and --loss, beginning with those "
+        "given and going on from the best, and keeps the model of highest F1 on "
+        "--validation. With --autotune-modelsize it looks for the best model of that "
+        "size: each is quantized, with as many words and n-grams as fit, and --dsub is "
+        "searched too. By --trials and one thread the result is the same every "
+        "time.\n\n"
         "annotate: asks a language model behind an OpenAI-compatible server for 0 to 5 "
         "points of educational value for each document (JSONL), criterion by criterion "
         "as FineWeb-Edu does, and appends the documents with NAME_score and NAME_note "
@@ -274,6 +286,8 @@ const struct kj_cmd kj_cmd_model = {
         "labels.jsonl -o edu/\n"
         "kijil model test spam.bin held-out.txt\n"
         "kijil model autotune train.txt --validation held-out.txt -o spam.bin\n"
+        "kijil model autotune train.txt --validation held-out.txt "
+        "--autotune-modelsize 2M -o spam.ftz\n"
         "kijil model annotate sample.jsonl --url http://localhost:8000/v1 --llm NAME "
         "-o "
         "labelled.jsonl\n"

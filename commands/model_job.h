@@ -31,8 +31,8 @@ struct model_cfg {
     struct kj_strs curve; /* test: labels */
     bool json;
     /* autotune */
-    struct kj_strs validation;
-    int64_t trials;
+    struct kj_strs validation, fix;
+    int64_t trials, modelsize;
     double duration;
     const char *tune_metric;
     /* refine */

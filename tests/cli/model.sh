@@ -86,7 +86,7 @@ T4=("$KIJIL" model autotune train.txt --validation held.txt --lr 0.01 --epoch 1 
 rc "the given options alone" 0 "${T4[@]}" --trials 1 -o t1.bin
 rc "are train's" 0 "$KIJIL" model train -q train.txt --lr 0.01 --epoch 1 --dim 4 --bucket 2000 -o t1.train
 same "the same model" t1.bin t1.train
-rc "autotune" 0 "${T4[@]}" --trials 8 -o t8.bin
+rc "autotune" 0 "${T4[@]}" --trials 16 -o t8.bin
 cp err tune
 f1=$(awk '/model autotune: F1/ {print $6}' tune)
 rc "its model" 0 "$KIJIL" model test t8.bin held.txt
@@ -96,13 +96,47 @@ is "better than what was given" "$(awk -v f="$f1" '/^trial 1:/ {print (f > $4 + 
 # shellcheck disable=SC2046
 rc "the options it names" 0 "$KIJIL" model train -q train.txt -o t8.train \
     $(grep 'model autotune: F1' tune | sed 's/.* with //')
-rc "autotune again" 0 "${T4[@]}" -q --trials 8 -o t8b.bin
+rc "autotune again" 0 "${T4[@]}" -q --trials 16 -o t8b.bin
 same "the same trials, the same bytes" t8.bin t8b.bin
 rc "one label" 0 "${T4[@]}" -q --trials 2 --tune-metric f1:rare -o tl.bin
 rc "by time" 0 "${T4[@]}" -q --trials 0 --duration 0.1 -o td.bin
 rc "an absent label" 2 "${T4[@]}" --tune-metric f1:none -o tx.bin
 rc "no validation" 2 "$KIJIL" model autotune train.txt -o tx.bin
 rc "no end" 2 "${T4[@]}" --trials 0 -o tx.bin
+rc "not searched" 2 "${T4[@]}" --fix ws -o tx.bin
+rc "the loss is searched" 0 "${T4[@]}" --trials 12 --fix lr,dim -o tf.bin
+is "more than one" "$(sed -n 's/^trial.*--loss \([a-z]*\).*/\1/p' err | sort -u | wc -l | awk '{print ($1 > 1)}')" 1
+is "what is fixed stays" "$(sed -n 's/^trial.*--lr \([^ ]*\).*--dim \([^ ]*\).*/\1 \2/p' err | sort -u)" "0.01 4"
+rc "a loss that is fixed" 0 "${T4[@]}" --trials 12 --loss ova --fix loss -o tf.bin
+is "stays too" "$(sed -n 's/^trial.*--loss \([a-z]*\).*/\1/p' err | sort -u)" ova
+
+# ---- autotune to a size: the model fits, is as good as it says, and can be made again ----
+TS=("${T4[@]}" --trials 6 --autotune-modelsize)
+for size in 20K 60K 10M; do
+    rc "at most $size" 0 "${TS[@]}" $size -o ts.ftz
+    cp err tune
+    is "$size: it fits" "$(($(stat -c %s ts.ftz) <= $(numfmt --from=si "$size")))" 1
+    f1=$(awk '/model autotune: F1/ {print $6}' tune)
+    rc "$size: its model" 0 "$KIJIL" model test ts.ftz held.txt
+    is "$size: is as good as it says" "$(awk '$1 == "P@1" {print $2}' out)" "$f1"
+    # shellcheck disable=SC2046
+    rc "$size: train with the options it names" 0 "$KIJIL" model train -q train.txt -o ts.bin \
+        $(grep 'model autotune: F1' tune | sed 's/.* with //')
+    # shellcheck disable=SC2046
+    rc "$size: and quantize" 0 "$KIJIL" model quantize -q ts.bin train.txt -o again.ftz \
+        $(sed -n 's/.*as by model quantize //p' tune)
+    same "$size: the same model" ts.ftz again.ftz
+    if command -v fasttext >/dev/null; then
+        rc "$size: fastText reads it" 0 fasttext test ts.ftz held.txt
+        is "$size: and agrees" "$(awk '$1 == "P@1" {printf "%.3f", $2}' out)" "$(printf %.3f "$f1")"
+    fi
+done
+is "sub-vectors are searched" "$(sed -n 's/^trial.*--dsub \([0-9]*\).*/\1/p' tune | sort -u | wc -l | awk '{print ($1 > 1)}')" 1
+rc "a larger one uses its room" 0 "${T4[@]}" -q --trials 1 --dim 16 --minn 2 --maxn 4 --bucket 50000 \
+    --autotune-modelsize 60K -o tr.ftz
+is "nearly all of it" "$(($(stat -c %s tr.ftz) > 50000))" 1
+rc "too small a size" 1 "${TS[@]}" 2K -o tx.bin
+has "named" err 'no trial made a model of at most 2000 bytes'
 is "nothing is left" "$(ls tx.bin 2>/dev/null)" ""
 
 # ---- JSONL ----
