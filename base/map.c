@@ -31,6 +31,14 @@ int kj_map_open(struct kj_map *m, const char *path, struct kj_err *err)
     return rc;
 }
 
+void kj_map_pass(const void *p, size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t from = (size_t)p / page * page, end = ((size_t)p + n) / page * page;
+    if (from < end)
+        madvise((void *)from, end - from, MADV_DONTNEED);
+}
+
 void kj_map_close(struct kj_map *m)
 {
     if (m->p)

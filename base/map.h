@@ -22,6 +22,9 @@ struct kj_map {
 /* KJ_FAIL, with the path in err, when it cannot be opened or is not a regular
  * file; m is then empty. */
 int kj_map_open(struct kj_map *m, const char *path, struct kj_err *err);
+/* p .. p+n of a map has been read and is not needed soon: its pages no longer count as
+ * this process's memory. Reading them again is still right. */
+void kj_map_pass(const void *p, size_t n);
 /* Also of an empty map; leaves it empty. */
 void kj_map_close(struct kj_map *m);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -231,7 +232,20 @@ static int load(struct kj_run *r, const char *file, const struct options *o,
     return rc;
 }
 
-static void print_plan(const struct kj_run *r, const struct kj_datas *d)
+/* OpenBLAS's buffers, attention's blocks and a stack: found 2 to 3 (heads of 64). */
+#define THREAD_MB 2.5
+
+static double peak_mb(void)
+{
+    struct rusage ru;
+    getrusage(RUSAGE_SELF, &ru);
+    return (double)ru.ru_maxrss * 1024e-6;
+}
+
+/* So far this process has mapped its program and opened the data: what it takes now
+ * is what it will take besides. */
+static void print_plan(const struct kj_run *r, const struct kj_datas *d,
+                       unsigned threads)
 {
     struct kj_plan p;
     struct kj_buf b;
@@ -242,8 +256,10 @@ static void print_plan(const struct kj_run *r, const struct kj_datas *d)
     fwrite(b.p, 1, b.n, stdout);
     if (r->staged)
         kj_stages_print(r, d, "# ");
-    printf("# %.3f M parameters, %.1f M tokens, %.1f MB of memory\n",
-           (double)p.params * 1e-6, p.tokens * 1e-6, (double)p.bytes * 1e-6);
+    printf("# %.3f M parameters, %.1f M tokens, %.1f MB of tensors, %.0f MB of memory "
+           "on a CPU\n",
+           (double)p.params * 1e-6, p.tokens * 1e-6, (double)p.bytes * 1e-6,
+           (double)(p.bytes + p.bytes_work) * 1e-6 + peak_mb() + THREAD_MB * threads);
     kj_buf_release(&b);
 }
 
@@ -262,7 +278,7 @@ static int summary(const struct kj_cmd *cmd, const struct options *o, const char
                 (double)res->last.tokens * 1e-6, t);
         if (res->ran > 1)
             fprintf(stderr, ", loss %.4f to %.4f", res->first_loss, res->last_loss);
-        fprintf(stderr, "\n");
+        fprintf(stderr, ", %.0f MB peak memory\n", peak_mb());
         if (res->end != KJ_TRAIN_STOPPED)
             fprintf(stderr, "model: %s/model  metrics: %s/metrics.jsonl\n", dir, dir);
         else
@@ -318,7 +334,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     if (rc == KJ_OK)
         rc = kj_feed_open(&feed, r, d->docs, d->n, err);
     if (rc == KJ_OK && o->dry_run) {
-        print_plan(r, d);
+        print_plan(r, d, threads);
         kj_feed_close(&feed);
         free(tokenizer);
         return 0;

@@ -251,6 +251,9 @@ int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err)
 /* Names of the back ends in this program, NULL-terminated. */
 extern const char *const kj_backend_names[];
 
+/* Bytes that the CPU's matmul takes for a product besides its operands. */
+size_t kj_matmul_scratch(size_t m, size_t n, size_t k, unsigned flags);
+
 /* Keep the first fault; for implementations. */
 void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

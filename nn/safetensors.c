@@ -218,11 +218,16 @@ int kj_st_open(struct kj_st **out, const char *path, struct kj_err *err)
 {
     struct kj_map map;
     int rc = kj_map_open(&map, path, err);
-    if (rc == KJ_OK && (rc = kj_st_parse(out, map.p, map.n, path, err)) == KJ_OK)
-        (*out)->map = map;
-    else
+    if (rc == KJ_OK)
+        rc = kj_st_parse(out, map.p, map.n, path, err);
+    if (rc) {
         kj_map_close(&map);
-    return rc;
+        return rc;
+    }
+    (*out)->map = map;
+    for (size_t i = 0; i < (*out)->n; i++)
+        (*out)->v[i].mapped = true;
+    return KJ_OK;
 }
 
 void kj_st_close(struct kj_st *s)
@@ -310,6 +315,12 @@ int kj_st_floats(const struct kj_st_tensor *t, uint64_t at, float *out, size_t n
         return kj_err_set(err, KJ_FAIL, "tensor %.200s is %s, not floating point",
                           t->name, types[t->type].name);
     }
+}
+
+void kj_st_pass(const struct kj_st_tensor *t)
+{
+    if (t->mapped)
+        kj_map_pass(t->p, (size_t)t->bytes);
 }
 
 /* ---- writing ---- */

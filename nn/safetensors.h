@@ -14,6 +14,7 @@
 #ifndef KJ_NN_SAFETENSORS_H
 #define KJ_NN_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,7 @@ struct kj_st_tensor {
     uint64_t elements;
     const unsigned char *p; /* not aligned */
     uint64_t bytes;
+    bool mapped; /* p is in a mapped file */
 };
 
 /* Map and check a file; KJ_FAIL names the fault. */
@@ -65,6 +67,10 @@ const char *kj_st_type_name(enum kj_st_type t);
  * F64 only, else KJ_FAIL. */
 int kj_st_floats(const struct kj_st_tensor *t, uint64_t at, float *out, size_t n,
                  struct kj_err *err);
+
+/* A tensor has been read: its file's pages are let go, so that copying a model takes no
+ * more memory than the copy. It may be read again. */
+void kj_st_pass(const struct kj_st_tensor *t);
 
 /* ---- writing ---- */
 

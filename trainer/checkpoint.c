@@ -37,15 +37,22 @@ static char *step_dir(const char *dir, int64_t step, const char *tail, const cha
 struct moments {
     struct kj_llama *m;
     const struct kj_moments *own;
+    size_t *list; /* 2 * parameter + which, of those that are saved */
 };
+
+/* Where moment `which` of parameter i begins; SIZE_MAX: it has none. */
+static size_t moment_at(const struct moments *s, size_t i, size_t which)
+{
+    return which && s->own->seconds ? s->own->seconds[i] : s->m->params[i].at;
+}
 
 static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
                 struct kj_err *err)
 {
     struct moments *s = ctx;
-    const struct kj_param *p = &s->m->params[i / 2];
-    return kj_ranks_read(s->own->ranks, s->own->t[i % 2], (int)(i % 2), p->at + at, out,
-                         n, err);
+    size_t which = s->list[i] % 2;
+    return kj_ranks_read(s->own->ranks, s->own->t[which], (int)which,
+                         moment_at(s, s->list[i] / 2, which) + at, out, n, err);
 }
 
 static char *moment_name(const struct kj_param *p, size_t which)
@@ -58,15 +65,19 @@ static char *moment_name(const struct kj_param *p, size_t which)
 
 static int save_moments(struct moments *s, const char *path, struct kj_err *err)
 {
-    size_t n = 2 * s->m->n_params;
-    struct kj_st_out *t = kj_xcalloc(n, sizeof *t);
-    char **names = kj_xcalloc(n, sizeof *names);
-    for (size_t i = 0; i < n; i++) {
+    size_t most = 2 * s->m->n_params, n = 0;
+    struct kj_st_out *t = kj_xcalloc(most, sizeof *t);
+    char **names = kj_xcalloc(most, sizeof *names);
+    s->list = kj_xcalloc(most, sizeof *s->list);
+    for (size_t i = 0; i < most; i++) {
         const struct kj_param *p = &s->m->params[i / 2];
-        t[i].name = names[i] = moment_name(p, i % 2);
-        t[i].rank = p->vector ? 1 : 2;
-        t[i].shape[0] = p->vector ? p->cols : p->rows;
-        t[i].shape[1] = p->cols;
+        if (moment_at(s, i / 2, i % 2) == SIZE_MAX)
+            continue;
+        s->list[n] = i;
+        t[n].name = names[n] = moment_name(p, i % 2);
+        t[n].rank = p->vector ? 1 : 2;
+        t[n].shape[0] = p->vector ? p->cols : p->rows;
+        t[n++].shape[1] = p->cols;
     }
     int rc = kj_st_write(path, t, n, KJ_ST_F32, fill, s, err);
     if (rc == KJ_OK)
@@ -75,6 +86,7 @@ static int save_moments(struct moments *s, const char *path, struct kj_err *err)
         free(names[i]);
     free(names);
     free(t);
+    free(s->list);
     return rc;
 }
 
@@ -98,16 +110,20 @@ static int load_moments(struct moments *s, const char *path, struct kj_err *err)
     float *x = kj_xmalloc(COPY_FLOATS * sizeof *x);
     for (size_t i = 0; i < 2 * s->m->n_params && rc == KJ_OK; i++) {
         const struct kj_param *p = &s->m->params[i / 2];
+        size_t n = p->rows * p->cols, to = moment_at(s, i / 2, i % 2);
+        if (to == SIZE_MAX)
+            continue;
         char *name = moment_name(p, i % 2);
         const struct kj_st_tensor *t = kj_st_find(st, name);
-        size_t n = p->rows * p->cols;
         if (!t || t->elements != n)
             rc = kj_err_set(err, KJ_FAIL, "%s: %s is missing or misshapen", path, name);
         for (size_t at = 0; at < n && rc == KJ_OK; at += COPY_FLOATS) {
             size_t k = n - at < COPY_FLOATS ? n - at : COPY_FLOATS;
             rc = kj_st_floats(t, at, x, k, err);
-            keep_own(s, i % 2, p->at + at, x, k);
+            keep_own(s, i % 2, to + at, x, k);
         }
+        if (t)
+            kj_st_pass(t);
         free(name);
     }
     free(x);
@@ -349,7 +365,7 @@ int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
     char *to = step_dir(dir, c->step, "", NULL);
     char *opt = step_dir(dir, c->step, ".tmp", "optimizer.safetensors");
     struct kj_hf_save exact = *hf;
-    struct moments s = {m, moments};
+    struct moments s = {.m = m, .own = moments};
     exact.bf16 = false;
     int rc = kj_hf_remove(tmp, err);
     if (rc == KJ_OK)
@@ -382,7 +398,7 @@ int kj_checkpoint_load(const char *dir, int64_t step, struct kj_checkpoint *c,
 {
     char *path = step_dir(dir, step, "", NULL);
     char *opt = step_dir(dir, step, "", "optimizer.safetensors");
-    struct moments s = {m, moments};
+    struct moments s = {.m = m, .own = moments};
     int rc = read_manifest(path, c, moments != NULL, err);
     if (rc == KJ_OK && moments)
         rc = kj_hf_load(m, path, err);

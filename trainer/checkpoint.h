@@ -1,7 +1,7 @@
 /* checkpoint.h - the whole state of training in a folder, whole or not there.
  *
  * Layout: docs/formats/checkpoint.md. DIR/step-00000100/ holds the model in
- * Hugging Face's layout (float32), optimizer.safetensors with both moments of
+ * Hugging Face's layout (float32), optimizer.safetensors with the moments of
  * every parameter, and checkpoint.json, which is written last and carries the
  * step, the place in the data, and size and hash of every other file. The
  * folder is filled under another name and renamed when all is synced.
@@ -17,10 +17,13 @@
 #include "trainer/ranks.h"
 #include "trainer/spike.h"
 
-/* The moments as this rank keeps them: elements ranks->from .. ranks->to. */
+/* The moments as this rank keeps them: elements ranks->from .. ranks->to. With
+ * `seconds` (kj_muon_seconds) the second moments are those of some parameters
+ * only, one behind the other. */
 struct kj_moments {
     struct kj_ranks *ranks;
     struct kj_tensor *t[2];
+    size_t *seconds; /* one per parameter, or NULL: all, where the weights are */
 };
 
 struct kj_checkpoint {

@@ -167,6 +167,7 @@ static int load_one(struct kj_llama *m, const struct kj_param *p,
         if (rc == KJ_OK)
             m->b->ops->write(m->b, m->w, p->at + at, x, k);
     }
+    kj_st_pass(t);
     free(x);
     return rc;
 }

@@ -77,7 +77,8 @@ static struct need rest_acts(const struct kj_llama *m)
 size_t kj_llama_act_floats(const struct kj_shape *s, size_t tokens, size_t chunk,
                            bool train)
 {
-    struct kj_llama_acts a = {.tokens = tokens, .chunk = chunk, .train = train};
+    struct kj_llama_acts a = {
+        .tokens = tokens, .chunk = chunk < tokens ? chunk : tokens, .train = train};
     struct kj_llama m = {.shape = *s, .acts = &a};
     struct kj_llama_layer_acts l;
     struct need per = layer_acts(&m, 0, &l), rest = rest_acts(&m);

@@ -22,6 +22,17 @@ bool kj_muon_takes(const struct kj_param *p)
     return p->layer >= 0 && !p->vector;
 }
 
+size_t *kj_muon_seconds(const struct kj_param *p, size_t n, size_t *elements)
+{
+    size_t *at = kj_xcalloc(n, sizeof *at);
+    *elements = 0;
+    for (size_t i = 0; i < n; i++) {
+        at[i] = kj_muon_takes(&p[i]) ? SIZE_MAX : *elements;
+        *elements += kj_muon_takes(&p[i]) ? 0 : p[i].rows * p[i].cols;
+    }
+    return at;
+}
+
 static void largest(const struct kj_shape *s, size_t *matrix, size_t *square)
 {
     size_t n;

@@ -15,6 +15,9 @@ struct kj_muon; /* workspaces */
 
 /* Whether a parameter is Muon's: the matrices of blocks. */
 bool kj_muon_takes(const struct kj_param *p);
+/* Where each parameter's second moment begins among those of AdamW's parameters;
+ * SIZE_MAX for Muon's, which has none. *elements: of all. The caller frees. */
+size_t *kj_muon_seconds(const struct kj_param *p, size_t n, size_t *elements);
 /* Elements of the workspaces of a shape. */
 size_t kj_muon_floats(const struct kj_shape *s);
 struct kj_muon *kj_muon_new(struct kj_backend *b, const struct kj_shape *s);

@@ -34,6 +34,36 @@ void kj_plan_teacher(const struct kj_run *run, struct kj_plan *p)
     p->flops = p->flops_token * p->tokens;
 }
 
+/* The most that a linear map takes, forward and backward. */
+static size_t packed(size_t tokens, size_t out, size_t in, unsigned flags)
+{
+    size_t most = kj_matmul_scratch(tokens, out, in, flags);
+    size_t dx = kj_matmul_scratch(tokens, in, out, flags);
+    size_t dw = kj_matmul_scratch(out, in, tokens, flags);
+    most = dx > most ? dx : most;
+    return dw > most ? dw : most;
+}
+
+static int64_t work_bytes(const struct kj_run *run, size_t pass)
+{
+    struct kj_llama_dims d = kj_llama_dims(&run->model);
+    unsigned flags = run->optim.precision == KJ_PRECISION_BF16 ? KJ_MM_BF16 : 0;
+    size_t chunk = (size_t)run->optim.loss_chunk;
+    const size_t maps[][3] = {{pass, d.qkv, d.h},
+                              {pass, d.h, d.q},
+                              {pass, 2 * d.f, d.h},
+                              {pass, d.h, d.f},
+                              {chunk < pass ? chunk : pass, d.v, d.h}};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        size_t n = packed(maps[i][0], maps[i][1], maps[i][2], flags);
+        most = n > most ? n : most;
+    }
+    /* A token is an id, a position and a target. */
+    int64_t steps = run->data.prefetch + 1;
+    return (int64_t)most + 12 * steps * run->data.batch * run->data.seq_len;
+}
+
 void kj_plan_make(const struct kj_run *run, struct kj_plan *p)
 {
     const struct kj_shape *s = &run->model;
@@ -52,10 +82,17 @@ void kj_plan_make(const struct kj_run *run, struct kj_plan *p)
     p->flops = p->flops_token * p->tokens;
     p->bytes_weights = p->bytes_grads = 4 * p->params;
     p->bytes_moments = 8 * p->params;
+    p->bytes_work = work_bytes(run, pass);
     p->bytes_acts =
         4 * (int64_t)kj_llama_act_floats(s, pass, (size_t)run->optim.loss_chunk, true);
-    if (run->optim.kind == KJ_OPTIM_MUON)
+    if (run->optim.kind == KJ_OPTIM_MUON) {
+        size_t seconds;
+        struct kj_param *params = kj_llama_params(s, &n, NULL);
+        free(kj_muon_seconds(params, n, &seconds));
+        free(params);
         p->bytes_acts += 4 * (int64_t)kj_muon_floats(s);
+        p->bytes_moments = 4 * (p->params + (int64_t)seconds);
+    }
     p->bytes = p->bytes_weights + p->bytes_grads + p->bytes_moments + p->bytes_acts;
     p->law_c = (72 * L * d * d + 12 * L * d * T) * p->tokens;
     p->law_lr = 0.3118 * pow(p->law_c, -0.1250);

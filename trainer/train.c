@@ -135,11 +135,13 @@ static int set_up(struct trainer *r, struct kj_err *err)
         return rc;
     kj_ranks_init(&r->ranks, r->b, r->t->comm, r->m->n, c->optim.kind == KJ_OPTIM_MUON);
     r->moments.ranks = &r->ranks;
-    for (int i = 0; i < 2; i++)
-        r->moments.t[i] =
-            r->b->ops->tensor_new(r->b, KJ_F32, r->ranks.to - r->ranks.from);
-    if (c->optim.kind == KJ_OPTIM_MUON)
+    size_t n[2] = {r->ranks.to - r->ranks.from, r->ranks.to - r->ranks.from};
+    if (c->optim.kind == KJ_OPTIM_MUON) {
         r->muon = kj_muon_new(r->b, &c->model);
+        r->moments.seconds = kj_muon_seconds(r->m->params, r->m->n_params, &n[1]);
+    }
+    for (int i = 0; i < 2; i++)
+        r->moments.t[i] = r->b->ops->tensor_new(r->b, KJ_F32, n[i]);
     rc = r->b->ops->sync(r->b, err);
     if (rc)
         return rc;
@@ -163,6 +165,7 @@ static void tear_down(struct trainer *r)
     kj_prefetch_stop(r->ahead);
     for (int i = 0; i < 2; i++)
         r->b->ops->tensor_free(r->b, r->moments.t[i]);
+    free(r->moments.seconds);
     kj_llama_free(r->m);
     kj_llama_free(r->teacher.m);
     kj_muon_free(r->muon);
@@ -345,16 +348,19 @@ static int blame(struct trainer *r, double loss, const struct kj_feed_step *from
                       r->at.step + 1, loss, from->row, from->at.token, from->at.epoch);
 }
 
-/* As far as the elements are this rank's to move. */
-static void adamw(struct trainer *r, size_t at, size_t end, const struct kj_adamw *p)
+/* As far as the elements are this rank's to move; their second moments begin at
+ * `second`. */
+static void adamw(struct trainer *r, size_t at, size_t end, size_t second,
+                  const struct kj_adamw *p)
 {
     const struct kj_ranks *k = &r->ranks;
+    second += at < k->from ? k->from - at : 0;
     at = at > k->from ? at : k->from;
     end = end < k->to ? end : k->to;
     if (at < end)
         r->b->ops->adamw(r->b, kj_mat(r->m->w, at, 1), kj_mat(r->m->g, at, 1),
                          kj_mat(r->moments.t[0], at - k->from, 1),
-                         kj_mat(r->moments.t[1], at - k->from, 1), end - at, p);
+                         kj_mat(r->moments.t[1], second - k->from, 1), end - at, p);
 }
 
 /* Muon for its matrices; AdamW over runs of other parameters that are decayed
@@ -391,7 +397,7 @@ static void update(struct trainer *r, double factor, double clip)
              k++)
             end = m->params[k].at + m->params[k].rows * m->params[k].cols;
         p.decay = m->params[i].vector ? 0.0f : (float)decay;
-        adamw(r, at, end, &p);
+        adamw(r, at, end, r->muon ? r->moments.seconds[i] : at, &p);
     }
     kj_ranks_share(&r->ranks, m->w);
     m->stale = true;

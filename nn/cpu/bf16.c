@@ -124,12 +124,25 @@ static void cut(struct block *p)
     p->across = parts(p->n, p->tn);
 }
 
-static bool room_for(struct kj_cpu *c, struct block *p, size_t m, size_t n, size_t k)
+/* Words of the packed copies, each from a cache line on. */
+static void words(size_t m, size_t n, size_t k, size_t *a, size_t *b)
 {
     size_t pairs = (least(k, KB) + 1) / 2;
-    size_t a = parts(least(m, MB), MR) * MR * pairs;
-    size_t b = parts(least(n, NB), NR) * NR * pairs;
-    a = (a + 15) / 16 * 16;
+    *a = (parts(least(m, MB), MR) * MR * pairs + 15) / 16 * 16;
+    *b = parts(least(n, NB), NR) * NR * pairs;
+}
+
+size_t kj_matmul_scratch(size_t m, size_t n, size_t k, unsigned flags)
+{
+    size_t a, b;
+    words(m, n, k, &a, &b);
+    return flags & KJ_MM_BF16 ? (a + b) * sizeof(uint32_t) : 0;
+}
+
+static bool room_for(struct kj_cpu *c, struct block *p, size_t m, size_t n, size_t k)
+{
+    size_t a, b;
+    words(m, n, k, &a, &b);
     if (!kj_cpu_scratch(c, "matmul", 0, a + b))
         return false;
     p->pa = (uint32_t *)(void *)c->scratch[c->base.threads].p;
