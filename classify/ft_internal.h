@@ -3,6 +3,7 @@
  * ft_load.c   file -> struct kj_ft, with every check
  * ft_text.c   text -> row numbers (words, character n-grams, word n-grams)
  * ft_predict.c rows -> hidden vector -> best labels
+ * ft_device.c many texts' rows -> hidden vectors, on a compute back end
  * ft_vocab.c  training text -> dictionary
  * ft_train.c  gradient descent
  * ft_quant.c  product quantisation
@@ -168,6 +169,10 @@ float ft_sigmoid(float x);
 void ft_softmax(float *v, size_t n);
 void ft_tree_build(const int64_t *counts, int32_t n, struct ft_node *tree);
 int ft_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, struct kj_err *err);
+/* kj_ft_score from a hidden vector that was made elsewhere; NULL: nothing known. */
+int ft_score_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
+                    const float *hidden, struct kj_ft_hit *hits, float *score,
+                    struct kj_err *err);
 
 /* ---- ft_vocab.c ---- */
 struct ft_vocab {

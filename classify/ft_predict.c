@@ -124,6 +124,17 @@ static void sum_quant(const struct ft_mat *a, const struct kj_ft_scratch *s, flo
     }
 }
 
+static int all_finite(const struct kj_ft *m, const struct kj_ft_scratch *s,
+                  struct kj_err *err)
+{
+    bool fine = true;
+    for (int32_t i = 0; i < m->args.dim; i++)
+        fine = fine && isfinite(s->hidden[i]);
+    if (!fine)
+        return kj_err_set(err, KJ_FAIL, "the model holds weights that are not finite");
+    return KJ_OK;
+}
+
 /* The mean of the rows. */
 int ft_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, struct kj_err *err)
 {
@@ -134,14 +145,9 @@ int ft_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, struct kj_err *err
         sum_quant(&m->in, s, s->hidden);
     else
         sum_dense(&m->in, s, s->hidden);
-    bool fine = true;
-    for (size_t i = 0; i < dim; i++) {
+    for (size_t i = 0; i < dim; i++)
         s->hidden[i] *= scale;
-        fine = fine && isfinite(s->hidden[i]);
-    }
-    if (!fine)
-        return kj_err_set(err, KJ_FAIL, "the model holds weights that are not finite");
-    return KJ_OK;
+    return all_finite(m, s, err);
 }
 
 /* ---- output ---- */
@@ -334,19 +340,12 @@ static int32_t best_of_tree(const struct kj_ft *m, struct kj_ft_scratch *s, int3
     return n;
 }
 
-int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p,
-                  size_t n, bool eol, int32_t k, float threshold,
-                  struct kj_ft_hit *hits, int32_t *n_hits, size_t *used,
-                  struct kj_err *err)
+/* From s->hidden to the best labels. */
+static int labels_of(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t k,
+                     float threshold, struct kj_ft_hit *hits, int32_t *n_hits,
+                     struct kj_err *err)
 {
-    int64_t tokens;
     int32_t found;
-    *n_hits = 0;
-    int rc = ft_text_line(&m->dict, s, p, n, eol, used, &tokens, err);
-    if (rc != KJ_OK || s->n_rows == 0 || k == 0)
-        return rc;
-    if ((rc = ft_hidden(m, s, err)) != KJ_OK)
-        return rc;
     if (k < 0 || k > m->dict.n_labels)
         k = m->dict.n_labels;
     if (m->args.loss == KJ_FT_HS) {
@@ -372,6 +371,21 @@ int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p,
     return KJ_OK;
 }
 
+int kj_ft_predict(const struct kj_ft *m, struct kj_ft_scratch *s, const char *p,
+                  size_t n, bool eol, int32_t k, float threshold,
+                  struct kj_ft_hit *hits, int32_t *n_hits, size_t *used,
+                  struct kj_err *err)
+{
+    int64_t tokens;
+    *n_hits = 0;
+    int rc = ft_text_line(&m->dict, s, p, n, eol, used, &tokens, err);
+    if (rc != KJ_OK || s->n_rows == 0 || k == 0)
+        return rc;
+    if ((rc = ft_hidden(m, s, err)) != KJ_OK)
+        return rc;
+    return labels_of(m, s, k, threshold, hits, n_hits, err);
+}
+
 size_t kj_ft_true_labels(const struct kj_ft_scratch *s, const int32_t **labels)
 {
     *labels = s->labels;
@@ -383,21 +397,46 @@ bool kj_ft_known(const struct kj_ft_scratch *s)
     return s->n_rows > 0;
 }
 
+/* kj_ft_score's rule, on what kj_ft_predict gave. */
+static float score_of(const struct kj_ft *m, int32_t target,
+                      const struct kj_ft_hit *hits, int32_t found)
+{
+    float score = 0;
+    for (int32_t i = 0; i < found; i++)
+        if (hits[i].label == target)
+            score = hits[i].prob;
+        else if (kj_ft_labels(m) == 2)
+            score = (float)(1.0 - (double)hits[i].prob);
+    return fminf(fmaxf(score, 0), 1);
+}
+
 int kj_ft_score(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
                 const char *p, size_t n, struct kj_ft_hit *hits, float *score,
                 struct kj_err *err)
 {
     int32_t found = 0;
-    bool two = kj_ft_labels(m) == 2;
+    int32_t k = kj_ft_labels(m) == 2 ? 1 : -1;
     *score = 0;
-    int rc = kj_ft_predict(m, s, p, n, true, two ? 1 : -1, 0, hits, &found, NULL, err);
-    if (rc != KJ_OK)
-        return rc;
-    for (int32_t i = 0; i < found; i++)
-        if (hits[i].label == target)
-            *score = hits[i].prob;
-        else if (two)
-            *score = (float)(1.0 - (double)hits[i].prob);
-    *score = fminf(fmaxf(*score, 0), 1);
-    return KJ_OK;
+    int rc = kj_ft_predict(m, s, p, n, true, k, 0, hits, &found, NULL, err);
+    if (rc == KJ_OK)
+        *score = score_of(m, target, hits, found);
+    return rc;
+}
+
+int ft_score_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
+                    const float *hidden, struct kj_ft_hit *hits, float *score,
+                    struct kj_err *err)
+{
+    int32_t found = 0;
+    int32_t k = kj_ft_labels(m) == 2 ? 1 : -1;
+    *score = 0;
+    if (!hidden)
+        return KJ_OK;
+    memcpy(s->hidden, hidden, (size_t)m->args.dim * sizeof *hidden);
+    int rc = all_finite(m, s, err);
+    if (rc == KJ_OK)
+        rc = labels_of(m, s, k, 0, hits, &found, err);
+    if (rc == KJ_OK)
+        *score = score_of(m, target, hits, found);
+    return rc;
 }

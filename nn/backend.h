@@ -158,6 +158,10 @@ struct kj_ops {
                   struct kj_mat ids, size_t n, size_t h);
     void (*embed_back)(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
                        struct kj_mat ids, size_t n, size_t h);
+    /* Bags of rows: y[i] = the mean of w[ids[k]] for k = cu[i] .. cu[i+1] - 1, added in
+     * that order; zeros where there is none. cu: n + 1 int32, from 0 rising. */
+    void (*embed_mean)(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
+                       struct kj_mat ids, struct kj_mat cu, size_t n, size_t h);
 
     /* RMSNorm of a sum (Zhang and Sennrich 2019): s = x + delta, r =
      * (mean s^2 + eps)^-1/2, y = w * s * r. delta may be none; then s is not

@@ -97,6 +97,35 @@ static void test_embed(struct kj_test *t)
     kj_probe_free(&p);
 }
 
+/* Bags of 0 to 9 rows, and one that is larger than a block of threads. */
+static void test_embed_mean(struct kj_test *t)
+{
+    enum { V = 23, H = 77, N = 40 };
+    int32_t ids[N * 9 + 700], cu[N + 1] = {0};
+    double *w = kj_xcalloc(V * H, sizeof *w), *want = kj_xcalloc(N * H, sizeof *want);
+    for (size_t i = 0; i < V * H; i++)
+        w[i] = (double)(float)(kj_test_uniform(t) - 0.5);
+    for (int i = 0; i < N; i++)
+        cu[i + 1] = cu[i] + (i == 7 ? 700 : i % 10);
+    for (int32_t k = 0; k < cu[N]; k++)
+        ids[k] = (int32_t)(kj_test_uniform(t) * V);
+    for (int i = 0; i < N; i++)
+        for (int32_t k = cu[i]; k < cu[i + 1]; k++)
+            for (int j = 0; j < H; j++)
+                want[i * H + j] += w[ids[k] * H + j] / (cu[i + 1] - cu[i]);
+    struct kj_mat mw = kj_test_put(t, w, V * H, H), y = kj_test_put(t, NULL, N * H, H);
+    struct kj_mat id = kj_test_put_ids(t, ids, (size_t)cu[N]),
+                  bags = kj_test_put_ids(t, cu, N + 1);
+    t->o->embed_mean(t->b, y, mw, id, bags, N, H);
+    kj_test_compare(t, "embed_mean", "40 bags", y, want, N * H, 2e-6);
+    kj_test_drop(t, mw);
+    kj_test_drop(t, y);
+    kj_test_drop(t, id);
+    kj_test_drop(t, bags);
+    free(w);
+    free(want);
+}
+
 /* ---- norm: in = x, delta, w; d = n, h ---- */
 
 #define NORM_EPS 1e-5
@@ -354,6 +383,6 @@ static void test_swiglu(struct kj_test *t)
 }
 
 kj_test_fn *const kj_tests_ops[] = {
-    test_matmul, test_embed, test_norm,   test_layer_norm,
-    test_act,    test_rope,  test_swiglu, NULL,
+    test_matmul, test_embed, test_embed_mean, test_norm, test_layer_norm,
+    test_act,    test_rope,  test_swiglu,     NULL,
 };

@@ -289,6 +289,7 @@ static const struct kj_ops cpu_ops = {
     .matmul = kj_cpu_matmul,
     .embed = kj_cpu_embed,
     .embed_back = kj_cpu_embed_back,
+    .embed_mean = kj_cpu_embed_mean,
     .norm = kj_cpu_norm,
     .norm_back = kj_cpu_norm_back,
     .layer_norm = kj_cpu_layer_norm,

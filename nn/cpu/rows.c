@@ -75,6 +75,54 @@ void kj_cpu_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
         kj_cpu_run(&l, embed_back_task);
 }
 
+static void embed_mean_task(void *ctx, size_t task, unsigned worker)
+{
+    const struct kj_loop *l = ctx;
+    const int32_t *ids = kj_cpu_i32(l->d), *cu = kj_cpu_i32(l->e);
+    (void)worker;
+    KJ_TASK_RANGE(l, task, i, end);
+    for (; i < end; i++) {
+        float *y = kj_cpu_row(l->a, i);
+        float scale = cu[i + 1] > cu[i] ? (float)(1.0 / (cu[i + 1] - cu[i])) : 0;
+        memset(y, 0, l->h * sizeof *y);
+        for (int32_t k = cu[i]; k < cu[i + 1]; k++)
+            l->c->kern->add(y, kj_cpu_row(l->b, (size_t)ids[k]), l->h);
+        for (size_t j = 0; j < l->h; j++)
+            y[j] *= scale;
+    }
+}
+
+static bool bags_valid(struct kj_backend *b, const int32_t *cu, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (cu[0] != 0 || cu[i + 1] < cu[i]) {
+            kj_backend_fault(b, "embed_mean", "bag %zu ends before it begins", i);
+            return false;
+        }
+    return true;
+}
+
+void kj_cpu_embed_mean(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
+                       struct kj_mat ids, struct kj_mat cu, size_t n, size_t h)
+{
+    const char *op = "embed_mean";
+    struct kj_loop l = {.c = kj_cpu_of(b),
+                        .n = n,
+                        .per = 16,
+                        .h = h,
+                        .a = y,
+                        .b = w,
+                        .d = ids,
+                        .e = cu};
+    if (!kj_cpu_inside(b, op, y, n, h) || !kj_cpu_inside(b, op, cu, 1, n + 1) ||
+        !kj_cpu_inside(b, op, w, 1, h) || !bags_valid(b, kj_cpu_i32(cu), n))
+        return;
+    size_t all = (size_t)kj_cpu_i32(cu)[n];
+    if (kj_cpu_inside(b, op, ids, 1, all) &&
+        ids_valid(b, op, w, kj_cpu_i32(ids), all, h))
+        kj_cpu_run(&l, embed_mean_task);
+}
+
 /* ---- norm ---- */
 
 static void norm_task(void *ctx, size_t task, unsigned worker)

@@ -1,5 +1,6 @@
 /* test_fasttext.c - loading with every check, applying, training, shrinking. */
 #include "classify/fasttext.h"
+#include "classify/ft_device.h"
 
 #include "tests/unit/classify/ft_help.h"
 #include "tests/unit/test.h"
@@ -77,6 +78,59 @@ static void learns_with_every_loss(void)
         CHECK(right(&b) > 0.6);
         kj_buf_release(&b);
         kj_buf_release(&a);
+    }
+}
+
+/* Scores of many lines through a back end are the bits of one at a time. */
+static void scores_in_passes(void)
+{
+    for (int loss = KJ_FT_HS; loss <= KJ_FT_OVA; loss++) {
+        struct kj_ft_train o = help_options(loss);
+        struct kj_err err = KJ_ERR_INIT;
+        struct kj_buf model;
+        struct kj_ft *m;
+        struct kj_ft_device *d;
+        struct kj_ft_pass *p;
+        struct kj_ft_hit hits[16];
+        static float many[4000];
+        o.word_ngrams = 2;
+        kj_buf_init(&model, 1 << 28);
+        make(&model, &o);
+        CHECK_INT(kj_ft_open_mem(&m, model.p, model.n, "model", &err), KJ_OK);
+        CHECK_INT(kj_ft_device_open(&d, m, "cpu", &err), KJ_OK);
+        CHECK_INT(kj_ft_pass_new(&p, d, &err), KJ_OK);
+        struct kj_ft_scratch *s = kj_ft_scratch_new(m, 0);
+        size_t n = 0, differ = 0, at = 0;
+        while (at < text.n && n < 4000) {
+            const char *nl = memchr(text.p + at, '\n', text.n - at);
+            size_t len = nl ? (size_t)(nl - text.p) - at : text.n - at;
+            if (n % 7 == 3) /* nothing known */
+                CHECK_INT(kj_ft_pass_add(p, 1, "", 0, &many[n++], &err), KJ_OK);
+            else
+                CHECK_INT(kj_ft_pass_add(p, 1, text.p + at, len, &many[n++], &err),
+                          KJ_OK);
+            at += len + 1;
+        }
+        CHECK_INT(kj_ft_pass_run(p, &err), KJ_OK);
+        at = 0;
+        for (size_t i = 0; i < n; i++) {
+            const char *nl = memchr(text.p + at, '\n', text.n - at);
+            size_t len = nl ? (size_t)(nl - text.p) - at : text.n - at;
+            float one;
+            bool none = i % 7 == 3;
+            CHECK_INT(kj_ft_score(m, s, 1, none ? "" : text.p + at, none ? 0 : len,
+                                  hits, &one, &err),
+                      KJ_OK);
+            differ += memcmp(&one, &many[i], sizeof one) != 0;
+            at += len + 1;
+        }
+        CHECK(n > 20);
+        CHECK_INT(differ, 0);
+        kj_ft_scratch_free(s);
+        kj_ft_pass_free(p);
+        kj_ft_device_free(d);
+        kj_ft_free(m);
+        kj_buf_release(&model);
     }
 }
 
@@ -298,6 +352,7 @@ int main(void)
     kj_buf_init(&text, 16u << 20);
     help_text(&text, 9, 1500);
     learns_with_every_loss();
+    scores_in_passes();
     shrinks();
     tells_about_itself();
     lines_and_ends();
