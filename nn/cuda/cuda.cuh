@@ -121,6 +121,8 @@ void kj_cuda_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                    struct kj_mat ids, size_t n, size_t h);
 void kj_cuda_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
                         struct kj_mat ids, size_t n, size_t h);
+void kj_cuda_embed_mean(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
+                        struct kj_mat ids, struct kj_mat cu, size_t n, size_t h);
 void kj_cuda_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
                   struct kj_mat r, struct kj_mat x, struct kj_mat delta,
                   struct kj_mat w, size_t n, size_t h, float eps);

@@ -341,6 +341,7 @@ static const struct kj_ops cuda_ops = {
     .matmul = kj_cuda_matmul,
     .embed = kj_cuda_embed,
     .embed_back = kj_cuda_embed_back,
+    .embed_mean = kj_cuda_embed_mean,
     .norm = kj_cuda_norm,
     .norm_back = kj_cuda_norm_back,
     .layer_norm = kj_cuda_layer_norm,
