@@ -117,6 +117,9 @@ struct kj_stage {
     /* The cuts that survey() found, by score, language and band. They live as long
      * as cfg. May be NULL. */
     void (*quantiles)(const void *cfg, struct kj_quantiles *out);
+    /* One line for the user, behind the stage's name: what it found when it was opened
+     * (which device it takes). NULL: nothing to say. May be NULL. */
+    const char *(*remark)(const void *cfg);
     /* After a survey of a sample: what one of a corpus `factor` times as large will
      * take, with that many threads and --memory. May be NULL. */
     void (*needs)(const void *cfg, double factor, unsigned threads, int64_t memory,

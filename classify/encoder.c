@@ -29,6 +29,7 @@ struct layer { /* offsets in the tensor of weights */
 struct kj_encoder {
     struct kj_encoder_config c;
     struct kj_backend *b;
+    enum kj_dtype type; /* of weights and activations */
     struct kj_tensor *w;
     size_t n_w;
     size_t words, positions, types, ln, ln_b;
@@ -43,8 +44,8 @@ struct kj_encoder_run {
     size_t tokens;                         /* room */
     struct kj_tensor *x, *t, *qkv, *o, *f; /* rows of hidden, ..., ffn */
     struct kj_tensor *ids, *pos;
-    int32_t *first, *one; /* row of each text's first token; 0, 1, 2, ... */
-    float *rows;
+    struct kj_tensor *mean, *wide; /* float32: of each text; of x, where that is not */
+    int32_t *first, *one;          /* row of each text's first token; 0, 1, 2, ... */
 };
 
 void kj_head_weights_release(struct kj_head_weights *h)
@@ -291,7 +292,7 @@ static int check_rest(const struct kj_encoder *e, struct kj_err *err)
     return KJ_OK;
 }
 
-static int load_weights(struct kj_encoder *e, struct kj_err *err)
+static int load_weights(struct kj_encoder *e, const char *device, struct kj_err *err)
 {
     static const char *const prefixes[] = {"", "bert.", "roberta."};
     struct loader l = {.e = e, .err = err};
@@ -307,11 +308,12 @@ static int load_weights(struct kj_encoder *e, struct kj_err *err)
     if (l.rc == KJ_OK)
         l.rc = check_rest(e, err);
     if (l.rc == KJ_OK)
-        l.rc = kj_backend_open(&e->b, "cpu", 1, err);
+        l.rc = kj_backend_open(&e->b, device, 1, err);
     if (l.rc)
         return l.rc;
     e->n_w = l.at;
-    e->w = e->b->ops->tensor_new(e->b, KJ_F32, e->n_w);
+    e->type = e->b->ops->bf16 ? KJ_BF16 : KJ_F32;
+    e->w = e->b->ops->tensor_new(e->b, e->type, e->n_w);
     l.fill = true;
     l.buf = kj_xcalloc(COPY_FLOATS, sizeof *l.buf);
     walk(&l);
@@ -337,14 +339,14 @@ static int load_config(struct kj_encoder *e, const char *dir, struct kj_err *err
 }
 
 int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
-                    struct kj_err *err)
+                    const char *device, struct kj_err *err)
 {
     struct kj_encoder *e = kj_xcalloc(1, sizeof *e);
     int rc = load_config(e, dir, err);
     if (rc == KJ_OK)
         rc = kj_st_set_open(&e->files, dir, err);
     if (rc == KJ_OK)
-        rc = load_weights(e, err);
+        rc = load_weights(e, device, err);
     if (rc == KJ_OK && head)
         rc = load_head(e, err);
     kj_st_set_close(e->files);
@@ -372,6 +374,18 @@ void kj_encoder_free(struct kj_encoder *e)
     free(e);
 }
 
+const char *kj_encoder_device(const struct kj_encoder *e, const char **note)
+{
+    *note = e->b->note;
+    return e->b->ops->name;
+}
+
+size_t kj_encoder_pack(const struct kj_encoder *e)
+{
+    size_t n = e->type == KJ_F32 ? KJ_ENCODER_PACK : KJ_ENCODER_PACK_GPU;
+    return (size_t)e->c.max_tokens > n ? (size_t)e->c.max_tokens : n;
+}
+
 const struct kj_encoder_config *kj_encoder_get_config(const struct kj_encoder *e)
 {
     return &e->c;
@@ -388,27 +402,27 @@ int kj_encoder_run_new(struct kj_encoder_run **out, const struct kj_encoder *e,
                        unsigned threads, struct kj_err *err)
 {
     struct kj_encoder_run *r = kj_xcalloc(1, sizeof *r);
-    size_t h = (size_t)e->c.hidden, n = KJ_ENCODER_PACK;
-    int rc = kj_backend_open(&r->b, "cpu", threads, err);
+    size_t h = (size_t)e->c.hidden, n = kj_encoder_pack(e);
+    int rc = kj_backend_open(&r->b, e->b->ops->name, threads, err);
     if (rc) {
         free(r);
         return rc;
     }
     const struct kj_ops *o = r->b->ops;
-    if ((size_t)e->c.max_tokens > n)
-        n = (size_t)e->c.max_tokens;
     r->tokens = n;
     n = (n + ROWS - 1) / ROWS * ROWS;
-    r->x = o->tensor_new(r->b, KJ_F32, n * h);
-    r->t = o->tensor_new(r->b, KJ_F32, n * h);
-    r->qkv = o->tensor_new(r->b, KJ_F32, n * 3 * h);
-    r->o = o->tensor_new(r->b, KJ_F32, n * h);
-    r->f = o->tensor_new(r->b, KJ_F32, n * (size_t)e->c.ffn);
+    r->x = o->tensor_new(r->b, e->type, n * h);
+    r->t = o->tensor_new(r->b, e->type, n * h);
+    r->qkv = o->tensor_new(r->b, e->type, n * 3 * h);
+    r->o = o->tensor_new(r->b, e->type, n * h);
+    r->f = o->tensor_new(r->b, e->type, n * (size_t)e->c.ffn);
     r->ids = o->tensor_new(r->b, KJ_I32, n);
-    r->pos = o->tensor_new(r->b, KJ_I32, n);
+    r->pos = o->tensor_new(r->b, KJ_I32, n + 1);
+    r->mean = o->tensor_new(r->b, KJ_F32, n * h);
+    if (e->type != KJ_F32)
+        r->wide = o->tensor_new(r->b, KJ_F32, n * h);
     r->first = kj_xcalloc(n + 1, sizeof *r->first);
     r->one = kj_xcalloc(n + 1, sizeof *r->one);
-    r->rows = kj_xcalloc(h, sizeof *r->rows);
     for (size_t i = 0; i <= n; i++)
         r->one[i] = (int32_t)i;
     rc = o->sync(r->b, err);
@@ -423,13 +437,13 @@ void kj_encoder_run_free(struct kj_encoder_run *r)
 {
     if (!r)
         return;
-    struct kj_tensor *all[] = {r->x, r->t, r->qkv, r->o, r->f, r->ids, r->pos};
+    struct kj_tensor *all[] = {r->x,   r->t,   r->qkv,  r->o,   r->f,
+                               r->ids, r->pos, r->mean, r->wide};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         r->b->ops->tensor_free(r->b, all[i]);
     kj_backend_close(r->b);
     free(r->first);
     free(r->one);
-    free(r->rows);
     free(r);
 }
 
@@ -506,22 +520,22 @@ static void one_layer(const struct kj_encoder *e, struct kj_encoder_run *r,
                   weight(e, y->ln2_b, h), n, h, (float)e->c.eps);
 }
 
+/* The means of the texts' rows. */
 static void mean_rows(const struct kj_encoder *e, struct kj_encoder_run *r,
                       const int32_t *cu, size_t n, float *out)
 {
-    size_t h = (size_t)e->c.hidden;
-    double *sum = kj_xcalloc(h, sizeof *sum);
-    for (size_t i = 0; i < n; i++) {
-        memset(sum, 0, h * sizeof *sum);
-        for (int32_t k = cu[i]; k < cu[i + 1]; k++) {
-            r->b->ops->read(r->b, r->x, (size_t)k * h, r->rows, h);
-            for (size_t c = 0; c < h; c++)
-                sum[c] += (double)r->rows[c];
-        }
-        for (size_t c = 0; c < h; c++)
-            out[i * h + c] = (float)(sum[c] / (cu[i + 1] - cu[i]));
+    const struct kj_ops *o = r->b->ops;
+    size_t h = (size_t)e->c.hidden, tokens = (size_t)cu[n];
+    struct kj_mat x = kj_mat(r->x, 0, h);
+    if (r->wide) {
+        o->axpby(r->b, kj_mat(r->wide, 0, h), x, tokens * h, 1, 0);
+        x.t = r->wide;
     }
-    free(sum);
+    o->write(r->b, r->ids, 0, r->one, tokens);
+    o->write(r->b, r->pos, 0, cu, n + 1);
+    o->embed_mean(r->b, kj_mat(r->mean, 0, h), x, kj_mat(r->ids, 0, 1),
+                  kj_mat(r->pos, 0, 1), n, h);
+    o->read(r->b, r->mean, 0, out, n * h);
 }
 
 int kj_encoder_features(const struct kj_encoder *e, struct kj_encoder_run *r,
@@ -558,11 +572,10 @@ int kj_encoder_features(const struct kj_encoder *e, struct kj_encoder_run *r,
     o->write(r->b, r->pos, 0, r->one, n);
     for (int64_t i = 0; i < e->c.layers; i++)
         one_layer(e, r, &e->layers[i], cu, n, cls && i == e->c.layers - 1);
-    int rc = o->sync(r->b, err);
-    if (rc == KJ_OK && cls)
+    if (cls)
         o->read(r->b, r->x, 0, out, n * h);
-    else if (rc == KJ_OK)
+    else
         mean_rows(e, r, cu, n, out);
     free(pos);
-    return rc;
+    return o->sync(r->b, err);
 }

@@ -8,9 +8,9 @@
 #include "base/err.h"
 
 int encoder_scorer_open(struct encoder_scorer *s, const char *dir, const char *label,
-                        struct kj_err *err)
+                        const char *device, struct kj_err *err)
 {
-    struct kj_texts_opts o = {.head = true};
+    struct kj_texts_opts o = {.head = true, .device = device};
     int rc = kj_texts_open(&s->texts, dir, &kj_encoder_words, &o, err);
     if (rc)
         return rc;

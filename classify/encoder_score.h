@@ -15,7 +15,7 @@ struct encoder_scorer {
 };
 /* KJ_USAGE when a classifier has no such label. */
 int encoder_scorer_open(struct encoder_scorer *s, const char *dir, const char *label,
-                        struct kj_err *err);
+                        const char *device, struct kj_err *err);
 void encoder_scorer_close(struct encoder_scorer *s);
 
 struct encoder_worker {

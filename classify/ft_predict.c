@@ -125,7 +125,7 @@ static void sum_quant(const struct ft_mat *a, const struct kj_ft_scratch *s, flo
 }
 
 static int all_finite(const struct kj_ft *m, const struct kj_ft_scratch *s,
-                  struct kj_err *err)
+                      struct kj_err *err)
 {
     bool fine = true;
     for (int32_t i = 0; i < m->args.dim; i++)

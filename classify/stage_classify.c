@@ -17,6 +17,7 @@
  */
 #include "classify/encoder_score.h"
 #include "classify/fasttext.h"
+#include "classify/ft_device.h"
 #include "classify/prepare.h"
 #include "classify/ranking.h"
 #include "classify/stages.h"
@@ -31,10 +32,12 @@
 #include "base/json.h"
 
 struct classify_cfg {
-    const char *model, *as, *label;
+    const char *model, *as, *label, *device;
     double min, keep_top, sample;
     /* made by open */
-    struct kj_ft *ft; /* or */
+    struct kj_ft *ft;               /* or the encoder */
+    struct kj_ft_device *on_device; /* ft's, where a GPU is taken */
+    char remark[400];
     struct encoder_scorer encoder;
     int32_t target;
     char *field, *int_field; /* int_field NULL: none */
@@ -54,6 +57,7 @@ struct classify_cfg {
 struct classify_state {
     struct kj_ft_scratch *s;
     struct kj_ft_hit *hits;
+    struct kj_ft_pass *pass;
     struct encoder_worker encoder;
     struct kj_buf line, num;
     float *scores; /* of a batch */
@@ -80,6 +84,8 @@ const struct kj_opt kj_classify_opts[] = {
      "with --keep-top: take the cut from this share of the documents, picked by their "
      "ids and --seed, and state its confidence interval",
      "1", 1e-9, 1},
+    {"device", 0, KJ_OPT_STR, offsetof(struct classify_cfg, device), "NAME",
+     "where models run: cpu, cuda, or auto: a GPU if there is one", "auto", 0, 0},
     {0},
 };
 
@@ -98,6 +104,26 @@ static int usable_name(const char *s)
                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == 0;
 }
 
+/* "auto" takes a GPU for what a GPU can do. */
+static int fasttext_device(struct classify_cfg *c, struct kj_err *err)
+{
+    bool choose = strcmp(c->device, "auto") == 0;
+    if (strcmp(c->device, "cpu") == 0 || (choose && kj_ft_quantised(c->ft)))
+        return KJ_OK;
+    struct kj_backend *b;
+    int rc = kj_backend_open(&b, c->device, 1, err);
+    if (rc != KJ_OK)
+        return rc;
+    bool cpu = strcmp(b->ops->name, "cpu") == 0;
+    if (cpu)
+        snprintf(c->remark, sizeof c->remark, "on the CPU: %s", b->note);
+    else
+        b->ops->describe(b, c->remark, sizeof c->remark);
+    rc = cpu ? KJ_OK : kj_ft_device_open(&c->on_device, c->ft, b->ops->name, err);
+    kj_backend_close(b);
+    return rc;
+}
+
 static int open_fasttext(struct classify_cfg *c, struct kj_err *err)
 {
     int rc = kj_ft_open(&c->ft, c->model, err);
@@ -112,7 +138,7 @@ static int open_fasttext(struct classify_cfg *c, struct kj_err *err)
             kj_ft_labels(c->ft), (int)(l.n < 100 ? l.n : 100), l.p);
     }
     c->field = kj_xstrdup(c->as);
-    return KJ_OK;
+    return fasttext_device(c, err);
 }
 
 /* "edu" and "edu_score" give edu_score and edu_int; "score" the names of
@@ -120,9 +146,15 @@ static int open_fasttext(struct classify_cfg *c, struct kj_err *err)
 static int open_encoder(struct classify_cfg *c, struct kj_err *err)
 {
     size_t n = strlen(c->as);
-    int rc = encoder_scorer_open(&c->encoder, c->model, c->label, err);
+    const char *note, *name;
+    int rc = encoder_scorer_open(&c->encoder, c->model, c->label, c->device, err);
     if (rc != KJ_OK)
         return rc;
+    name = kj_encoder_device(kj_texts_encoder(c->encoder.texts), &note);
+    if (*note)
+        snprintf(c->remark, sizeof c->remark, "on the CPU: %s", note);
+    else if (strcmp(name, "cpu") != 0)
+        snprintf(c->remark, sizeof c->remark, "on the GPU, in bfloat16");
     if (n > 6 && strcmp(c->as + n - 6, "_score") == 0)
         n -= 6;
     bool plain = strcmp(c->as, "score") == 0;
@@ -177,6 +209,8 @@ static int classify_begin(const void *cfg_, void *state, struct kj_err *err)
     kj_buf_init(&s->num, 64);
     if (!c->ft)
         return encoder_worker_begin(&s->encoder, &c->encoder, err);
+    if (c->on_device)
+        return kj_ft_pass_new(&s->pass, c->on_device, err);
     s->s = kj_ft_scratch_new(c->ft, 0);
     s->hits = kj_xcalloc((size_t)kj_ft_labels(c->ft), sizeof *s->hits);
     return KJ_OK;
@@ -187,6 +221,7 @@ static void classify_end(const void *cfg, void *state)
     struct classify_state *s = state;
     (void)cfg;
     kj_ft_scratch_free(s->s);
+    kj_ft_pass_free(s->pass);
     free(s->hits);
     encoder_worker_end(&s->encoder);
     kj_buf_release(&s->line);
@@ -201,7 +236,9 @@ static int score(const struct classify_cfg *c, struct classify_state *s,
 {
     *out = 0;
     int rc = kj_classify_flatten(&s->line, d->text.p, d->text.n);
-    if (rc == KJ_OK)
+    if (rc == KJ_OK && s->pass)
+        rc = kj_ft_pass_add(s->pass, c->target, s->line.p, s->line.n, out, err);
+    else if (rc == KJ_OK)
         rc = kj_ft_score(c->ft, s->s, c->target, s->line.p, s->line.n, s->hits, out,
                          err);
     if (rc == KJ_FAIL) {
@@ -255,6 +292,8 @@ static int score_batch(const struct classify_cfg *c, struct classify_state *s,
             rc = KJ_OK;
         }
     }
+    if (rc == KJ_OK && s->pass && (rc = kj_ft_pass_run(s->pass, err)) == KJ_FAIL)
+        rc = KJ_FATAL;
     if (rc == KJ_OK && !c->ft)
         rc = encoder_score_batch(&c->encoder, &s->encoder, b, s->want, s->scores, err);
     return rc;
@@ -442,6 +481,7 @@ static int classify_run(const void *cfg, void *state, struct kj_batch *b,
 static void classify_close(void *cfg)
 {
     struct classify_cfg *c = cfg;
+    kj_ft_device_free(c->on_device);
     kj_ft_free(c->ft);
     encoder_scorer_close(&c->encoder);
     free(c->known);
@@ -455,6 +495,12 @@ static size_t classify_rules(const void *cfg, const struct kj_rule **out)
     const struct classify_cfg *c = cfg;
     *out = &c->cut;
     return 1;
+}
+
+static const char *classify_remark(const void *cfg)
+{
+    const struct classify_cfg *c = cfg;
+    return *c->remark ? c->remark : NULL;
 }
 
 const struct kj_stage kj_stage_classify = {
@@ -471,4 +517,5 @@ const struct kj_stage kj_stage_classify = {
     .close = classify_close,
     .rules = classify_rules,
     .quantiles = classify_quantiles,
+    .remark = classify_remark,
 };

@@ -97,7 +97,7 @@ int kj_texts_open(struct kj_texts **out, const char *dir, const struct kj_words 
     uint32_t ids = 0;
     t->words = w;
     snprintf(path, len, "%s/tokenizer.json", dir);
-    int rc = kj_encoder_open(&t->e, dir, o->head, err);
+    int rc = kj_encoder_open(&t->e, dir, o->head, o->device ? o->device : "cpu", err);
     if (rc == KJ_OK)
         rc = w->open(&t->tok, path, &ids, err);
     if (rc == KJ_OK)
@@ -143,14 +143,12 @@ int kj_texts_begin(struct kj_texts_worker **out, const struct kj_texts *t,
                    unsigned threads, struct kj_err *err)
 {
     struct kj_texts_worker *w = kj_xcalloc(1, sizeof *w);
-    size_t room = KJ_ENCODER_PACK;
+    size_t room = kj_encoder_pack(t->e);
     int rc = kj_encoder_run_new(&w->run, t->e, threads, err);
     if (rc) {
         free(w);
         return rc;
     }
-    if ((size_t)t->c.max_tokens > room)
-        room = (size_t)t->c.max_tokens;
     w->words = t->words;
     w->state = t->words->begin(t->tok);
     kj_buf_init(&w->text, (size_t)1 << 30);

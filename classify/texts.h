@@ -37,6 +37,7 @@ struct kj_texts_opts {
     const char *prefix; /* NULL: the folder's */
     int pool;           /* 0: the folder's; 1 + enum kj_pool */
     int64_t max_tokens; /* 0: the folder's */
+    const char *device; /* a back end's name; NULL: cpu */
 };
 int kj_texts_open(struct kj_texts **out, const char *dir, const struct kj_words *w,
                   const struct kj_texts_opts *o, struct kj_err *err);

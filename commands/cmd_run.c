@@ -277,6 +277,10 @@ static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
             rc = estimate(&r, &err);
         } else if (rc == KJ_OK) {
             kj_cmd_signals();
+            for (size_t i = 0; i < r.recipe.n; i++)
+                if (r.recipe.steps[i].opened)
+                    kj_cmd_print_remark(r.recipe.steps[i].name, &r.c,
+                                        r.recipe.steps[i].stage, r.recipe.steps[i].cfg);
             rc = run_all(&r, &err);
         }
     }

@@ -323,6 +323,14 @@ int kj_cmd_stage(const struct kj_cmd *cmd, int argc, char **argv)
     return kj_cmd_stage_own(cmd, argc, argv, NULL, NULL);
 }
 
+void kj_cmd_print_remark(const char *name, const struct kj_common *c,
+                         const struct kj_stage *stage, const void *cfg)
+{
+    const char *text = stage->remark && !c->quiet ? stage->remark(cfg) : NULL;
+    if (text)
+        fprintf(stderr, "kijil %s: %s\n", name, text);
+}
+
 int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
                      int (*drive)(void *own, const struct kj_cmd *cmd,
                                   struct kj_common *c, void *cfg,
@@ -343,6 +351,8 @@ int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
         opened = true;
         if (stage->open && stage->open(cfg, &err))
             status = kj_cmd_fail(cmd, &err);
+        else
+            kj_cmd_print_remark(cmd->name, &common, stage, cfg);
     }
     if (status < 0 && common.dry_run) {
         struct kj_files named = {.v = pos.v, .n = pos.n};

@@ -33,6 +33,21 @@ done
 rc "a pipe" 0 bash -c "cat in.jsonl | '${C[0]}' ${C[*]:1} >outp.jsonl"
 same "a pipe gives the same bytes" out.jsonl outp.jsonl
 
+# On a GPU (an emulated one) rows are added in the same order: the same bytes.
+emu=$(dirname "$KIJIL")/tests/cuda_emu/kijil-cuda.so
+if [[ -e $emu ]]; then
+    export KIJIL_CUDA_SO=$emu
+    rc "on a GPU" 0 "${C[@]}" --device cuda in.jsonl -o outg.jsonl
+    same "a GPU gives the same bytes" out.jsonl outg.jsonl
+    rc "auto takes it" 0 "$KIJIL" classify -m m.bin --as edu_score in.jsonl -o outg.jsonl
+    has "and says so" err '^kijil classify: .* \(sm_'
+    unset KIJIL_CUDA_SO
+else
+    skip "no emulated GPU was built"
+fi
+KIJIL_CUDA_SO=/nowhere rc "no GPU" 2 "${C[@]}" --device cuda in.jsonl -o x
+has "no GPU is said" err 'no GPU: '
+
 if command -v fasttext >/dev/null; then
     jq -r '.text | gsub("\n"; " ")' in.jsonl | fasttext predict-prob m.bin - 1 |
         awk '{printf "%.5f\n", $1 == "__label__hq" ? ($2 > 1 ? 1 : $2) : 1 - $2}' >theirs

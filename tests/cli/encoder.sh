@@ -1,6 +1,6 @@
 #!/bin/bash
 # Heads on a frozen encoder: kijil model train --encoder and test, classify with the
-# folder that they make; what is refused. The encoder is random (python3 writes the
+# folder that they make, on the CPU and on an emulated GPU; what is refused. The encoder is random (python3 writes the
 # file; no torch): a random encoder still tells words apart.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -129,4 +129,20 @@ is "nothing stays behind" "$(ls -d edu.tmp* 2>/dev/null)" ""
 rc "labels are words" 1 "${M[@]}" train -q --encoder enc --label-field kind train.jsonl -o x
 has "what to do" err "task classification"
 rc "no labels" 1 "${M[@]}" train -q --encoder enc --label-field nothing train.jsonl -o x
+# On a GPU: the emulated one, which rounds to bfloat16 as a real one does.
+emu=$(dirname "$KIJIL")/tests/cuda_emu/kijil-cuda.so
+if [[ -e $emu ]]; then
+    head -n 24 held.jsonl >few.jsonl
+    rc "classify, CPU" 0 "$KIJIL" classify -q -m edu --as edu few.jsonl --device cpu -o cpu.jsonl
+    export KIJIL_CUDA_SO=$emu
+    rc "classify, GPU" 0 "$KIJIL" classify -m edu --as edu few.jsonl --device auto -o gpu.jsonl
+    has "it says so" err 'kijil classify: on the GPU, in bfloat16'
+    is "GPU's scores near" "$(paste <(jq .edu_score cpu.jsonl) <(jq .edu_score gpu.jsonl) |
+        awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 0.1) far++; if (d > 0) other++ } END { print NR, far + 0, (other > 0) }')" "24 0 1"
+    unset KIJIL_CUDA_SO
+else
+    skip "no emulated GPU was built"
+fi
+KIJIL_CUDA_SO=/nowhere rc "no GPU" 2 "$KIJIL" classify -q -m edu --as edu held.jsonl --device cuda -o x.jsonl
+has "no GPU is said" err 'no GPU: '
 done_testing

@@ -264,7 +264,7 @@ static void equals_twin(bool roberta)
     float got[4 * H];
     build(roberta);
     twin_prefix = roberta ? "roberta." : "bert.";
-    if (!CHECK_INT(kj_encoder_open(&e, dir, true, &err), KJ_OK)) {
+    if (!CHECK_INT(kj_encoder_open(&e, dir, true, "cpu", &err), KJ_OK)) {
         printf("     %s\n", err.msg);
         return;
     }
@@ -303,7 +303,7 @@ static void refused(const char *what)
 {
     struct kj_encoder *e = NULL;
     struct kj_err err = KJ_ERR_INIT;
-    CHECK_INT(kj_encoder_open(&e, dir, true, &err), KJ_FAIL);
+    CHECK_INT(kj_encoder_open(&e, dir, true, "cpu", &err), KJ_FAIL);
     if (!CHECK(strstr(err.msg, what) != NULL))
         printf("     '%s', not '%s'\n", err.msg, what);
 }
