@@ -402,7 +402,7 @@ static int classify_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *e
     }
     if (c->sample >= 1) /* without those that cannot be scored */
         docs = all.n;
-    if (rc == KJ_OK && docs > 0 && all.n == 0)
+    if (rc == KJ_OK && docs > 0 && all.n == 0 && !corpus->trial)
         rc = kj_err_set(
             err, KJ_FATAL,
             "none of the %" PRIu64 " documents is in the --sample: raise it", docs);

@@ -127,6 +127,15 @@ static void part_counts(struct books *b, sqlite3_stmt *st)
           INT(2) == INT(3) ? " (checksums differ)" : "");
 }
 
+static void band_counts(struct books *b, sqlite3_stmt *st)
+{
+    wrong(b,
+          "run %" PRId64 ", stage %s: %" PRId64 " documents in and %" PRId64
+          " kept, by bands %" PRId64 " and %" PRId64 "%s",
+          INT(0), TXT(1), INT(2), INT(3), INT(4), INT(5),
+          INT(2) == INT(4) && INT(3) == INT(5) ? " (bytes differ)" : "");
+}
+
 /* Checksums of parts add up modulo 2^64, which SQL cannot do: its sum()
  * overflows into an error. Halves of 32 bits are added instead. */
 #define SUM_LO "sum(o.sum & 4294967295)"
@@ -174,6 +183,11 @@ int kj_ledger_reconcile(struct kj_ledger *l, struct kj_buf *lines, struct kj_err
          " JOIN stages s USING (stage) LEFT JOIN d USING (stage)"
          " WHERE s.docs_kept <> coalesce(d.n, 0)",
          decision_counts},
+        {"SELECT s.run, s.name, s.docs_in, s.docs_kept, sum(b.docs), sum(b.docs_kept)"
+         " FROM bands b JOIN stages s USING (stage) GROUP BY stage HAVING s.docs_in <>"
+         " sum(b.docs) OR s.docs_kept <> sum(b.docs_kept) OR s.bytes_in <> sum(b.bytes)"
+         " OR s.bytes_kept <> sum(b.bytes_kept)",
+         band_counts},
         /* A stage reads what the one before it left, within a flow and from
          * phase to phase. The input's checksum is not known beyond its damage. */
         {"SELECT s.run, p.name, p.docs_kept, s.name, s.docs_in FROM stages s"

@@ -126,6 +126,17 @@ rc "report: page" 0 "$KIJIL" report run.db -o page.html
 has "report: page has the bands" page.html '<h2>Quality bands</h2>'
 has "report: by language" page.html '<h3>ko</h3>'
 has "report: edges" page.html '<td>edu_score ko</td>'
+for i in 0 1; do "${B[@]}" --per-language --min 5 --shard $i/2 in.jsonl --ledger shards.db >/dev/null; done
+is "ledger: shards add up" "$(q shards.db "select language, band, sum(docs), sum(bytes_kept) from band_counts
+    group by 1, 2 order by 1, 2")" "$(q run.db "select language, band, docs, bytes_kept from band_counts order by 1, 2")"
+rc "report of shards" 0 "$KIJIL" report shards.db
+is "report of shards: the same bands" "$(grep -E '^(none|[0-9]+) ' out | md5sum)" \
+    "$("$KIJIL" report run.db | grep -E '^(none|[0-9]+) ' | md5sum)"
+has "report of shards: books" out '^books balance'
+cp run.db bent.db
+q bent.db 'update bands set docs_kept = docs_kept - 1, bytes_kept = bytes_kept - 9 where band = 7 and language = 1'
+rc "books: a band that was changed" 0 "$KIJIL" report bent.db
+has "books: a band that was changed" out 'stage bands: 1,?501 documents in and [0-9]+ kept, by bands 1,?501 and [0-9]+'
 "${B[@]}" --per-language --min 5 in.jsonl --ledger none.db --signals none >/dev/null
 is "ledger: counts without signals" "$(q none.db 'select count(*), sum(docs) from bands')" \
     "$(q run.db 'select count(*), sum(docs) from bands')"
