@@ -101,7 +101,9 @@ struct kj_stage {
     size_t cfg_size, state_size; /* both arrive zeroed, cfg with its defaults */
     int (*open)(void *cfg, struct kj_err *err);                        /* may be NULL */
     int (*survey)(void *cfg, struct kj_corpus *c, struct kj_err *err); /* may be NULL */
-    int (*begin)(const void *cfg, void *state, struct kj_err *err);    /* may be NULL */
+    /* Is survey() to be called, as it was opened? NULL: yes, if there is one. */
+    bool (*surveys)(const void *cfg);
+    int (*begin)(const void *cfg, void *state, struct kj_err *err); /* may be NULL */
     int (*run)(const void *cfg, void *state, struct kj_batch *b, struct kj_err *err);
     void (*end)(const void *cfg, void *state); /* may be NULL */
     void (*close)(void *cfg);                  /* may be NULL */
@@ -125,6 +127,12 @@ struct kj_stage {
     void (*needs)(const void *cfg, double factor, unsigned threads, int64_t memory,
                   struct kj_needs *out);
 };
+
+/* Must the corpus be read before run()? */
+static inline bool kj_stage_surveys(const struct kj_stage *s, const void *cfg)
+{
+    return s->survey && (!s->surveys || s->surveys(cfg));
+}
 
 /* The table of stages, NULL-terminated, is in top-level stages.c. */
 extern const struct kj_stage *const kj_stages[];

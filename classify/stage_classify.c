@@ -384,8 +384,6 @@ static int classify_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *e
     /* half of the memory: all keys are put side by side to be sorted */
     struct survey v = {
         .c = c, .seed = corpus->seed, .budget = {0, (size_t)corpus->memory / 2}};
-    if (c->keep_top <= 0)
-        return KJ_OK;
     unsigned threads = corpus->threads ? corpus->threads : 1;
     v.w = kj_xcalloc(threads, sizeof *v.w);
     int rc = KJ_OK;
@@ -415,6 +413,11 @@ static int classify_survey(void *cfg, struct kj_corpus *corpus, struct kj_err *e
     kj_ranking_free(&all);
     free(v.w);
     return rc;
+}
+
+static bool classify_surveys(const void *cfg)
+{
+    return ((const struct classify_cfg *)cfg)->keep_top > 0;
 }
 
 static void classify_quantiles(const void *cfg, struct kj_quantiles *out)
@@ -511,6 +514,7 @@ const struct kj_stage kj_stage_classify = {
     .state_size = sizeof(struct classify_state),
     .open = classify_open,
     .survey = classify_survey,
+    .surveys = classify_surveys,
     .begin = classify_begin,
     .run = classify_run,
     .end = classify_end,

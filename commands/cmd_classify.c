@@ -2,22 +2,6 @@
 #include "classify/stages.h"
 #include "commands/commands.h"
 
-#include <string.h>
-
-/* Only --keep-top needs the corpus twice. Without it the stage goes without its
- * survey, so that a pipe streams and is not copied to a file first. */
-static int run_classify(const struct kj_cmd *cmd, int argc, char **argv)
-{
-    struct kj_stage once = *cmd->stage;
-    struct kj_cmd streaming = *cmd;
-    once.survey = NULL;
-    streaming.stage = &once;
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strncmp(argv[i], "--keep", 6) == 0)
-            return kj_cmd_stage(cmd, argc, argv);
-    return kj_cmd_stage(&streaming, argc, argv);
-}
-
 const struct kj_cmd kj_cmd_classify = {
     .name = "classify",
     .synopsis = "-m MODEL --as NAME [--label L] [--min S | --keep-top P% [--sample "
@@ -55,6 +39,6 @@ const struct kj_cmd kj_cmd_classify = {
                 "kijil classify -m fineweb-edu-classifier --as edu --min 2.5 in.jsonl  "
                 "# edu_score, edu_int\n",
     .opts = (const struct kj_opt *const[]){kj_classify_opts, kj_common_opts, NULL},
-    .run = run_classify,
+    .run = kj_cmd_stage,
     .stage = &kj_stage_classify,
 };

@@ -150,7 +150,7 @@ static double seconds(clockid_t clock)
 static int survey(const struct kj_common *c, const struct kj_stage *stage, void *cfg,
                   struct kj_corpus_inputs *inputs, struct kj_err *err)
 {
-    if (!stage->survey)
+    if (!kj_stage_surveys(stage, cfg))
         return KJ_OK;
     struct kj_buf dir;
     kj_buf_init(&dir, 4096);
@@ -360,7 +360,7 @@ int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
             kj_cmd_dry_run(cmd, &common, stage, cfg,
                            (struct kj_corpus_inputs){kj_files_source, &named}, &pos);
     }
-    if (status < 0 && kj_files_open(&files, &pos, stage->survey != NULL, &err))
+    if (status < 0 && kj_files_open(&files, &pos, kj_stage_surveys(stage, cfg), &err))
         status = kj_cmd_fail(cmd, &err);
     common.inputs = pos.v;
     common.n_inputs = pos.n;

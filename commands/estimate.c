@@ -160,19 +160,20 @@ int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
                                .limit = TRIAL_DOCS,
                                .trial = true};
     const struct kj_stage *first = steps[0].stage;
-    int rc = first->survey ? first->survey(steps[0].cfg, &corpus, err) : KJ_OK;
+    bool surveys = kj_stage_surveys(first, steps[0].cfg);
+    int rc = surveys ? first->survey(steps[0].cfg, &corpus, err) : KJ_OK;
     double surveyed = peak_memory();
     t.flow = (struct kj_flow){.steps = steps,
                               .n_steps = n,
                               .sink = {&t, trial_encode, trial_write},
                               .threads = 1,
-                              .limit = first->survey ? TRIAL_DOCS : 0,
+                              .limit = surveys ? TRIAL_DOCS : 0,
                               .stop = &t.stop};
     if (rc == KJ_OK)
         rc = inputs.reopen(inputs.self, &t.flow.source, err);
     if (rc == KJ_OK)
         rc = kj_flow_run(&t.flow, err);
-    if (rc == KJ_OK && first->survey)
+    if (rc == KJ_OK && surveys)
         sharpen(&t, files);
     if (rc == KJ_OK)
         print(c, &t, now() - t.start, before, surveyed, peak_memory());

@@ -283,7 +283,7 @@ static int survey(struct kj_run *r, struct phase *ph, struct kj_run_parts *from,
                   struct kj_err *err)
 {
     struct kj_recipe_step *s = &r->recipe.steps[ph->first];
-    if (!s->stage->survey)
+    if (!kj_stage_surveys(s->stage, s->cfg))
         return KJ_OK;
     if (!r->c.quiet)
         fprintf(stderr, "        %s reads the whole corpus\n", s->name);

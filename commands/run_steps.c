@@ -112,12 +112,17 @@ static int run_tokenize(struct kj_run *r, struct kj_recipe_step *s, struct kj_er
 
 /* ---- the whole ---- */
 
+static bool surveys(const struct kj_recipe_step *s)
+{
+    return s->stage && kj_stage_surveys(s->stage, s->cfg);
+}
+
 /* Steps [first, end of the phase): up to the next survey or corpus step. */
 size_t kj_run_phase_end(const struct kj_run *r, size_t first)
 {
     size_t k = first + 1;
     while (k < r->recipe.n && r->recipe.steps[k].stage &&
-           !r->recipe.steps[k].stage->survey &&
+           !surveys(&r->recipe.steps[k]) &&
            r->recipe.steps[k].stage != &kj_stage_tokenize)
         k++;
     return k;
@@ -159,7 +164,7 @@ int kj_run_steps(struct kj_run *r, struct kj_err *err)
      * (or the first of all) may leave the other shards out. */
     for (size_t i = 0; i < r->recipe.n; i = kj_run_phase_end(r, i)) {
         r->phases++;
-        if (r->recipe.steps[i].stage && r->recipe.steps[i].stage->survey)
+        if (surveys(&r->recipe.steps[i]))
             r->shard_step = i;
     }
     for (size_t i = 0; i < r->recipe.n && rc == KJ_OK;) {
