@@ -90,7 +90,15 @@ static void one_attention(struct kj_test *t, size_t heads, size_t kv, size_t dim
 static void test_attention(struct kj_test *t)
 {
     static const int32_t docs[] = {0, 1, 70, 70, 99}, one[] = {0, 300};
-    static const int32_t q[] = {0, 1, 6}, k[] = {0, 40, 47};
+    static const int32_t q[] = {0, 1, 6}, k[] = {0, 40, 47}, some[] = {0, 140};
+    if (t->wide) { /* heads that tensor cores take */
+        one_attention(t, 6, 2, 64, 4, docs, docs, false);
+        one_attention(t, 1, 1, 128, 1, some, some, false);
+        one_attention(t, 4, 1, 128, 2, q, k, false);
+        one_attention(t, 2, 1, 128, 4, docs, docs, true);
+        one_attention(t, 1, 1, 64, 2, k, q, true);
+        return;
+    }
     one_attention(t, 6, 2, 10, 4, docs, docs, false);
     one_attention(t, 2, 2, 8, 1, one, one, false);
     one_attention(t, 4, 1, 16, 2, q, k, false);

@@ -4,12 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 
-static const struct kj_attn_path *const paths[] = {&kj_attn_any};
+static const struct kj_attn_path *const paths[] = {&kj_attn_mma, &kj_attn_any};
 
 /* The lists of the last call: layers of a model come with the same ones. */
 struct kj_attn_cache {
-    int32_t *host; /* cu_q, then cu_k */
-    size_t segs;
+    int32_t *host; /* cu_q, cu_k, then the tiles of queries and of keys */
+    size_t segs, q_tiles, k_tiles;
     struct kj_buffer device;
 };
 
@@ -22,6 +22,45 @@ void kj_cuda_attn_close(struct kj_cuda *c)
     free(c->attn);
 }
 
+/* How many tiles; their segments and first rows go to `to`, unless that is NULL. */
+static size_t tiles(const int32_t *cu, size_t segs, int32_t *to)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < segs; i++)
+        for (int32_t row = 0; row < cu[i + 1] - cu[i]; row += KJ_ATTN_TILE, n++)
+            if (to) {
+                to[2 * n] = (int32_t)i;
+                to[2 * n + 1] = row;
+            }
+    return n;
+}
+
+static bool renew(struct kj_cuda *c, struct kj_attn_cache *t, const struct kj_attn *a)
+{
+    size_t n = a->segs + 1, nq = tiles(a->cu_q, a->segs, NULL);
+    size_t nk = tiles(a->cu_k, a->segs, NULL);
+    size_t bytes = (2 * n + 2 * nq + 2 * nk) * sizeof(int32_t);
+    int32_t *host = (int32_t *)realloc(t->host, bytes);
+    t->segs = 0;
+    if (!host) {
+        kj_cuda_fault(c, "no memory");
+        return false;
+    }
+    t->host = host;
+    memcpy(host, a->cu_q, n * sizeof *host);
+    memcpy(host + n, a->cu_k, n * sizeof *host);
+    tiles(a->cu_q, a->segs, host + 2 * n);
+    tiles(a->cu_k, a->segs, host + 2 * n + 2 * nq);
+    if (!kj_cuda_scratch(c, &t->device, bytes) ||
+        !KJ_CUDA(c, cudaMemcpyAsync(t->device.p, host, bytes, cudaMemcpyHostToDevice,
+                                    c->stream)))
+        return false;
+    t->segs = a->segs;
+    t->q_tiles = nq;
+    t->k_tiles = nk;
+    return true;
+}
+
 static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_segs *s)
 {
     size_t n = a->segs + 1, bytes = n * sizeof(int32_t);
@@ -32,25 +71,16 @@ static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_se
         kj_cuda_fault(c, "no memory");
         return false;
     }
-    if (t->segs != a->segs || memcmp(t->host, a->cu_q, bytes) != 0 ||
-        memcmp(t->host + n, a->cu_k, bytes) != 0) {
-        int32_t *host = (int32_t *)realloc(t->host, 2 * bytes);
-        t->segs = 0;
-        if (!host) {
-            kj_cuda_fault(c, "no memory");
-            return false;
-        }
-        t->host = host;
-        memcpy(host, a->cu_q, bytes);
-        memcpy(host + n, a->cu_k, bytes);
-        if (!kj_cuda_scratch(c, &t->device, 2 * bytes) ||
-            !KJ_CUDA(c, cudaMemcpyAsync(t->device.p, host, 2 * bytes,
-                                        cudaMemcpyHostToDevice, c->stream)))
-            return false;
-        t->segs = a->segs;
-    }
+    if ((t->segs != a->segs || memcmp(t->host, a->cu_q, bytes) != 0 ||
+         memcmp(t->host + n, a->cu_k, bytes) != 0) &&
+        !renew(c, t, a))
+        return false;
     s->cu_q = (const int32_t *)t->device.p;
     s->cu_k = s->cu_q + n;
+    s->q_tiles = s->cu_k + n;
+    s->k_tiles = s->q_tiles + 2 * t->q_tiles;
+    s->n_q_tiles = (unsigned)t->q_tiles;
+    s->n_k_tiles = (unsigned)t->k_tiles;
     s->segs = (unsigned)a->segs;
     s->full = a->full;
     return true;
@@ -58,8 +88,9 @@ static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_se
 
 /* Checks; then the segments and the path. NULL: a fault, or nothing to do. */
 static const struct kj_attn_path *begin(struct kj_cuda *c, const char *op,
-                                        const struct kj_attn *a, enum kj_dtype type,
-                                        struct kj_attn_segs *s)
+                                        const struct kj_attn *a,
+                                        const struct kj_attn_grad *g,
+                                        enum kj_dtype type, struct kj_attn_segs *s)
 {
     if (!kj_cuda_op(c, op, a->segs ? (size_t)a->cu_q[a->segs] : 0, a->heads, a->dim) ||
         a->segs == 0)
@@ -85,7 +116,7 @@ static const struct kj_attn_path *begin(struct kj_cuda *c, const char *op,
         !kj_cuda_maybe(c, a->lse, KJ_F32, nq, a->heads) || !upload(c, a, s))
         return NULL;
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-        if (paths[i]->takes(c, a, type))
+        if (paths[i]->takes(c, a, g, type))
             return paths[i];
     kj_cuda_fault(c, "heads of %zu are too long: 256 is the most", a->dim);
     return NULL;
@@ -96,7 +127,7 @@ void kj_cuda_attention(struct kj_backend *b, const struct kj_attn *a)
     struct kj_cuda *c = kj_cuda_of(b);
     struct kj_attn_segs s;
     enum kj_dtype type = kj_cuda_type(a->q);
-    const struct kj_attn_path *p = begin(c, "attention", a, type, &s);
+    const struct kj_attn_path *p = begin(c, "attention", a, NULL, type, &s);
     if (p)
         p->forward(c, a, &s, type);
 }
@@ -125,7 +156,7 @@ void kj_cuda_attention_back(struct kj_backend *b, const struct kj_attn *a,
     struct kj_cuda *c = kj_cuda_of(b);
     struct kj_attn_segs s;
     enum kj_dtype type = kj_cuda_type(a->q);
-    const struct kj_attn_path *p = begin(c, "attention_back", a, type, &s);
+    const struct kj_attn_path *p = begin(c, "attention_back", a, g, type, &s);
     if (!p)
         return;
     size_t nq = (size_t)a->cu_q[a->segs], nk = (size_t)a->cu_k[a->segs];

@@ -14,11 +14,18 @@ struct kj_attn_segs {
     const int32_t *cu_q, *cu_k; /* device memory, segs + 1 each */
     unsigned segs;
     bool full;
+    /* Segments cut into runs of KJ_ATTN_TILE queries or keys: segment and first row of
+     * each, counted from the segment's own first. */
+    const int32_t *q_tiles, *k_tiles;
+    unsigned n_q_tiles, n_k_tiles;
 };
+#define KJ_ATTN_TILE 64
 
 struct kj_attn_path {
     const char *name;
-    bool (*takes)(const struct kj_cuda *c, const struct kj_attn *a, enum kj_dtype type);
+    /* g: NULL for a forward pass */
+    bool (*takes)(const struct kj_cuda *c, const struct kj_attn *a,
+                  const struct kj_attn_grad *g, enum kj_dtype type);
     void (*forward)(struct kj_cuda *c, const struct kj_attn *a,
                     const struct kj_attn_segs *s, enum kj_dtype type);
     /* dsum: for each query and head the sum of d_o times o. */
@@ -27,7 +34,7 @@ struct kj_attn_path {
                      const float *dsum, enum kj_dtype type);
 };
 
-extern const struct kj_attn_path kj_attn_any;
+extern const struct kj_attn_path kj_attn_mma, kj_attn_any;
 
 /* The segment of row i: the last one that starts at or before it and is not empty. */
 KJ_DEV unsigned kj_segment(const int32_t *cu, unsigned segs, int32_t i)

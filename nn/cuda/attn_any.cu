@@ -187,7 +187,8 @@ template <class T> __global__ void k_back_k(struct call<T> c)
     put(c.dv + row * c.sdv + kh * c.dim, dv, 1.0f, c.dim);
 }
 
-static bool takes(const struct kj_cuda *, const struct kj_attn *a, enum kj_dtype)
+static bool takes(const struct kj_cuda *, const struct kj_attn *a,
+                  const struct kj_attn_grad *, enum kj_dtype)
 {
     return a->dim <= 32 * SLOTS;
 }

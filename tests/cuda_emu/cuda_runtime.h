@@ -90,6 +90,54 @@ template <class T> static inline T __shfl_sync(unsigned, T v, int from)
     return kj_emu_lane(v, (unsigned)from);
 }
 
+/* ---- tensor cores: a warp's 16x8 += 16x16 times 16x8, bfloat16 ---- */
+
+static inline float kj_emu_half(uint32_t pair, unsigned upper)
+{
+    uint32_t u = upper ? pair & 0xffff0000u : pair << 16;
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+/* PTX ISA, mma.m16n8k16: lane 4g + t has rows g and g + 8, columns 2t and 2t + 1. */
+static inline void kj_emu_mma(float *c, const uint32_t *a, const uint32_t *b)
+{
+    uint32_t mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    struct kj_emu_slot *s = kj_emu_exchange(mine, sizeof mine);
+    unsigned g = kj_emu_cur->lane / 4, t = kj_emu_cur->lane % 4;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned row = g % 8, high = i / 2, col = 2 * t + i % 2;
+        for (unsigned k = 0; k < 16; k++) {
+            uint32_t x, y;
+            memcpy(&x, s[4 * row + k % 8 / 2].b + 4 * (high + 2 * (k / 8)), 4);
+            memcpy(&y, s[4 * col + k % 8 / 2].b + 4 * (4 + k / 8), 4);
+            c[i] += kj_emu_half(x, k % 2) * kj_emu_half(y, k % 2);
+        }
+    }
+}
+/* ldmatrix.x4: lane l names row l % 8 of matrix l / 8, of eight 16-bit elements. */
+static inline void kj_emu_ldmatrix(uint32_t *r, const void *p, bool trans)
+{
+    if ((uintptr_t)p % 16)
+        kj_emu_die("ldmatrix wants rows aligned to 16 bytes");
+    struct kj_emu_slot *s = kj_emu_exchange(&p, sizeof p);
+    unsigned g = kj_emu_cur->lane / 4, t = kj_emu_cur->lane % 4;
+    for (unsigned m = 0; m < 4; m++) {
+        uint16_t e[2];
+        for (unsigned i = 0; i < 2; i++) {
+            unsigned row = trans ? 2 * t + i : g, col = trans ? g : 2 * t + i;
+            const uint16_t *q;
+            memcpy(&q, s[8 * m + row].b, sizeof q);
+            e[i] = q[col];
+        }
+        r[m] = (uint32_t)e[0] | (uint32_t)e[1] << 16;
+    }
+}
+/* cp.async: nothing arrives before the thread waits for it. */
+void kj_emu_copy(void *to, const void *from, unsigned bytes);
+void kj_emu_copies_commit(void);
+void kj_emu_copies_wait(unsigned groups_left);
+
 static inline float __fdividef(float a, float b)
 {
     return a / b;

@@ -177,8 +177,9 @@ static void release(std::vector<unsigned> *waiting)
             for (unsigned j = i + 1; j < waiting->size(); j++)
                 if (e.rank[(*waiting)[j]] < e.rank[(*waiting)[i]])
                     std::swap((*waiting)[i], (*waiting)[j]);
-        for (unsigned t : *waiting)
-            e.ready.push_back(t);
+        /* A warp goes on before the others do: whatever it may overtake, it does. */
+        for (unsigned i = (unsigned)waiting->size(); i-- > 0;)
+            e.ready.push_front((*waiting)[i]);
     }
     waiting->clear();
 }
@@ -224,6 +225,50 @@ struct kj_emu_slot *kj_emu_exchange(const void *mine, size_t n)
     return slots;
 }
 
+/* ---- asynchronous copies, by thread ---- */
+
+struct copies {
+    struct one {
+        void *to;
+        const void *from;
+        unsigned bytes, group;
+    };
+    std::deque<one> all;
+    unsigned group;
+};
+static std::vector<copies> pending;
+
+static copies *mine(void)
+{
+    if (pending.size() < e.n)
+        pending.resize(e.n);
+    return &pending[index_of(kj_emu_cur)];
+}
+
+void kj_emu_copy(void *to, const void *from, unsigned bytes)
+{
+    if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
+        kj_emu_die("cp.async wants addresses aligned to 16 bytes");
+    copies *c = mine();
+    c->all.push_back({to, from, bytes, c->group});
+}
+
+void kj_emu_copies_commit(void)
+{
+    mine()->group++;
+}
+
+void kj_emu_copies_wait(unsigned left)
+{
+    copies *c = mine();
+    while (!c->all.empty() && c->all.front().group + left < c->group) {
+        copies::one o = c->all.front();
+        c->all.pop_front();
+        memcpy(o.to, o.from, o.bytes);
+        memset((char *)o.to + o.bytes, 0, 16 - o.bytes);
+    }
+}
+
 static void fiber_main(void)
 {
 #if defined(__SANITIZE_ADDRESS__)
@@ -236,6 +281,8 @@ static void fiber_main(void)
             e.fiber_of[t] = self;
             kj_emu_cur = &e.thread[t];
             (*e.body)();
+            if (!pending.empty() && !mine()->all.empty())
+                kj_emu_die("a thread left copies that it did not wait for");
             e.live--;
             e.thread[t].warp->exited++;
             if (e.live > 0 && e.waiting.size() == e.live)

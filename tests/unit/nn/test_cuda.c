@@ -52,6 +52,37 @@ static void against_float64(void)
     }
 }
 
+/* Tokens by rank: more of them than a block compares at a time, some ids often. */
+static void many_tokens(void)
+{
+    enum { N = 2500, V = 90, H = 3 };
+    static float dy[N * H], dw[V * H], want[V * H];
+    static int32_t ids[N];
+    struct kj_backend *b = device();
+    if (!b)
+        return;
+    const struct kj_ops *o = b->ops;
+    for (int i = 0; i < N; i++)
+        ids[i] = (int32_t)((unsigned)i * 2654435761u >> 16) % V % (i % 3 ? V : 7);
+    for (int i = 0; i < N * H; i++)
+        dy[i] = (float)((unsigned)i * 40503u % 1009) / 1009.0f;
+    for (int i = 0; i < N; i++) /* in order, so equal to the bit */
+        for (int j = 0; j < H; j++)
+            want[ids[i] * H + j] += dy[i * H + j];
+    struct kj_tensor *t = o->tensor_new(b, KJ_F32, N * H),
+                     *id = o->tensor_new(b, KJ_I32, N);
+    struct kj_tensor *w = o->tensor_new(b, KJ_F32, V * H);
+    o->write(b, t, 0, dy, N * H);
+    o->write(b, id, 0, ids, N);
+    o->embed_back(b, kj_mat(w, 0, H), kj_mat(t, 0, H), kj_mat(id, 0, 1), N, H);
+    o->read(b, w, 0, dw, V * H);
+    CHECK(memcmp(dw, want, sizeof dw) == 0);
+    o->tensor_free(b, t);
+    o->tensor_free(b, id);
+    o->tensor_free(b, w);
+    kj_backend_close(b);
+}
+
 static void faults(void)
 {
     struct kj_err err = KJ_ERR_INIT;
@@ -124,6 +155,7 @@ int main(void)
         setenv("KIJIL_CUDA_SO", path, 0); /* another one may be given */
     }
     against_float64();
+    many_tokens();
     faults();
     where_there_is_none();
     return test_end();
