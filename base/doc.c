@@ -32,6 +32,7 @@ void kj_batch_reset(struct kj_batch *b)
     b->n = 0;
     b->bytes_in = 0;
     b->next = (struct kj_pos){0, -1};
+    b->next_at = 0;
     b->aux = NULL;
 }
 

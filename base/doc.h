@@ -99,7 +99,9 @@ struct kj_batch {
     uint64_t serial;      /* number of this batch */
     struct kj_buf in;     /* the source's undecoded bytes */
     struct kj_buf out;    /* the sink's encoded bytes */
-    struct kj_pos next;   /* filled by the source */
+    struct kj_pos next;   /* filled by the source; */
+    int64_t next_at;      /* lines: how far into that member's decoded bytes */
+    uint64_t next_doc;    /* number of the document behind the batch */
     uint64_t bytes_in;    /* stored or raw bytes that went into it */
     void *aux;            /* for one stage or sink at a time */
     struct kj_json *json; /* a parser for whoever works on the batch */

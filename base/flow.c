@@ -55,6 +55,7 @@ static int flow_read(void *ctx, void *slot, struct kj_err *err)
     b->serial = r->next_batch++;
     for (size_t i = 0; i < b->n; i++)
         b->docs[i].serial = r->next_doc++;
+    b->next_doc = r->next_doc;
     return KJ_OK;
 }
 

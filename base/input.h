@@ -86,5 +86,11 @@ void kj_lines_free(struct kj_lines *l);
  * decoded bytes. A line over max is KJ_BAD_RECORD and skipped whole. */
 int kj_lines_next(struct kj_lines *l, const char **p, size_t *n, int64_t *member,
                   int64_t *at, struct kj_err *err);
+/* Where the next line begins, between two calls: to go on there later, seek a new
+ * input to *member and skip *at bytes. false when that is not known (before the
+ * first line, behind damage). */
+bool kj_lines_place(const struct kj_lines *l, int64_t *member, int64_t *at);
+/* Before the first line: pass over decoded bytes. KJ_FAIL when there are fewer. */
+int kj_lines_skip(struct kj_lines *l, int64_t bytes, struct kj_err *err);
 
 #endif

@@ -112,6 +112,10 @@ static int source_read(void *self, struct kj_batch *b, struct kj_err *err)
         return rc;
     fix_raw(b);
     b->bytes_in = b->in.n + b->n;
+    if (!s->in)
+        b->next = (struct kj_pos){(uint32_t)s->next, 0};
+    else if (kj_lines_place(s->lines, &b->next.offset, &b->next_at))
+        b->next.file = (uint32_t)s->next - 1;
     double done = (double)s->next;
     if (s->in) {
         int64_t size = kj_input_size(s->in);
@@ -162,12 +166,31 @@ static void source_close(void *self)
 int kj_jsonl_source(struct kj_source *out, const char *const *files, size_t n,
                     struct kj_err *err)
 {
+    return kj_jsonl_source_at(out, files, n, (struct kj_pos){0, 0}, 0, err);
+}
+
+/* Go to a place in the file that was just opened. */
+static int go_to(struct source *s, int64_t member, int64_t at, struct kj_err *err)
+{
+    int rc = member ? kj_input_seek(s->in, member, err) : KJ_OK;
+    return rc ? rc : kj_lines_skip(s->lines, at, err);
+}
+
+int kj_jsonl_source_at(struct kj_source *out, const char *const *files, size_t n,
+                       struct kj_pos start, int64_t at, struct kj_err *err)
+{
     struct source *s = kj_xcalloc(1, sizeof *s);
     s->files = n ? files : only_stdin;
     s->n = n ? n : 1;
     *out = (struct kj_source){
         s, source_read, source_decode, source_progress, source_close, NULL};
-    int rc = open_next(s, err); /* so that a wrong name shows at once */
+    int rc = KJ_OK;
+    s->next = start.file;
+    if (s->next < s->n) {
+        rc = open_next(s, err); /* so that a wrong name shows at once */
+        if (rc == KJ_OK && (start.offset || at))
+            rc = go_to(s, start.offset, at, err);
+    }
     if (rc) {
         source_close(s);
         memset(out, 0, sizeof *out);

@@ -13,6 +13,11 @@ struct kj_output;
 int kj_jsonl_source(struct kj_source *out, const char *const *files, size_t n,
                     struct kj_err *err);
 
+/* The same from where a batch of an earlier source over the same files ended: its
+ * next and next_at. KJ_FAIL when that file cannot seek (a pipe). */
+int kj_jsonl_source_at(struct kj_source *out, const char *const *files, size_t n,
+                       struct kj_pos start, int64_t at, struct kj_err *err);
+
 /* A sink that writes kept documents to o (borrowed). */
 struct kj_sink kj_jsonl_sink(struct kj_output *o);
 

@@ -50,6 +50,14 @@ static void place(const struct kj_lines *l, int64_t *member, int64_t *at)
     *at = plain ? 0 : l->c.at + (int64_t)l->i;
 }
 
+bool kj_lines_place(const struct kj_lines *l, int64_t *member, int64_t *at)
+{
+    if (l->in_part || l->c.n == 0 || l->c.entry)
+        return false;
+    place(l, member, at);
+    return true;
+}
+
 static int too_long(struct kj_lines *l, int64_t member, struct kj_err *err)
 {
     kj_err_set(err, KJ_BAD_RECORD, "line over %zu bytes", l->max);
@@ -108,6 +116,25 @@ static int next_chunk(struct kj_lines *l, struct kj_err *err)
     if (rc < 0)
         l->in_part = l->too_long = false;
     return rc;
+}
+
+int kj_lines_skip(struct kj_lines *l, int64_t bytes, struct kj_err *err)
+{
+    while (bytes > 0) {
+        if (l->i == l->c.n) {
+            int rc = next_chunk(l, err);
+            if (rc == KJ_EOF)
+                return kj_err_set(err, KJ_FAIL, "%s is shorter than it was",
+                                  kj_input_name(l->in));
+            if (rc)
+                return rc;
+        }
+        size_t n = l->c.n - l->i;
+        n = bytes < (int64_t)n ? (size_t)bytes : n;
+        l->i += n;
+        bytes -= (int64_t)n;
+    }
+    return KJ_OK;
 }
 
 int kj_lines_next(struct kj_lines *l, const char **p, size_t *n, int64_t *member,

@@ -110,6 +110,48 @@ static int open_file(struct kj_output *o, const char *path, struct kj_err *err)
     return KJ_OK;
 }
 
+static int open_part(struct kj_output *o, const char *path, int64_t stored,
+                     struct kj_err *err)
+{
+    size_t n = strlen(path) + 8;
+    struct stat st;
+    o->path = kj_xstrdup(path);
+    o->tmp = kj_xmalloc(n);
+    snprintf(o->tmp, n, "%s.part", path);
+    o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (o->fd < 0 || fstat(o->fd, &st))
+        return kj_err_errno(err, KJ_FAIL, "cannot write %s", o->tmp);
+    if (st.st_size < stored)
+        return kj_err_set(err, KJ_FAIL, "%s is shorter than it was", o->tmp);
+    if (ftruncate(o->fd, stored) || lseek(o->fd, stored, SEEK_SET) != stored)
+        return kj_err_errno(err, KJ_FAIL, "cannot write %s", o->tmp);
+    o->stored = stored;
+    return KJ_OK;
+}
+
+int kj_output_open_part(struct kj_output **out, const char *path, int64_t stored,
+                        const char *unit, size_t n, struct kj_err *err)
+{
+    struct kj_output *o = kj_xcalloc(1, sizeof *o);
+    *out = NULL;
+    o->fd = -1;
+    o->form = ends_with(path, ".zst") ? ZST : ends_with(path, ".gz") ? GZ : PLAIN;
+    int rc = open_part(o, path, stored, err);
+    if (rc == KJ_OK)
+        rc = open_encoder(o, err);
+    if (rc == KJ_OK && n >= o->size)
+        rc = kj_err_set(err, KJ_FAIL, "%s: a unit of %zu bytes", path, n);
+    if (rc) {
+        kj_output_leave(o);
+        return rc;
+    }
+    if (n)
+        memcpy(o->unit, unit, n);
+    o->n = n;
+    *out = o;
+    return KJ_OK;
+}
+
 int kj_output_open(struct kj_output **out, const char *path, struct kj_err *err)
 {
     struct kj_output *o = kj_xcalloc(1, sizeof *o);
@@ -201,6 +243,27 @@ int kj_output_cut(struct kj_output *o, struct kj_err *err)
     size_t n = o->n;
     o->n = 0;
     return flush_unit(o, o->unit, n, err);
+}
+
+int kj_output_save(struct kj_output *o, const char **unit, size_t *n,
+                   struct kj_err *err)
+{
+    /* Of a plain file the units cannot be told apart. */
+    int rc = o->form == PLAIN ? kj_output_cut(o, err) : o->rc;
+    if (rc == KJ_OK && fdatasync(o->fd))
+        rc = kj_err_errno(err, KJ_FATAL, "cannot sync %s", o->path);
+    *unit = o->unit;
+    *n = o->n;
+    return rc;
+}
+
+void kj_output_leave(struct kj_output *o)
+{
+    if (!o)
+        return;
+    free(o->tmp);
+    o->tmp = NULL;
+    output_free(o);
 }
 
 static int commit_file(struct kj_output *o, struct kj_err *err)

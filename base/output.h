@@ -19,6 +19,18 @@ struct kj_err;
 struct kj_output;
 
 int kj_output_open(struct kj_output **out, const char *path, struct kj_err *err);
+/* A file that another process may go on with: written as NAME.part. What it holds
+ * beyond `stored` bytes is cut off, and unit[0..n) stands behind that, not stored
+ * yet: as kj_output_save gave them; 0, NULL, 0 begins the file. KJ_FAIL when there
+ * are fewer bytes. */
+int kj_output_open_part(struct kj_output **out, const char *path, int64_t stored,
+                        const char *unit, size_t n, struct kj_err *err);
+/* Sync what is stored, and tell what is not: *unit, *n, until the next call. The
+ * bytes are not changed by it. */
+int kj_output_save(struct kj_output *o, const char **unit, size_t *n,
+                   struct kj_err *err);
+/* Close it and leave NAME.part; frees o. NULL is fine. */
+void kj_output_leave(struct kj_output *o);
 int kj_output_write(struct kj_output *o, const char *p, size_t n, struct kj_err *err);
 /* End the current frame or member here, so that a reader can start behind it. */
 int kj_output_cut(struct kj_output *o, struct kj_err *err);

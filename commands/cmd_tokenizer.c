@@ -148,7 +148,8 @@ static int drive(const struct kj_cmd *cmd, struct job *j, const struct kj_stage 
         return kj_cmd_fail(cmd, &err);
     j->common.inputs = j->files.v;
     j->common.n_inputs = j->files.n;
-    struct kj_cmd_sink own = {sink, j, commit_output, abort_output};
+    struct kj_cmd_sink own = {
+        .sink = sink, .self = j, .commit = commit_output, .abort = abort_output};
     return kj_cmd_drive(cmd, &j->common, stage, cfg,
                         (struct kj_corpus_inputs){open_source, j}, &own);
 }

@@ -131,6 +131,8 @@ struct kj_cmd_sink {
     void *self; /* for commit and abort */
     int (*commit)(void *self, struct kj_err *err);
     void (*abort)(void *self);
+    /* Of a run that goes on: number of the first document, and damaged ones before. */
+    uint64_t first_doc, damaged;
 };
 
 /* Drive one stage over a source: survey, sink, rejects, ledger, progress, and

@@ -266,6 +266,8 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
     f->shards = c->shard_is_files ? 1 : c->shard_n;
     f->limit = c->limit;
     f->stop = &kj_interrupted;
+    f->first_doc = sink ? sink->first_doc : 0;
+    f->damaged = sink ? sink->damaged : 0;
     return kj_flow_run(f, err);
 }
 

@@ -3,6 +3,7 @@
 #include "commands/run.h"
 
 #include "base/hash.h"
+#include "base/jsonl.h"
 #include "extract/stage.h"
 #include "tokenize/shards.h"
 #include "tokenize/train.h"
@@ -47,7 +48,78 @@ static int run_tokenizer(struct kj_run *r, struct kj_recipe_step *s, struct kj_e
     return rc;
 }
 
-/* Shards are made in one go: a kill costs this step, no document before it. */
+/* ---- shards ---- */
+
+/* The phase is one part, whose row the ledger replaces as the work goes on: until
+ * the manifest is there it names the writer's state that belongs to the rows. So
+ * after a kill the ledger's word holds: what was written behind that state is done
+ * again, and what the state lacks has no rows. */
+struct shards {
+    struct kj_run *r;
+    struct kj_flow *flow;
+    struct kj_ledger_part part; /* of all so far */
+    char state[40];             /* "": none */
+};
+
+static int take_row(void *ctx, const struct kj_ledger_part *p)
+{
+    struct shards *s = ctx;
+    s->part = *p;
+    s->part.path = NULL;
+    if (strlen(p->path) < sizeof s->state)
+        memcpy(s->state, p->path, strlen(p->path) + 1);
+    return 0;
+}
+
+static int put_row(struct shards *s, const char *name, struct kj_err *err)
+{
+    char *path = kj_run_path(s->r->out, "%s", name);
+    int rc = kj_hash_file(path, s->part.hash, &s->part.bytes, err);
+    s->part.path = name;
+    if (rc == KJ_OK)
+        rc = kj_ledger_commit(s->r->ledger, s->flow, &s->part, err);
+    free(path);
+    return rc;
+}
+
+static int saved_state(void *ctx, const struct kj_shard_place *at, struct kj_err *err)
+{
+    return put_row(ctx, at->name, err);
+}
+
+/* Open writer and source, where an earlier process stopped or at the beginning. */
+static int open_shards(struct shards *s, struct kj_recipe_step *step,
+                       struct kj_shard_restart *restart, struct kj_shard_writer **w,
+                       struct kj_err *err)
+{
+    struct kj_run *r = s->r;
+    struct kj_shard_opts *opts = step->more;
+    struct kj_shard_place at = {0};
+    int rc = kj_ledger_parts(r->ledger, step->name, take_row, s, err);
+    opts->memory = r->c.memory;
+    opts->restart = restart;
+    restart->from = s->state;
+    if (rc == KJ_OK) /* a manifest that is there is of a killed run: the ledger
+                        had not taken it yet */
+        rc = kj_shard_writer_open(w, step->cfg, opts, r->out, "kijil " KJ_VERSION, true,
+                                  err);
+    opts->restart = NULL;
+    if (rc == KJ_OK && !kj_shard_writer_resumed(*w, &at)) {
+        s->part = (struct kj_ledger_part){0};
+        rc = kj_ledger_forget(r->ledger, step->name, err);
+    } else if (rc == KJ_OK && !r->c.quiet) {
+        fprintf(stderr, "        goes on behind document %llu\n",
+                (unsigned long long)at.next_doc);
+    }
+    if (rc == KJ_OK)
+        rc = kj_ledger_phase(r->ledger, step->name, true, err);
+    if (rc == KJ_OK)
+        rc = kj_jsonl_source_at(&s->flow->source, (const char *const *)r->docs.path,
+                                r->docs.n, at.next, at.next_at, err);
+    s->flow->first_doc = at.next_doc;
+    return rc;
+}
+
 static int run_tokenize(struct kj_run *r, struct kj_recipe_step *s, struct kj_err *err)
 {
     struct kj_tokenize *cfg = s->cfg;
@@ -58,28 +130,22 @@ static int run_tokenize(struct kj_run *r, struct kj_recipe_step *s, struct kj_er
     s->opened = true;
     int rc = s->stage->open ? s->stage->open(cfg, err) : KJ_OK;
     struct kj_shard_writer *w = NULL;
-    struct kj_source src = {0};
-    ((struct kj_shard_opts *)s->more)->memory = r->c.memory;
-    if (rc == KJ_OK)
-        rc = kj_ledger_forget(r->ledger, s->name, err);
-    if (rc == KJ_OK)
-        rc = kj_ledger_phase(r->ledger, s->name, true, err);
-    if (rc == KJ_OK) /* a manifest that is there is of a killed run: the ledger
-                        had not taken it yet */
-        rc = kj_shard_writer_open(&w, cfg, s->more, r->out, "kijil " KJ_VERSION, true,
-                                  err);
-    if (rc == KJ_OK)
-        rc = kj_run_parts_source(&r->docs, &src, err);
     struct kj_step step = {.stage = s->stage, .cfg = cfg};
     struct kj_progress progress;
     struct kj_watch watches[2] = {kj_ledger_watch(r->ledger)};
-    struct kj_flow f = {.source = src,
-                        .steps = &step,
+    struct kj_flow f = {.steps = &step,
                         .n_steps = 1,
                         .watches = watches,
                         .n_watches = 1,
                         .threads = (unsigned)r->c.jobs,
                         .stop = &kj_interrupted};
+    struct shards shards = {.r = r, .flow = &f};
+    struct kj_shard_restart restart = {.identity = "run", /* of one configuration */
+                                       .every = r->o.part_size,
+                                       .saved = saved_state,
+                                       .ctx = &shards};
+    if (rc == KJ_OK)
+        rc = open_shards(&shards, s, &restart, &w, err);
     if (kj_progress_wanted(&r->c))
         watches[f.n_watches++] = kj_progress_watch(&progress, s->name, &r->c);
     if (rc == KJ_OK) {
@@ -92,17 +158,13 @@ static int run_tokenize(struct kj_run *r, struct kj_recipe_step *s, struct kj_er
         rc = kj_shard_writer_commit(w, NULL, err);
         w = NULL;
     }
-    struct kj_ledger_part part = {.part = 0, .path = "manifest.jsonl"};
-    if (rc == KJ_OK) {
-        char *path = kj_run_path(r->out, "manifest.jsonl");
-        rc = kj_hash_file(path, part.hash, &part.bytes, err);
-        free(path);
-    }
     if (rc == KJ_OK)
-        rc = kj_ledger_commit(r->ledger, &f, &part, err);
+        rc = put_row(&shards, "manifest.jsonl", err);
+    if (rc == KJ_OK)
+        kj_shard_states_forget(r->out, NULL);
     kj_shard_writer_abort(w);
-    if (src.close)
-        src.close(src.self);
+    if (f.source.close)
+        f.source.close(f.source.self);
     kj_flow_release(&f);
     if (cfg->tokenizer == own)
         cfg->tokenizer = NULL;

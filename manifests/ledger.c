@@ -437,18 +437,23 @@ int kj_ledger_commit(struct kj_ledger *l, const struct kj_flow *f,
     if (rc == KJ_OK && f)
         rc = flush_flow(l, f, err);
     if (rc == KJ_OK && part) {
-        part->docs = l->last.docs;
-        part->text_bytes = l->last.bytes;
-        part->sum = l->last_sum;
-        rc = kj_db_do(
-            l, err,
-            "INSERT OR REPLACE INTO outputs (run, phase, part, path, hash,"
-            " bytes, docs, text_bytes, sum, file_start, offset_start, file_end,"
-            " offset_end, written) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            "isissiuuuiiiis", l->run, l->phase, part->part, part->path, part->hash,
-            part->bytes, part->docs, part->text_bytes, part->sum,
-            (int64_t)part->start.file, part->start.offset, (int64_t)part->end.file,
-            part->end.offset, now);
+        part->docs += l->last.docs;
+        part->text_bytes += l->last.bytes;
+        part->sum += l->last_sum;
+        if (rc == KJ_OK) /* it may have had another name */
+            rc = kj_db_do(
+                l, err, "DELETE FROM outputs WHERE run = ? AND phase = ? AND part = ?",
+                "isi", l->run, l->phase, part->part);
+        if (rc == KJ_OK)
+            rc = kj_db_do(
+                l, err,
+                "INSERT OR REPLACE INTO outputs (run, phase, part, path, hash,"
+                " bytes, docs, text_bytes, sum, file_start, offset_start, file_end,"
+                " offset_end, written) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "isissiuuuiiiis", l->run, l->phase, part->part, part->path, part->hash,
+                part->bytes, part->docs, part->text_bytes, part->sum,
+                (int64_t)part->start.file, part->start.offset, (int64_t)part->end.file,
+                part->end.offset, now);
     }
     if (rc) {
         kj_ledger_rollback(l);

@@ -108,8 +108,9 @@ struct kj_ledger_part {
     char hash[40];            /* as of kj_hash_file */
     int64_t bytes;            /* stored */
     struct kj_pos start, end; /* input read for it; offset -1: unknown */
-    /* filled by the ledger: */
-    uint64_t docs, text_bytes, sum; /* of the documents in it */
+    /* Of the documents in it. The ledger adds those since the last commit, so that
+     * one row can be replaced by one of more documents. */
+    uint64_t docs, text_bytes, sum;
 };
 
 /* Commit what the watch gathered since the last commit, together with the

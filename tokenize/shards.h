@@ -14,6 +14,11 @@
  * which they came: the same order however the corpus was cut into files. They
  * wait in a base/sorter.h until commit, so memory stays bounded.
  * The reader is base/shards.h.
+ *
+ * With a struct kj_shard_restart the writer saves its state at some batches, and a
+ * writer that is opened alike takes the newest up again, also after a kill: the
+ * caller then gives it the documents from that place on, and the bytes are those
+ * of a run that was never interrupted. Not with shuffle.
  */
 #ifndef KJ_TOKENIZE_SHARDS_H
 #define KJ_TOKENIZE_SHARDS_H
@@ -52,6 +57,28 @@ extern const struct kj_opt kj_tokenize_core_opts[];
 int kj_tokenize_load(struct kj_tokenize *cfg, struct kj_err *err);
 extern const struct kj_stage kj_stage_tokenize;
 
+/* Where a saved state stands in the input: next, next_at and next_doc are those of
+ * the batch behind which it was saved (base/doc.h). */
+struct kj_shard_place {
+    struct kj_pos next;
+    int64_t next_at;
+    uint64_t next_doc;
+    uint64_t damaged; /* documents up to there */
+    uint64_t number;  /* of the state */
+    char name[40];    /* its file in the folder */
+};
+
+struct kj_shard_restart {
+    const char *identity; /* what the documents depend on, to be equal */
+    int64_t every;        /* bytes of documents between states */
+    /* For callers with books of their own, which say what state holds: its name, or
+     * "" for none (NULL: the newest), and whom to tell of a new one. The one before
+     * is removed when saved() is back; the last stays behind commit. May be NULL. */
+    const char *from;
+    int (*saved)(void *ctx, const struct kj_shard_place *at, struct kj_err *err);
+    void *ctx;
+};
+
 /* Options of the writer. */
 struct kj_shard_opts {
     int64_t shard_tokens; /* most tokens in a shard, EOS included */
@@ -60,7 +87,8 @@ struct kj_shard_opts {
     const char *band;     /* field with the quality band; NULL: none */
     struct kj_strs band_cuts;
     /* set by callers, not by options: */
-    int64_t memory; /* of the shuffle; 0: 256 MiB */
+    int64_t memory;                         /* of the shuffle; 0: 256 MiB */
+    const struct kj_shard_restart *restart; /* NULL: none; borrowed */
 };
 extern const struct kj_opt kj_shard_opts_table[];
 
@@ -79,6 +107,9 @@ struct kj_shard_writer;
 int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize *c,
                          const struct kj_shard_opts *o, const char *dir,
                          const char *tool, bool force, struct kj_err *err);
+/* Whether it took a state up, and where the input goes on. */
+bool kj_shard_writer_resumed(const struct kj_shard_writer *w,
+                             struct kj_shard_place *at);
 /* The sink of a flow whose last stage is kj_stage_tokenize. */
 struct kj_sink kj_shard_writer_sink(struct kj_shard_writer *w);
 /* One document, outside of a flow. */
@@ -89,7 +120,10 @@ int kj_shard_writer_add(struct kj_shard_writer *w, const struct kj_doc *d,
  * nothing of it stays behind. KJ_FAIL also when there was no document. */
 int kj_shard_writer_commit(struct kj_shard_writer *w, struct kj_shard_totals *t,
                            struct kj_err *err);
-/* Remove what was written; frees w. NULL is fine. */
+/* Remove a folder's states: all but the one in `keep`, or all (NULL). */
+void kj_shard_states_forget(const char *dir, const char *keep);
+/* Remove what was written, or with a saved state leave it to a later writer; frees
+ * w. NULL is fine. */
 void kj_shard_writer_abort(struct kj_shard_writer *w);
 
 #endif

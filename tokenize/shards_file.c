@@ -38,9 +38,8 @@ uint64_t kj_shard_file_most(const struct kj_shard_file *f)
     return f->format == KJ_SHARD_LLMC ? INT32_MAX : INT64_MAX / 8;
 }
 
-int kj_shard_file_begin(struct kj_shard_file *f, size_t number, struct kj_err *err)
+void kj_shard_file_name(struct kj_shard_file *f, size_t number)
 {
-    static const unsigned char head[KJ_LLMC_HEAD];
     snprintf(f->bin_name, sizeof f->bin_name, "shard-%05zu.%s", number,
              bin_suffix[f->format]);
     snprintf(f->idx_name, sizeof f->idx_name, "shard-%05zu.%s", number,
@@ -48,12 +47,34 @@ int kj_shard_file_begin(struct kj_shard_file *f, size_t number, struct kj_err *e
     f->note_name[0] = '\0';
     if (f->format == KJ_SHARD_DS)
         snprintf(f->note_name, sizeof f->note_name, "%s.metadata", f->bin_name);
+}
+
+int kj_shard_file_begin(struct kj_shard_file *f, size_t number, struct kj_err *err)
+{
+    static const unsigned char head[KJ_LLMC_HEAD];
+    kj_shard_file_name(f, number);
     f->tokens = 0;
     f->n = 0;
     char *path = kj_shard_file_path(f, f->bin_name);
-    int rc = kj_output_open(&f->bin, path, err);
+    int rc = f->parts ? kj_output_open_part(&f->bin, path, 0, NULL, 0, err)
+                      : kj_output_open(&f->bin, path, err);
     if (rc == KJ_OK && f->format == KJ_SHARD_LLMC)
         rc = kj_output_write(f->bin, (const char *)head, sizeof head, err);
+    free(path);
+    return rc;
+}
+
+int kj_shard_file_resume(struct kj_shard_file *f, size_t number, int64_t stored,
+                         uint64_t tokens, const char *lengths, size_t n,
+                         struct kj_err *err)
+{
+    kj_shard_file_name(f, number);
+    f->tokens = tokens;
+    f->n = f->cap = n;
+    f->lengths = kj_xrealloc(f->lengths, (n + 1) * sizeof *f->lengths);
+    memcpy(f->lengths, lengths, n * sizeof *f->lengths);
+    char *path = kj_shard_file_path(f, f->bin_name);
+    int rc = kj_output_open_part(&f->bin, path, stored, NULL, 0, err);
     free(path);
     return rc;
 }
@@ -182,12 +203,16 @@ int kj_shard_file_end(struct kj_shard_file *f, struct kj_err *err)
     return rc;
 }
 
-void kj_shard_file_release(struct kj_shard_file *f)
+void kj_shard_file_release(struct kj_shard_file *f, bool leave)
 {
-    kj_output_abort(f->bin);
+    if (leave)
+        kj_output_leave(f->bin);
+    else
+        kj_output_abort(f->bin);
     f->bin = NULL;
     free(f->lengths);
     f->lengths = NULL;
+    f->n = f->cap = 0;
 }
 
 /* What a killed run left under temporary names (base/output.h). */
@@ -210,16 +235,21 @@ static void forget_temporary(const struct kj_shard_file *f)
         closedir(d);
 }
 
-void kj_shard_file_forget(const struct kj_shard_file *f)
+void kj_shard_file_forget(const struct kj_shard_file *f, size_t from, bool leave)
 {
-    static const char *const suffixes[] = {"bin",       "idx",      "ds",
-                                           "bin.index", "ds.index", "ds.metadata"};
+    static const char *const suffixes[] = {"bin",      "idx",        "ds",
+                                           "bin.part", "ds.part",    "bin.index",
+                                           "ds.index", "ds.metadata"};
     bool some = true;
     forget_temporary(f);
-    for (size_t i = 0; some; i++) {
+    for (size_t i = from; some; i++) {
         some = false;
         for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {
             char name[48];
+            if (leave && i == from && strstr(suffixes[k], ".part")) {
+                some = true;
+                continue;
+            }
             snprintf(name, sizeof name, "shard-%05zu.%s", i, suffixes[k]);
             char *p = kj_shard_file_path(f, name);
             some |= unlink(p) == 0;

@@ -15,6 +15,7 @@ struct kj_shard_file {
     const char *dir, *tokenizer;
     int format;     /* enum kj_shard_format */
     unsigned width; /* bytes of a token: 2 or 4 */
+    bool parts;     /* files under way can be gone on with (base/output.h) */
     /* of the shard that is open, and until the next begins */
     struct kj_output *bin; /* NULL: none is open */
     uint64_t tokens;
@@ -30,6 +31,12 @@ struct kj_shard_file {
 char *kj_shard_file_path(const struct kj_shard_file *f, const char *name);
 /* Begin shard `number`. */
 int kj_shard_file_begin(struct kj_shard_file *f, size_t number, struct kj_err *err);
+/* The names of a shard's files. */
+void kj_shard_file_name(struct kj_shard_file *f, size_t number);
+/* Go on with a shard of which `stored` bytes were written: n documents. */
+int kj_shard_file_resume(struct kj_shard_file *f, size_t number, int64_t stored,
+                         uint64_t tokens, const char *lengths, size_t n,
+                         struct kj_err *err);
 /* Most tokens that the format can hold in one shard. */
 uint64_t kj_shard_file_most(const struct kj_shard_file *f);
 /* One document of n tokens, stored with f->width bytes each. */
@@ -37,10 +44,11 @@ int kj_shard_file_add(struct kj_shard_file *f, const void *tokens, size_t n,
                       struct kj_err *err);
 /* Write the index, give all their names, and hash them. */
 int kj_shard_file_end(struct kj_shard_file *f, struct kj_err *err);
-/* Throw away the open shard, and free what f holds. */
-void kj_shard_file_release(struct kj_shard_file *f);
-/* Remove shards 0, 1, ... of any format from the folder, and what a killed run
- * left under temporary names. */
-void kj_shard_file_forget(const struct kj_shard_file *f);
+/* Throw away the open shard, or leave it to a later process; free what f holds. */
+void kj_shard_file_release(struct kj_shard_file *f, bool leave);
+/* Remove shards from, from + 1, ... of any format from the folder, and what a killed
+ * run left under temporary names, but (with from > 0) the unfinished shard `from`
+ * itself. */
+void kj_shard_file_forget(const struct kj_shard_file *f, size_t from, bool leave);
 
 #endif

@@ -18,16 +18,13 @@
 #include "base/output.h"
 #include "base/shards.h"
 #include "base/sorter.h"
-#include "tokenize/shards_file.h"
+#include "tokenize/shards_write.h"
 
 /* Megatron's own rule for the width of a token. */
 #define UINT16_BELOW 65500u
 /* Memory of the shuffle where nobody says. */
 #define SHUFFLE_MEMORY ((int64_t)256 << 20)
-/* Triples of source, language and band counted by name in a shard; further ones are
- * counted as source "(other)". */
-#define COUNTS_MAX   4096
-#define MANIFEST_MAX ((size_t)1 << 30)
+#define MANIFEST_MAX   ((size_t)1 << 30)
 
 #define OFF(f) offsetof(struct kj_shard_opts, f)
 const struct kj_opt kj_shard_opts_table[] = {
@@ -48,11 +45,6 @@ const struct kj_opt kj_shard_opts_table[] = {
 };
 #undef OFF
 
-struct tally {
-    char *source, *language, *band;
-    uint64_t documents, tokens;
-};
-
 /* What a shard, its row and the document index hold of a document. */
 struct item {
     struct kj_str id, source, language, band;
@@ -60,27 +52,6 @@ struct item {
     uint64_t sum;       /* kj_doc_checksum */
     const void *tokens; /* EOS included */
     size_t n;
-};
-
-struct kj_shard_writer {
-    const struct kj_tokenize *c;
-    const char *tool, *band;
-    double *cuts;
-    size_t n_cuts;
-    uint64_t shard_tokens;
-    int64_t shuffle; /* -1: no */
-    struct kj_sorter *sorter;
-    char config_hash[40];
-    struct kj_output *docs;
-    struct kj_buf manifest, line, rest, ids, packed;
-    size_t shard; /* number of the one being written, or the next */
-    struct kj_shard_file file;
-    int64_t docs_offset;
-    uint64_t chain, sum; /* over its lines of the document index; its documents */
-    char *first_id, *last_id;
-    struct tally *tallies;
-    size_t n_tallies, last_tally;
-    struct kj_shard_totals totals;
 };
 
 static void forget(const struct kj_shard_writer *w, const char *name)
@@ -105,7 +76,7 @@ static void writer_free(struct kj_shard_writer *w)
     forget_tallies(w);
     free(w->tallies);
     free(w->cuts);
-    kj_shard_file_release(&w->file);
+    kj_shard_file_release(&w->file, w->saved);
     kj_sorter_free(w->sorter);
     free(w->first_id);
     free(w->last_id);
@@ -158,6 +129,37 @@ static int read_cuts(struct kj_shard_writer *w, const struct kj_shard_opts *o,
     return KJ_OK;
 }
 
+/* Go on where a killed run's state says. */
+static bool take_up(struct kj_shard_writer *w)
+{
+    if (kj_shard_state_load(w) != KJ_OK)
+        return false;
+    kj_shard_states_forget(w->file.dir, w->at.name);
+    kj_shard_file_forget(&w->file, w->shard, w->file.bin != NULL);
+    return true;
+}
+
+/* Also behind a state that was half taken up. */
+static int begin_anew(struct kj_shard_writer *w, struct kj_err *err)
+{
+    kj_output_abort(w->docs);
+    kj_shard_file_release(&w->file, false);
+    forget_tallies(w);
+    kj_buf_reset(&w->manifest);
+    w->shard = 0;
+    w->damaged = 0;
+    w->totals = (struct kj_shard_totals){0};
+    w->at = (struct kj_shard_place){0};
+    kj_shard_states_forget(w->file.dir, NULL);
+    forget(w, "docs.jsonl.zst.part");
+    kj_shard_file_forget(&w->file, 0, false);
+    char *docs = kj_shard_file_path(&w->file, "docs.jsonl.zst");
+    int rc = w->file.parts ? kj_output_open_part(&w->docs, docs, 0, NULL, 0, err)
+                           : kj_output_open(&w->docs, docs, err);
+    free(docs);
+    return rc;
+}
+
 int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize *c,
                          const struct kj_shard_opts *o, const char *dir,
                          const char *tool, bool force, struct kj_err *err)
@@ -199,12 +201,11 @@ int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize 
             rc = kj_err_errno(err, KJ_FAIL, "cannot remove %s", manifest);
         free(manifest);
     }
-    if (rc == KJ_OK) {
-        kj_shard_file_forget(&w->file);
-        char *docs = kj_shard_file_path(&w->file, "docs.jsonl.zst");
-        rc = kj_output_open(&w->docs, docs, err);
-        free(docs);
-    }
+    if (o->restart && w->shuffle < 0)
+        w->restart = o->restart;
+    w->file.parts = w->restart != NULL;
+    if (rc == KJ_OK)
+        rc = w->restart && take_up(w) ? KJ_OK : begin_anew(w, err);
     if (rc != KJ_OK) {
         writer_free(w);
         return rc;
@@ -228,7 +229,7 @@ static int shard_begin(struct kj_shard_writer *w, struct kj_err *err)
 
 static int by_name(const void *a, const void *b)
 {
-    const struct tally *x = a, *y = b;
+    const struct kj_shard_tally *x = a, *y = b;
     int c = strcmp(x->source, y->source);
     c = c ? c : strcmp(x->language, y->language);
     return c ? c : strcmp(x->band, y->band);
@@ -247,7 +248,7 @@ static void put_counts(struct kj_shard_writer *w)
     kj_buf_addz(b, "\"counts\":[");
     qsort(w->tallies, w->n_tallies, sizeof *w->tallies, by_name);
     for (size_t i = 0; i < w->n_tallies; i++) {
-        struct tally *t = &w->tallies[i];
+        struct kj_shard_tally *t = &w->tallies[i];
         kj_buf_addz(b, i ? ",{" : "{");
         key_str(b, "source", t->source);
         key_str(b, "language", t->language);
@@ -322,7 +323,7 @@ static void set_id(char **to, struct kj_str id)
     *to = kj_xstrndup(id.p ? id.p : "", id.n);
 }
 
-static bool tally_is(const struct tally *t, const struct item *x)
+static bool tally_is(const struct kj_shard_tally *t, const struct item *x)
 {
     return kj_str_is(x->source, t->source) && kj_str_is(x->language, t->language) &&
            kj_str_is(x->band, t->band);
@@ -336,20 +337,20 @@ static void count(struct kj_shard_writer *w, const struct item *of, uint64_t tok
         for (i = 0; i < w->n_tallies; i++)
             if (tally_is(&w->tallies[i], &x))
                 break;
-    if (i == w->n_tallies && i >= COUNTS_MAX) {
+    if (i == w->n_tallies && i >= KJ_SHARD_COUNTS_MAX) {
         x = (struct item){
             .source = KJ_STR("(other)"), .language = KJ_STR(""), .band = KJ_STR("")};
-        for (i = COUNTS_MAX; i < w->n_tallies; i++)
+        for (i = KJ_SHARD_COUNTS_MAX; i < w->n_tallies; i++)
             if (tally_is(&w->tallies[i], &x))
                 break;
     }
     if (i == w->n_tallies) {
         if (!w->tallies)
-            w->tallies = kj_xcalloc(COUNTS_MAX + 1, sizeof *w->tallies);
+            w->tallies = kj_xcalloc(KJ_SHARD_COUNTS_MAX + 1, sizeof *w->tallies);
         w->tallies[w->n_tallies++] =
-            (struct tally){.source = kj_xstrndup(x.source.p, x.source.n),
-                           .language = kj_xstrndup(x.language.p, x.language.n),
-                           .band = kj_xstrndup(x.band.p, x.band.n)};
+            (struct kj_shard_tally){.source = kj_xstrndup(x.source.p, x.source.n),
+                                    .language = kj_xstrndup(x.language.p, x.language.n),
+                                    .band = kj_xstrndup(x.band.p, x.band.n)};
     }
     w->tallies[i].documents++;
     w->tallies[i].tokens += tokens;
@@ -562,8 +563,10 @@ int kj_shard_writer_add(struct kj_shard_writer *w, const struct kj_doc *d,
 
 static int sink_write(void *self, struct kj_batch *b, struct kj_err *err)
 {
+    struct kj_shard_writer *w = self;
     for (size_t i = 0; i < b->n; i++) {
         const struct kj_tok_doc *t = b->docs[i].aux;
+        w->damaged += b->docs[i].out.damaged;
         if (!kj_doc_kept(&b->docs[i]))
             continue;
         if (!t)
@@ -572,7 +575,16 @@ static int sink_write(void *self, struct kj_batch *b, struct kj_err *err)
         if (rc != KJ_OK)
             return rc;
     }
-    return KJ_OK;
+    w->input += b->bytes_in;
+    if (!w->restart || w->input < (uint64_t)w->restart->every || b->next.offset < 0)
+        return KJ_OK;
+    return kj_shard_state_save(w, b, err);
+}
+
+bool kj_shard_writer_resumed(const struct kj_shard_writer *w, struct kj_shard_place *at)
+{
+    *at = w->at;
+    return w->saved;
 }
 
 struct kj_sink kj_shard_writer_sink(struct kj_shard_writer *w)
@@ -602,6 +614,8 @@ int kj_shard_writer_commit(struct kj_shard_writer *w, struct kj_shard_totals *t,
         kj_shard_writer_abort(w);
         return rc;
     }
+    if (!w->restart || !w->restart->saved)
+        kj_shard_states_forget(w->file.dir, NULL);
     if (t)
         *t = w->totals;
     writer_free(w);
@@ -612,11 +626,16 @@ void kj_shard_writer_abort(struct kj_shard_writer *w)
 {
     if (!w)
         return;
-    kj_shard_file_release(&w->file);
+    if (w->saved) {
+        kj_output_leave(w->docs);
+        writer_free(w);
+        return;
+    }
+    kj_shard_file_release(&w->file, false);
     if (w->docs)
         kj_output_abort(w->docs);
     else
         forget(w, "docs.jsonl.zst");
-    kj_shard_file_forget(&w->file);
+    kj_shard_file_forget(&w->file, 0, false);
     writer_free(w);
 }

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/input.h"
+#include "base/jsonl.h"
 #include "base/mem.h"
 #include "tests/unit/test.h"
 
@@ -99,6 +100,114 @@ static void test_forms(void)
         unlink(in_dir(names[i]));
     }
     kj_buf_release(&text);
+}
+
+/* Left at some byte, with more written behind that, and gone on with: the bytes of
+ * a file that was written in one go. */
+static void test_parts(void)
+{
+    static const char *const names[] = {"p.jsonl", "p.jsonl.zst", "p.jsonl.gz"};
+    struct kj_buf text, want, got, unit;
+    fill(&text, 9500000);
+    for (int i = 0; i < 3; i++) {
+        write_in_steps(names[i], &text, text.n);
+        raw(in_dir(names[i]), &want);
+        unlink(in_dir(names[i]));
+        struct kj_output *o;
+        const char *u = NULL;
+        size_t n = 0;
+        int64_t stored = 0;
+        kj_buf_init(&unit, 8 << 20);
+        for (size_t at = 0; at < text.n; at += 1700001) {
+            size_t k = text.n - at < 1700001 ? text.n - at : 1700001;
+            CHECK_INT(
+                kj_output_open_part(&o, in_dir(names[i]), stored, unit.p, unit.n, &err),
+                KJ_OK);
+            CHECK_INT(kj_output_write(o, text.p + at, k, &err), KJ_OK);
+            CHECK_INT(kj_output_save(o, &u, &n, &err), KJ_OK);
+            stored = kj_output_stored(o);
+            kj_buf_reset(&unit);
+            kj_buf_add(&unit, u, n);
+            /* what is lost */
+            CHECK_INT(kj_output_write(o, text.p, 5000000, &err), KJ_OK);
+            kj_output_leave(o);
+        }
+        CHECK_INT(
+            kj_output_open_part(&o, in_dir(names[i]), stored, unit.p, unit.n, &err),
+            KJ_OK);
+        CHECK(access(in_dir(names[i]), F_OK) != 0);
+        CHECK_INT(kj_output_commit(o, &err), KJ_OK);
+        raw(in_dir(names[i]), &got);
+        CHECK(got.n == want.n && memcmp(got.p, want.p, got.n) == 0);
+        CHECK_INT(kj_output_open_part(&o, in_dir(names[i]), 1, NULL, 0, &err), KJ_FAIL);
+        unlink(in_dir(names[i]));
+        char part[200];
+        snprintf(part, sizeof part, "%s.part", in_dir(names[i]));
+        unlink(part);
+        kj_buf_release(&want);
+        kj_buf_release(&got);
+        kj_buf_release(&unit);
+    }
+    kj_buf_release(&text);
+}
+
+/* The source started anew behind each batch gives the documents of one that reads
+ * on, whatever the file is made of. */
+static void test_places(void)
+{
+    static const char *const names[] = {"s.jsonl", "s.jsonl.zst", "s.jsonl.gz"};
+    for (int i = 0; i < 3; i++) {
+        struct kj_output *o;
+        char line[200];
+        CHECK_INT(kj_output_open(&o, in_dir(names[i]), &err), KJ_OK);
+        for (int k = 0; k < 60000; k++) {
+            int n = snprintf(line, sizeof line, "{\"id\":\"%d\",\"text\":\"%0*d\"}\n%s",
+                             k, k % 97, k, k % 7 ? "" : "\n");
+            kj_output_write(o, line, (size_t)n, &err);
+            if (k % 9000 == 8999)
+                kj_output_cut(o, &err);
+        }
+        CHECK_INT(kj_output_commit(o, &err), KJ_OK);
+        char path[200];
+        snprintf(path, sizeof path, "%s", in_dir(names[i]));
+        const char *files[] = {path, path};
+        struct kj_source on, anew;
+        struct kj_batch a, b;
+        kj_batch_init(&a);
+        kj_batch_init(&b);
+        struct kj_pos at = {0, 0};
+        int64_t behind = 0;
+        size_t docs = 0, batches = 0;
+        CHECK_INT(kj_jsonl_source(&on, files, 2, &err), KJ_OK);
+        while (on.read(on.self, &a, &err) == KJ_OK) {
+            CHECK_INT(kj_jsonl_source_at(&anew, files, 2, at, behind, &err), KJ_OK);
+            CHECK_INT(anew.read(anew.self, &b, &err), KJ_OK);
+            CHECK_INT(b.n, a.n);
+            for (size_t k = 0; k < a.n && k < b.n; k++)
+                CHECK_MEM(a.docs[k].raw.p, a.docs[k].raw.n, b.docs[k].raw.p,
+                          b.docs[k].raw.n);
+            anew.close(anew.self);
+            CHECK(a.next.offset >= 0);
+            at = a.next;
+            behind = a.next_at;
+            docs += a.n;
+            batches++;
+            kj_batch_reset(&a);
+            kj_batch_reset(&b);
+        }
+        CHECK_INT(docs, 120000);
+        CHECK(batches > 5);
+        CHECK_INT(at.file, 2);
+        CHECK_INT(kj_jsonl_source_at(&anew, files, 2, at, 0, &err), KJ_OK);
+        CHECK_INT(anew.read(anew.self, &b, &err), KJ_EOF);
+        anew.close(anew.self);
+        at = (struct kj_pos){1, 0};
+        CHECK_INT(kj_jsonl_source_at(&anew, files, 2, at, 1 << 30, &err), KJ_FAIL);
+        on.close(on.self);
+        kj_batch_release(&a);
+        kj_batch_release(&b);
+        unlink(path);
+    }
 }
 
 static void test_cut(void)
@@ -259,6 +368,8 @@ int main(void)
         return 2;
     test_forms();
     test_cut();
+    test_parts();
+    test_places();
     test_whole_or_none();
     test_odd_places();
     test_closed_pipe();
