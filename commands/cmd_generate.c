@@ -2,16 +2,13 @@
 #include "commands/commands.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/input.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "commands/continue.h"
 #include "commands/model.h"
-#include "tokenize/tokenizer.h"
-#include "trainer/sample.h"
 
 struct options {
     const char *prompt, *tokenizer, *device;
@@ -64,87 +61,49 @@ static void print(struct kj_buf *b, bool all)
     fflush(stdout);
 }
 
-static int next_tokens(struct kj_opened *m, const struct options *o,
-                       struct kj_cache *cache, struct kj_tok_ids *ids, int64_t *made,
-                       struct kj_err *err)
-{
-    size_t v = (size_t)m->config.shape.vocab_size;
-    struct kj_sampler s = {o->temperature, o->top_p, (uint64_t)o->seed};
-    float *z = kj_xcalloc(v, sizeof *z);
-    uint32_t *order = kj_xcalloc(v, sizeof *order), *feed = ids->v;
-    uint32_t known = kj_tok_vocab_size(m->tok), token;
-    size_t n = ids->n, room = (size_t)m->config.shape.max_positions;
+struct printing {
+    struct kj_str prompt; /* to be printed first; none: NULL */
     struct kj_buf text;
-    int rc = KJ_OK;
-    kj_buf_init(&text, 1 << 20);
-    for (*made = 0; *made < o->max_tokens && !atomic_load(&kj_interrupted);) {
-        rc = kj_cache_feed(cache, feed, n, z, err);
-        if (rc)
-            break;
-        /* Rows of the embedding beyond the tokenizer have no text. */
-        token = kj_sample(&s, (uint64_t)*made, z, known < v ? known : v, order);
-        if (token == m->config.eos || (int64_t)token == m->config.eos)
-            break;
-        rc = kj_tok_decode(m->tok, &token, 1, true, &text, err);
-        if (rc)
-            break;
-        print(&text, false);
-        ++*made;
-        feed = &token;
-        n = 1;
-        if (kj_cache_used(cache) >= room)
-            break;
-    }
-    if (rc == KJ_OK && text.n)
-        print(&text, true);
-    if (rc == KJ_OK)
-        printf("\n");
-    kj_buf_release(&text);
-    free(z);
-    free(order);
-    return rc;
+};
+
+static bool piece(void *ctx, const char *p, size_t n)
+{
+    struct printing *s = ctx;
+    if (s->prompt.p)
+        fwrite(s->prompt.p, 1, s->prompt.n, stdout);
+    s->prompt.p = NULL;
+    if (kj_buf_add(&s->text, p, n) != KJ_OK)
+        return false;
+    print(&s->text, false);
+    return !atomic_load(&kj_interrupted);
 }
 
-static int generate(struct kj_opened *m, const struct options *o, const char *prompt,
-                    size_t n, struct kj_err *err)
+static int generate(struct kj_opened *m, const struct options *o, struct kj_str prompt,
+                    struct kj_err *err)
 {
-    struct kj_tok_state *st = kj_tok_state_new(m->tok);
-    struct kj_tok_ids ids = {0};
-    struct kj_cache *cache = NULL;
-    struct timespec t0, t1;
-    int64_t made = 0;
-    size_t room = (size_t)m->config.shape.max_positions;
-    int rc = kj_tok_encode(m->tok, st, prompt, n, KJ_TOK_NO_SPECIAL, &ids, err);
-    if (rc == KJ_OK) {
-        ids.v = kj_xrealloc(ids.v, (ids.n + 1) * sizeof *ids.v);
-        memmove(ids.v + 1, ids.v, ids.n * sizeof *ids.v);
-        ids.v[0] = m->begin;
-        ids.cap = ++ids.n;
-        if (ids.n >= room)
-            rc = kj_err_set(err, KJ_FAIL, "the prompt has %zu tokens, the context %zu",
-                            ids.n, room);
-    }
-    if (rc == KJ_OK) {
-        size_t want = ids.n + (size_t)o->max_tokens;
-        rc = kj_cache_new(&cache, m->m, want < room ? want : room, err);
-    }
-    if (rc == KJ_OK) {
-        if (o->echo)
-            fwrite(prompt, 1, n, stdout);
-        clock_gettime(CLOCK_MONOTONIC, &t0);
-        rc = next_tokens(m, o, cache, &ids, &made, err);
-        clock_gettime(CLOCK_MONOTONIC, &t1);
-        double s =
-            (double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec);
-        if (rc == KJ_OK && !o->quiet)
-            fprintf(stderr,
-                    "kijil " KJ_VERSION " generate: %zu tokens in, %lld out, "
-                    "%.0f tokens/s\n",
-                    ids.n, (long long)made, (double)made / s);
-    }
-    kj_cache_free(cache);
-    kj_tok_ids_release(&ids);
-    kj_tok_state_free(st);
+    struct printing out = {.prompt = o->echo ? prompt : (struct kj_str){0}};
+    struct kj_continue c = {.m = m->m,
+                            .tok = m->tok,
+                            .begin = m->begin,
+                            .end = m->config.eos,
+                            .sampler = {o->temperature, o->top_p, (uint64_t)o->seed},
+                            .most = o->max_tokens,
+                            .ctx = &out,
+                            .piece = piece};
+    kj_buf_init(&out.text, 1 << 20);
+    int rc = kj_continue(&c, prompt, err);
+    if (rc == KJ_OK && !c.made)
+        piece(&out, "", 0);
+    if (rc == KJ_OK && out.text.n)
+        print(&out.text, true);
+    if (rc == KJ_OK)
+        printf("\n");
+    if (rc == KJ_OK && !o->quiet)
+        fprintf(stderr,
+                "kijil " KJ_VERSION " generate: %zu tokens in, %zu out, "
+                "%.0f tokens/s\n",
+                c.given, c.made, (double)c.made / c.seconds);
+    kj_buf_release(&out.text);
     return rc;
 }
 
@@ -173,7 +132,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         rc = kj_model_open(&m, pos.v[0], o.tokenizer, o.device,
                            (unsigned)(o.jobs ? o.jobs : common.jobs), 1, &err);
     if (rc == KJ_OK) {
-        rc = generate(&m, &o, in.p ? in.p : "", in.n, &err);
+        rc = generate(&m, &o, (struct kj_str){in.p ? in.p : "", in.n}, &err);
         kj_model_close(&m);
     }
     status = rc ? kj_cmd_fail(cmd, &err) : atomic_load(&kj_interrupted) ? 130 : 0;

@@ -37,6 +37,20 @@ static int columns(void)
     return 80;
 }
 
+/* The folder of a training run: its files are ahead of its ledger. */
+static int newest(struct kj_ledger *l, const char *dir, struct kj_err *err)
+{
+    static const char *const names[] = {"metrics.jsonl", "samples.jsonl"};
+    char path[4096];
+    int rc = KJ_OK;
+    for (size_t i = 0; i < 2 && rc == KJ_OK; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        if (access(path, F_OK) == 0)
+            rc = kj_ledger_metrics_import(l, dir, path, err);
+    }
+    return rc;
+}
+
 static int report(const char *db, const struct report_cfg *cfg, struct kj_err *err)
 {
     struct kj_ledger *l = NULL;
@@ -46,6 +60,7 @@ static int report(const char *db, const struct report_cfg *cfg, struct kj_err *e
     struct kj_buf inside;
     struct stat st;
     kj_buf_init(&inside, 1 << 16);
+    const char *dir = db;
     if (stat(db, &st) == 0 && S_ISDIR(st.st_mode)) { /* the folder of a run */
         kj_buf_printf(&inside, "%s/run.db", db);
         db = kj_buf_z(&inside);
@@ -53,6 +68,8 @@ static int report(const char *db, const struct report_cfg *cfg, struct kj_err *e
     int rc = kj_ledger_open(&l, db, KJ_LEDGER_READ, err);
     if (rc == KJ_OK && cfg->metrics)
         rc = kj_ledger_metrics_import(l, cfg->metrics, cfg->metrics, err);
+    else if (rc == KJ_OK && inside.n)
+        rc = newest(l, dir, err);
     if (rc == KJ_OK)
         rc = html ? kj_report_html(l, KJ_VERSION, &b, err)
                   : kj_report_text(l, columns(), &b, err);
@@ -96,9 +113,12 @@ const struct kj_cmd kj_cmd_report = {
         "\n"
         "With -o it writes one HTML file that needs no network and no script: besides "
         "these, the distribution of each rule's values with the cut drawn in and "
-        "examples from both sides of it, near-duplicate clusters, the loss curve of a "
-        "training run, and what exactly was run.",
+        "examples from both sides of it, near-duplicate clusters, the curves of "
+        "training runs, what models can do (kijil eval --ledger), and what exactly was "
+        "run.",
     .examples = "kijil report out/run.db  # summary on the terminal\n"
+                "kijil report out/model -o now.html  # of a training run, as it is "
+                "now\n"
                 "kijil report out/run.db -o report.html --metrics model/metrics.jsonl  "
                 "# page with loss curve",
     .opts = (const struct kj_opt *const[]){report_opts, NULL},

@@ -17,12 +17,13 @@
 #include "commands/data.h"
 #include "commands/model.h"
 #include "commands/stages.h"
+#include "commands/train_watch.h"
 #include "nn/comm.h"
 #include "trainer/plan.h"
 #include "trainer/train.h"
 
 struct options {
-    const char *data, *output, *device, *tokenizer, *time_limit;
+    const char *data, *output, *device, *tokenizer, *time_limit, *ledger;
     int64_t steps, jobs;
     struct kj_strs set;
     bool force, dry_run, quiet;
@@ -48,6 +49,9 @@ static const struct kj_opt train_opts[] = {
      "override a key of the run file: optim.lr=3e-4, stages.NAME.data=PATH", 0, 0, 0},
     {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
      "threads; 0: as many as processors are allowed", "0", 0, 1024},
+    {"ledger", 0, KJ_OPT_STR, F(ledger), "FILE",
+     "put all metrics into this ledger, too; default: run.db in DIR; none: nowhere", 0,
+     0, 0},
     {"force", 0, KJ_OPT_FLAG, F(force), 0, "start over where a run exists already", 0,
      0, 0},
     {"dry_run", 0, KJ_OPT_FLAG, F(dry_run), 0,
@@ -57,17 +61,6 @@ static const struct kj_opt train_opts[] = {
 };
 #undef F
 
-/* Seconds between lines on stderr. */
-#define INTERVAL 5.0
-
-struct view {
-    bool quiet, teacher;
-    double shown, flops_token, mean_rate;
-    double window_t; /* start of the interval */
-    int64_t window_tokens, start_tokens, tokens_step;
-    int64_t first; /* step before the first that ran here */
-};
-
 static void clock_text(double s, char *buf, size_t n)
 {
     int64_t t = (int64_t)(s + 0.5);
@@ -76,43 +69,6 @@ static void clock_text(double s, char *buf, size_t n)
                  (int)(t % 60));
     else
         snprintf(buf, n, "%d:%02d", (int)(t / 60), (int)(t % 60));
-}
-
-static void on_step(void *ctx, const struct kj_train_step *s)
-{
-    struct view *v = ctx;
-    bool first = v->first < 0;
-    if (first) {
-        v->first = s->step - 1;
-        v->start_tokens = v->window_tokens = s->tokens - v->tokens_step;
-        v->window_t = s->seconds - (double)v->tokens_step / s->tokens_per_s;
-    }
-    if (v->quiet || (!first && s->seconds - v->shown < INTERVAL && s->step != s->steps))
-        return;
-    char eta[32];
-    double rate = (double)(s->tokens - v->window_tokens) / (s->seconds - v->window_t);
-    clock_text((double)(s->steps - s->step) * (double)v->tokens_step / rate, eta,
-               sizeof eta);
-    char kl[32] = "", stage[40] = "";
-    if (s->stage)
-        snprintf(stage, sizeof stage, "  %s", s->stage);
-    if (v->teacher)
-        snprintf(kl, sizeof kl, "  KL %.4f", s->kl);
-    fprintf(stderr,
-            "step %" PRId64 "/%" PRId64
-            "%s  loss %.4f%s  lr %.2e  |g| %.2f  %.0f tokens/s  "
-            "%.0f GFLOP/s  ETA %s\n",
-            s->step, s->steps, stage, s->loss, kl, s->lr, s->grad_norm, rate,
-            rate * v->flops_token * 1e-9, eta);
-    v->shown = v->window_t = s->seconds;
-    v->window_tokens = s->tokens;
-}
-
-static void on_note(void *ctx, const char *text)
-{
-    const struct view *v = ctx;
-    if (!v->quiet)
-        fprintf(stderr, "kijil train: %s\n", text);
 }
 
 static bool stop(void *ctx)
@@ -318,6 +274,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                  unsigned threads, struct kj_err *err)
 {
     struct kj_comm *comm = NULL;
+    struct kj_train_watch *watch = NULL;
     struct kj_train_result res;
     struct kj_backend *b = NULL;
     struct kj_feed feed = {0};
@@ -350,11 +307,6 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         kj_plan_teacher(r, &p);
         snprintf(dir, sizeof dir, "%s%s", o->output ? "" : "out/",
                  o->output ? o->output : r->name);
-        struct view v = {.quiet = o->quiet,
-                         .teacher = r->distil.teacher != NULL,
-                         .flops_token = p.flops_token,
-                         .first = -1,
-                         .tokens_step = p.tokens_step};
         b->ops->describe(b, what, sizeof what);
         if (!o->quiet)
             fprintf(stderr,
@@ -371,6 +323,20 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
             fprintf(stderr,
                     "kijil train: no tokenizer.json of the shards was found; the "
                     "model's folder will have none (see --tokenizer)\n");
+        rc = kj_train_watch_new(&watch,
+                                &(struct kj_watching){.run = r,
+                                                      .dir = dir,
+                                                      .ledger = o->ledger,
+                                                      .tokenizer = tokenizer,
+                                                      .end = d->docs[0].end,
+                                                      .b = b,
+                                                      .flops_token = p.flops_token,
+                                                      .tokens_step = p.tokens_step,
+                                                      .quiet = o->quiet,
+                                                      .lines_only = place->rank != 0},
+                                err);
+    }
+    if (rc == KJ_OK) {
         struct kj_train t = {.run = r,
                              .dir = dir,
                              .comm = comm,
@@ -379,11 +345,12 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                              .tokenizer = tokenizer,
                              .time_limit = limit,
                              .force = o->force,
-                             .ctx = &v,
-                             .on_step = on_step,
-                             .on_note = on_note,
+                             .ctx = watch,
+                             .on_step = kj_train_watch_step,
+                             .on_note = kj_train_watch_note,
                              .stop = stop};
         rc = kj_train(&t, b, &res, err);
+        kj_train_watch_end(watch, rc == KJ_OK);
         if (rc == KJ_OK)
             status = summary(cmd, o, dir, &res, seconds() - start);
         if (rc == KJ_OK && place->rank == 0)

@@ -146,11 +146,18 @@ int kj_ledger_forget(struct kj_ledger *l, const char *phase, struct kj_err *err)
 int kj_ledger_end(struct kj_ledger *l, const struct kj_flow *f, int status,
                   struct kj_err *err);
 
-/* Take a training curve from DIR/metrics.jsonl of `kijil train`
- * ({"step":..,"loss":..,"lr":..,"tokens":..,"tokens_per_s":..} lines). Steps
+/* Take a training run from DIR/metrics.jsonl of `kijil train` ({"step":..,"loss":..}
+ * lines, docs/formats/checkpoint.md) or texts from its DIR/samples.jsonl. Rows
  * already there are replaced. On a ledger open for reading it is seen by this
- * object only, in place of the curves in the file. */
+ * object only, in place of the runs in the file. A last line without its end is
+ * left alone: training is still writing it. */
 int kj_ledger_metrics_import(struct kj_ledger *l, const char *series, const char *path,
+                             struct kj_err *err);
+/* The same for what was added since: from byte *at on, which is moved on. */
+int kj_ledger_metrics_more(struct kj_ledger *l, const char *series, const char *path,
+                           int64_t *at, struct kj_err *err);
+/* Forget a training run: its files are shorter than they were. */
+int kj_ledger_metrics_forget(struct kj_ledger *l, const char *series,
                              struct kj_err *err);
 
 /* One process of kijil eval, and what it found. Evaluations are no runs: they

@@ -24,4 +24,9 @@ int kj_report_text(struct kj_ledger *l, int width, struct kj_buf *out,
 int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
                    struct kj_err *err);
 
+/* A page of a training run and of scores alone, to be written while it trains: a
+ * browser loads it again after `refresh` seconds (0: not). */
+int kj_report_training(struct kj_ledger *l, const char *series, const char *version,
+                       int refresh, struct kj_buf *out, struct kj_err *err);
+
 #endif

@@ -57,9 +57,16 @@ static void head(struct kj_rep *r)
     Z("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';"
-      " style-src 'unsafe-inline'\"><title>kijil report</title>\n<style>");
+      " style-src 'unsafe-inline'\">");
+    if (r->refresh)
+        P("<meta http-equiv=\"refresh\" content=\"%d\">", r->refresh);
+    Z("<title>kijil report</title>\n<style>");
     Z(kj_report_css);
     Z("</style></head>\n<body><main>\n<header><h1>");
+    if (r->no_runs) {
+        Z("kijil</h1></header>\n");
+        return;
+    }
     sqlite3_stmt *st = kj_rep_query(
         r, "SELECT group_concat(name, ' → '), min(started), max(finished) FROM (SELECT"
            " DISTINCT c.depth, r.name, r.started, r.finished FROM runs r JOIN scope c"
@@ -69,9 +76,7 @@ static void head(struct kj_rep *r)
         kj_put_html_n(r->out, kj_rep_text(st, 0), 120);
         P("</h1><span class=\"soft\">%.16s UTC</span>", kj_rep_text(st, 1));
     }
-    if (r->no_runs)
-        Z("kijil</h1></header>\n");
-    else if (r->balanced)
+    if (r->balanced)
         Z("<span class=\"badge\">books balance</span></header>\n");
     else {
         Z("<span class=\"badge bad\">books do not balance</span></header>\n"
@@ -354,15 +359,42 @@ static void files_table(struct kj_rep *r)
     Z("</table></details></div>\n");
 }
 
+static void foot(struct kj_rep *r, const char *version)
+{
+    P("<footer>Made by kijil %s from the ledger; every number on this page can be asked"
+      " of it with SQL.</footer></main></body></html>\n",
+      version);
+}
+
+static void models(struct kj_rep *r, const char *version)
+{
+    head(r);
+    kj_rep_training(r);
+    kj_rep_scores(r);
+    foot(r, version);
+}
+
+int kj_report_training(struct kj_ledger *l, const char *series, const char *version,
+                       int refresh, struct kj_buf *out, struct kj_err *err)
+{
+    struct kj_rep rep = {.l = l,
+                         .out = out,
+                         .err = err,
+                         .no_runs = true,
+                         .series = series,
+                         .refresh = refresh};
+    models(&rep, version);
+    return rep.rc;
+}
+
 int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
                    struct kj_err *err)
 {
     struct kj_rep rep, *r = &rep;
     int rc = kj_rep_open(r, l, out, err);
     if (rc == KJ_OK && r->no_runs) {
-        head(r);
-        kj_rep_training(r);
-        kj_rep_scores(r);
+        models(r, version);
+        rc = r->rc;
     } else if (rc == KJ_OK) {
         bool docs = kj_rep_int(r, "SELECT count(*) FROM steps") > 0;
         head(r);
@@ -386,12 +418,7 @@ int kj_report_html(struct kj_ledger *l, const char *version, struct kj_buf *out,
         runs_table(r);
         config_table(r);
         files_table(r);
-    }
-    if (rc == KJ_OK) {
-        P("<footer>Made by kijil %s from the ledger; every number on this page can be "
-          "asked"
-          " of it with SQL.</footer></main></body></html>\n",
-          version);
+        foot(r, version);
         rc = r->rc;
     }
     kj_rep_close(r);

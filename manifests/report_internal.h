@@ -15,9 +15,11 @@ struct kj_rep {
     struct kj_buf *out;
     struct kj_err *err;
     int rc;
-    bool no_runs;  /* only training or evaluations are recorded */
-    bool balanced; /* the books balance */
-    char why[512]; /* else: what is wrong */
+    bool no_runs;       /* only training or evaluations are recorded, or shown */
+    const char *series; /* of training: this one only; NULL: all */
+    int refresh;        /* seconds; 0: never */
+    bool balanced;      /* the books balance */
+    char why[512];      /* else: what is wrong */
 };
 
 /* Temporary tables for one report: `scope` (the runs shown), `steps` (their

@@ -159,6 +159,19 @@ static const struct kj_opt checkpoint_opts[] = {
     {0},
 };
 
+static const struct kj_opt samples_opts[] = {
+    {"every", 0, KJ_OPT_INT, R(samples.every), "N",
+     "steps between texts that the model writes to samples.jsonl; 0: none", "0", 0,
+     0x1p40},
+    {"prompts", 0, KJ_OPT_LIST, R(samples.prompts), "TEXT",
+     "how these texts begin, a list", 0, 0, 0},
+    {"tokens", 0, KJ_OPT_INT, R(samples.tokens), "N", "new tokens of each", "64", 1,
+     1 << 20},
+    {"temperature", 0, KJ_OPT_REAL, R(samples.temperature), "X",
+     "0: always the likeliest token", "0.8", 0, 100},
+    {0},
+};
+
 const struct kj_run_section kj_run_sections[] = {
     {"", "the run", top_opts},
     {"model", "shape of the Llama", model_opts},
@@ -167,6 +180,7 @@ const struct kj_run_section kj_run_sections[] = {
     {"distil", "a teacher in the same process", distil_opts},
     {"schedule", "length and learning rate", schedule_opts},
     {"checkpoint", "saving", checkpoint_opts},
+    {"samples", "texts written on the way", samples_opts},
     {NULL, NULL, NULL},
 };
 
@@ -214,6 +228,7 @@ int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
 
 void kj_run_release(struct kj_run *r)
 {
+    kj_strs_release(&r->samples.prompts);
     kj_yaml_free(r->yaml);
     r->yaml = NULL;
 }
@@ -288,6 +303,9 @@ int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err)
                           (long long)r->data.seq_len, (long long)m->max_positions);
     if (r->data.micro > r->data.batch)
         r->data.micro = r->data.batch;
+    if (r->samples.every && !r->samples.prompts.n)
+        return kj_err_set(err, KJ_USAGE,
+                          "samples.every is set, and no samples.prompts");
     if (r->schedule.steps == 0 && !r->staged)
         r->schedule.steps = r->schedule.tokens / (r->data.batch * r->data.seq_len);
     if (r->schedule.steps < 1 && !r->staged)
@@ -306,8 +324,9 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
     for (size_t i = 0; kj_run_sections[i].name; i++) {
         const struct kj_run_section *s = &kj_run_sections[i];
         struct kj_buf text;
-        if (identity && (strcmp(s->name, "checkpoint") == 0 ||
-                         (strcmp(s->name, "distil") == 0 && !r->distil.teacher)))
+        if (identity &&
+            (strcmp(s->name, "checkpoint") == 0 || strcmp(s->name, "samples") == 0 ||
+             (strcmp(s->name, "distil") == 0 && !r->distil.teacher)))
             continue;
         kj_buf_init(&text, 1 << 16);
         kj_opt_dump(s->opts, r, &text);

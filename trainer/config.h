@@ -12,9 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/opt.h"
+
 struct kj_buf;
 struct kj_err;
-struct kj_opt;
 struct kj_yaml;
 
 /* A Llama (Touvron et al. 2023; grouped-query attention, Ainslie et al. 2023). */
@@ -111,6 +112,11 @@ struct kj_run {
         int64_t every, keep;
         int export; /* 0 f32, 1 bf16 */
     } checkpoint;
+    struct {
+        int64_t every, tokens; /* every 0: none */
+        struct kj_strs prompts;
+        double temperature;
+    } samples;   /* what the model writes on the way; changes nothing */
     bool staged; /* the file has stages; else there is one, without a name */
     struct kj_run_stage stages[KJ_STAGES_MAX];
     size_t n_stages;

@@ -624,8 +624,11 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
             out->first_loss = out->last.loss;
         recent[out->ran++ % KJ_TRAIN_RECENT] = out->last.loss;
         out->last_loss = mean(recent, out->ran);
-        if (r->t->on_step)
-            r->t->on_step(r->t->ctx, &out->last);
+        if (r->t->on_step) {
+            struct kj_train_step s = out->last;
+            s.model = r->m;
+            r->t->on_step(r->t->ctx, &s);
+        }
         if (c->checkpoint.every && r->at.step % c->checkpoint.every == 0)
             rc = save(r, err);
     }

@@ -25,6 +25,7 @@
 #include "trainer/feed.h"
 
 struct kj_backend;
+struct kj_llama;
 struct kj_comm;
 struct kj_err;
 
@@ -37,8 +38,9 @@ struct kj_train_step {
     double tokens_per_s; /* of this step */
     double seconds;      /* since the start of this process's run */
     uint64_t epoch;
-    const char *stage; /* its name; NULL where the run file has no stages */
-    bool skipped;      /* its update was left out */
+    const char *stage;      /* its name; NULL where the run file has no stages */
+    bool skipped;           /* its update was left out */
+    struct kj_llama *model; /* as it is behind the step, during on_step; to read */
 };
 
 struct kj_train {

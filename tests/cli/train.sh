@@ -95,7 +95,7 @@ kill -INT $pid
 wait $pid
 is interrupt $? 130
 has interrupt err 'goes on from here'
-is no-model "$(ls stopped)" "$(printf 'checkpoints\nmetrics.jsonl')"
+is no-model "$(ls stopped)" "$(printf 'checkpoints\nmetrics.jsonl\nreport.html\nrun.db')"
 rc limit 0 "${train[@]}" -o stopped --time-limit 1s
 has limit err 'goes on behind step [0-9]+'
 has limit err 'stopped at the time limit'
