@@ -10,7 +10,9 @@
  * digits the patterns llama3 and qwen2, which differ in nothing else, take each
  * other's place. A limit of token length is that trainer's max_token_length - 1:
  * it compares with "<". Sampling takes a document when XXH64(id, seed) falls into
- * the share, so that it does not depend on files, order or threads.
+ * the share, so that it does not depend on files, order or threads; sampling by bytes
+ * takes the documents of least XXH64(id, seed) until they have so many, and holds
+ * them in memory.
  *
  * Words (pre-tokens) are counted in workers and added up in input order. When
  * the table of distinct words passes a quarter of `memory`, the rarest words
@@ -47,6 +49,7 @@ struct kj_tok_train {
     int digits;               /* enum kj_tok_digits */
     int whitespace;           /* enum kj_tok_whitespace */
     double sample;            /* share of documents */
+    int64_t sample_bytes;     /* of these so many bytes of text; 0: all */
     /* not options of its own: */
     int64_t memory;
     unsigned threads;

@@ -24,6 +24,26 @@ void tok_words_add(struct tok_words *w, const char *p, uint32_t n, uint64_t hash
                    uint64_t count);
 void tok_words_release(struct tok_words *w);
 
+/* A sample of at least `want` bytes, or of all there is (train_sample.c). */
+struct tok_sampled {
+    uint64_t hash, order;
+    char *p; /* owned */
+    size_t n;
+};
+struct tok_sample {
+    uint64_t want, seed;
+    /* rest: zero */
+    uint64_t bytes, seen;
+    struct tok_sampled *v; /* a heap, the last one in front */
+    size_t n, cap, at;
+};
+/* A sink's write. self is the sample. */
+int tok_sample_gather(void *self, struct kj_batch *b, struct kj_err *err);
+/* Its documents, without ids, in an order of its own; once. Their text is the
+ * sample's. */
+struct kj_source tok_sample_source(struct tok_sample *s);
+void tok_sample_release(struct tok_sample *s);
+
 /* The vocabulary that grows. */
 struct tok_made {
     struct kj_str content; /* bytes; of a special token its text */

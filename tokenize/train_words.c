@@ -34,6 +34,9 @@ const struct kj_opt kj_tok_train_opts[] = {
      "pattern", 0, 0},
     {"sample", 0, KJ_OPT_REAL, OFF(sample), "SHARE",
      "train on this share of the documents, chosen by id and --seed", "1", 1e-6, 1},
+    {"sample_bytes", 0, KJ_OPT_SIZE, OFF(sample_bytes), "SIZE",
+     "train on so much text, whole documents chosen by id and --seed; held in memory",
+     "0", 0, 0x1p60},
     {0},
 };
 #undef OFF
@@ -256,6 +259,24 @@ static const struct kj_stage count_stage = {
     .end = count_end,
 };
 
+static int sample_run(const void *cfg, void *state, struct kj_batch *b,
+                      struct kj_err *err)
+{
+    (void)state;
+    (void)err;
+    for (size_t i = 0; i < b->n; i++)
+        if (kj_doc_kept(&b->docs[i]) && !sampled(cfg, &b->docs[i]))
+            kj_doc_drop(&b->docs[i], "train.sample", NAN, NAN);
+    return KJ_OK;
+}
+
+static const struct kj_stage sample_stage = {
+    .name = "sample",
+    .about = "take a share of the documents",
+    .cfg_size = sizeof(struct count_cfg),
+    .run = sample_run,
+};
+
 static int gather(void *self, struct kj_batch *b, struct kj_err *err)
 {
     (void)err;
@@ -336,33 +357,85 @@ static int settings(const struct kj_tok_train *c, struct tok_pre *pre,
     return KJ_OK;
 }
 
+static bool stopped(const struct kj_tok_train *c)
+{
+    return c->stop && atomic_load(c->stop);
+}
+
+/* The sample of c->sample_bytes. */
+static int take_sample(const struct kj_tok_train *c, const struct kj_source *src,
+                       struct tok_sample *s, struct kj_tok_train_result *r,
+                       struct kj_err *err)
+{
+    struct count_cfg cfg = {NULL, c->sample > 0 ? c->sample : 1, c->seed};
+    struct kj_step step = {.stage = &sample_stage, .cfg = &cfg};
+    struct kj_flow f = {.source = *src,
+                        .steps = &step,
+                        .n_steps = 1,
+                        .sink = {.self = s, .write = tok_sample_gather},
+                        .threads = c->threads ? c->threads : 1,
+                        .shard = c->shard,
+                        .shards = c->shards ? c->shards : 1,
+                        .limit = c->limit,
+                        .stop = c->stop};
+    *s = (struct tok_sample){.want = (uint64_t)c->sample_bytes, .seed = c->seed};
+    if (c->memory > 0 && c->sample_bytes > c->memory / 2)
+        return kj_err_set(err, KJ_USAGE,
+                          "sample_bytes %jd: more than half of the memory, %jd",
+                          (intmax_t)c->sample_bytes, (intmax_t)c->memory);
+    int rc = kj_flow_run(&f, err);
+    r->damaged = f.damaged;
+    f.source.close = NULL; /* closed by the caller */
+    kj_flow_release(&f);
+    if (rc == KJ_OK && stopped(c))
+        rc = kj_err_set(err, KJ_FAIL, "interrupted");
+    return rc;
+}
+
 static int count_words(const struct kj_tok_train *c, const struct tok_pre *pre,
                        const struct kj_source *src, struct tok_words *w,
                        struct kj_tok_train_result *r, struct kj_err *err)
 {
-    struct count_cfg cfg = {pre, c->sample > 0 ? c->sample : 1, c->seed};
+    bool whole = c->sample_bytes > 0; /* of what is sampled already */
+    struct count_cfg cfg = {pre, !whole && c->sample > 0 ? c->sample : 1, c->seed};
     struct kj_step step = {.stage = &count_stage, .cfg = &cfg};
     struct kj_flow f = {.source = *src,
                         .steps = &step,
                         .n_steps = 1,
                         .sink = {.self = w, .write = gather},
                         .threads = c->threads ? c->threads : 1,
-                        .shard = c->shard,
-                        .shards = c->shards ? c->shards : 1,
-                        .limit = c->limit,
+                        .shard = whole ? 0 : c->shard,
+                        .shards = whole || !c->shards ? 1 : c->shards,
+                        .limit = whole ? 0 : c->limit,
                         .stop = c->stop};
     w->limit = c->memory > 0 ? (size_t)c->memory / 4 : 0;
     int rc = kj_flow_run(&f, err);
     r->documents = f.docs_kept;
     r->bytes = f.bytes_kept;
-    r->damaged = f.damaged;
+    r->damaged += f.damaged;
     r->words = w->total;
     r->distinct = w->n;
     r->forgotten = w->forgotten;
     f.source.close = NULL; /* closed by the caller */
     kj_flow_release(&f);
-    if (rc == KJ_OK && c->stop && atomic_load(c->stop))
+    if (rc == KJ_OK && stopped(c))
         rc = kj_err_set(err, KJ_FAIL, "interrupted");
+    return rc;
+}
+
+/* Count the words of the source, or of a sample of it. */
+static int count_source(const struct kj_tok_train *c, const struct tok_pre *pre,
+                        const struct kj_source *src, struct tok_words *w,
+                        struct kj_tok_train_result *r, struct kj_err *err)
+{
+    struct tok_sample s = {0};
+    if (c->sample_bytes <= 0)
+        return count_words(c, pre, src, w, r, err);
+    int rc = take_sample(c, src, &s, r, err);
+    struct kj_source sample = tok_sample_source(&s);
+    if (rc == KJ_OK)
+        rc = count_words(c, pre, &sample, w, r, err);
+    tok_sample_release(&s);
     return rc;
 }
 
@@ -379,7 +452,7 @@ int kj_tok_train_source(const struct kj_tok_train *c, const struct kj_source *sr
     tok_scan_init();
     int rc = settings(c, &pre, &special, &cuts, err);
     if (rc == KJ_OK) {
-        rc = count_words(c, &pre, src, &w, &own, err);
+        rc = count_source(c, &pre, src, &w, &own, err);
         tok_pre_release(&pre);
     }
     if (src->close)

@@ -174,6 +174,30 @@ rc sample-seed 0 "$KIJIL" tokenizer train --jsonl many.jsonl --sample 50% --seed
 [[ $(sed -n 's/.*train: \([0-9]*\) documents.*/\1/p' err) != "$n" ]] && ok || bad "--seed"
 rc sample-0 2 "$KIJIL" tokenizer train --jsonl many.jsonl --sample 0 -o x.json
 
+# By bytes: the documents of least hash until there are enough, however they come.
+rc sample-bytes 0 "$KIJIL" tokenizer train --jsonl many.jsonl --sample-bytes 20K --vocab-size 400 -o sd.json
+if command -v xxh64sum >/dev/null; then
+    want=$(jq -r '[.id, (.text | utf8bytelength)] | @tsv' many.jsonl | while IFS=$'\t' read -r id size; do
+        printf '%s %d\n' "$(printf %s "$id" | xxh64sum | cut -d' ' -f1)" "$size"
+    done | sort | awk '{ n++; s += $2; if (s >= 20480) { print n; exit } }')
+    rc sample-bytes-seed 0 "$KIJIL" tokenizer train --jsonl many.jsonl --sample-bytes 20K --seed 0 --vocab-size 400 -o s0.json
+    is "sample-bytes: documents" "$(sed -n 's/.*train: \([0-9]*\) documents.*/\1/p' err)" "$want"
+else
+    skip "no xxh64sum here"
+fi
+"$KIJIL" tokenizer train --jsonl part.aa part.ab part.ac --sample-bytes 20K --vocab-size 400 -q -j3 -o se.json
+same "sample-bytes by id" sd.json se.json
+"$KIJIL" tokenizer train --jsonl --sample-bytes 20K --vocab-size 400 -q -o sf.json <many.jsonl
+same "sample-bytes from standard input" sd.json sf.json
+"$KIJIL" tokenizer train --jsonl many.jsonl --sample-bytes 20K --seed 7 --vocab-size 400 -q -o sg.json
+! cmp -s sd.json sg.json && ok || bad "--sample-bytes knows no --seed"
+"$KIJIL" tokenizer train --jsonl many.jsonl --sample-bytes 1G --vocab-size 400 -q -o sh.json
+"$KIJIL" tokenizer train --jsonl many.jsonl --vocab-size 400 -q -o si.json
+same "a sample of all there is" sh.json si.json
+"$KIJIL" tokenizer train --jsonl many.jsonl --sample 50% --sample-bytes 1G --vocab-size 400 -q -o sj.json
+same "bytes of a share" sj.json sa.json
+rc sample-bytes-memory 2 "$KIJIL" tokenizer train --jsonl many.jsonl --sample-bytes 3G --memory 4G -o x.json
+
 # ---- the reference's merges, where it is installed ----
 if command -v node >/dev/null && NODE_PATH=${KJ_NODE_PATH:-} node -e 'require("tokenizers")' 2>/dev/null; then
     for o in "" "--pattern gpt2 --digits single" "--pattern gpt2 --digits three" "--digits single" \
