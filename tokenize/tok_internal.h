@@ -412,9 +412,11 @@ enum tok_scan tok_scan_named(const char *name);
 void tok_scan_init(void);
 /* End of the word that starts at s[at], at < n. Text is valid UTF-8. */
 size_t tok_scan_next(enum tok_scan scan, const char *s, size_t n, size_t at);
-/* Compile a pattern; `path` stands in the message. */
-int tok_pattern_compile(struct tok_step *s, const char *p, size_t n, const char *path,
-                        struct kj_err *err);
+/* Compile a pattern as its author's library reads it; `path` stands in the
+ * message. */
+enum tok_regex { TOK_ONIGURUMA, TOK_RUST };
+int tok_pattern_compile(struct tok_step *s, enum tok_regex kind, const char *p,
+                        size_t n, const char *path, struct kj_err *err);
 void tok_pre_release(struct tok_pre *pre);
 
 #endif

@@ -99,7 +99,7 @@ static int load_split(struct kj_tok *t, struct tok_step *st, const struct kj_jva
     if (!re.p && !z.p)
         REFUSE("%s.pattern: neither Regex nor String", path);
     if (re.p)
-        return tok_pattern_compile(st, re.p, re.n, path, err);
+        return tok_pattern_compile(st, TOK_ONIGURUMA, re.p, re.n, path, err);
     st->literal = (struct kj_str){kj_arena_dup(&t->arena, z.p, z.n), z.n};
     return KJ_OK;
 }

@@ -246,7 +246,7 @@ int tok_norm_replace(struct tok_norm *m, const struct kj_jval *v, const char *pa
         snprintf(z2, sizeof z2, "(?:)%.*s", (int)(re.n < 65536 ? re.n : 65536), re.p);
     if (k < 0 || (size_t)k >= sizeof z2)
         REFUSE("%s.pattern: too long", path);
-    int rc = tok_pattern_compile(&st, z2, (size_t)k, path, err);
+    int rc = tok_pattern_compile(&st, TOK_ONIGURUMA, z2, (size_t)k, path, err);
     m->re = st.re;
     return rc;
 }

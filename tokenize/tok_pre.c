@@ -21,29 +21,6 @@
 #define MATCH_LIMIT   10000000u
 #define JIT_STACK_MAX (8u << 20)
 
-int tok_pattern_compile(struct tok_step *s, const char *p, size_t n, const char *path,
-                        struct kj_err *err)
-{
-    s->scan = tok_scan_known(p, n);
-    if (s->scan != TOK_SCAN_NONE)
-        return KJ_OK;
-    int code;
-    PCRE2_SIZE at;
-    pcre2_code *re =
-        pcre2_compile((PCRE2_SPTR)p, n, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
-                      &code, &at, NULL);
-    if (!re) {
-        PCRE2_UCHAR msg[128];
-        pcre2_get_error_message(code, msg, sizeof msg);
-        return kj_err_set(err, KJ_FAIL, "%s: pattern, at byte %zu: %s", path,
-                          (size_t)at, (const char *)msg);
-    }
-    /* Without JIT (a pattern that it cannot do) the interpreter answers. */
-    pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);
-    s->re = re;
-    return KJ_OK;
-}
-
 void tok_pre_release(struct tok_pre *pre)
 {
     for (size_t i = 0; i < pre->n_steps; i++)

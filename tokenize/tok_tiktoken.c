@@ -238,7 +238,7 @@ static int load_pattern(struct kj_tok *t, const struct kind *k, const char *give
         REFUSE("pattern: too long");
     *st = (struct tok_step){
         .kind = TOK_STEP_SPLIT, .behavior = TOK_REMOVED, .invert = true};
-    int rc = tok_pattern_compile(st, z, strlen(z), "pattern", err);
+    int rc = tok_pattern_compile(st, TOK_RUST, z, strlen(z), "pattern", err);
     t->pre.n_steps = rc == KJ_OK;
     return rc;
 }

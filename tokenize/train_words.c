@@ -345,8 +345,8 @@ static int settings(const struct kj_tok_train *c, struct tok_pre *pre,
     if (c->max_token_length == 1)
         return kj_err_set(err, KJ_USAGE, "max_token_length 1: at least 2, or 0");
     for (size_t i = 0; i < cuts->n; i++) {
-        if (tok_pattern_compile(&pre->steps[i], cuts->v[i], strlen(cuts->v[i]),
-                                "pattern", err)) {
+        if (tok_pattern_compile(&pre->steps[i], TOK_ONIGURUMA, cuts->v[i],
+                                strlen(cuts->v[i]), "pattern", err)) {
             tok_pre_release(pre);
             if (err)
                 err->rc = KJ_USAGE;

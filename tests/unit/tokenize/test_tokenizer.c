@@ -498,6 +498,57 @@ static void test_o200k_pattern(void)
     pattern(TOK_SCAN_TEKKEN, "don't 123", "don/'t/ /1/2/3/");
 }
 
+/* Escapes that PCRE2 reads otherwise: what Oniguruma, and what Rust matches. */
+static void matches(const char *z, enum tok_regex kind, const char *text,
+                    const char *want)
+{
+    struct tok_pre pre = {.n_steps = 1};
+    struct tok_pre_state s;
+    struct kj_buf b;
+    kj_buf_init(&b, 1 << 16);
+    pre.steps[0].behavior = TOK_REMOVED;
+    pre.steps[0].invert = true;
+    if (CHECK_INT(tok_pattern_compile(&pre.steps[0], kind, z, strlen(z), "", NULL),
+                  0)) {
+        tok_pre_state_init(&s, &pre);
+        CHECK_INT(tok_pre_run(&s, text, strlen(text), join_word, &b, NULL), 0);
+        CHECK_STR(b.p, b.n, want);
+        tok_pre_state_release(&s);
+    }
+    tok_pre_release(&pre);
+    kj_buf_release(&b);
+}
+
+static void test_escapes(void)
+{
+    const char *text = "e\xCC\x81\xC2\xB2_\xE2\x80\x8D\xE0\xA7\xB4-a\xE1\xA0\x8E"
+                       "7";
+    matches("\\w+", TOK_ONIGURUMA, text, "e\xCC\x81\xC2\xB2_/a/7/");
+    matches("\\w+", TOK_RUST, text, "e\xCC\x81/_\xE2\x80\x8D/a/7/");
+    matches("[\\w-]+", TOK_RUST, text, "e\xCC\x81/_\xE2\x80\x8D/-a/7/");
+    matches("\\W+", TOK_ONIGURUMA, "a-b", "-/");
+    matches("[^\\s]+", TOK_ONIGURUMA,
+            "a\xE1\xA0\x8E"
+            "b c",
+            "a\xE1\xA0\x8E"
+            "b/c/");
+    matches("[\\S]+\\s", TOK_RUST, "ab c", "ab /");
+    matches("\\h+", TOK_ONIGURUMA, "fa\tX0g", "fa/0/");
+    matches("[x\\h]+", TOK_ONIGURUMA, "fxg", "fx/");
+    matches("\\be\\b|\\Bb", TOK_ONIGURUMA, "e\xCC\x81 e ab b", "e/b/");
+    matches("[]a]+|[^]a\\]]+", TOK_ONIGURUMA, "]ab", "]a/b/");
+    matches("[[:digit:]\\]]+\\[", TOK_ONIGURUMA, "1][", "1][/");
+    static const char *const bad[] = {"[\\W_]", "[a[b]]", "[a&&b]", "[\\H]", "[[:x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct tok_step s = {0};
+        struct kj_err err = KJ_ERR_INIT;
+        CHECK_INT(
+            tok_pattern_compile(&s, TOK_ONIGURUMA, bad[i], strlen(bad[i]), "p", &err),
+            KJ_FAIL);
+        CHECK(strncmp(err.msg, "p: pattern", 10) == 0);
+    }
+}
+
 /* The scanners against the same patterns in PCRE2. */
 static void test_scan_is_pattern(void)
 {
@@ -513,9 +564,11 @@ static void test_scan_is_pattern(void)
         struct tok_pre_state sh, sr;
         char z[512];
         snprintf(z, sizeof z, "(?:)%s", tok_scan_pattern(scan));
-        CHECK_INT(tok_pattern_compile(&hand.steps[0], z + 4, strlen(z) - 4, "", NULL),
+        CHECK_INT(tok_pattern_compile(&hand.steps[0], TOK_RUST, z + 4, strlen(z) - 4,
+                                      "", NULL),
                   0);
-        CHECK_INT(tok_pattern_compile(&re.steps[0], z, strlen(z), "", NULL), 0);
+        CHECK_INT(tok_pattern_compile(&re.steps[0], TOK_RUST, z, strlen(z), "", NULL),
+                  0);
         CHECK(hand.steps[0].scan == scan && re.steps[0].scan == TOK_SCAN_NONE);
         tok_pre_state_init(&sh, &hand);
         tok_pre_state_init(&sr, &re);
@@ -817,6 +870,7 @@ int main(void)
     test_pre_tokenizers();
     test_llama3_pattern();
     test_o200k_pattern();
+    test_escapes();
     test_scan_is_pattern();
     test_blocks();
     test_refusals();
