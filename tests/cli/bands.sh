@@ -21,7 +21,7 @@ awk 'BEGIN {
         print ",\"rest\":[1,2]}"
     }
 }' >in.jsonl
-B=("$KIJIL" bands -q --scores dclm_score,edu_score)
+B=("$KIJIL" bands -q --scores "dclm_score,edu_score")
 
 rc "two scores" 0 "${B[@]}" in.jsonl -o out.jsonl
 is "two scores: as defined" "$(python3 "$TWIN" in.jsonl out.jsonl dclm_score,edu_score)" 1501
@@ -229,12 +229,13 @@ prints r4 >got
 same "run: -j4 gives the same bytes" want got
 RANDOM=3 kills=0
 for _ in $(seq 25); do
-    run -o rk -j2 2>/dev/null &
+    "$KIJIL" run recipe.yaml -i s.warc.gz --part-size 20K -q -o rk -j2 2>/dev/null &
     pid=$!
     sleep "0.$(printf '%02d' $((RANDOM % 20 + kills)))"
     if kill -KILL $pid 2>/dev/null; then kills=$((kills + 1)); fi
     wait $pid 2>/dev/null && break
 done
+if [[ $kills -gt 3 ]]; then ok; else bad "killed $kills times only"; fi
 rc "run after $kills kills" 0 run -o rk -j2
 prints rk >got
 same "killed $kills times" want got

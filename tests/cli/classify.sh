@@ -112,7 +112,7 @@ if command -v sqlite3 >/dev/null; then
     held=0 share=0
     for seed in {1..40}; do
         rm -f s.db
-        "${C[@]}" --keep-top 20% --sample 40% --seed $seed in.jsonl -o s.jsonl --ledger s.db
+        "${C[@]}" --keep-top 20% --sample 40% --seed "$seed" in.jsonl -o s.jsonl --ledger s.db
         n=$(wc -l <s.jsonl)
         read -r a b < <(sqlite3 -separator ' ' s.db "select $cut between low - 1e-9 and high + 1e-9,
             $n >= share_low * 900 - 0.01 and $n <= share_high * 900 + 0.01 from quantiles")
