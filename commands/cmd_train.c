@@ -26,7 +26,7 @@ struct options {
     const char *data, *output, *device, *tokenizer, *time_limit, *ledger;
     int64_t steps, jobs;
     struct kj_strs set;
-    bool force, dry_run, quiet;
+    bool force, no_save, dry_run, quiet;
 };
 
 #define F(x) offsetof(struct options, x)
@@ -54,6 +54,8 @@ static const struct kj_opt train_opts[] = {
      0, 0},
     {"force", 0, KJ_OPT_FLAG, F(force), 0, "start over where a run exists already", 0,
      0, 0},
+    {"no_save", 0, KJ_OPT_FLAG, F(no_save), 0,
+     "write metrics only, neither checkpoints nor a model: to measure speed", 0, 0, 0},
     {"dry_run", 0, KJ_OPT_FLAG, F(dry_run), 0,
      "print the resolved run file and what it will need, and stop", 0, 0, 0},
     {"quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no lines on stderr but errors", 0, 0, 0},
@@ -235,7 +237,9 @@ static int summary(const struct kj_cmd *cmd, const struct options *o, const char
         if (res->ran > 1)
             fprintf(stderr, ", loss %.4f to %.4f", res->first_loss, res->last_loss);
         fprintf(stderr, ", %.0f MB peak memory\n", peak_mb());
-        if (res->end != KJ_TRAIN_STOPPED)
+        if (o->no_save)
+            fprintf(stderr, "metrics: %s/metrics.jsonl\n", dir);
+        else if (res->end != KJ_TRAIN_STOPPED)
             fprintf(stderr, "model: %s/model  metrics: %s/metrics.jsonl\n", dir, dir);
         else
             fprintf(stderr, "the same command goes on from here\n");
@@ -345,6 +349,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                              .tokenizer = tokenizer,
                              .time_limit = limit,
                              .force = o->force,
+                             .no_save = o->no_save,
                              .ctx = watch,
                              .on_step = kj_train_watch_step,
                              .on_note = kj_train_watch_note,

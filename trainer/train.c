@@ -543,7 +543,7 @@ static struct kj_hf_save save_as(const struct trainer *r)
 static int save(struct trainer *r, struct kj_err *err)
 {
     struct kj_hf_save s = save_as(r);
-    if (r->saved == r->at.step)
+    if (r->saved == r->at.step || r->t->no_save)
         return KJ_OK;
     r->at.seen = r->feed->seen;
     r->at.n_seen = kj_feed_cells(r->feed);
@@ -651,7 +651,8 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
         rc = loop(&r, result, err);
     if (rc == KJ_OK)
         rc = save(&r, err);
-    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && r.ranks.rank == 0) {
+    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && r.ranks.rank == 0 &&
+        !t->no_save) {
         struct kj_hf_save s = save_as(&r);
         rc = kj_hf_publish(r.m, r.model, &s, err);
     }

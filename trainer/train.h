@@ -53,6 +53,7 @@ struct kj_train {
     double time_limit;     /* seconds; 0: none */
     int64_t stop_after;    /* stop behind this step; 0: none (for tests) */
     bool force;            /* ignore and remove what is in dir */
+    bool no_save;          /* neither checkpoints nor a model: to measure */
     void *ctx;
     void (*on_step)(void *ctx, const struct kj_train_step *s);
     void (*on_note)(void *ctx, const char *text); /* "resumed at step 100" */

@@ -130,10 +130,10 @@ void kj_cuda_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy
  * first. */
 #define AHEAD 8
 
-template <int V>
-__global__ void k_embed_mean(float *y, size_t sy, const float *w, size_t sw,
-                             const int32_t *ids, const int32_t *cu, size_t rows,
-                             size_t h, unsigned pieces, unsigned long long *flags)
+template <class T, int V>
+__global__ void k_embed_mean(T *y, size_t sy, const T *w, size_t sw, const int32_t *ids,
+                             const int32_t *cu, size_t rows, size_t h, unsigned pieces,
+                             unsigned long long *flags)
 {
     size_t i = blockIdx.x / pieces;
     size_t j = ((size_t)(blockIdx.x % pieces) * blockDim.x + threadIdx.x) * V;
@@ -167,19 +167,18 @@ void kj_cuda_embed_mean(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                         struct kj_mat ids, struct kj_mat cu, size_t n, size_t h)
 {
     struct kj_cuda *c = kj_cuda_of(b);
-    if (!kj_cuda_op(c, "embed_mean", n, h) || !kj_cuda_inside(c, y, KJ_F32, n, h) ||
-        !kj_cuda_inside(c, w, KJ_F32, 1, h) || !kj_cuda_inside(c, cu, KJ_I32, 1, n + 1))
+    enum kj_dtype type = kj_cuda_type(y);
+    if (!kj_cuda_op(c, "embed_mean", n, h) || !kj_cuda_inside(c, y, type, n, h) ||
+        !kj_cuda_inside(c, w, type, 1, h) || !kj_cuda_inside(c, cu, KJ_I32, 1, n + 1))
         return;
-    kj_by_type(KJ_F32, kj_all_aligned(h, 4, y, w), [&](auto t, auto v) {
-        (void)t;
+    kj_by_type(type, kj_all_aligned(h, kj_wide(type), y, w), [&](auto t, auto v) {
+        using T = decltype(t);
         const int V = decltype(v)::v;
         unsigned threads = (unsigned)kj_ceil(kj_ceil(h, V), 32) * 32;
         threads = threads < KJ_ROW_THREADS ? threads : KJ_ROW_THREADS;
         size_t pieces = kj_ceil(kj_ceil(h, V), threads);
-        if constexpr (V <= 4)
-            kj_launch(c, k_embed_mean<V>, n * pieces, threads, 0, kj_ptr<float>(y),
-                      y.stride, kj_ptr<float>(w), w.stride, kj_ptr<int32_t>(ids),
-                      kj_ptr<int32_t>(cu), rows_of(w, h), h, (unsigned)pieces,
-                      c->flags);
+        kj_launch(c, k_embed_mean<T, V>, n * pieces, threads, 0, kj_ptr<T>(y), y.stride,
+                  kj_ptr<T>(w), w.stride, kj_ptr<int32_t>(ids), kj_ptr<int32_t>(cu),
+                  rows_of(w, h), h, (unsigned)pieces, c->flags);
     });
 }
