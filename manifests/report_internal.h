@@ -96,12 +96,12 @@ struct kj_hist {
     const char *label; /* for screen readers */
 };
 void kj_plot_hist(struct kj_buf *b, const struct kj_hist *h);
-/* A curve: y over x, with a smoothed one on top. */
+/* A curve: y over x; a noisy one with a smoothed one on top. */
 struct kj_point {
     double x, y;
 };
 void kj_plot_curve(struct kj_buf *b, const struct kj_point *all, size_t total,
-                   const char *label, const char *x_label);
+                   bool noisy, const char *label, const char *x_label);
 /* Columns with labels below. */
 struct kj_column {
     char label[24];

@@ -331,7 +331,7 @@ static void put_line(struct kj_buf *b, const struct kj_point *p, size_t n,
 }
 
 void kj_plot_curve(struct kj_buf *b, const struct kj_point *all, size_t total,
-                   const char *label, const char *x_label)
+                   bool noisy, const char *label, const char *x_label)
 {
     struct kj_point p[CURVE_POINTS] = {{0, 0}}, s[CURVE_POINTS];
     size_t n = thin(all, total, p);
@@ -365,8 +365,9 @@ void kj_plot_curve(struct kj_buf *b, const struct kj_point *all, size_t total,
     step = nice_step(box[1] - box[0], 8);
     for (double v = ceil(box[0] / step) * step; v <= box[1]; v += step)
         put_tick(b, CW * (v - box[0]) / (box[1] - box[0]), CH + 15, "middle", v);
-    put_line(b, p, n, box, "raw");
-    put_line(b, s, n, box, "smooth");
+    if (noisy)
+        put_line(b, p, n, box, "raw");
+    put_line(b, noisy ? s : p, n, box, "smooth");
     kj_buf_printf(b, "<path class=\"axis\" d=\"M0 0V%.0fH%.0f\"/>", CH, CW);
     kj_buf_printf(b, "<text class=\"tick\" x=\"%.0f\" y=\"%.0f\" text-anchor=\"end\">",
                   CW, CH + 31);

@@ -38,8 +38,8 @@ static void curve_of(struct kj_rep *r, const char *series, const char *column,
         p[n++] = (struct kj_point){kj_rep_num(st, 0), kj_rep_num(st, 1)};
     }
     if (n > 1) {
-        P("<div class=\"box\"><b>%s</b>", label);
-        kj_plot_curve(r->out, p, n, label, "step");
+        P("<div class=\"box gap\"><b>%s</b>", label);
+        kj_plot_curve(r->out, p, n, strcmp(column, "lr") != 0, label, "step");
         Z("</div>\n");
     }
     free(p);
@@ -61,7 +61,8 @@ static void sources(struct kj_rep *r, const char *series)
     int rows = 0;
     while (kj_rep_next(r, st)) {
         if (rows++ == 0)
-            Z("<div class=\"box\"><table><tr><th>stage</th><th>source</th><th></th><th"
+            Z("<div class=\"box "
+              "gap\"><table><tr><th>stage</th><th>source</th><th></th><th"
               " class=\"n\">tokens so far</th><th class=\"n\">share</th></tr>\n");
         Z("<tr><td>");
         kj_put_html_n(r->out, kj_rep_text(st, 0), 60);
@@ -91,7 +92,8 @@ static void texts(struct kj_rep *r, const char *series)
     int rows = 0;
     while (kj_rep_next(r, st)) {
         if (rows++ == 0)
-            Z("<div class=\"box\"><table><tr><th class=\"n\">step</th><th>what it wrote"
+            Z("<div class=\"box gap\"><table><tr><th class=\"n\">step</th><th>what it "
+              "wrote"
               " (the first and the last five times)</th></tr>\n");
         Z("<tr>");
         kj_rep_cell(r, sqlite3_column_int64(st, 0));

@@ -97,6 +97,58 @@ static void report(const char *db, bool html, struct kj_buf *out)
     kj_buf_z(out);
 }
 
+/* A page of training alone: while it goes on a browser loads it again, and what
+ * comes from files is escaped. */
+static void test_training(void)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_ledger *l;
+    struct kj_buf b;
+    int64_t at = 0;
+    FILE *f = fopen(in_dir("metrics.jsonl"), "w");
+    for (int i = 1; i <= 300; i++)
+        fprintf(f,
+                "{\"step\": %d, \"loss\": %.3f, \"lr\": 1e-3, \"grad_norm\": 1,"
+                " \"tokens\": %d, \"stage\": \"<a>\", \"seen\": {\"<b>\": %d, \"web\":"
+                " %d}, \"tokens_per_s\": 9}\n",
+                i, 5 - i / 100.0, 64 * i, 16 * i, 48 * i);
+    fputs("{\"step\": 301, \"loss\": 1", f); /* being written */
+    fclose(f);
+    f = fopen(in_dir("samples.jsonl"), "w");
+    fputs("{\"step\": 5, \"number\": 0, \"prompt\": \"<c>\", \"text\": \"<d>\"}\n", f);
+    fclose(f);
+    CHECK_INT(kj_ledger_open(&l, in_dir("train.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
+    CHECK_INT(kj_ledger_metrics_more(l, "run<1>", in_dir("metrics.jsonl"), &at, &err),
+              KJ_OK);
+    int64_t whole = at;
+    CHECK_INT(kj_ledger_metrics_more(l, "run<1>", in_dir("metrics.jsonl"), &at, &err),
+              KJ_OK);
+    CHECK(whole > 0 && at == whole);
+    CHECK_INT(kj_ledger_metrics_import(l, "run<1>", in_dir("samples.jsonl"), &err),
+              KJ_OK);
+    for (int refresh = 0; refresh <= 10; refresh += 10) {
+        kj_buf_init(&b, 1 << 20);
+        CHECK_INT(kj_report_training(l, "run<1>", "0", refresh, &b, &err), KJ_OK);
+        kj_buf_z(&b);
+        CHECK(strstr(b.p, "<b>run&lt;1&gt;</b>: 300 steps, 19,200 tokens"));
+        CHECK((strstr(b.p, "http-equiv=\"refresh\" content=\"10\"") != NULL) ==
+              (refresh > 0));
+        CHECK(strstr(b.p, "&lt;a&gt;") && strstr(b.p, "&lt;b&gt;"));
+        CHECK(strstr(b.p, "<b>&lt;c&gt;</b>&lt;d&gt;"));
+        CHECK(strstr(b.p, "75.0 %")); /* of the stage's tokens: web */
+        CHECK(strstr(b.p, "Gradient norm") && !strstr(b.p, "Divergence"));
+        CHECK(b.n < 100000);
+        kj_buf_release(&b);
+    }
+    CHECK_INT(kj_ledger_metrics_forget(l, "run<1>", &err), KJ_OK);
+    kj_buf_init(&b, 1 << 20);
+    kj_ledger_close(l, NULL);
+    CHECK_INT(kj_ledger_open(&l, in_dir("train.db"), KJ_LEDGER_READ, &err), KJ_OK);
+    CHECK_INT(kj_report_html(l, "0", &b, &err), KJ_FAIL); /* nothing is left */
+    kj_ledger_close(l, NULL);
+    kj_buf_release(&b);
+}
+
 static void test_text(void)
 {
     struct kj_buf b;
@@ -282,6 +334,7 @@ int main(void)
     if (!mkdtemp(dir))
         return 1;
     test_buckets();
+    test_training();
     test_text();
     test_html();
     test_scope();
