@@ -53,9 +53,10 @@ struct kj_backend {
     char note[256];       /* "auto" took the CPU: why no GPU. Else "" */
 };
 
-/* Counts changes of the structs in this header: a shared object that was built with
- * another one is not used. */
-#define KJ_BACKEND_ABI 2
+/* What a shared object was built for: the number counts changes of the structs in
+ * this header that their sizes do not show. */
+#define KJ_BACKEND_ABI                                                                 \
+    ((unsigned)(3000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
  * stride is not looked at. t == NULL is "none" where an operand is optional. */

@@ -100,19 +100,21 @@ static void test_embed(struct kj_test *t)
 /* Bags of 0 to 9 rows, and one that is larger than a block of threads. */
 static void test_embed_mean(struct kj_test *t)
 {
-    enum { V = 23, H = 77, N = 40 };
+    enum { V = 23, N = 40 };
+    const size_t H = t->wide ? 2176 : 77;
     int32_t ids[N * 9 + 700], cu[N + 1] = {0};
     double *w = kj_xcalloc(V * H, sizeof *w), *want = kj_xcalloc(N * H, sizeof *want);
     for (size_t i = 0; i < V * H; i++)
-        w[i] = (double)(float)(kj_test_uniform(t) - 0.5);
+        w[i] = kj_test_value(t, kj_test_uniform(t) - 0.5);
     for (int i = 0; i < N; i++)
         cu[i + 1] = cu[i] + (i == 7 ? 700 : i % 10);
     for (int32_t k = 0; k < cu[N]; k++)
         ids[k] = (int32_t)(kj_test_uniform(t) * V);
     for (int i = 0; i < N; i++)
         for (int32_t k = cu[i]; k < cu[i + 1]; k++)
-            for (int j = 0; j < H; j++)
-                want[i * H + j] += w[ids[k] * H + j] / (cu[i + 1] - cu[i]);
+            for (size_t j = 0; j < H; j++)
+                want[(size_t)i * H + j] +=
+                    w[(size_t)ids[k] * H + j] / (cu[i + 1] - cu[i]);
     struct kj_mat mw = kj_test_put(t, w, V * H, H), y = kj_test_put(t, NULL, N * H, H);
     struct kj_mat id = kj_test_put_ids(t, ids, (size_t)cu[N]),
                   bags = kj_test_put_ids(t, cu, N + 1);

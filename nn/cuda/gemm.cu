@@ -34,7 +34,7 @@ struct plan {
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
-    bool tuned;
+    bool own; /* cuBLASLt has no algorithm for this: k_matmul does it */
 };
 
 struct kj_gemm_plans {
@@ -177,21 +177,71 @@ static int offers(struct kj_cuda *c, struct plan *p,
     if (ok) {
         cublasStatus_t rc = cublasLtMatmulAlgoGetHeuristic(
             c->lt, p->desc, p->a, p->b, p->c, p->c, pref, OFFERS, out, &n);
-        if (rc != CUBLAS_STATUS_SUCCESS || n == 0) {
-            kj_cuda_fault(c,
-                          "cuBLASLt has no algorithm for these strides and types: %s",
-                          cublasLtGetStatusString(rc));
+        if (rc != CUBLAS_STATUS_SUCCESS)
             n = 0;
-        }
     }
     if (pref)
         cublasLtMatmulPreferenceDestroy(pref);
     return n;
 }
 
+/* For what the library refuses, such as odd strides of bfloat16: 16x16 outputs a
+ * block, a thread each, sums in order of k. Not fast. */
+#define EDGE 16
+
+template <class T, class TC>
+__global__ void k_matmul(TC *c, size_t ldc, const T *a, size_t lda, const T *b,
+                         size_t ldb, size_t m, size_t n, size_t k, unsigned across,
+                         unsigned flags)
+{
+    KJ_SHARED(float, sm);
+    float *x = sm, *y = sm + EDGE * EDGE, sum = 0;
+    unsigned i = threadIdx.x / EDGE, j = threadIdx.x % EDGE;
+    size_t row = (size_t)(blockIdx.x / across) * EDGE + i;
+    size_t col = (size_t)(blockIdx.x % across) * EDGE + j;
+    for (size_t k0 = 0; k0 < k; k0 += EDGE) {
+        /* x[i][j]: row i, k j; y[i][j]: k i, column j */
+        x[threadIdx.x] = row < m && k0 + j < k
+                             ? kj_get(flags & KJ_MM_TA ? a[(k0 + j) * lda + row]
+                                                       : a[row * lda + k0 + j])
+                             : 0.0f;
+        y[threadIdx.x] = k0 + i < k && col < n
+                             ? kj_get(flags & KJ_MM_TB ? b[col * ldb + k0 + i]
+                                                       : b[(k0 + i) * ldb + col])
+                             : 0.0f;
+        __syncthreads();
+        for (unsigned q = 0; q < EDGE; q++)
+            sum += x[i * EDGE + q] * y[q * EDGE + j];
+        __syncthreads();
+    }
+    if (row < m && col < n)
+        kj_set(&c[row * ldc + col],
+               flags & KJ_MM_ADD ? kj_get(c[row * ldc + col]) + sum : sum);
+}
+
+template <class T, class TC>
+static void own(struct kj_cuda *c, const struct key *k, const void *a, const void *b,
+                void *to)
+{
+    size_t across = kj_ceil(k->n, EDGE);
+    kj_launch(c, k_matmul<T, TC>, kj_ceil(k->m, EDGE) * across, EDGE * EDGE,
+              2 * EDGE * EDGE * sizeof(float), (TC *)to, k->ldc, (const T *)a, k->lda,
+              (const T *)b, k->ldb, k->m, k->n, k->k, (unsigned)across, k->flags);
+}
+
 static bool multiply(struct kj_cuda *c, const struct plan *p, const void *a,
                      const void *b, const void *old, void *to)
 {
+    const struct key *k = &p->key;
+    if (p->own) {
+        if (k->type == KJ_F32)
+            own<float, float>(c, k, a, b, to);
+        else if (k->type_c == KJ_F32)
+            own<struct kj_bf16, float>(c, k, a, b, to);
+        else
+            own<struct kj_bf16, struct kj_bf16>(c, k, a, b, to);
+        return !c->base.fault.rc;
+    }
     const float one = 1.0f, beta = p->key.flags & KJ_MM_ADD ? 1.0f : 0.0f;
     return LT(c,
               cublasLtMatmul(c->lt, p->desc, &one, b, p->a, a, p->b, &beta, old, p->c,
@@ -265,8 +315,8 @@ static struct plan *plan_of(struct kj_cuda *c, const struct key *k, const void *
     bool ok = describe(c, p);
     if (ok && !tuned_before(c, p)) {
         int n = offers(c, p, offer);
-        ok = n > 0;
-        if (ok)
+        p->own = n == 0;
+        if (n > 0)
             p->algo = offer[0].algo;
         if (n > 1 && c->plans->tune)
             tune(c, p, a, b, cc, offer, n);

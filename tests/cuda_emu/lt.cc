@@ -162,6 +162,9 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
 {
     cublasStatus_t s = fits(d, a, b, c, dd);
     *got = 0;
+    /* Some versions have nothing for odd strides of 16-bit numbers. */
+    if (!s && a->type == CUDA_R_16BF && (a->ld % 2 || b->ld % 2 || dd->ld % 2))
+        s = CUBLAS_STATUS_NOT_SUPPORTED;
     for (int i = 0; !s && i < want && i < 3; i++) {
         memset(&out[i], 0, sizeof out[i]);
         /* The alignment that was promised is held against the pointers later. */
