@@ -235,6 +235,7 @@ const struct kj_cmd kj_cmd_whatif = {
         "kijil whatif run.db 'fineweb.line_punct>=0.08' 'gopher.max_words<=50000'  # "
         "two "
         "at once\n"
+        "kijil whatif run.db 'bands.quality_band>=12'  # also where no cut was made\n"
         "kijil whatif run.db --sweep gopher.min_words  # the whole curve\n"
         "kijil whatif run.db --sweep lang.min_score --budget 2B  # a cut for 2 billion "
         "tokens\n"
