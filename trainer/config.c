@@ -195,19 +195,16 @@ int kj_run_init(struct kj_run *r, struct kj_err *err)
     return KJ_OK;
 }
 
-int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
+/* The sections and stages of r->yaml. */
+static int read_run(struct kj_run *r, const char *file, struct kj_err *err)
 {
     const char *names[10] = {"stages"};
-    int rc = kj_run_init(r, err);
-    if (rc == KJ_OK)
-        rc = kj_yaml_load(&r->yaml, path, err);
-    if (rc)
-        return rc;
+    int rc = KJ_OK;
     const struct kj_ynode *root = kj_yaml_root(r->yaml);
     if (!root || root->kind != KJ_Y_MAP) {
         rc =
             kj_err_set(err, KJ_USAGE, "a run file holds model:, data:, schedule:, ...");
-        kj_err_where(err, path, 1);
+        kj_err_where(err, file, 1);
     }
     for (size_t i = 1; kj_run_sections[i].name; i++)
         names[i] = kj_run_sections[i].name;
@@ -218,12 +215,29 @@ int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
         if (n)
             rc = kj_opt_yaml(kj_run_sections[i].opts, r, n, NULL, err);
     }
-    const struct kj_ynode *stages = root ? kj_ynode_get(root, "stages") : NULL;
-    if (rc == KJ_OK && stages)
+    const struct kj_ynode *stages = rc ? NULL : kj_ynode_get(root, "stages");
+    if (stages)
         rc = kj_stages_read(r, stages, err);
     if (rc)
         kj_run_release(r);
     return rc;
+}
+
+int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err)
+{
+    int rc = kj_run_init(r, err);
+    if (rc == KJ_OK)
+        rc = kj_yaml_load(&r->yaml, path, err);
+    return rc ? rc : read_run(r, path, err);
+}
+
+int kj_run_parse(struct kj_run *r, const char *p, size_t n, const char *name,
+                 struct kj_err *err)
+{
+    int rc = kj_run_init(r, err);
+    if (rc == KJ_OK)
+        rc = kj_yaml_parse(&r->yaml, p, n, name, err);
+    return rc ? rc : read_run(r, name, err);
 }
 
 void kj_run_release(struct kj_run *r)

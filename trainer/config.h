@@ -138,6 +138,9 @@ extern const struct kj_run_section kj_run_sections[];
 int kj_run_init(struct kj_run *r, struct kj_err *err);
 /* Read and check a file. KJ_USAGE names the key and its line. */
 int kj_run_load(struct kj_run *r, const char *path, struct kj_err *err);
+/* The same from memory; `name` stands in messages. */
+int kj_run_parse(struct kj_run *r, const char *p, size_t n, const char *name,
+                 struct kj_err *err);
 void kj_run_release(struct kj_run *r);
 /* Fill what was left to be derived (kv_heads, head_dim, steps) and check the
  * whole; vocab: the tokenizer's, 0 if not known yet. */
