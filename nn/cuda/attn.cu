@@ -4,7 +4,11 @@
 #include <cstdlib>
 #include <cstring>
 
-static const struct kj_attn_path *const paths[] = {&kj_attn_mma, &kj_attn_any};
+static const struct kj_attn_path *const paths[] = {
+#ifdef KJ_CUDNN
+    &kj_attn_dnn,
+#endif
+    &kj_attn_mma, &kj_attn_any};
 
 /* The lists of the last call: layers of a model come with the same ones. */
 struct kj_attn_cache {
@@ -15,6 +19,9 @@ struct kj_attn_cache {
 
 void kj_cuda_attn_close(struct kj_cuda *c)
 {
+#ifdef KJ_CUDNN
+    kj_cuda_dnn_close(c);
+#endif
     if (!c->attn)
         return;
     cudaFree(c->attn->device.p);

@@ -34,7 +34,8 @@ struct kj_attn_path {
                      const float *dsum, enum kj_dtype type);
 };
 
-extern const struct kj_attn_path kj_attn_mma, kj_attn_any;
+extern const struct kj_attn_path kj_attn_dnn, kj_attn_mma, kj_attn_any;
+void kj_cuda_dnn_close(struct kj_cuda *c);
 
 /* The segment of row i: the last one that starts at or before it and is not empty. */
 KJ_DEV unsigned kj_segment(const int32_t *cu, unsigned segs, int32_t i)

@@ -34,6 +34,7 @@ struct kj_buffer {
 
 struct kj_gemm_plans;
 struct kj_attn_cache;
+struct kj_dnn_state;
 
 struct kj_cuda {
     struct kj_backend base; /* first: a kj_backend points here */
@@ -45,6 +46,7 @@ struct kj_cuda {
     cublasLtHandle_t lt;
     struct kj_gemm_plans *plans;
     struct kj_attn_cache *attn;
+    struct kj_dnn_state *dnn; /* cuDNN, where it is taken */
     struct kj_buffer scratch, workspace, rounded;
     unsigned long long *flags, *flags_host; /* KJ_FLAGS, of device and host */
     double *sum_host;

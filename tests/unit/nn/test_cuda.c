@@ -41,6 +41,7 @@ static void against_float64(void)
         struct kj_err err = KJ_ERR_INIT;
         unsigned failed = 0;
         setenv("KJ_EMU_ORDER", orders[i], 1);
+        setenv("KIJIL_CUDNN", i == 1 ? "1" : "0", 1); /* attention's other path */
         struct kj_backend *b = device();
         if (!b)
             return;

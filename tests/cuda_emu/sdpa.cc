@@ -1,0 +1,179 @@
+/* sdpa.cc - attn_cudnn.h's plans by plain loops, which read and write exactly what
+ * cuDNN's graphs are bound to: rows by the table's offsets, with the strides of the
+ * plan's shape. */
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+extern "C" {
+#include "base/err.h"
+#include "nn/cuda/attn_cudnn.h"
+}
+#include "nn/arith.h"
+
+struct kj_cudnn {
+    int open;
+};
+struct kj_sdpa {
+    struct kj_sdpa_shape s;
+};
+
+int kj_cudnn_open(struct kj_cudnn **out, void *, const char *, struct kj_err *)
+{
+    *out = new kj_cudnn{1};
+    return KJ_OK;
+}
+void kj_cudnn_close(struct kj_cudnn *c)
+{
+    delete c;
+}
+int64_t kj_cudnn_version(const struct kj_cudnn *)
+{
+    return 90800;
+}
+/* Room exactly as asked for: calls must then fit what they planned. */
+void kj_sdpa_round(struct kj_sdpa_shape *)
+{
+}
+int kj_sdpa_new(struct kj_sdpa **out, struct kj_cudnn *, const struct kj_sdpa_shape *s,
+                struct kj_err *)
+{
+    *out = new kj_sdpa{*s};
+    return KJ_OK;
+}
+void kj_sdpa_free(struct kj_sdpa *p)
+{
+    delete p;
+}
+size_t kj_sdpa_scratch(const struct kj_sdpa *p, int64_t tokens, bool back)
+{
+    return back || !p->s.train ? (size_t)(tokens * p->s.heads) * sizeof(float) : 0;
+}
+size_t kj_sdpa_table_bytes(const struct kj_sdpa *p)
+{
+    return (size_t)(p->s.segs + 1) * sizeof(int32_t);
+}
+int kj_sdpa_table(const struct kj_sdpa *p, const int32_t *cu, int64_t segs,
+                  int32_t *host_table, struct kj_err *err)
+{
+    if (segs > p->s.segs)
+        return kj_err_set(err, KJ_FAIL, "attention: too many documents");
+    memcpy(host_table, cu, (size_t)(segs + 1) * sizeof *cu);
+    return KJ_OK;
+}
+
+namespace
+{
+struct call {
+    struct kj_sdpa_shape s;
+    struct kj_sdpa_args a;
+
+    static float get(const void *p, int64_t i)
+    {
+        return kj_from_bf16(((const struct kj_bf16 *)p)[i]);
+    }
+    static void put(void *p, int64_t i, double x)
+    {
+        ((struct kj_bf16 *)p)[i] = kj_to_bf16((float)x);
+    }
+    /* The probabilities of query row i of head h in document from..to; lse, too. */
+    double weights(int64_t from, int64_t to, int64_t i, int64_t h,
+                   std::vector<double> &p) const
+    {
+        int64_t k = h / (s.heads / s.kv_heads), last = s.full ? to : i + 1;
+        double max = -INFINITY, sum = 0;
+        p.assign((size_t)(to - from), 0);
+        for (int64_t j = from; j < last; j++) {
+            double dot = 0;
+            for (int64_t d = 0; d < s.dim; d++)
+                dot += (double)get(a.q, i * s.q + h * s.dim + d) *
+                       (double)get(a.k, j * s.kv + k * s.dim + d);
+            p[(size_t)(j - from)] = dot * (double)a.scale;
+            max = fmax(max, dot * (double)a.scale);
+        }
+        for (int64_t j = from; j < last; j++)
+            sum += p[(size_t)(j - from)] = exp(p[(size_t)(j - from)] - max);
+        for (int64_t j = from; j < last; j++)
+            p[(size_t)(j - from)] /= sum;
+        return max + log(sum);
+    }
+    void forward() const
+    {
+        std::vector<double> p;
+        float *lse = s.train ? a.lse : (float *)a.scratch;
+        for (int64_t g = 0; g < s.segs; g++)
+            for (int64_t i = a.table[g]; i < a.table[g + 1]; i++)
+                for (int64_t h = 0; h < s.heads; h++) {
+                    int64_t from = a.table[g], to = a.table[g + 1];
+                    int64_t k = h / (s.heads / s.kv_heads);
+                    lse[i * s.heads + h] = (float)weights(from, to, i, h, p);
+                    for (int64_t d = 0; d < s.dim; d++) {
+                        double sum = 0;
+                        for (int64_t j = from; j < to; j++)
+                            sum += p[(size_t)(j - from)] *
+                                   (double)get(a.v, j * s.kv + k * s.dim + d);
+                        put(a.o, i * s.o + h * s.dim + d, sum);
+                    }
+                }
+    }
+    void backward() const
+    {
+        std::vector<double> p, dk, dv;
+        int64_t n = a.table[s.segs], width = s.kv_heads * s.dim;
+        dk.assign((size_t)(n * width), 0);
+        dv = dk;
+        for (int64_t g = 0; g < s.segs; g++)
+            for (int64_t i = a.table[g]; i < a.table[g + 1]; i++)
+                for (int64_t h = 0; h < s.heads; h++)
+                    row(a.table[g], a.table[g + 1], i, h, p, dk, dv);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t d = 0; d < width; d++) {
+                put(a.dk, i * s.dkv + d, dk[(size_t)(i * width + d)]);
+                put(a.dv, i * s.dkv + d, dv[(size_t)(i * width + d)]);
+            }
+    }
+    void row(int64_t from, int64_t to, int64_t i, int64_t h, std::vector<double> &p,
+             std::vector<double> &dk, std::vector<double> &dv) const
+    {
+        int64_t k = h / (s.heads / s.kv_heads), width = s.kv_heads * s.dim;
+        std::vector<double> dq((size_t)s.dim, 0);
+        double rows = 0;
+        weights(from, to, i, h, p);
+        for (int64_t d = 0; d < s.dim; d++)
+            rows += (double)get(a.d_o, i * s.o + h * s.dim + d) *
+                    (double)get(a.o, i * s.o + h * s.dim + d);
+        ((float *)a.scratch)[i * s.heads + h] = (float)rows;
+        for (int64_t j = from; j < to; j++) {
+            double dp = 0, w = p[(size_t)(j - from)];
+            for (int64_t d = 0; d < s.dim; d++) {
+                double g = (double)get(a.d_o, i * s.o + h * s.dim + d);
+                dp += g * (double)get(a.v, j * s.kv + k * s.dim + d);
+                dv[(size_t)(j * width + k * s.dim + d)] += w * g;
+            }
+            double ds = w * (dp - rows) * (double)a.scale;
+            for (int64_t d = 0; d < s.dim; d++) {
+                dq[(size_t)d] += ds * (double)get(a.k, j * s.kv + k * s.dim + d);
+                dk[(size_t)(j * width + k * s.dim + d)] +=
+                    ds * (double)get(a.q, i * s.q + h * s.dim + d);
+            }
+        }
+        for (int64_t d = 0; d < s.dim; d++)
+            put(a.dq, i * s.dq + h * s.dim + d, dq[(size_t)d]);
+    }
+};
+} // namespace
+
+int kj_sdpa_forward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *)
+{
+    struct call c = {p->s, *a};
+    kj_emu_queue([=] { c.forward(); });
+    return KJ_OK;
+}
+int kj_sdpa_backward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *)
+{
+    struct call c = {p->s, *a};
+    kj_emu_queue([=] { c.backward(); });
+    return KJ_OK;
+}
