@@ -194,12 +194,13 @@ static double f_logits(double *z, size_t v, const double *x, const double *w, si
                        double temp)
 {
     double sum = 0;
-    for (size_t j = 0; j < v; j++) {
+    size_t j = 0;
+    do {
         z[j] = 0;
         for (size_t k = 0; k < h; k++)
             z[j] += x[k] * w[j * h + k] / temp;
         sum += exp(z[j]);
-    }
+    } while (++j < v);
     return log(sum);
 }
 
