@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,36 +20,15 @@
 #include "base/output.h"
 #include "nn/backend.h"
 #include "nn/comm.h"
-#include "trainer/checkpoint.h"
-#include "trainer/llama.h"
-#include "trainer/muon.h"
 #include "trainer/stages.h"
+#include "trainer/train_internal.h"
 
 #define METRICS_MAX ((size_t)4 << 30)
 
 /* With more groups metrics.jsonl does not tell each step what they had. */
 #define SEEN_MAX 100
 
-struct trainer {
-    const struct kj_train *t;
-    const struct kj_run *run;
-    struct kj_backend *b;
-    struct kj_llama *m;
-    struct kj_teacher teacher; /* m NULL: none */
-    struct kj_muon *muon;      /* or NULL */
-    struct kj_ranks ranks;
-    struct kj_moments moments;
-    struct kj_feed *feed;
-    struct kj_prefetch *ahead;
-    struct kj_checkpoint at;
-    int64_t saved; /* step of the newest checkpoint, -1 none */
-    char *ckpt, *model, *metrics;
-    FILE *log;
-    int lock; /* descriptor that holds DIR/.lock, or -1 */
-    double start;
-};
-
-static double now(void)
+double kj_trainer_now(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -65,9 +43,7 @@ static char *join(const char *dir, const char *name)
     return p;
 }
 
-static void note(const struct trainer *r, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-static void note(const struct trainer *r, const char *fmt, ...)
+void kj_trainer_note(const struct kj_trainer *r, const char *fmt, ...)
 {
     char text[1200];
     va_list ap;
@@ -81,7 +57,7 @@ static void note(const struct trainer *r, const char *fmt, ...)
 
 /* ---- set-up and resume ---- */
 
-static int run_hash(struct trainer *r, struct kj_err *err)
+static int run_hash(struct kj_trainer *r, struct kj_err *err)
 {
     struct kj_buf b;
     kj_buf_init(&b, 1 << 20);
@@ -96,7 +72,7 @@ static int run_hash(struct trainer *r, struct kj_err *err)
     return rc;
 }
 
-static int open_teacher(struct trainer *r, size_t pass, struct kj_err *err)
+static int open_teacher(struct kj_trainer *r, size_t pass, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     struct kj_hf_config h;
@@ -119,7 +95,7 @@ static int open_teacher(struct trainer *r, size_t pass, struct kj_err *err)
     return rc;
 }
 
-static int set_up(struct trainer *r, struct kj_err *err)
+static int set_up(struct kj_trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     size_t pass = (size_t)c->data.micro * (size_t)c->data.seq_len;
@@ -156,7 +132,7 @@ static int set_up(struct trainer *r, struct kj_err *err)
     return run_hash(r, err);
 }
 
-static void tear_down(struct trainer *r)
+static void tear_down(struct kj_trainer *r)
 {
     if (r->log)
         fclose(r->log);
@@ -174,7 +150,7 @@ static void tear_down(struct trainer *r)
     free(r->metrics);
 }
 
-static void go_on(struct trainer *r, const struct kj_checkpoint *c)
+static void go_on(struct kj_trainer *r, const struct kj_checkpoint *c)
 {
     if (c->n_seen == 0) { /* one cell, or a checkpoint that has none yet */
         memset(c->seen, 0, kj_feed_cells(r->feed) * sizeof *c->seen);
@@ -185,7 +161,7 @@ static void go_on(struct trainer *r, const struct kj_checkpoint *c)
 }
 
 /* The newest checkpoint whose files are sound; older ones if it is not. */
-static int resume(struct trainer *r, struct kj_err *err)
+static int resume(struct kj_trainer *r, struct kj_err *err)
 {
     size_t n;
     int64_t *v = kj_checkpoint_list(r->ckpt, &n);
@@ -213,10 +189,10 @@ static int resume(struct trainer *r, struct kj_err *err)
             got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, &r->moments, &why);
         if (got == KJ_OK) {
             go_on(r, &c);
-            note(r, "goes on behind step %" PRId64, c.step);
+            kj_trainer_note(r, "goes on behind step %" PRId64, c.step);
         } else {
-            note(r, "checkpoint %" PRId64 " is damaged: %s", v[i],
-                 kj_err_text(&why, text, sizeof text));
+            kj_trainer_note(r, "checkpoint %" PRId64 " is damaged: %s", v[i],
+                            kj_err_text(&why, text, sizeof text));
         }
     }
     free(v);
@@ -226,7 +202,7 @@ static int resume(struct trainer *r, struct kj_err *err)
 }
 
 /* Keep the rows of metrics.jsonl up to the step that we go on from. */
-static int trim_metrics(struct trainer *r, struct kj_err *err)
+static int trim_metrics(struct kj_trainer *r, struct kj_err *err)
 {
     struct kj_buf b, keep;
     struct kj_json *j = kj_json_new();
@@ -257,7 +233,7 @@ static int trim_metrics(struct trainer *r, struct kj_err *err)
 }
 
 /* One process at a time in a folder; the lock goes with the process. */
-static int lock_dir(struct trainer *r, struct kj_err *err)
+static int lock_dir(struct kj_trainer *r, struct kj_err *err)
 {
     char *path = join(r->t->dir, ".lock");
     int rc = KJ_OK;
@@ -271,7 +247,7 @@ static int lock_dir(struct trainer *r, struct kj_err *err)
 }
 
 /* Other ranks go on from where rank 0 does. */
-static int follow(struct trainer *r, struct kj_err *err)
+static int follow(struct kj_trainer *r, struct kj_err *err)
 {
     struct kj_checkpoint c = {.seen = r->feed->seen, .n_seen = kj_feed_cells(r->feed)};
     int rc = kj_ranks_tell(&r->ranks, &r->saved, sizeof r->saved, err);
@@ -287,7 +263,7 @@ static int follow(struct trainer *r, struct kj_err *err)
     return rc;
 }
 
-static int lead(struct trainer *r, struct kj_err *err)
+static int lead(struct kj_trainer *r, struct kj_err *err)
 {
     int rc = kj_output_mkdirs(r->t->dir, err);
     if (rc == KJ_OK)
@@ -301,7 +277,7 @@ static int lead(struct trainer *r, struct kj_err *err)
     return rc ? rc : trim_metrics(r, err);
 }
 
-static int start(struct trainer *r, struct kj_err *err)
+static int start(struct kj_trainer *r, struct kj_err *err)
 {
     int rc = r->ranks.rank ? follow(r, err) : lead(r, err);
     if (rc == KJ_OK && r->saved < 0) {
@@ -313,176 +289,8 @@ static int start(struct trainer *r, struct kj_err *err)
     return rc;
 }
 
-/* ---- one step ---- */
-
-/* Name the first parameter with a value that is not finite. */
-static int blame(struct trainer *r, double loss, const struct kj_feed_step *from,
-                 struct kj_err *err)
-{
-    struct kj_tensor *t[2] = {r->m->w, r->m->g};
-    static const char *const what[2] = {"the weight", "the gradient of"};
-    for (int k = 0; k < 2; k++) {
-        const struct kj_param *first = NULL;
-        size_t bad = 0;
-        for (size_t i = 0; i < r->m->n_params; i++) {
-            const struct kj_param *p = &r->m->params[i];
-            double s =
-                r->b->ops->sumsq(r->b, kj_mat(t[k], p->at, p->cols), p->rows * p->cols);
-            if (!isfinite(s)) {
-                bad++;
-                first = first ? first : p;
-            }
-        }
-        if (first)
-            return kj_err_set(err, KJ_FATAL,
-                              "step %" PRId64 ": %s %s is not finite (first of %zu of "
-                              "%zu; loss %g; the step's data begin with row %" PRIu64
-                              ", at token %" PRIu64 " of the shards, epoch %" PRIu64
-                              ")",
-                              r->at.step + 1, what[k], first->name, bad, r->m->n_params,
-                              loss, from->row, from->at.token, from->at.epoch);
-    }
-    return kj_err_set(err, KJ_FATAL,
-                      "step %" PRId64 ": the loss is %g (data: row %" PRIu64
-                      ", token %" PRIu64 ", epoch %" PRIu64 ")",
-                      r->at.step + 1, loss, from->row, from->at.token, from->at.epoch);
-}
-
-/* As far as the elements are this rank's to move; their second moments begin at
- * `second`. */
-static void adamw(struct trainer *r, size_t at, size_t end, size_t second,
-                  const struct kj_adamw *p)
-{
-    const struct kj_ranks *k = &r->ranks;
-    second += at < k->from ? k->from - at : 0;
-    at = at > k->from ? at : k->from;
-    end = end < k->to ? end : k->to;
-    if (at < end)
-        r->b->ops->adamw(r->b, kj_mat(r->m->w, at, 1), kj_mat(r->m->g, at, 1),
-                         kj_mat(r->moments.t[0], at - k->from, 1),
-                         kj_mat(r->moments.t[1], second - k->from, 1), end - at, p);
-}
-
-/* Muon for its matrices; AdamW over runs of other parameters that are decayed
- * alike. */
-static void update(struct trainer *r, double factor, double clip)
-{
-    const struct kj_run *c = r->run;
-    struct kj_llama *m = r->m;
-    double t = (double)(r->at.step + 1 - r->at.skipped), lr = c->optim.lr * factor;
-    double decay =
-        c->optim.weight_decay * (c->optim.decay == KJ_DECAY_INDEPENDENT ? factor : lr);
-    struct kj_muon_step u = {.lr = (float)lr,
-                             .decay = (float)decay,
-                             .momentum = (float)c->optim.momentum,
-                             .grad_scale = (float)clip};
-    struct kj_adamw p = {
-        .lr = (float)lr,
-        .beta1 = (float)c->optim.beta1,
-        .beta2 = (float)c->optim.beta2,
-        .eps = (float)c->optim.eps,
-        .grad_scale = (float)clip,
-        .fix1 = (float)(1 / (1 - pow(c->optim.beta1, t))),
-        .fix2 = (float)(1 / (1 - pow(c->optim.beta2, t))),
-    };
-    for (size_t i = 0, k; i < m->n_params; i = k) {
-        size_t at = m->params[i].at, end = at;
-        if (r->muon && kj_muon_takes(&m->params[i])) {
-            kj_muon_move(r->muon, m, &m->params[i], r->moments.t[0], &u);
-            k = i + 1;
-            continue;
-        }
-        for (k = i; k < m->n_params && m->params[k].vector == m->params[i].vector &&
-                    !(r->muon && kj_muon_takes(&m->params[k]));
-             k++)
-            end = m->params[k].at + m->params[k].rows * m->params[k].cols;
-        p.decay = m->params[i].vector ? 0.0f : (float)decay;
-        adamw(r, at, end, r->muon ? r->moments.seconds[i] : at, &p);
-    }
-    kj_ranks_share(&r->ranks, m->w);
-    m->stale = true;
-}
-
-/* Move the weights, or leave a step out that stands out. */
-static bool move(struct trainer *r, double factor, double loss, double norm)
-{
-    const struct kj_run *c = r->run;
-    bool clip = c->optim.clip > 0 && norm > c->optim.clip;
-    if (c->optim.skip > 0 && kj_spike_step(&r->at.spikes, c->optim.skip, loss, norm)) {
-        r->at.skipped++;
-        note(r,
-             "step %" PRId64 " is left out: loss %.4f, gradient norm %.4g stand out "
-             "(%" PRId64 " so far)",
-             r->at.step + 1, loss, norm, r->at.skipped);
-        return false;
-    }
-    update(r, factor, clip ? c->optim.clip / norm : 1);
-    return true;
-}
-
-static int one_step(struct trainer *r, struct kj_train_step *s, struct kj_err *err)
-{
-    const struct kj_run *c = r->run;
-    const struct kj_ops *o = r->b->ops;
-    double t0 = now(), sum[2] = {0}, norm;
-    r->b->step = r->at.step + 1;
-    const struct kj_feed_step *batch = kj_prefetch_next(r->ahead, err);
-    if (!batch)
-        return err ? err->rc : KJ_FAIL;
-    double count = (double)batch->count;
-    int rc = KJ_OK;
-    o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
-    for (size_t i = 0; i < batch->passes && rc == KJ_OK; i++) {
-        const struct kj_rows *rows = &batch->packs[i].rows;
-        double part = 0, apart = 0;
-        float one = 1.0f / (float)count, zeta = (float)c->optim.z_loss;
-        if (r->teacher.m)
-            rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, &part,
-                                 &apart, err);
-        else
-            rc = kj_llama_loss(r->m, rows, true, one, zeta, &part, NULL, err);
-        sum[0] += part;
-        sum[1] += apart;
-    }
-    if (rc == KJ_OK)
-        rc = kj_ranks_add(&r->ranks, sum, 2, err);
-    if (rc)
-        return rc;
-    kj_ranks_sum(&r->ranks, r->m->g);
-    rc = kj_ranks_norm(&r->ranks, r->m->g, &norm, err);
-    if (rc)
-        return rc;
-    double loss = sum[0] / count;
-    if (!isfinite(sum[0]) || !isfinite(sum[1]) || !isfinite(norm))
-        return blame(r, loss, batch, err);
-    double factor = kj_schedule_factor(c, r->at.step);
-    bool moved = move(r, factor, loss, norm);
-    rc = o->sync(r->b, err);
-    r->at.step++;
-    r->at.tokens += batch->count;
-    r->at.row += (uint64_t)c->data.batch;
-    for (size_t i = 0; i < r->feed->n_groups; i++)
-        r->feed->seen[batch->at.stage * r->feed->n_groups + i] += batch->seen[i];
-    double t1 = now();
-    *s = (struct kj_train_step){
-        .step = r->at.step,
-        .steps = c->schedule.steps,
-        .loss = loss,
-        .kl = sum[1] / count,
-        .skipped = !moved,
-        .lr = c->optim.lr * factor,
-        .grad_norm = norm,
-        .tokens = r->at.tokens,
-        .tokens_per_s = count / (t1 - t0),
-        .seconds = t1 - r->start,
-        .epoch = batch->at.epoch,
-        .stage = c->staged ? c->stages[batch->at.stage].name : NULL,
-    };
-    return rc;
-}
-
 /* The stage, and what its groups had of it. */
-static void log_seen(const struct trainer *r, const char *stage)
+static void log_seen(const struct kj_trainer *r, const char *stage)
 {
     const struct kj_feed *f = r->feed;
     const uint64_t *seen =
@@ -509,7 +317,7 @@ static void log_seen(const struct trainer *r, const char *stage)
     kj_buf_release(&b);
 }
 
-static int log_step(struct trainer *r, const struct kj_train_step *s,
+static int log_step(struct kj_trainer *r, const struct kj_train_step *s,
                     struct kj_err *err)
 {
     char kl[40] = "";
@@ -530,7 +338,7 @@ static int log_step(struct trainer *r, const struct kj_train_step *s,
     return KJ_OK;
 }
 
-static struct kj_hf_save save_as(const struct trainer *r)
+static struct kj_hf_save save_as(const struct kj_trainer *r)
 {
     uint32_t end = r->feed->loaders[0].docs.end;
     struct kj_hf_save s = {.tokenizer = r->t->tokenizer,
@@ -540,7 +348,7 @@ static struct kj_hf_save save_as(const struct trainer *r)
     return s;
 }
 
-static int save(struct trainer *r, struct kj_err *err)
+static int save(struct kj_trainer *r, struct kj_err *err)
 {
     struct kj_hf_save s = save_as(r);
     if (r->saved == r->at.step || r->t->no_save)
@@ -556,16 +364,16 @@ static int save(struct trainer *r, struct kj_err *err)
 }
 
 /* Whether the next step would end behind the time limit. */
-static bool out_of_time(const struct trainer *r, int64_t ran)
+static bool out_of_time(const struct kj_trainer *r, int64_t ran)
 {
-    double t = now() - r->start;
+    double t = kj_trainer_now() - r->start;
     if (r->t->time_limit <= 0)
         return false;
     return t + (ran ? t / (double)ran : 0) > r->t->time_limit;
 }
 
 /* All ranks stop when one is asked to. */
-static int asked_to_stop(struct trainer *r, struct kj_train_result *out,
+static int asked_to_stop(struct kj_trainer *r, struct kj_train_result *out,
                          struct kj_err *err)
 {
     double why[2] = {(r->t->stop && r->t->stop(r->t->ctx)) ||
@@ -590,7 +398,7 @@ static double mean(const double *recent, int64_t steps)
 }
 
 /* Say which stage the next step belongs to, where that is new. */
-static void tell_stage(const struct trainer *r, bool first)
+static void tell_stage(const struct kj_trainer *r, bool first)
 {
     const struct kj_run_stage *s = kj_stage_of(r->run, r->at.step);
     if (!r->run->staged || (!first && r->at.step != s->begin))
@@ -599,11 +407,11 @@ static void tell_stage(const struct trainer *r, bool first)
     char more[40] = "";
     if (s->n_sources > 1)
         snprintf(more, sizeof more, " and %zu more", s->n_sources - 1);
-    note(r, "stage %s: steps %" PRId64 " to %" PRId64 ", from %s%s", s->name,
-         s->begin + 1, s->end, set ? set : "memory", more);
+    kj_trainer_note(r, "stage %s: steps %" PRId64 " to %" PRId64 ", from %s%s", s->name,
+                    s->begin + 1, s->end, set ? set : "memory", more);
 }
 
-static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *err)
+static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     int rc = KJ_OK;
@@ -615,7 +423,7 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
         if ((rc = asked_to_stop(r, out, err)) || out->end != KJ_TRAIN_DONE)
             break;
         tell_stage(r, out->ran == 0);
-        rc = one_step(r, &out->last, err);
+        rc = kj_trainer_step(r, &out->last, err);
         if (rc == KJ_OK)
             rc = log_step(r, &out->last, err);
         if (rc)
@@ -638,8 +446,12 @@ static int loop(struct trainer *r, struct kj_train_result *out, struct kj_err *e
 int kj_train(const struct kj_train *t, struct kj_backend *b,
              struct kj_train_result *result, struct kj_err *err)
 {
-    struct trainer r = {
-        .t = t, .run = t->run, .b = b, .saved = -1, .lock = -1, .start = now()};
+    struct kj_trainer r = {.t = t,
+                           .run = t->run,
+                           .b = b,
+                           .saved = -1,
+                           .lock = -1,
+                           .start = kj_trainer_now()};
     memset(result, 0, sizeof *result);
     r.ckpt = join(t->dir, "checkpoints");
     r.model = join(t->dir, "model");

@@ -1,0 +1,175 @@
+/* step.c - one step of training: gradients of its passes, their norm, the update. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "base/err.h"
+#include "nn/backend.h"
+#include "trainer/feed.h"
+#include "trainer/train_internal.h"
+
+/* Name the first parameter with a value that is not finite. */
+static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *from,
+                 struct kj_err *err)
+{
+    struct kj_tensor *t[2] = {r->m->w, r->m->g};
+    static const char *const what[2] = {"the weight", "the gradient of"};
+    for (int k = 0; k < 2; k++) {
+        const struct kj_param *first = NULL;
+        size_t bad = 0;
+        for (size_t i = 0; i < r->m->n_params; i++) {
+            const struct kj_param *p = &r->m->params[i];
+            double s =
+                r->b->ops->sumsq(r->b, kj_mat(t[k], p->at, p->cols), p->rows * p->cols);
+            if (!isfinite(s)) {
+                bad++;
+                first = first ? first : p;
+            }
+        }
+        if (first)
+            return kj_err_set(err, KJ_FATAL,
+                              "step %" PRId64 ": %s %s is not finite (first of %zu of "
+                              "%zu; loss %g; the step's data begin with row %" PRIu64
+                              ", at token %" PRIu64 " of the shards, epoch %" PRIu64
+                              ")",
+                              r->at.step + 1, what[k], first->name, bad, r->m->n_params,
+                              loss, from->row, from->at.token, from->at.epoch);
+    }
+    return kj_err_set(err, KJ_FATAL,
+                      "step %" PRId64 ": the loss is %g (data: row %" PRIu64
+                      ", token %" PRIu64 ", epoch %" PRIu64 ")",
+                      r->at.step + 1, loss, from->row, from->at.token, from->at.epoch);
+}
+
+/* As far as the elements are this rank's to move; their second moments begin at
+ * `second`. */
+static void adamw(struct kj_trainer *r, size_t at, size_t end, size_t second,
+                  const struct kj_adamw *p)
+{
+    const struct kj_ranks *k = &r->ranks;
+    second += at < k->from ? k->from - at : 0;
+    at = at > k->from ? at : k->from;
+    end = end < k->to ? end : k->to;
+    if (at < end)
+        r->b->ops->adamw(r->b, kj_mat(r->m->w, at, 1), kj_mat(r->m->g, at, 1),
+                         kj_mat(r->moments.t[0], at - k->from, 1),
+                         kj_mat(r->moments.t[1], second - k->from, 1), end - at, p);
+}
+
+/* Muon for its matrices; AdamW over runs of other parameters that are decayed
+ * alike. */
+static void update(struct kj_trainer *r, double factor, double clip)
+{
+    const struct kj_run *c = r->run;
+    struct kj_llama *m = r->m;
+    double t = (double)(r->at.step + 1 - r->at.skipped), lr = c->optim.lr * factor;
+    double decay =
+        c->optim.weight_decay * (c->optim.decay == KJ_DECAY_INDEPENDENT ? factor : lr);
+    struct kj_muon_step u = {.lr = (float)lr,
+                             .decay = (float)decay,
+                             .momentum = (float)c->optim.momentum,
+                             .grad_scale = (float)clip};
+    struct kj_adamw p = {
+        .lr = (float)lr,
+        .beta1 = (float)c->optim.beta1,
+        .beta2 = (float)c->optim.beta2,
+        .eps = (float)c->optim.eps,
+        .grad_scale = (float)clip,
+        .fix1 = (float)(1 / (1 - pow(c->optim.beta1, t))),
+        .fix2 = (float)(1 / (1 - pow(c->optim.beta2, t))),
+    };
+    for (size_t i = 0, k; i < m->n_params; i = k) {
+        size_t at = m->params[i].at, end = at;
+        if (r->muon && kj_muon_takes(&m->params[i])) {
+            kj_muon_move(r->muon, m, &m->params[i], r->moments.t[0], &u);
+            k = i + 1;
+            continue;
+        }
+        for (k = i; k < m->n_params && m->params[k].vector == m->params[i].vector &&
+                    !(r->muon && kj_muon_takes(&m->params[k]));
+             k++)
+            end = m->params[k].at + m->params[k].rows * m->params[k].cols;
+        p.decay = m->params[i].vector ? 0.0f : (float)decay;
+        adamw(r, at, end, r->muon ? r->moments.seconds[i] : at, &p);
+    }
+    kj_ranks_share(&r->ranks, m->w);
+    m->stale = true;
+}
+
+/* Move the weights, or leave a step out that stands out. */
+static bool move(struct kj_trainer *r, double factor, double loss, double norm)
+{
+    const struct kj_run *c = r->run;
+    bool clip = c->optim.clip > 0 && norm > c->optim.clip;
+    if (c->optim.skip > 0 && kj_spike_step(&r->at.spikes, c->optim.skip, loss, norm)) {
+        r->at.skipped++;
+        kj_trainer_note(r,
+                        "step %" PRId64
+                        " is left out: loss %.4f, gradient norm %.4g stand out "
+                        "(%" PRId64 " so far)",
+                        r->at.step + 1, loss, norm, r->at.skipped);
+        return false;
+    }
+    update(r, factor, clip ? c->optim.clip / norm : 1);
+    return true;
+}
+
+int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err *err)
+{
+    const struct kj_run *c = r->run;
+    const struct kj_ops *o = r->b->ops;
+    double t0 = kj_trainer_now(), sum[2] = {0}, norm;
+    r->b->step = r->at.step + 1;
+    const struct kj_feed_step *batch = kj_prefetch_next(r->ahead, err);
+    if (!batch)
+        return err ? err->rc : KJ_FAIL;
+    double count = (double)batch->count;
+    int rc = KJ_OK;
+    o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
+    for (size_t i = 0; i < batch->passes && rc == KJ_OK; i++) {
+        const struct kj_rows *rows = &batch->packs[i].rows;
+        double part = 0, apart = 0;
+        float one = 1.0f / (float)count, zeta = (float)c->optim.z_loss;
+        if (r->teacher.m)
+            rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, &part,
+                                 &apart, err);
+        else
+            rc = kj_llama_loss(r->m, rows, true, one, zeta, &part, NULL, err);
+        sum[0] += part;
+        sum[1] += apart;
+    }
+    if (rc == KJ_OK)
+        rc = kj_ranks_add(&r->ranks, sum, 2, err);
+    if (rc)
+        return rc;
+    kj_ranks_sum(&r->ranks, r->m->g);
+    rc = kj_ranks_norm(&r->ranks, r->m->g, &norm, err);
+    if (rc)
+        return rc;
+    double loss = sum[0] / count;
+    if (!isfinite(sum[0]) || !isfinite(sum[1]) || !isfinite(norm))
+        return blame(r, loss, batch, err);
+    double factor = kj_schedule_factor(c, r->at.step);
+    bool moved = move(r, factor, loss, norm);
+    rc = o->sync(r->b, err);
+    r->at.step++;
+    r->at.tokens += batch->count;
+    r->at.row += (uint64_t)c->data.batch;
+    for (size_t i = 0; i < r->feed->n_groups; i++)
+        r->feed->seen[batch->at.stage * r->feed->n_groups + i] += batch->seen[i];
+    double t1 = kj_trainer_now();
+    *s = (struct kj_train_step){
+        .step = r->at.step,
+        .steps = c->schedule.steps,
+        .loss = loss,
+        .kl = sum[1] / count,
+        .skipped = !moved,
+        .lr = c->optim.lr * factor,
+        .grad_norm = norm,
+        .tokens = r->at.tokens,
+        .tokens_per_s = count / (t1 - t0),
+        .seconds = t1 - r->start,
+        .epoch = batch->at.epoch,
+        .stage = c->staged ? c->stages[batch->at.stage].name : NULL,
+    };
+    return rc;
+}
