@@ -163,7 +163,7 @@ lint: hdr-check                            ## format, rules, cppcheck, clang-tid
 	@scripts/lint
 bench: $(B)/kijil $(BENCH)                 ## MB/s of each stage beside its peers
 	@B=$(B) tests/bench/run
-bench-%: tests/bench/%.sh $(B)/kijil $(BENCH) ## a closer look: extract, filter, decontam, dedup, classify, refine, stream, tokenize, train
+bench-%: tests/bench/%.sh $(B)/kijil $(BENCH) ## a closer look: extract, filter, decontam, dedup, classify, lid, refine, encoder, stream, tokenize, train
 	@B=$(B) $<
 print-defs:
 	@echo '$(STD) $(PKGCFLAGS)'

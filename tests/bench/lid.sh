@@ -1,6 +1,7 @@
 #!/bin/bash
 # tests/bench/lid.sh [TEXT.jsonl] - the built-in language model beside lid.176.ftz
-# (in Debian's fasttext), on the same sentences: the share found of each language,
+# (in Debian's fasttext), on the same sentences: the share found of each language (with
+# BRIEF set: of Korean, English and those it finds fewer of than lid.176 does),
 # what is taken for Korean or English wrongly, and the speed in CPU time on one core
 # (with TEXT also on its first 500 documents).
 # Sentences: ../shared/data/lid (75 languages; labels are ISO 639-1). lid.176 has
@@ -24,15 +25,20 @@ jq -Rc 'split("\t") | {id: .[0], text: .[1]}' all.tsv >all.jsonl
 fasttext predict-prob "$data/lid.176.ftz" all.txt |
     sed 's/^__label__//; s/^no /nb /; s/ /\t/' >theirs.txt
 
-paste <(cut -f1 all.tsv) ours.txt theirs.txt | awk -F'\t' '
+paste <(cut -f1 all.tsv) ours.txt theirs.txt | awk -F'\t' -v brief="${BRIEF:-}" '
     { n[$1]++; a[$1] += $1 == $2; b[$1] += $1 == $4; known[$2] = 1; all++; sa += $1 == $2; sb += $1 == $4
       if ($1 != $2 && ($2 == "ko" || $2 == "en")) { fa[$2]++; ga[$2] += $3 >= 0.65 }
       if ($1 != $4 && ($4 == "ko" || $4 == "en")) { fb[$4]++; gb[$4] += $5 >= 0.65 } }
     END {
         for (l in n)
-            printf "%-4s %5d  %.3f %.3f%s\n", l, n[l], a[l] / n[l], b[l] / n[l],
+            if (!brief || l == "ko" || l == "en")
+                printf "%-4s %5d  %.3f %.3f%s\n", l, n[l], a[l] / n[l], b[l] / n[l],
                 a[l] < b[l] ? "  below" : "" | "sort"
         close("sort")
+        for (l in n)
+            fewer += a[l] < b[l]
+        if (brief)
+            printf "of %d languages as many or more are found of %d, fewer of %d\n", length(n), length(n) - fewer, fewer
         printf "all  %5d  %.3f %.3f\n", all, sa / all, sb / all
         split("ko en", w, " ")
         for (i = 1; i in w; i++)
