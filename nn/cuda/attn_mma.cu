@@ -3,7 +3,8 @@
  *
  * After FlashAttention-2 (Dao 2023). Forward, a block has 64 queries of a head, a warp
  * 16 of them; blocks of 64 keys pass by in shared memory, two at a time, so that
- * the next one loads while this one is worked on. The probabilities never leave
+ * the next one loads while this one is worked on; one barrier a round says both that
+ * its block has arrived and that the one before is done with. The probabilities never leave
  * registers: an accumulator of S has just the layout that the next product wants as
  * its left operand.
  *
@@ -263,7 +264,6 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_forward(struct
             }
         }
         add_by_rows<D, TILE>(acc, s, v + at * size);
-        __syncthreads(); /* this buffer is loaded into in the next round */
     }
     copies_wait(0);
     sum[0] = quad_sum(sum[0]);
@@ -346,7 +346,6 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_k(struct 
             }
         add_by_rows<D, STEP>(dv, s, go + at * part);
         add_by_rows<D, STEP>(dk, dp, q + at * part);
-        __syncthreads();
     }
     copies_wait(0);
     int32_t first = p.row + (int32_t)warp * 16;
@@ -406,7 +405,6 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_q(struct 
                 dp[j][i] = e * (dp[j][i] - dsum[i / 2]);
             }
         add_by_rows<D, STEP>(dq, dp, k + at * part);
-        __syncthreads();
     }
     copies_wait(0);
     tile_store<D>(c.dq + (size_t)p.q0 * c.sdq + head * D, c.sdq,
