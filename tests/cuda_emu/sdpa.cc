@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "cuda_runtime.h"
+#include <cuda_runtime.h>
 
 extern "C" {
 #include "base/err.h"
