@@ -109,7 +109,8 @@ static int shrink(const struct kj_ft_tune *o, struct kj_ft_trial *x,
     x->q.qnorm = true;
     x->q.qout = kj_ft_labels(m) >= 256;
     double fixed = fixed_bytes(m, &x->q);
-    double row = (double)((x->t.dim + x->q.dsub - 1) / x->q.dsub) + 1 + 16;
+    const int64_t codes = (x->t.dim + x->q.dsub - 1) / x->q.dsub;
+    double row = (double)codes + 1 + 16;
     x->q.cutoff = fitting((limit - fixed) / row);
     rc = KJ_EOF;
     for (int i = 0; i < 4 && rc == KJ_EOF && x->q.cutoff >= LEAST_ROWS; i++) {

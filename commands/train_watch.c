@@ -29,9 +29,11 @@
 /* The peak is the best of a few products of matrices of these sizes. Large ones
  * alone say little where other processes have the cores, too: with two such
  * cores, 768 and 2048 gave 28 to 45 GFLOP/s, 512 30 to 111, 256 always 103. A GPU
- * is busy with large ones only. */
-static const unsigned peak_sizes[] = {256, 512, 768}, peak_sizes_gpu[] = {2048, 4096};
+ * is busy with large ones only; where one is slow, larger ones are left out. */
+static const unsigned peak_sizes[] = {256, 512, 768},
+                      peak_sizes_gpu[] = {32, 1024, 4096};
 #define PEAK_SECONDS 0.05
+#define PEAK_SLOW    4 /* times PEAK_SECONDS */
 
 #define SAMPLES_MAX ((size_t)1 << 30)
 
@@ -80,10 +82,10 @@ static int peak(struct kj_train_watch *w, struct kj_err *err)
     bool cpu = strcmp(w->o.b->ops->name, "cpu") == 0;
     bool bf16 = w->o.run->optim.precision == KJ_PRECISION_BF16;
     const unsigned *sizes = cpu ? peak_sizes : peak_sizes_gpu;
-    size_t n = cpu ? 3 : 2;
-    for (size_t i = 0; i < n; i++) {
+    size_t n = 0;
+    for (double t0 = now(); n < 3 && now() - t0 < PEAK_SLOW * PEAK_SECONDS; n++) {
         struct kj_selftest_speed s;
-        int rc = kj_selftest_speed(w->o.b, sizes[i], PEAK_SECONDS, &s, err);
+        int rc = kj_selftest_speed(w->o.b, sizes[n], PEAK_SECONDS, &s, err);
         if (rc)
             return rc;
         w->peak = fmax(w->peak, bf16 ? s.gflops_bf16 : s.gflops);
