@@ -227,15 +227,15 @@ prints r1 >want
 rc "run -j4" 0 run -o r4 -j4
 prints r4 >got
 same "run: -j4 gives the same bytes" want got
-RANDOM=3 kills=0
-for _ in $(seq 25); do
+kills=0
+for i in $(seq 25); do # later each time, until it comes to its end
     "$KIJIL" run recipe.yaml -i s.warc.gz --part-size 20K -q -o rk -j2 2>/dev/null &
     pid=$!
-    sleep "0.$(printf '%02d' $((RANDOM % 20 + kills)))"
+    sleep "0.$(printf '%02d' "$i")"
     if kill -KILL $pid 2>/dev/null; then kills=$((kills + 1)); fi
     wait $pid 2>/dev/null && break
 done
-if [[ $kills -gt 3 ]]; then ok; else bad "killed $kills times only"; fi
+if [[ $kills -gt 0 ]]; then ok; else bad "never killed"; fi
 rc "run after $kills kills" 0 run -o rk -j2
 prints rk >got
 same "killed $kills times" want got
