@@ -42,7 +42,7 @@ static struct kj_comm *join(const struct kj_comm_place *p)
 /* Starts the ranks as processes; how many did not exit with 0. */
 static int together(int size, rank_main *f)
 {
-    struct kj_comm_place p = {.size = size, .host = "localhost", .port = free_port()};
+    struct kj_comm_place p = {.size = size, .host = "127.0.0.1", .port = free_port()};
     int failed = 0, status;
     fflush(stdout);
     for (p.rank = 0; p.rank < size; p.rank++)
