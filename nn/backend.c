@@ -49,7 +49,8 @@ static void *load(char *why, size_t n)
     return NULL;
 }
 
-/* The object stays loaded: its back ends may outlive any one caller. */
+/* The object stays loaded once it has a back end, which may outlive any one caller;
+ * where it has none it goes again, with the 150 MB of its libraries. */
 static int cuda_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
 {
     char why[512];
@@ -61,13 +62,18 @@ static int cuda_open(struct kj_backend **out, unsigned threads, struct kj_err *e
     /* A data pointer becomes a function's: POSIX wants it so. */
     *(void **)&abi = dlsym(so, "kj_cuda_abi");
     *(void **)&open = dlsym(so, "kj_cuda_open");
-    if (!abi || !open || abi() != KJ_BACKEND_ABI)
+    if (!abi || !open || abi() != KJ_BACKEND_ABI) {
+        dlclose(so);
         return kj_err_set(err, KJ_USAGE,
                           "no GPU: %s was built with another version of this program",
                           CUDA_SO);
+    }
     struct kj_err e = KJ_ERR_INIT;
     int rc = open(out, threads, &e);
-    return rc ? kj_err_set(err, rc, "no GPU: %.400s", e.msg) : KJ_OK;
+    if (rc == KJ_OK)
+        return rc;
+    dlclose(so);
+    return kj_err_set(err, rc, "no GPU: %.400s", e.msg);
 }
 
 int kj_backend_open(struct kj_backend **out, const char *name, unsigned threads,
