@@ -157,6 +157,28 @@ __global__ void k_dsum(float *dsum, const T *d_o, size_t sd, const T *o, size_t 
         dsum[at] = sum;
 }
 
+/* NULL: a fault. */
+static const float *row_sums(struct kj_cuda *c, const struct kj_attn *a,
+                             const struct kj_attn_grad *g, size_t nq,
+                             enum kj_dtype type)
+{
+    float *dsum =
+        (float *)kj_cuda_scratch(c, &c->scratch, (nq * a->heads + 1) * sizeof *dsum);
+    if (!dsum)
+        return NULL;
+    size_t blocks = kj_ceil(nq * a->heads, 8);
+    if (type == KJ_BF16)
+        kj_launch(c, k_dsum<struct kj_bf16>, blocks, 256, 0, dsum,
+                  kj_ptr<struct kj_bf16>(g->d_o), g->d_o.stride,
+                  kj_ptr<struct kj_bf16>(a->o), a->o.stride, nq, (unsigned)a->heads,
+                  (unsigned)a->dim);
+    else
+        kj_launch(c, k_dsum<float>, blocks, 256, 0, dsum, kj_ptr<float>(g->d_o),
+                  g->d_o.stride, kj_ptr<float>(a->o), a->o.stride, nq,
+                  (unsigned)a->heads, (unsigned)a->dim);
+    return dsum;
+}
+
 void kj_cuda_attention_back(struct kj_backend *b, const struct kj_attn *a,
                             const struct kj_attn_grad *g)
 {
@@ -177,19 +199,8 @@ void kj_cuda_attention_back(struct kj_backend *b, const struct kj_attn *a,
         !kj_cuda_inside(c, g->dk, type, nk, wk) ||
         !kj_cuda_inside(c, g->dv, type, nk, wk))
         return;
-    float *dsum =
-        (float *)kj_cuda_scratch(c, &c->scratch, (nq * a->heads + 1) * sizeof *dsum);
-    if (!dsum)
+    const float *dsum = p->wants_dsum ? row_sums(c, a, g, nq, type) : NULL;
+    if (!dsum && p->wants_dsum)
         return;
-    size_t blocks = kj_ceil(nq * a->heads, 8);
-    if (type == KJ_BF16)
-        kj_launch(c, k_dsum<struct kj_bf16>, blocks, 256, 0, dsum,
-                  kj_ptr<struct kj_bf16>(g->d_o), g->d_o.stride,
-                  kj_ptr<struct kj_bf16>(a->o), a->o.stride, nq, (unsigned)a->heads,
-                  (unsigned)a->dim);
-    else
-        kj_launch(c, k_dsum<float>, blocks, 256, 0, dsum, kj_ptr<float>(g->d_o),
-                  g->d_o.stride, kj_ptr<float>(a->o), a->o.stride, nq,
-                  (unsigned)a->heads, (unsigned)a->dim);
     p->backward(c, a, g, &s, dsum, type);
 }

@@ -23,12 +23,13 @@ struct kj_attn_segs {
 
 struct kj_attn_path {
     const char *name;
+    bool wants_dsum; /* backward() reads dsum */
     /* g: NULL for a forward pass */
     bool (*takes)(const struct kj_cuda *c, const struct kj_attn *a,
                   const struct kj_attn_grad *g, enum kj_dtype type);
     void (*forward)(struct kj_cuda *c, const struct kj_attn *a,
                     const struct kj_attn_segs *s, enum kj_dtype type);
-    /* dsum: for each query and head the sum of d_o times o. */
+    /* dsum: for each query and head the sum of d_o times o; NULL unless wanted. */
     void (*backward)(struct kj_cuda *c, const struct kj_attn *a,
                      const struct kj_attn_grad *g, const struct kj_attn_segs *s,
                      const float *dsum, enum kj_dtype type);

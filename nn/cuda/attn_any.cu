@@ -269,4 +269,4 @@ static void backward(struct kj_cuda *c, const struct kj_attn *a,
 }
 
 extern const struct kj_attn_path kj_attn_any;
-const struct kj_attn_path kj_attn_any = {"any", takes, forward, backward};
+const struct kj_attn_path kj_attn_any = {"any", true, takes, forward, backward};

@@ -28,8 +28,9 @@ struct kj_dnn_state {
     size_t n;
     struct kj_buffer table, scratch;
     int32_t *cu, *host; /* what the table was made of, and its copy */
-    size_t segs, cap;
+    size_t segs;
     const struct kj_sdpa *made_for;
+    struct kj_sdpa *call; /* the plan that takes() found for the call under way */
 };
 
 static struct kj_dnn_state *state_of(struct kj_cuda *c)
@@ -124,7 +125,8 @@ static bool takes(const struct kj_cuda *c, const struct kj_attn *a,
               !kj_all_aligned(h, 8, g->d_o, g->dq, g->dk, g->dv)))
         return false;
     struct kj_sdpa_shape s = shape_of(a, g);
-    return plan_of(d, &s) != NULL;
+    d->call = plan_of(d, &s);
+    return d->call != NULL;
 }
 
 /* The table of this call's documents on the device; layers share it. */
@@ -160,9 +162,8 @@ static bool prepare(struct kj_cuda *c, const struct kj_attn *a,
                     struct kj_sdpa_args *args)
 {
     struct kj_dnn_state *d = state_of(c);
-    struct kj_sdpa_shape s = shape_of(a, g);
     int64_t tokens = a->cu_q[a->segs];
-    *p = plan_of(d, &s);
+    *p = d->call;
     if (!renew(c, d, *p, a) ||
         !kj_cuda_scratch(c, &d->scratch, kj_sdpa_scratch(*p, tokens, g != NULL) + 1))
         return false;
@@ -208,6 +209,6 @@ static void backward(struct kj_cuda *c, const struct kj_attn *a,
     kj_sdpa_backward(p, &args, &c->base.fault);
 }
 
-const struct kj_attn_path kj_attn_dnn = {"cudnn", takes, forward, backward};
+const struct kj_attn_path kj_attn_dnn = {"cudnn", false, takes, forward, backward};
 
 #endif

@@ -473,4 +473,4 @@ static void backward(struct kj_cuda *c, const struct kj_attn *a,
               (size_t)s->n_q_tiles * a->heads, THREADS, shared, t);
 }
 
-const struct kj_attn_path kj_attn_mma = {"mma", takes, forward, backward};
+const struct kj_attn_path kj_attn_mma = {"mma", true, takes, forward, backward};
