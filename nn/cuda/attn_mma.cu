@@ -203,7 +203,10 @@ KJ_DEV struct span span_of(const struct kj_attn_segs &s, const int32_t *tiles,
 
 /* ---- forward ---- */
 
-template <int D> __global__ void __launch_bounds__(THREADS) k_mma_forward(struct call c)
+/* Two blocks of long heads are what shared memory holds; told so, the assembler does not
+ * spill for a third. */
+template <int D>
+__global__ void __launch_bounds__(THREADS, D == 64 ? 4 : 2) k_mma_forward(struct call c)
 {
     KJ_SHARED(bf16, sm);
     const int size = TILE * (D + PAD);
