@@ -7,11 +7,11 @@
  */
 #include "base/flow.h"
 
+#include "base/clock.h"
 #include "base/pipe.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* What one step did to one batch. */
 struct step_count {
@@ -30,13 +30,6 @@ struct run {
     void **states;     /* [worker * n_steps + step]; serial steps use worker 0 */
     uint64_t next_batch, next_doc;
 };
-
-static double now(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int flow_read(void *ctx, void *slot, struct kj_err *err)
 {
@@ -278,7 +271,7 @@ int kj_flow_run(struct kj_flow *f, struct kj_err *err)
             return kj_err_set(err, KJ_USAGE, "%s must come before %s in one process",
                               f->steps[k].stage->name,
                               f->steps[r.n_parallel].stage->name);
-    double wall = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+    double wall = kj_now(), cpu = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     r.states = kj_xcalloc(f->threads * f->n_steps, sizeof *r.states);
     if (f->source.workers)
         f->source.workers(f->source.self, f->threads);
@@ -286,8 +279,8 @@ int kj_flow_run(struct kj_flow *f, struct kj_err *err)
     if (rc == KJ_OK)
         rc = run_pipe(&r, err);
     end_states(&r);
-    f->wall += now(CLOCK_MONOTONIC) - wall;
-    f->cpu += now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    f->wall += kj_now() - wall;
+    f->cpu += kj_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     return rc;
 }
 

@@ -64,6 +64,20 @@ char *kj_xstrndup(const char *p, size_t n)
     return s;
 }
 
+char *kj_xprintf(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    size_t size = n < 0 ? 1 : (size_t)n + 1;
+    char *s = kj_xcalloc(size, 1);
+    va_start(ap, fmt);
+    vsnprintf(s, size, fmt, ap);
+    va_end(ap);
+    return s;
+}
+
 char *kj_xstrdup(const char *s)
 {
     return kj_xstrndup(s, strlen(s));

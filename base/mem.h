@@ -32,6 +32,8 @@ void *kj_xcalloc(size_t count, size_t size); /* overflow-checked */
 void *kj_xrealloc(void *p, size_t n);
 char *kj_xstrdup(const char *s);
 char *kj_xstrndup(const char *p, size_t n); /* adds the NUL */
+/* Of a size that the caller bounds: paths, names. */
+char *kj_xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- arena: bump allocation, freed all at once ---- */
 struct kj_arena_block;

@@ -45,13 +45,7 @@ static uint64_t word(const struct kj_order *o, uint64_t entry, unsigned k)
 
 static char *join(const char *dir, const char *name)
 {
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    if (name[0] == '/')
-        snprintf(p, n, "%s", name);
-    else
-        snprintf(p, n, "%s/%s", dir, name);
-    return p;
+    return name[0] == '/' ? kj_xstrdup(name) : kj_xprintf("%s/%s", dir, name);
 }
 
 /* The path of order.json, or NULL when path is no order. */

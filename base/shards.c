@@ -143,10 +143,7 @@ static int row_parse(struct kj_shards *s, struct kj_shard *r, const struct kj_jv
 
 char *kj_shards_path(const struct kj_shards *s, const char *name)
 {
-    size_t n = strlen(s->folder) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", s->folder, name);
-    return p;
+    return kj_xprintf("%s/%s", s->folder, name);
 }
 
 /* The index of a mapped shard, whichever form it has. */

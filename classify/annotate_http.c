@@ -10,8 +10,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "classify/annotate.h"
@@ -45,13 +45,6 @@ struct pump {
     unsigned failures; /* in a row */
     struct kj_err *err;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 {
@@ -115,7 +108,7 @@ static int again(struct pump *p, struct slot *s, const struct kj_annotate_answer
     double jitter = 0.5 + fmod((double)(s - p->slots) * 0.618, 1);
     double delay = fmin(p->o->backoff * pow(2, s->tries - 1) * jitter, DELAY_MAX);
     s->state = WAITING;
-    s->not_before = now() + fmax(delay, fmin(retry_after, RETRY_MAX));
+    s->not_before = kj_now() + fmax(delay, fmin(retry_after, RETRY_MAX));
     return KJ_OK;
 }
 
@@ -150,7 +143,7 @@ static int answered(struct pump *p, struct slot *s, CURLcode code)
     if (worth_retrying(status)) {
         if (status == 429) {
             p->counts->limited++;
-            p->gate = fmax(p->gate, now() + fmin((double)wait, RETRY_MAX));
+            p->gate = fmax(p->gate, kj_now() + fmin((double)wait, RETRY_MAX));
         }
         return again(p, s, &a, (double)wait);
     }
@@ -168,7 +161,7 @@ static int answered(struct pump *p, struct slot *s, CURLcode code)
 /* Take documents into free slots, and begin what may begin. */
 static int feed(struct pump *p)
 {
-    double t = now();
+    double t = kj_now();
     int rc = KJ_OK;
     for (int64_t i = 0; i < p->o->concurrency && rc == KJ_OK; i++) {
         struct slot *s = &p->slots[i];
@@ -213,7 +206,7 @@ static int turn(struct pump *p)
         rc = answered(p, s, code);
     }
     if (rc == KJ_OK && busy(p)) {
-        double t = now(), wait = POLL_MS / 1e3;
+        double t = kj_now(), wait = POLL_MS / 1e3;
         for (int64_t i = 0; i < p->o->concurrency; i++)
             if (p->slots[i].state == WAITING)
                 wait = fmin(wait,

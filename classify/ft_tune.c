@@ -9,8 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 
@@ -177,13 +177,6 @@ static int judge(const struct kj_ft_tune *o, const struct kj_buf *file, double *
     return rc;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* One trial: KJ_EOF when its model cannot be made to fit. */
 static int attempt(const struct kj_ft_tune *o, struct kj_ft_trial *x,
                    struct kj_buf *file, double *f1, struct kj_err *err)
@@ -200,7 +193,7 @@ static int attempt(const struct kj_ft_tune *o, struct kj_ft_trial *x,
 
 static bool over(const struct kj_ft_tune *o, int64_t i, double began)
 {
-    return i > 0 && ((o->seconds > 0 && now() - began >= o->seconds) ||
+    return i > 0 && ((o->seconds > 0 && kj_now() - began >= o->seconds) ||
                      (o->stop && atomic_load(o->stop)));
 }
 
@@ -208,7 +201,7 @@ int kj_ft_tune(const struct kj_ft_tune *o, struct kj_ft_trial *best, double *met
                struct kj_buf *model, struct kj_err *err)
 {
     struct dice dice = {(uint64_t)o->base.seed, 0};
-    double began = now();
+    double began = kj_now();
     int64_t cap = o->trials > 0 ? o->trials : 30; /* of the shrinking spread */
     *best = (struct kj_ft_trial){.t = o->base, .q = {.dsub = o->dsub ? o->dsub : 2}};
     *metric = -1;

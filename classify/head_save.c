@@ -19,14 +19,6 @@
 #define CONFIG_MAX ((size_t)16 << 20)
 #define HEAD_FILE  "head.safetensors"
 
-static char *path_of(const char *dir, const char *name)
-{
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
-
 static int copy(const char *from, const char *to, struct kj_err *err)
 {
     struct kj_output *o;
@@ -57,7 +49,7 @@ static const char *name_here(const char *name)
 static int bring(const char *from, const char *name, const char *dir, const char *as,
                  struct kj_err *err)
 {
-    char *a = path_of(from, name), *b = path_of(dir, as);
+    char *a = kj_xprintf("%s/%s", from, name), *b = kj_xprintf("%s/%s", dir, as);
     int rc = link(a, b) == 0 ? KJ_OK : copy(a, b, err);
     free(a);
     free(b);
@@ -124,7 +116,7 @@ static int write_tensors(const struct kj_head_save *s, const char *from,
     int rc = kj_st_set_open(&set, from, err);
     if (rc)
         return rc;
-    char *path = path_of(dir, HEAD_FILE);
+    char *path = kj_xprintf("%s/%s", dir, HEAD_FILE);
     tensors_of(&o, s->head);
     rc = kj_st_write(path, o.t, o.n, KJ_ST_F32, fill, &o, err);
     free(path);
@@ -145,7 +137,7 @@ static int write_tensors(const struct kj_head_save *s, const char *from,
             rc = bring(from, name, dir, name_here(name), err);
     }
     kj_buf_addz(&b, "\n  }\n}\n");
-    path = path_of(dir, "model.safetensors.index.json");
+    path = kj_xprintf("%s/model.safetensors.index.json", dir);
     if (rc == KJ_OK)
         rc = kj_output_file(path, b.p, b.n, err);
     free(path);
@@ -182,7 +174,7 @@ static int write_config(const struct kj_head_save *s, const char *from, const ch
     struct kj_json *j = kj_json_new();
     const struct kj_jval *root;
     struct kj_buf b;
-    char *path = path_of(from, "config.json");
+    char *path = kj_xprintf("%s/config.json", from);
     kj_buf_init(&b, CONFIG_MAX);
     kj_buf_addz(&b, "{\n");
     int rc = kj_json_load(j, path, CONFIG_MAX, &root, err);
@@ -209,7 +201,7 @@ static int write_config(const struct kj_head_save *s, const char *from, const ch
         s->head->act == KJ_ACT_RELU ? "relu" : "tanh", (long long)s->max_tokens);
     kj_json_put_str(&b, s->prefix, strlen(s->prefix));
     kj_buf_addz(&b, "}\n}\n");
-    path = path_of(dir, "config.json");
+    path = kj_xprintf("%s/config.json", dir);
     if (rc == KJ_OK)
         rc = kj_output_file(path, b.p, b.n, err);
     free(path);
@@ -221,7 +213,7 @@ static void discard(const char *dir)
 {
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));) {
-        char *path = path_of(dir, e->d_name);
+        char *path = kj_xprintf("%s/%s", dir, e->d_name);
         unlink(path); /* "." and ".." stay */
         free(path);
     }

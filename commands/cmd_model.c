@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "commands/model_job.h"
 
 #define OFF(f) offsetof(struct model_cfg, f)
@@ -211,7 +212,7 @@ static int run_model(const struct kj_cmd *cmd, int argc, char **argv)
     struct model_job j = {.cmd = cmd};
     void *const cfgs[] = {&j.c, &j.h, NULL};
     kj_ft_train_defaults(&j.c.t);
-    clock_gettime(CLOCK_MONOTONIC, &j.start);
+    j.start = kj_now();
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &j.common, &j.pos);
     if (status < 0)
         status = run_verb(&j);

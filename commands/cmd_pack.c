@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/output.h"
@@ -53,14 +54,8 @@ struct pack {
 
 static char *join(const char *a, const char *b)
 {
-    size_t n = strlen(a), m = strlen(b);
-    bool slash = n && a[n - 1] != '/';
-    char *p = kj_xmalloc(n + slash + m + 1);
-    memcpy(p, a, n);
-    if (slash)
-        p[n] = '/';
-    memcpy(p + n + slash, b, m + 1);
-    return p;
+    size_t n = strlen(a);
+    return kj_xprintf(n && a[n - 1] != '/' ? "%s/%s" : "%s%s", a, b);
 }
 
 static bool wanted(const struct options *o, const char *name)
@@ -292,19 +287,12 @@ static void release(struct pack *p)
     kj_buf_release(&p->head);
 }
 
-static double seconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int pack(const struct kj_cmd *cmd, const struct kj_common *c,
                 const struct options *o, const struct kj_strs *dirs)
 {
     struct kj_err err = KJ_ERR_INIT;
     struct pack p = {.cmd = cmd, .common = c, .o = o};
-    double wall = seconds(CLOCK_MONOTONIC);
+    double wall = kj_now();
     int status = 0, rc = KJ_OK;
     if (dirs->n == 0)
         rc = kj_err_set(&err, KJ_USAGE, "name at least one folder");
@@ -336,8 +324,7 @@ static int pack(const struct kj_cmd *cmd, const struct kj_common *c,
                     "kijil " KJ_VERSION " pack: %llu files, %.1f MB; %llu skipped\n",
                     (unsigned long long)p.written, (double)p.bytes / 1e6,
                     (unsigned long long)p.skipped);
-            kj_cmd_usage_line(seconds(CLOCK_MONOTONIC) - wall,
-                              seconds(CLOCK_PROCESS_CPUTIME_ID));
+            kj_cmd_usage_line(kj_now() - wall, kj_seconds(CLOCK_PROCESS_CPUTIME_ID));
         }
     }
     release(&p);

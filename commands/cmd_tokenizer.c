@@ -4,6 +4,7 @@
 #include "tokenize/shards.h"
 #include "tokenize/train.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct options {
     bool jsonl, lines, add_special, skip_special;
@@ -418,20 +418,13 @@ static int stats(const struct kj_cmd *cmd, struct job *j)
 
 /* ---- train ---- */
 
-static double seconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int train(const struct kj_cmd *cmd, struct job *j)
 {
     struct kj_err err = KJ_ERR_INIT;
     struct kj_tok_train_result r;
     struct kj_source source;
     struct kj_buf b;
-    double wall = seconds(CLOCK_MONOTONIC);
+    double wall = kj_now();
     const struct kj_refusal no[] = {{"ledger", j->common.ledger != NULL},
                                     {"rejects", j->common.rejects != NULL}};
     if (kj_cmd_refuse(cmd, "train", no, sizeof no / sizeof *no) >= 0)
@@ -470,8 +463,7 @@ static int train(const struct kj_cmd *cmd, struct job *j)
                 " different ones\nvocabulary of %" PRIu64 ", %" PRIu64 " merges; ",
                 r.documents, j->o.jsonl ? "documents" : "lines", (double)r.bytes / 1e6,
                 r.words, r.distinct, r.vocab_size, r.merges);
-        kj_cmd_usage_line(seconds(CLOCK_MONOTONIC) - wall,
-                          seconds(CLOCK_PROCESS_CPUTIME_ID));
+        kj_cmd_usage_line(kj_now() - wall, kj_seconds(CLOCK_PROCESS_CPUTIME_ID));
         if (r.forgotten)
             fprintf(stderr, "%" PRIu64 " rare words were forgotten to stay in memory\n",
                     r.forgotten);

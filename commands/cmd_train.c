@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -250,13 +250,6 @@ static int summary(const struct kj_cmd *cmd, const struct options *o, const char
     return res->end == KJ_TRAIN_STOPPED ? 130 : 0;
 }
 
-static double seconds(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
 /* Ranks may be started minutes apart. */
 #define MEET_SECONDS 300
 
@@ -286,7 +279,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     struct kj_backend *b = NULL;
     struct kj_feed feed = {0};
     char *tokenizer = NULL, hash[40], dir[4096], what[256];
-    double limit = 0, start = seconds();
+    double limit = 0, start = kj_now();
     struct kj_plan p;
     int status = 0;
     int rc = kj_run_resolve(r, kj_shards_vocab_size(d->v[0].first), err);
@@ -360,7 +353,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         rc = kj_train(&t, b, &res, err);
         kj_train_watch_end(watch, rc == KJ_OK);
         if (rc == KJ_OK)
-            status = summary(cmd, o, dir, &res, seconds() - start);
+            status = summary(cmd, o, dir, &res, kj_now() - start);
         if (rc == KJ_OK && place->rank == 0)
             rc = tell_parts(&feed, dir, res.last.step, o->quiet, err);
     }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "commands/commands.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "extract/archive.h"
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #define F(x) offsetof(struct kj_common, x)
@@ -310,13 +310,6 @@ int kj_cmd_parse(const struct kj_cmd *cmd, int argc, char **argv, void *const *c
 
 /* ---- progress: one line on stderr that is rewritten, or lines ---- */
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 bool kj_progress_wanted(const struct kj_common *c)
 {
     return c->progress == 1 || c->progress == 2 ||
@@ -355,7 +348,7 @@ static int progress_batch(void *self, const struct kj_flow *f, const struct kj_b
     struct kj_progress *p = self;
     (void)b;
     (void)err;
-    double t = seconds();
+    double t = kj_now();
     if (t - p->last < (p->common->progress == 0 ? 0.2 : 2.0))
         return KJ_OK;
     p->last = t;
@@ -371,7 +364,7 @@ static int progress_end(void *self, const struct kj_flow *f, struct kj_err *err)
     if (p->shown)
         fprintf(stderr, "\r\033[K");
     else if (p->common->progress != 0)
-        progress_line(p, f, seconds(), true);
+        progress_line(p, f, kj_now(), true);
     return KJ_OK;
 }
 
@@ -379,7 +372,7 @@ struct kj_watch kj_progress_watch(struct kj_progress *p, const char *name,
                                   const struct kj_common *c)
 {
     *p = (struct kj_progress){.name = name, .common = c};
-    p->start = p->last = seconds();
+    p->start = p->last = kj_now();
     return (struct kj_watch){p, NULL, progress_batch, progress_end};
 }
 

@@ -3,17 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "tokenize/tokenizer.h"
-
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
 
 static int go_on(struct kj_continue *c, struct kj_cache *cache,
                  const struct kj_tok_ids *ids, struct kj_err *err)
@@ -73,10 +66,10 @@ int kj_continue(struct kj_continue *c, struct kj_str prompt, struct kj_err *err)
         size_t want = ids.n + (size_t)c->most;
         rc = kj_cache_new(&cache, c->m, want < room ? want : room, err);
     }
-    double start = now();
+    double start = kj_now();
     if (rc == KJ_OK)
         rc = go_on(c, cache, &ids, err);
-    c->seconds = now() - start;
+    c->seconds = kj_now() - start;
     c->given = ids.n;
     kj_cache_free(cache);
     kj_tok_ids_release(&ids);

@@ -3,8 +3,8 @@
 #include "commands/dedup_work.h"
 
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
 #include "base/stage.h"
@@ -73,13 +73,6 @@ static void keep_mine(struct kj_files *f, unsigned shard, unsigned shards)
     }
 }
 
-static double seconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* One step that leaves files and no documents. */
 static int one_step(const struct kj_cmd *cmd, const struct kj_common *c, void *cfg)
 {
@@ -93,7 +86,7 @@ static int one_step(const struct kj_cmd *cmd, const struct kj_common *c, void *c
                                .pass = kj_corpus_pass,
                                .stop = &kj_interrupted};
     kj_cmd_signals();
-    double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    double wall = kj_now(), cpu = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     int rc = survey(cfg, &corpus, &err);
     if (rc < 0)
         return kj_cmd_fail(cmd, &err);
@@ -101,8 +94,7 @@ static int one_step(const struct kj_cmd *cmd, const struct kj_common *c, void *c
         return 130;
     if (!c->quiet) {
         fprintf(stderr, "kijil " KJ_VERSION " dedup: step done; ");
-        kj_cmd_usage_line(seconds(CLOCK_MONOTONIC) - wall,
-                          seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+        kj_cmd_usage_line(kj_now() - wall, kj_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
  * command owes its user around it: rejects, ledger, progress, summary. */
 #include "commands/commands.h"
 
+#include "base/clock.h"
 #include "base/input.h"
 #include "base/jsonl.h"
 #include "base/mem.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- files that can be read again ---- */
@@ -138,13 +138,6 @@ int kj_cmd_dry_run(const struct kj_cmd *cmd, const struct kj_common *c,
     kj_buf_release(&b);
     int rc = kj_cmd_estimate(c, &step, 1, inputs, files, &err);
     return rc < 0 ? kj_cmd_fail(cmd, &err) : 0;
-}
-
-static double seconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static int survey(const struct kj_common *c, const struct kj_stage *stage, void *cfg,
@@ -297,11 +290,11 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     struct kj_err err = KJ_ERR_INIT;
     struct drive d = {0};
     kj_cmd_signals();
-    double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    double wall = kj_now(), cpu = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     int rc = survey(c, stage, cfg, &inputs, &err);
     /* the run adds its own time to that of the survey */
-    d.flow.wall = seconds(CLOCK_MONOTONIC) - wall;
-    d.flow.cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    d.flow.wall = kj_now() - wall;
+    d.flow.cpu = kj_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     if (rc == KJ_OK)
         rc = drive_run(&d, cmd, c, stage, cfg, inputs, sink, &err);
     if (d.flow.source.close)

@@ -10,13 +10,13 @@
  */
 #include "commands/commands.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <math.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* The documents of one trial, or its seconds; but some batches in any case, for
  * the reader is up to one ahead of what was done, and the share counts that. */
@@ -30,13 +30,6 @@ struct trial {
     uint64_t bytes, tokens, batches;
     uint64_t lines; /* bytes of the documents' lines */
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static double peak_memory(void)
 {
@@ -68,7 +61,7 @@ static int trial_write(void *self, struct kj_batch *b, struct kj_err *err)
     t->share =
         t->flow.source.progress ? t->flow.source.progress(t->flow.source.self) : NAN;
     if (++t->batches >= TRIAL_BATCHES &&
-        (t->flow.docs_in >= TRIAL_DOCS || now() - t->start > TRIAL_SECONDS))
+        (t->flow.docs_in >= TRIAL_DOCS || kj_now() - t->start > TRIAL_SECONDS))
         atomic_store(&t->stop, true);
     return KJ_OK;
 }
@@ -149,7 +142,7 @@ int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
         printf("estimate: none, for it needs files\n");
         return KJ_OK;
     }
-    struct trial t = {.start = now()};
+    struct trial t = {.start = kj_now()};
     double before = peak_memory();
     struct kj_corpus corpus = {.self = &inputs,
                                .threads = 1,
@@ -176,7 +169,7 @@ int kj_cmd_estimate(const struct kj_common *c, struct kj_step *steps, size_t n,
     if (rc == KJ_OK && surveys)
         sharpen(&t, files);
     if (rc == KJ_OK)
-        print(c, &t, now() - t.start, before, surveyed, peak_memory());
+        print(c, &t, kj_now() - t.start, before, surveyed, peak_memory());
     if (t.flow.source.close)
         t.flow.source.close(t.flow.source.self);
     kj_flow_release(&t.flow);

@@ -11,8 +11,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "commands/commands.h"
 #include "tokenize/tokenizer.h"
@@ -39,13 +39,6 @@ struct choosing {
     double shown;
     struct kj_err *err;
 };
-
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
 
 /* ---- tokens ---- */
 
@@ -175,7 +168,7 @@ static void got(void *ctx, uint64_t number, const double *scores, size_t n)
         fwrite(b->p, 1, b->n, c->e->details);
         kj_buf_release(b);
     }
-    double t = now();
+    double t = kj_now();
     if (!c->e->o->quiet && t - c->shown > 10) {
         if (c->shown > 0)
             fprintf(stderr, "kijil eval: %s %" PRIu64 "/%zu questions\n", c->t->name,

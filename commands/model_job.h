@@ -55,7 +55,7 @@ struct model_job {
     struct kj_common common;
     struct kj_strs pos; /* the verb first */
     uint64_t damaged;   /* lines that were no documents */
-    struct timespec start;
+    double start;
 };
 
 /* The verbs: exit status; everything was printed. */

@@ -2,9 +2,11 @@
 #define _GNU_SOURCE /* memmem */
 #include "commands/model_job.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/input.h"
 #include "base/json.h"
 #include "base/jsonl.h"
@@ -148,21 +150,15 @@ int kj_model_write(const struct model_job *j, const struct kj_buf *b,
 
 void kj_model_closing(const struct model_job *j)
 {
-    struct timespec end, cpu;
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-    kj_cmd_usage_line((double)(end.tv_sec - j->start.tv_sec) +
-                          1e-9 * (double)(end.tv_nsec - j->start.tv_nsec),
-                      (double)cpu.tv_sec + 1e-9 * (double)cpu.tv_nsec);
+    kj_cmd_usage_line(kj_now() - j->start, kj_seconds(CLOCK_PROCESS_CPUTIME_ID));
 }
 
 void kj_model_progress(void *ctx, double share, double lr, double loss)
 {
-    static struct timespec last;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    static double last;
+    double now = floor(kj_now());
     const struct kj_common *c = ctx;
-    if (share < 1 && now.tv_sec == last.tv_sec)
+    if (share < 1 && now == last)
         return;
     last = now;
     if (c->progress == 2) {

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/input.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -52,21 +52,6 @@ struct kj_train_watch {
     bool begun;
 };
 
-static double now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static char *join(const char *dir, const char *name)
-{
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
-
 static void give_up(bool *flag, const struct kj_err *e, const char *what)
 {
     char text[1024];
@@ -83,7 +68,7 @@ static int peak(struct kj_train_watch *w, struct kj_err *err)
     bool bf16 = w->o.run->optim.precision == KJ_PRECISION_BF16;
     const unsigned *sizes = cpu ? peak_sizes : peak_sizes_gpu;
     size_t n = 0;
-    for (double t0 = now(); n < 3 && now() - t0 < PEAK_SLOW * PEAK_SECONDS; n++) {
+    for (double t0 = kj_now(); n < 3 && kj_now() - t0 < PEAK_SLOW * PEAK_SECONDS; n++) {
         struct kj_selftest_speed s;
         int rc = kj_selftest_speed(w->o.b, sizes[n], PEAK_SECONDS, &s, err);
         if (rc)
@@ -103,10 +88,10 @@ int kj_train_watch_new(struct kj_train_watch **out, const struct kj_watching *o,
     struct kj_train_watch *w = kj_xcalloc(1, sizeof *w);
     int rc = KJ_OK;
     w->o = *o;
-    w->db = o->ledger ? kj_xstrdup(o->ledger) : join(o->dir, "run.db");
-    w->page = join(o->dir, "report.html");
-    w->metrics = join(o->dir, "metrics.jsonl");
-    w->texts = join(o->dir, "samples.jsonl");
+    w->db = o->ledger ? kj_xstrdup(o->ledger) : kj_xprintf("%s/run.db", o->dir);
+    w->page = kj_xprintf("%s/report.html", o->dir);
+    w->metrics = kj_xprintf("%s/metrics.jsonl", o->dir);
+    w->texts = kj_xprintf("%s/samples.jsonl", o->dir);
     kj_buf_init(&w->text, 16 << 20);
     if (o->run->samples.every && !o->lines_only && !o->tokenizer)
         rc = kj_err_set(err, KJ_USAGE,
@@ -191,12 +176,12 @@ static int sync_to(struct kj_train_watch *w, bool last, struct kj_err *err)
 static void sync_now(struct kj_train_watch *w, bool last)
 {
     struct kj_err err = KJ_ERR_INIT;
-    double start = now();
+    double start = kj_now();
     if (!w->ledger || w->no_ledger)
         return;
     if (sync_to(w, last, &err) != KJ_OK)
         give_up(&w->no_ledger, &err, "ledger and the page");
-    w->synced = now();
+    w->synced = kj_now();
     w->sync_cost = w->synced - start;
 }
 
@@ -263,7 +248,7 @@ static void samples(struct kj_train_watch *w, const struct kj_train_step *s)
 {
     const struct kj_run *run = w->o.run;
     struct kj_err err = KJ_ERR_INIT;
-    double start = now();
+    double start = kj_now();
     if (!w->samples || w->no_samples ||
         (s->step % run->samples.every != 0 && s->step != s->steps))
         return;
@@ -272,7 +257,7 @@ static void samples(struct kj_train_watch *w, const struct kj_train_step *s)
             give_up(&w->no_samples, &err, "samples");
             return;
         }
-    w->window_t += now() - start; /* no part of the rate of training */
+    w->window_t += kj_now() - start; /* no part of the rate of training */
 }
 
 /* ---- lines ---- */
@@ -320,7 +305,7 @@ void kj_train_watch_step(void *ctx, const struct kj_train_step *s)
         w->begun = true;
         if (!w->o.lines_only)
             begin(w, s->step - 1);
-        w->synced = now();
+        w->synced = kj_now();
     }
     if (!w->o.quiet &&
         (first || s->seconds - w->shown >= INTERVAL || s->step == s->steps))
@@ -328,7 +313,7 @@ void kj_train_watch_step(void *ctx, const struct kj_train_step *s)
     if (w->o.lines_only)
         return;
     samples(w, s);
-    double since = now() - w->synced;
+    double since = kj_now() - w->synced;
     if (since >= SYNC && since >= SYNC_PER * w->sync_cost)
         sync_now(w, false);
 }

@@ -75,14 +75,6 @@ static int flush(struct kj_spill *s, struct kj_err *err)
     return write_all(s, s->buf, n, s->size - n, err);
 }
 
-static char *join(const char *dir, const char *name, const char *end)
-{
-    size_t len = strlen(dir) + strlen(name) + strlen(end) + 2;
-    char *p = kj_xmalloc(len);
-    snprintf(p, len, "%s/%s%s", dir, name, end);
-    return p;
-}
-
 int kj_spill_create(struct kj_spill *s, const char *dir, const char *name,
                     const struct kj_spill_params *params, struct kj_err *err)
 {
@@ -90,11 +82,11 @@ int kj_spill_create(struct kj_spill *s, const char *dir, const char *name,
     if (name) {
         char end[32];
         snprintf(end, sizeof end, ".tmp-%ld", (long)getpid());
-        s->path = join(dir, name, "");
-        s->tmp = join(dir, name, end);
+        s->path = kj_xprintf("%s/%s", dir, name);
+        s->tmp = kj_xprintf("%s/%s%s", dir, name, end);
         s->fd = open(s->tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     } else {
-        s->path = join(dir, "spill-XXXXXX", "");
+        s->path = kj_xprintf("%s/spill-XXXXXX", dir);
         s->fd = mkstemp(s->path);
         if (s->fd >= 0)
             unlink(s->path);

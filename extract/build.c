@@ -3,19 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "extract/math.h"
 
 /* ---- guards ---- */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void kj_build_stop(struct kj_builder *b, const char *rule)
 {
@@ -28,7 +21,8 @@ bool kj_build_in_time(struct kj_builder *b)
 {
     if (b->lex.full)
         kj_build_stop(b, "extract.html_bytes");
-    else if (++b->events % 1024 == 0 && now() - b->start > b->lim->seconds)
+    else if (++b->events % 1024 == 0 &&
+             kj_seconds(CLOCK_THREAD_CPUTIME_ID) - b->start > b->lim->seconds)
         kj_build_stop(b, "extract.html_time");
     return !b->stopped;
 }
@@ -381,7 +375,7 @@ void kj_build_begin(struct kj_builder *b, const char *p, size_t n)
     b->mode = KJ_M_BEFORE_HTML;
     b->foster = b->moved = b->skip_newline = b->stopped = false;
     b->quirks = true;
-    b->start = now();
+    b->start = kj_seconds(CLOCK_THREAD_CPUTIME_ID);
     kj_lexer_init(&b->lex, p, n, &b->t->arena);
     kj_node_new(b, KJ_TAG_OTHER); /* the root */
     kj_build_html(b, KJ_TAG_html, NULL);

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/order.h"
 #include "base/shards.h"
 #include "manifests/ledger_internal.h"
@@ -51,21 +52,13 @@ static bool is_file(const char *path, int64_t *bytes)
     return true;
 }
 
-static char *join(const char *dir, const char *name)
-{
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
-
 /* A recorded path: relative to the ledger's folder for parts; what a filter
  * wrote is named as it was typed. */
 static char *resolve(const struct job *j, const char *path)
 {
     if (path[0] == '/')
         return kj_xstrdup(path);
-    char *p = join(j->base, path);
+    char *p = kj_xprintf("%s/%s", j->base, path);
     if (is_file(p, NULL) || !is_file(path, NULL))
         return p;
     free(p);
@@ -224,7 +217,7 @@ static void lineage(struct job *j, const char *dir)
     const char *p;
     size_t n;
     int64_t member, at;
-    char *path = join(dir, "docs.jsonl.zst");
+    char *path = kj_xprintf("%s/docs.jsonl.zst", dir);
     struct kj_lines *l = NULL;
     /* Equal ids are copies of which one may have stayed. Only the newest run
      * and those whose output it read have a say. */
@@ -358,7 +351,7 @@ static void check_order(struct job *j, const char *dir)
 /* Shards and orders in the folder itself and in the folders in it. */
 static void find_shards(struct job *j, const char *dir, int depth, int *found)
 {
-    char *manifest = join(dir, "manifest.jsonl");
+    char *manifest = kj_xprintf("%s/manifest.jsonl", dir);
     if (is_file(manifest, NULL)) {
         ++*found;
         check_shards(j, dir, manifest);
@@ -372,7 +365,7 @@ static void find_shards(struct job *j, const char *dir, int depth, int *found)
     int n = depth ? scandir(dir, &list, NULL, alphasort) : -1;
     for (int i = 0; i < n; i++) {
         struct stat st;
-        char *p = join(dir, list[i]->d_name);
+        char *p = kj_xprintf("%s/%s", dir, list[i]->d_name);
         if (list[i]->d_name[0] != '.' && !stopped(j) && lstat(p, &st) == 0 &&
             S_ISDIR(st.st_mode))
             find_shards(j, p, depth - 1, found);
@@ -413,7 +406,7 @@ static char *find_ledger(const struct kj_verify *v, struct job *j)
         db = kj_xstrdup(v->ledger ? v->ledger : v->dir);
     } else {
         j->base = kj_xstrdup(v->dir);
-        db = v->ledger ? kj_xstrdup(v->ledger) : join(v->dir, "run.db");
+        db = v->ledger ? kj_xstrdup(v->ledger) : kj_xprintf("%s/run.db", v->dir);
     }
     if (v->ledger || is_file(db, NULL))
         return db;

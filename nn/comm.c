@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "nn/comm_internal.h"
 
@@ -63,7 +64,7 @@ static void post(struct kj_comm *c, int rank, const void *to, size_t to_n, void 
 static int stopped(const struct kj_comm_peer *p, uint64_t n, struct kj_err *err)
 {
     char why[1024] = "";
-    if (n >= sizeof why || !kj_comm_move(p->fd, why, n, false, kj_comm_now() + 5))
+    if (n >= sizeof why || !kj_comm_move(p->fd, why, n, false, kj_now() + 5))
         why[0] = '\0';
     return kj_err_set(err, KJ_FATAL, "rank %d (process %d on %s) stopped: %s",
                       p->who.rank, (int)p->who.pid, p->who.host, why);
@@ -111,7 +112,7 @@ static int ended(struct kj_comm *c, struct kj_comm_peer *p, struct kj_err *err)
     if (n != sizeof h || h.magic != KJ_COMM_MAGIC)
         return gone(c, p, "it closed the connection", err);
     if (h.kind == KJ_COMM_ABORT &&
-        kj_comm_move(p->fd, &h, sizeof h, false, kj_comm_now() + 1))
+        kj_comm_move(p->fd, &h, sizeof h, false, kj_now() + 1))
         return stopped(p, h.n, err);
     p->left = true;
     return KJ_OK;
@@ -332,7 +333,7 @@ static void say(struct kj_comm *c, enum kj_comm_kind kind, const char *why)
     struct kj_comm_head h = {KJ_COMM_MAGIC, kind, c->call, strnlen(why, 1000)};
     for (int r = 0; r < c->size; r++) {
         const struct kj_comm_peer *p = &c->peers[r];
-        double soon = kj_comm_now() + 1;
+        double soon = kj_now() + 1;
         if (p->fd >= 0 && (p->out_at == 0 || p->out_at == p->out_n) &&
             kj_comm_move(p->fd, &h, sizeof h, true, soon))
             kj_comm_move(p->fd, (void *)(size_t)why, h.n, true, soon);

@@ -44,7 +44,6 @@ struct kj_comm {
     float *pieces;              /* ranks x KJ_COMM_PIECE */
 };
 
-double kj_comm_now(void); /* seconds, monotonic */
 /* All n bytes, in or out, before the deadline: where nothing else is to be done. */
 bool kj_comm_move(int fd, void *p, size_t n, bool out, double deadline);
 

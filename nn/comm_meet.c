@@ -18,16 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "nn/comm.h"
 #include "nn/comm_internal.h"
-
-double kj_comm_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- sockets ---- */
 
@@ -51,7 +45,7 @@ bool kj_comm_move(int fd, void *p, size_t n, bool out, double deadline)
     char *at = p;
     while (n > 0) {
         struct pollfd f = {.fd = fd, .events = out ? POLLOUT : POLLIN};
-        double left = deadline - kj_comm_now();
+        double left = deadline - kj_now();
         if (left <= 0 || poll(&f, 1, (int)(left * 1000) + 1) <= 0)
             return false;
         ssize_t k = out ? send(fd, at, n, MSG_NOSIGNAL | MSG_DONTWAIT)
@@ -122,7 +116,7 @@ static int dial(const char *host, int port, double deadline, struct kj_err *err)
 {
     const char *reason = "no answer";
     int fd;
-    while ((fd = dial_once(host, port, &reason)) < 0 && kj_comm_now() < deadline)
+    while ((fd = dial_once(host, port, &reason)) < 0 && kj_now() < deadline)
         nanosleep(&(struct timespec){0, 50000000}, NULL);
     if (fd < 0)
         kj_err_set(err, KJ_FATAL, "no way to %s port %d: %s", host, port, reason);
@@ -139,7 +133,7 @@ static int answer(int listener, const struct kj_comm_hello *self,
 {
     for (;;) {
         struct pollfd f = {.fd = listener, .events = POLLIN};
-        double left = deadline - kj_comm_now();
+        double left = deadline - kj_now();
         if (left <= 0 || poll(&f, 1, (int)(left * 1000) + 1) <= 0)
             return -1;
         struct sockaddr_storage a;
@@ -149,7 +143,7 @@ static int answer(int listener, const struct kj_comm_hello *self,
             continue;
         tune(fd);
         /* somebody else who dials and says nothing must not use up the time */
-        double soon = kj_comm_now() + 5 < deadline ? kj_comm_now() + 5 : deadline;
+        double soon = kj_now() + 5 < deadline ? kj_now() + 5 : deadline;
         if (kj_comm_move(fd, who, sizeof *who, false, soon) &&
             who->magic == KJ_COMM_MAGIC && who->run == self->run &&
             who->size == self->size && who->rank >= 0 && who->rank < self->size &&
@@ -272,7 +266,7 @@ int kj_comm_open(struct kj_comm **out, const struct kj_comm_place *p, uint64_t r
     for (int r = 0; r < c->size; r++)
         c->peers[r].fd = -1;
     gethostname(self.host, sizeof self.host - 1);
-    double deadline = kj_comm_now() + seconds;
+    double deadline = kj_now() + seconds;
     int rc = c->size == 1   ? KJ_OK
              : c->rank == 0 ? meet_as_first(c, p, &self, deadline, err)
                             : meet_as_other(c, p, &self, deadline, err);

@@ -1,25 +1,18 @@
 /* speed.c - how fast a back end multiplies and how fast it moves memory. */
 #include <math.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "nn/backend.h"
 #include "nn/selftest.h"
-
-static double seconds_now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
 
 /* One product; its GFLOP/s into *best where it is faster. */
 static int product(struct kj_backend *b, const struct kj_mat *m, size_t n,
                    unsigned flags, double *best, struct kj_err *err)
 {
-    double t0 = seconds_now();
+    double t0 = kj_now();
     b->ops->matmul(b, m[2], m[0], m[1], n, n, n, KJ_MM_TB | flags);
     int rc = b->ops->sync(b, err);
-    *best = fmax(*best, 2e-9 * (double)(n * n * n) / (seconds_now() - t0));
+    *best = fmax(*best, 2e-9 * (double)(n * n * n) / (kj_now() - t0));
     return rc;
 }
 
@@ -44,17 +37,16 @@ int kj_selftest_speed(struct kj_backend *b, unsigned n, double seconds,
     for (int i = 0; i < 3 && o->bf16; i++)
         half[i] = kj_mat(o->tensor_new(b, KJ_BF16, size), 0, n);
     int rc = o->sync(b, err);
-    for (double start = seconds_now(); !rc && seconds_now() - start < seconds;) {
+    for (double start = kj_now(); !rc && kj_now() - start < seconds;) {
         rc = product(b, m, n, 0, &speed->gflops, err);
         if (!rc)
             rc = product(b, o->bf16 ? half : m, n, o->bf16 ? 0 : KJ_MM_BF16,
                          &speed->gflops_bf16, err);
-        double t0 = seconds_now();
+        double t0 = kj_now();
         if (!rc)
             o->adamw(b, m[0], m[1], m[2], m[3], size, &p);
         rc = rc ? rc : o->sync(b, err);
-        speed->gbytes =
-            fmax(speed->gbytes, 28e-9 * (double)size / (seconds_now() - t0));
+        speed->gbytes = fmax(speed->gbytes, 28e-9 * (double)size / (kj_now() - t0));
     }
     for (int i = 0; i < 4; i++)
         o->tensor_free(b, m[i].t);

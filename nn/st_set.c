@@ -19,14 +19,6 @@ struct kj_st_set {
     struct kj_st *st[FILES_MAX];
 };
 
-static char *path_of(const char *dir, const char *name)
-{
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
-
 void kj_st_set_close(struct kj_st_set *w)
 {
     if (!w)
@@ -49,7 +41,7 @@ static int add(struct kj_st_set *w, const char *dir, struct kj_str name,
         return kj_err_set(err, KJ_FAIL, "the index names an impossible file");
     w->names[w->n] = kj_xstrndup(name.p, name.n);
     w->st[w->n] = NULL;
-    char *path = path_of(dir, w->names[w->n]);
+    char *path = kj_xprintf("%s/%s", dir, w->names[w->n]);
     int rc = kj_st_open(&w->st[w->n], path, err);
     w->n++;
     free(path);
@@ -75,8 +67,8 @@ static int add_indexed(struct kj_st_set *w, const char *dir, const char *index,
 int kj_st_set_open(struct kj_st_set **out, const char *dir, struct kj_err *err)
 {
     struct kj_st_set *w = kj_xcalloc(1, sizeof *w);
-    char *single = path_of(dir, "model.safetensors");
-    char *index = path_of(dir, "model.safetensors.index.json");
+    char *single = kj_xprintf("%s/model.safetensors", dir);
+    char *index = kj_xprintf("%s/model.safetensors.index.json", dir);
     int rc = access(single, F_OK) == 0 || access(index, F_OK) != 0
                  ? add(w, dir, KJ_STR("model.safetensors"), err)
                  : add_indexed(w, dir, index, err);

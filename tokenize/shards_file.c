@@ -27,10 +27,7 @@ static const char *const idx_suffix[] = {"idx", "bin.index", "ds.index"};
 
 char *kj_shard_file_path(const struct kj_shard_file *f, const char *name)
 {
-    size_t n = strlen(f->dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", f->dir, name);
-    return p;
+    return kj_xprintf("%s/%s", f->dir, name);
 }
 
 uint64_t kj_shard_file_most(const struct kj_shard_file *f)

@@ -140,10 +140,8 @@ static int put_files(struct kj_buf *b, const char *dir, struct kj_err *err)
     int rc = KJ_OK;
     bool first = true;
     for (size_t i = 0; i < sizeof names / sizeof *names && rc == KJ_OK; i++) {
-        size_t n = strlen(dir) + 64;
-        char *path = kj_xmalloc(n), hash[40];
+        char *path = kj_xprintf("%s/%s", dir, names[i]), hash[40];
         int64_t bytes;
-        snprintf(path, n, "%s/%s", dir, names[i]);
         if (access(path, F_OK) == 0) {
             rc = kj_hash_file(path, hash, &bytes, err);
             if (rc == KJ_OK)
@@ -228,9 +226,7 @@ static int put_manifest(const char *dir, const struct kj_checkpoint *c,
     int rc = put_files(&b, dir, err);
     kj_buf_addz(&b, "\n  ]\n}\n");
     if (rc == KJ_OK) {
-        size_t n = strlen(dir) + sizeof MANIFEST + 1;
-        char *path = kj_xmalloc(n);
-        snprintf(path, n, "%s/%s", dir, MANIFEST);
+        char *path = kj_xprintf("%s/" MANIFEST, dir);
         rc = kj_output_file(path, b.p, b.n, err);
         free(path);
     }
@@ -272,12 +268,10 @@ static int check_files(const char *dir, const struct kj_jval *files, struct kj_e
 static int read_manifest(const char *dir, struct kj_checkpoint *c, bool files,
                          struct kj_err *err)
 {
-    size_t n = strlen(dir) + sizeof MANIFEST + 1;
-    char *path = kj_xmalloc(n);
+    char *path = kj_xprintf("%s/" MANIFEST, dir);
     struct kj_json *j = kj_json_new();
     const struct kj_jval *root;
     *c = (struct kj_checkpoint){.seen = c->seen, .n_seen = c->n_seen};
-    snprintf(path, n, "%s/%s", dir, MANIFEST);
     int rc = kj_json_load(j, path, JSON_MAX, &root, err);
     if (rc == KJ_OK && (!kj_str_is(kj_jstr(kj_jget(root, "format")), FORMAT) ||
                         kj_jint(kj_jget(root, "version"), 0) != VERSION))

@@ -17,20 +17,13 @@
 
 /* ---- parents ---- */
 
-static char *join(const char *dir, const char *name)
-{
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
-
 int kj_parent_open(struct kj_parent *p, const char *dir, struct kj_err *err)
 {
     memset(p, 0, sizeof *p);
-    char *direct = join(dir, "config.json"), *run = join(dir, "model/config.json");
+    char *direct = kj_xprintf("%s/config.json", dir),
+         *run = kj_xprintf("%s/model/config.json", dir);
     bool inside = access(direct, F_OK) != 0 && access(run, F_OK) == 0;
-    p->dir = inside ? join(dir, "model") : kj_xstrdup(dir);
+    p->dir = inside ? kj_xprintf("%s/model", dir) : kj_xstrdup(dir);
     free(direct);
     free(run);
     int rc = kj_hf_config(p->dir, &p->config, err);
@@ -51,7 +44,7 @@ void kj_parent_close(struct kj_parent *p)
 int kj_parent_publish(const struct kj_parent *p, const struct kj_shape *s,
                       kj_st_fill *fill, void *ctx, const char *out, struct kj_err *err)
 {
-    char *tokenizer = join(p->dir, "tokenizer.json");
+    char *tokenizer = kj_xprintf("%s/tokenizer.json", p->dir);
     struct kj_hf_source from = {s, fill, ctx};
     struct kj_hf_save save = {
         .tokenizer = access(tokenizer, F_OK) == 0 ? tokenizer : NULL,

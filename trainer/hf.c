@@ -22,14 +22,6 @@
 #define TOKENIZER_MAX ((size_t)256 << 20)
 #define COPY_FLOATS   ((size_t)1 << 18)
 
-static char *path_of(const char *dir, const char *name)
-{
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
-
 /* ---- config.json ---- */
 
 static bool given(const struct kj_jval *v)
@@ -132,7 +124,7 @@ static int64_t token_id(const struct kj_jval *v)
 
 int kj_hf_config(const char *dir, struct kj_hf_config *c, struct kj_err *err)
 {
-    char *path = path_of(dir, "config.json");
+    char *path = kj_xprintf("%s/config.json", dir);
     struct kj_json *j = kj_json_new();
     const struct kj_jval *root;
     memset(c, 0, sizeof *c);
@@ -246,7 +238,7 @@ static int write_config(const struct kj_shape *h, const char *dir,
                   h->tied ? "true" : "false", s->bf16 ? "bfloat16" : "float32");
     kj_buf_addz(&b, "  \"use_cache\": true,\n");
     kj_buf_printf(&b, "  \"vocab_size\": %lld\n}\n", (long long)h->vocab_size);
-    char *path = path_of(dir, "config.json");
+    char *path = kj_xprintf("%s/config.json", dir);
     int rc = kj_output_file(path, b.p, b.n, err);
     free(path);
     kj_buf_reset(&b);
@@ -254,7 +246,7 @@ static int write_config(const struct kj_shape *h, const char *dir,
     put_id(&b, "bos_token_id", s->bos);
     put_id(&b, "eos_token_id", s->eos);
     kj_buf_addz(&b, "  \"do_sample\": true\n}\n");
-    path = path_of(dir, "generation_config.json");
+    path = kj_xprintf("%s/generation_config.json", dir);
     rc = rc ? rc : kj_output_file(path, b.p, b.n, err);
     free(path);
     kj_buf_release(&b);
@@ -264,7 +256,7 @@ static int write_config(const struct kj_shape *h, const char *dir,
 static int copy_tokenizer(const char *from, const char *dir, struct kj_err *err)
 {
     struct kj_buf b;
-    char *path = path_of(dir, "tokenizer.json");
+    char *path = kj_xprintf("%s/tokenizer.json", dir);
     kj_buf_init(&b, TOKENIZER_MAX);
     int rc = kj_input_slurp(from, &b, err);
     if (rc == KJ_OK)
@@ -286,7 +278,7 @@ int kj_hf_write_from(const struct kj_hf_source *from, const char *dir,
         t[i].shape[0] = p[i].vector ? p[i].cols : p[i].rows;
         t[i].shape[1] = p[i].cols;
     }
-    char *path = path_of(dir, "model.safetensors");
+    char *path = kj_xprintf("%s/model.safetensors", dir);
     int rc = kj_st_write(path, t, n, s->bf16 ? KJ_ST_BF16 : KJ_ST_F32, from->fill,
                          from->ctx, err);
     if (rc == KJ_OK && s->tokenizer)
@@ -321,7 +313,7 @@ int kj_hf_remove(const char *dir, struct kj_err *err)
         return errno == ENOENT ? KJ_OK
                                : kj_err_errno(err, KJ_FAIL, "cannot open %s", dir);
     for (struct dirent *e; (e = readdir(d));) {
-        char *path = path_of(dir, e->d_name);
+        char *path = kj_xprintf("%s/%s", dir, e->d_name);
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
             unlink(path);
         free(path);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "nn/backend.h"
 #include "trainer/feed.h"
@@ -117,7 +118,7 @@ int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err
 {
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
-    double t0 = kj_trainer_now(), sum[2] = {0}, norm;
+    double t0 = kj_now(), sum[2] = {0}, norm;
     r->b->step = r->at.step + 1;
     const struct kj_feed_step *batch = kj_prefetch_next(r->ahead, err);
     if (!batch)
@@ -156,7 +157,7 @@ int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err
     r->at.row += (uint64_t)c->data.batch;
     for (size_t i = 0; i < r->feed->n_groups; i++)
         r->feed->seen[batch->at.stage * r->feed->n_groups + i] += batch->seen[i];
-    double t1 = kj_trainer_now();
+    double t1 = kj_now();
     *s = (struct kj_train_step){
         .step = r->at.step,
         .steps = c->schedule.steps,

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/input.h"
@@ -27,21 +27,6 @@
 
 /* With more groups metrics.jsonl does not tell each step what they had. */
 #define SEEN_MAX 100
-
-double kj_trainer_now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
-static char *join(const char *dir, const char *name)
-{
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = kj_xmalloc(n);
-    snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
 
 void kj_trainer_note(const struct kj_trainer *r, const char *fmt, ...)
 {
@@ -235,7 +220,7 @@ static int trim_metrics(struct kj_trainer *r, struct kj_err *err)
 /* One process at a time in a folder; the lock goes with the process. */
 static int lock_dir(struct kj_trainer *r, struct kj_err *err)
 {
-    char *path = join(r->t->dir, ".lock");
+    char *path = kj_xprintf("%s/.lock", r->t->dir);
     int rc = KJ_OK;
     r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (r->lock < 0)
@@ -366,7 +351,7 @@ static int save(struct kj_trainer *r, struct kj_err *err)
 /* Whether the next step would end behind the time limit. */
 static bool out_of_time(const struct kj_trainer *r, int64_t ran)
 {
-    double t = kj_trainer_now() - r->start;
+    double t = kj_now() - r->start;
     if (r->t->time_limit <= 0)
         return false;
     return t + (ran ? t / (double)ran : 0) > r->t->time_limit;
@@ -446,16 +431,12 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
 int kj_train(const struct kj_train *t, struct kj_backend *b,
              struct kj_train_result *result, struct kj_err *err)
 {
-    struct kj_trainer r = {.t = t,
-                           .run = t->run,
-                           .b = b,
-                           .saved = -1,
-                           .lock = -1,
-                           .start = kj_trainer_now()};
+    struct kj_trainer r = {
+        .t = t, .run = t->run, .b = b, .saved = -1, .lock = -1, .start = kj_now()};
     memset(result, 0, sizeof *result);
-    r.ckpt = join(t->dir, "checkpoints");
-    r.model = join(t->dir, "model");
-    r.metrics = join(t->dir, "metrics.jsonl");
+    r.ckpt = kj_xprintf("%s/checkpoints", t->dir);
+    r.model = kj_xprintf("%s/model", t->dir);
+    r.metrics = kj_xprintf("%s/metrics.jsonl", t->dir);
     int rc = set_up(&r, err);
     if (rc == KJ_OK)
         rc = start(&r, err);

@@ -30,7 +30,6 @@ struct kj_trainer {
     double start;
 };
 
-double kj_trainer_now(void); /* seconds, monotonic */
 /* To the user, if on_note is there. */
 void kj_trainer_note(const struct kj_trainer *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -2,6 +2,7 @@
  * each kernel, and the set for verification.
  *
  * usage: bench_dedup FILE.jsonl...   (plain or compressed JSONL with `text`) */
+#include "base/clock.h"
 #include "base/doc.h"
 #include "base/err.h"
 #include "base/jsonl.h"
@@ -11,14 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 struct texts {
     struct kj_str *v;
@@ -61,7 +54,7 @@ static double once(const struct texts *t, const struct kj_minhash *m, int set,
     struct kj_err err = KJ_ERR_INIT;
     uint64_t keys[64], *sig = kj_minhash_alloc(KJ_MINHASH_MAX);
     *shingles = 0;
-    double start = now();
+    double start = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     for (size_t i = 0; i < t->n; i++) {
         if (kj_shingler_run(&s, KJ_UNIT_AUTO, 0, t->v[i].p, t->v[i].n, &err))
             exit(1);
@@ -73,7 +66,7 @@ static double once(const struct texts *t, const struct kj_minhash *m, int set,
         if (set && kj_shingler_set(&s, &err))
             exit(1);
     }
-    double took = now() - start;
+    double took = kj_seconds(CLOCK_PROCESS_CPUTIME_ID) - start;
     kj_shingler_release(&s);
     free(sig);
     return took;

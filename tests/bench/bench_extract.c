@@ -6,6 +6,7 @@
  * second through that phase alone; in the last row, all of it. "main text" in the
  * rows is put together here as html.c does it; that both give the same text is
  * checked on every page. */
+#include "base/clock.h"
 #include "base/doc.h"
 #include "base/err.h"
 #include "base/input.h"
@@ -25,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum phase {
     GUNZIP,
@@ -59,17 +59,10 @@ struct bench {
     double time[N_PHASES], last;
 };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* What has passed since the last call belongs to this phase. */
 static void lap(struct bench *x, enum phase p)
 {
-    double t = now();
+    double t = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     x->time[p] += t - x->last;
     x->last = t;
 }
@@ -136,7 +129,7 @@ static void page(struct bench *x, struct kj_str block)
     kj_html_extract(x->html, r.text.p, r.text.n, false, false, &x->check, &meta, &err);
     x->differ += x->check.n != x->text.n ||
                  (x->text.n && memcmp(x->check.p, x->text.p, x->text.n) != 0);
-    x->last = now();
+    x->last = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /* Reading alone, and then with all that follows. */
@@ -151,15 +144,15 @@ static int run(struct bench *x, const char *path)
         fprintf(stderr, "bench_extract: %s\n", err.msg);
         return 1;
     }
-    double gunzip = -now();
+    double gunzip = -kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     while (kj_input_chunk(in, &chunk, &err) == KJ_OK)
         ;
-    gunzip += now();
+    gunzip += kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     kj_input_close(in);
     if (kj_input_open(&in, path, &err) < 0)
         return 1;
     struct kj_warc *w = kj_warc_new(in);
-    x->last = now();
+    x->last = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
     do {
         struct kj_err e = KJ_ERR_INIT;
         rc = kj_warc_next(w, &rec, &e);

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/input.h"
 #include "base/json.h"
@@ -20,13 +20,6 @@ struct texts {
     char **p;
     size_t *n, count, bytes;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int die(const struct kj_err *err)
 {
@@ -69,13 +62,13 @@ static double pass(const struct kj_tok *t, struct kj_tok_state *s,
 {
     struct kj_tok_ids ids = {0};
     size_t bytes = 0;
-    double start = now();
+    double start = kj_seconds(CLOCK_THREAD_CPUTIME_ID);
     for (size_t i = 0; i < x->count && bytes < most; i++) {
         ids.n = 0;
         if (kj_tok_encode(t, s, x->p[i], x->n[i], 0, &ids, NULL) == KJ_OK)
             bytes += x->n[i];
     }
-    double took = now() - start;
+    double took = kj_seconds(CLOCK_THREAD_CPUTIME_ID) - start;
     kj_tok_ids_release(&ids);
     return (double)bytes / 1e6 / took;
 }
@@ -111,10 +104,10 @@ int main(int argc, char **argv)
     struct kj_tok *t;
     if (argc < 3)
         return 2;
-    double start = now();
+    double start = kj_seconds(CLOCK_THREAD_CPUTIME_ID);
     if (kj_tok_load(&t, argv[1], &err) != KJ_OK)
         return die(&err);
-    printf("loading, ms\t%.0f\n", 1e3 * (now() - start));
+    printf("loading, ms\t%.0f\n", 1e3 * (kj_seconds(CLOCK_THREAD_CPUTIME_ID) - start));
     for (int i = 2; i < argc; i++) {
         struct texts x = {0};
         if (load(&x, argv[i], &err) != KJ_OK)

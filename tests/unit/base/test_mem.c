@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void test_err(void)
 {
@@ -114,11 +115,27 @@ static void test_utf8(void)
     CHECK_INT(kj_utf8_valid("\xEF\xBF\xBD", 3), 3);
 }
 
+static void test_xprintf(void)
+{
+    char long_name[3000];
+    memset(long_name, 'x', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    char *a = kj_xprintf("%s/%d.json", "dir", 7), *b = kj_xprintf("%s/", long_name);
+    char *empty = kj_xprintf("%s", "");
+    CHECK_STR(a, strlen(a), "dir/7.json");
+    CHECK_INT(strlen(b), sizeof long_name);
+    CHECK_STR(empty, strlen(empty), "");
+    free(a);
+    free(b);
+    free(empty);
+}
+
 int main(void)
 {
     test_err();
     test_arena();
     test_buf();
+    test_xprintf();
     test_utf8();
     return test_end();
 }
