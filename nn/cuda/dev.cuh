@@ -101,19 +101,20 @@ bool kj_cuda_launched(struct kj_cuda *c, cudaError_t rc);
 bool kj_cuda_grid(struct kj_cuda *c, const void *kernel, size_t blocks, size_t shared);
 
 template <class... P>
-static inline void kj_launch_typed(struct kj_cuda *c, void (*kernel)(P...),
-                                   size_t blocks, unsigned threads, size_t shared,
-                                   P... args)
+static inline void kj_launch_typed(struct kj_cuda *c, cudaStream_t stream,
+                                   void (*kernel)(P...), size_t blocks,
+                                   unsigned threads, size_t shared, P... args)
 {
     if (!kj_cuda_grid(c, (const void *)kernel, blocks, shared))
         return;
 #if defined(KJ_CUDA_EMU)
-    cudaError_t rc = kj_emu_launch((const void *)kernel, dim3((unsigned)blocks),
-                                   dim3(threads), shared, [=] { kernel(args...); });
+    cudaError_t rc =
+        kj_emu_launch((const void *)kernel, dim3((unsigned)blocks), dim3(threads),
+                      shared, stream, [=] { kernel(args...); });
 #else
     void *argv[] = {const_cast<void *>(static_cast<const void *>(&args))...};
     cudaError_t rc = cudaLaunchKernel((const void *)kernel, dim3((unsigned)blocks),
-                                      dim3(threads), argv, shared, c->stream);
+                                      dim3(threads), argv, shared, stream);
 #endif
     kj_cuda_launched(c, rc);
 }
@@ -121,7 +122,17 @@ template <class... P, class... A>
 static inline void kj_launch(struct kj_cuda *c, void (*kernel)(P...), size_t blocks,
                              unsigned threads, size_t shared, A... args)
 {
-    kj_launch_typed<P...>(c, kernel, blocks, threads, shared, static_cast<P>(args)...);
+    kj_launch_typed<P...>(c, c->stream, kernel, blocks, threads, shared,
+                          static_cast<P>(args)...);
+}
+/* The same on another stream than that of operations. */
+template <class... P, class... A>
+static inline void kj_launch_on(struct kj_cuda *c, cudaStream_t stream,
+                                void (*kernel)(P...), size_t blocks, unsigned threads,
+                                A... args)
+{
+    kj_launch_typed<P...>(c, stream, kernel, blocks, threads, 0,
+                          static_cast<P>(args)...);
 }
 
 /* ---- choosing a kernel ---- */

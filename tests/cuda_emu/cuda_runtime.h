@@ -10,8 +10,9 @@
  *    depends on the order shows as different numbers.
  *  - Shared memory is new and poisoned for each block, device memory poisoned when
  *    allocated; device memory cannot be touched by the host outside of calls.
- *  - Streams are lazy: nothing runs before something waits, so a host buffer that
- *    is freed too early is read too late.
+ *  - Streams are lazy: nothing runs before something waits for that very stream,
+ *    so a host buffer that is freed too early is read too late, and what one stream
+ *    reads of another's without an event between them is not there yet.
  *  - Barriers that not all threads reach, launches beyond the device's limits, and
  *    (by AddressSanitizer) every access outside of an allocation.
  *
@@ -26,6 +27,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 
 #define KJ_CUDA_EMU 1
 #define __global__  static
@@ -170,10 +172,16 @@ enum cudaError_t {
     cudaErrorNoDevice = 100,
     cudaErrorNotReady = 600
 };
-struct kj_emu_event {
+struct kj_emu_stream;
+/* A place in a stream; an event is at the last one recorded. */
+struct kj_emu_mark {
+    kj_emu_stream *in;
+    bool passed;
     double at;
 };
-struct kj_emu_stream;
+struct kj_emu_event {
+    std::shared_ptr<kj_emu_mark> mark;
+};
 typedef kj_emu_stream *cudaStream_t;
 typedef kj_emu_event *cudaEvent_t;
 enum cudaMemcpyKind {
@@ -187,6 +195,7 @@ struct cudaDeviceProp {
     int major, minor, multiProcessorCount;
 };
 enum { cudaStreamNonBlocking = 1 };
+enum { cudaEventDisableTiming = 2 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 cudaError_t cudaGetDeviceCount(int *n);
@@ -205,7 +214,9 @@ cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaEventCreate(cudaEvent_t *e);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b);
@@ -216,8 +227,8 @@ cudaError_t cudaFuncSetAttribute(const void *f, cudaFuncAttribute a, int v);
 
 /* Queue a call of body() by every thread of the grid. */
 cudaError_t kj_emu_launch(const void *key, dim3 grid, dim3 block, size_t shared,
-                          std::function<void()> body);
+                          cudaStream_t s, std::function<void()> body);
 /* Queue something that the device does at that time, such as a library's call. */
-void kj_emu_queue(std::function<void()> f);
+void kj_emu_queue(cudaStream_t s, std::function<void()> f);
 
 #endif

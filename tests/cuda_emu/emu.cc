@@ -396,24 +396,48 @@ static void device_memory(bool on)
 #endif
 }
 
-static std::deque<std::function<void()>> queue;
+/* ---- streams ---- */
 
-void kj_emu_queue(std::function<void()> f)
+struct kj_emu_stream {
+    std::deque<std::function<void()>> work;
+};
+static std::vector<kj_emu_stream *> streams;
+
+void kj_emu_queue(cudaStream_t s, std::function<void()> f)
 {
-    queue.push_back(std::move(f));
+    if (!s)
+        kj_emu_die("work on the default stream, which waits for all others");
+    s->work.push_back(std::move(f));
 }
 
-static void flush(void)
+/* Until that mark, or until nothing is left. What a stream runs may wait for a
+ * mark in another one, which then runs first. */
+static void run(kj_emu_stream *s, const kj_emu_mark *until)
 {
-    if (queue.empty())
-        return;
-    device_memory(true);
-    while (!queue.empty()) {
-        std::function<void()> f = std::move(queue.front());
-        queue.pop_front();
+    static int depth;
+    if (depth++ == 0)
+        device_memory(true);
+    while (!s->work.empty() && !(until && until->passed)) {
+        std::function<void()> f = std::move(s->work.front());
+        s->work.pop_front();
         f();
     }
-    device_memory(false);
+    if (--depth == 0)
+        device_memory(false);
+}
+
+static void flush(cudaStream_t s)
+{
+    if (s && !s->work.empty())
+        run(s, NULL);
+}
+
+/* The whole device, the youngest stream first where order is reversed. */
+static void flush(void)
+{
+    const char *how = getenv("KJ_EMU_ORDER");
+    for (size_t i = 0, n = streams.size(); i < n; i++)
+        flush(streams[how && strcmp(how, "reverse") == 0 ? n - 1 - i : i]);
 }
 
 static cudaError_t last;
@@ -499,23 +523,23 @@ static bool is_pinned(const void *p)
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind,
-                            cudaStream_t)
+                            cudaStream_t s)
 {
     if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
         /* Pageable memory is staged before the call returns. */
         std::vector<char> copy((const char *)from, (const char *)from + n);
-        kj_emu_queue([to, copy] { memcpy(to, copy.data(), copy.size()); });
+        kj_emu_queue(s, [to, copy] { memcpy(to, copy.data(), copy.size()); });
     } else {
-        kj_emu_queue([to, from, n] { memcpy(to, from, n); });
+        kj_emu_queue(s, [to, from, n] { memcpy(to, from, n); });
     }
     if (kind == cudaMemcpyDeviceToHost && !is_pinned(to))
-        flush();
+        flush(s);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t)
+cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
-    kj_emu_queue([p, v, n] { memset(p, v, n); });
+    kj_emu_queue(s, [p, v, n] { memset(p, v, n); });
     return cudaSuccess;
 }
 
@@ -558,17 +582,24 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
-    *s = NULL;
+    *s = new kj_emu_stream();
+    streams.push_back(*s);
     return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t)
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-    flush();
+    flush(s);
     return cudaSuccess;
 }
-cudaError_t cudaStreamDestroy(cudaStream_t)
+cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
-    flush();
+    flush(s);
+    for (size_t i = 0; i < streams.size(); i++)
+        if (streams[i] == s)
+            streams.erase(streams.begin() + (ptrdiff_t)i);
+    delete s;
+    if (!streams.empty())
+        return cudaSuccess;
     for (fiber *f : e.idle) {
 #if defined(__SANITIZE_THREAD__)
         __tsan_destroy_fiber(f->tsan);
@@ -587,29 +618,52 @@ static double now(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-cudaError_t cudaEventCreate(cudaEvent_t *p)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *p, unsigned)
 {
     *p = new kj_emu_event();
     return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t p, cudaStream_t)
+cudaError_t cudaEventCreate(cudaEvent_t *p)
 {
-    kj_emu_queue([p] { p->at = now(); });
+    return cudaEventCreateWithFlags(p, 0);
+}
+cudaError_t cudaEventRecord(cudaEvent_t p, cudaStream_t s)
+{
+    auto m = std::make_shared<kj_emu_mark>(kj_emu_mark{s, false, 0});
+    p->mark = m;
+    kj_emu_queue(s, [m] {
+        m->at = now();
+        m->passed = true;
+    });
     return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t)
+/* What is recorded now counts, not what will be when the stream comes here. */
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t p, unsigned)
 {
-    flush();
+    if (auto m = p->mark)
+        kj_emu_queue(s, [m] {
+            if (!m->passed)
+                run(m->in, m.get());
+        });
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t p)
+{
+    if (p->mark && !p->mark->passed)
+        run(p->mark->in, p->mark.get());
     return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b)
 {
-    *ms = (float)(b->at - a->at);
+    if (!a->mark || !b->mark)
+        return fail(cudaErrorInvalidValue);
+    if (!a->mark->passed || !b->mark->passed)
+        return fail(cudaErrorNotReady);
+    *ms = (float)(b->mark->at - a->mark->at);
     return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t p)
 {
-    flush();
     delete p;
     return cudaSuccess;
 }
@@ -644,7 +698,7 @@ cudaError_t cudaFuncSetAttribute(const void *f, cudaFuncAttribute, int v)
 }
 
 cudaError_t kj_emu_launch(const void *key, dim3 g, dim3 b, size_t shared,
-                          std::function<void()> body)
+                          cudaStream_t s, std::function<void()> body)
 {
     uint64_t threads = (uint64_t)b.x * b.y * b.z, blocks = (uint64_t)g.x * g.y * g.z;
     size_t most = optin.count(key) ? optin[key] : 48 << 10;
@@ -655,6 +709,6 @@ cudaError_t kj_emu_launch(const void *key, dim3 g, dim3 b, size_t shared,
         g.y > 65535 || g.z > 65535 || b.z > 64 ||
         shared > (most < 49152 ? 49152 : most))
         return fail(cudaErrorInvalidConfiguration);
-    kj_emu_queue([=] { grid(g, b, shared, body); });
+    kj_emu_queue(s, [=] { grid(g, b, shared, body); });
     return cudaSuccess;
 }

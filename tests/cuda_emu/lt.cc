@@ -180,7 +180,7 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                const void *a, cublasLtMatrixLayout_t la, const void *b,
                cublasLtMatrixLayout_t lb, const void *beta, const void *c,
                cublasLtMatrixLayout_t lc, void *dd, cublasLtMatrixLayout_t ld,
-               const cublasLtMatmulAlgo_t *algo, void *, size_t, cudaStream_t)
+               const cublasLtMatmulAlgo_t *algo, void *, size_t, cudaStream_t stream)
 {
     cublasStatus_t s = fits(d, la, lb, lc, ld);
     uint32_t align[4];
@@ -195,7 +195,7 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
     kj_emu_lt_desc t = *d;
     kj_emu_lt_layout x = *la, y = *lb, z = *lc, w = *ld;
     float fa = *(const float *)alpha, fb = *(const float *)beta;
-    kj_emu_queue([=] {
+    kj_emu_queue(stream, [=] {
         uint64_t m = w.rows, n = w.cols, k = t.ta ? x.rows : x.cols;
         double scale =
             (double)fa * (double)(t.sa ? *t.sa : 1) * (double)(t.sb ? *t.sb : 1);

@@ -14,15 +14,16 @@ extern "C" {
 #include "nn/arith.h"
 
 struct kj_cudnn {
-    int open;
+    cudaStream_t stream;
 };
 struct kj_sdpa {
     struct kj_sdpa_shape s;
+    cudaStream_t stream;
 };
 
-int kj_cudnn_open(struct kj_cudnn **out, void *, const char *, struct kj_err *)
+int kj_cudnn_open(struct kj_cudnn **out, void *stream, const char *, struct kj_err *)
 {
-    *out = new kj_cudnn{1};
+    *out = new kj_cudnn{(cudaStream_t)stream};
     return KJ_OK;
 }
 void kj_cudnn_close(struct kj_cudnn *c)
@@ -37,10 +38,10 @@ int64_t kj_cudnn_version(const struct kj_cudnn *)
 void kj_sdpa_round(struct kj_sdpa_shape *)
 {
 }
-int kj_sdpa_new(struct kj_sdpa **out, struct kj_cudnn *, const struct kj_sdpa_shape *s,
+int kj_sdpa_new(struct kj_sdpa **out, struct kj_cudnn *c, const struct kj_sdpa_shape *s,
                 struct kj_err *)
 {
-    *out = new kj_sdpa{*s};
+    *out = new kj_sdpa{*s, c->stream};
     return KJ_OK;
 }
 void kj_sdpa_free(struct kj_sdpa *p)
@@ -168,12 +169,12 @@ struct call {
 int kj_sdpa_forward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *)
 {
     struct call c = {p->s, *a};
-    kj_emu_queue([=] { c.forward(); });
+    kj_emu_queue(p->stream, [=] { c.forward(); });
     return KJ_OK;
 }
 int kj_sdpa_backward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *)
 {
     struct call c = {p->s, *a};
-    kj_emu_queue([=] { c.backward(); });
+    kj_emu_queue(p->stream, [=] { c.backward(); });
     return KJ_OK;
 }
