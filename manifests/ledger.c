@@ -29,9 +29,9 @@ void kj_ledger_done_release(struct kj_ledger *l)
 
 /* ------------------------------------------------------------------- runs */
 
-/* "key: value" lines to rows of config. */
-static int put_config(struct kj_ledger *l, const char *stage, const char *lines,
-                      size_t n, struct kj_err *err)
+/* "key: value" lines to rows of config. number: of the stage, 0 for the run. */
+static int put_config(struct kj_ledger *l, int64_t number, const char *stage,
+                      const char *lines, size_t n, struct kj_err *err)
 {
     const char *end = lines + n;
     int rc = KJ_OK;
@@ -45,8 +45,8 @@ static int put_config(struct kj_ledger *l, const char *stage, const char *lines,
             while (v < len && lines[v] == ' ')
                 v++;
             char *key = kj_xstrndup(lines, k), *val = kj_xstrndup(lines + v, len - v);
-            rc = kj_db_do(l, err, "INSERT OR REPLACE INTO config VALUES (?,?,?,?)",
-                          "isss", l->run, stage, key, val);
+            rc = kj_db_do(l, err, "INSERT OR REPLACE INTO config VALUES (?,?,?,?,?)",
+                          "iisss", l->run, number, stage, key, val);
             free(key);
             free(val);
         }
@@ -90,11 +90,12 @@ int kj_ledger_begin(struct kj_ledger *l, const struct kj_ledger_info *info,
         l->run = sqlite3_last_insert_rowid(l->db);
     }
     if (rc == KJ_OK)
-        rc = put_config(l, "", config, strlen(config), err);
+        rc = put_config(l, 0, "", config, strlen(config), err);
     if (rc == KJ_OK) /* as a number, whatever the command calls it */
-        rc = kj_db_do(l, err,
-                      "INSERT OR REPLACE INTO config VALUES (?, '', 'signal_share', ?)",
-                      "id", l->run, l->signals);
+        rc = kj_db_do(
+            l, err,
+            "INSERT OR REPLACE INTO config VALUES (?, 0, '', 'signal_share', ?)", "id",
+            l->run, l->signals);
     if (rc) {
         kj_db_rollback(l);
         return rc;
@@ -234,7 +235,7 @@ static int register_flow(struct kj_ledger *l, const struct kj_flow *f,
         if (rc == KJ_OK && s->stage->opts)
             kj_opt_dump(s->stage->opts, s->cfg, &dump);
         if (rc == KJ_OK)
-            rc = put_config(l, s->stage->name, dump.p, dump.n, err);
+            rc = put_config(l, id, s->stage->name, dump.p, dump.n, err);
         if (rc == KJ_OK)
             rc = register_rules(l, i, id, s, err);
         if (rc == KJ_OK)

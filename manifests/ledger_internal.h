@@ -7,7 +7,7 @@
 #include "manifests/ledger.h"
 
 #define KJ_LEDGER_APP_ID  1802070636
-#define KJ_LEDGER_VERSION 7
+#define KJ_LEDGER_VERSION 8
 /* Rules that a ledger names; signals beyond them are not recorded. They come
  * from the input's `signals`, so there has to be a bound. */
 #define KJ_LEDGER_RULES_MAX 1000
@@ -17,6 +17,10 @@
 #define KJ_EXCERPT_CHARS 400
 
 extern const char kj_ledger_schema[];
+/* SQL that makes a file of version i one of i + 1; and what stands in, in a file of
+ * version i or before that is only read, for what it lacks (or NULL). */
+extern const char *const kj_ledger_upgrade[KJ_LEDGER_VERSION];
+extern const char *const kj_ledger_like[KJ_LEDGER_VERSION];
 
 /* Names to row numbers, for one dimension table. */
 struct kj_names {

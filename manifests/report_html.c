@@ -318,8 +318,10 @@ static void config_table(struct kj_rep *r)
 {
     Z("<details><summary>configuration</summary><table>");
     sqlite3_stmt *st =
-        kj_rep_query(r, "SELECT DISTINCT stage, key, value FROM config JOIN scope USING"
-                        " (run) ORDER BY stage, key LIMIT 400");
+        kj_rep_query(r, "SELECT stage, key, value FROM (SELECT DISTINCT c.stage, key,"
+                        " value, phase, ordinal FROM config c JOIN scope USING (run)"
+                        " LEFT JOIN stages s ON s.stage = c.number) ORDER BY phase,"
+                        " ordinal, key LIMIT 400");
     while (kj_rep_next(r, st)) {
         for (int i = 0; i < 3; i++) {
             Z(i ? "<td class=\"w\"><code>" : "<tr><td>");

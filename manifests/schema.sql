@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 7;
+PRAGMA user_version = 8;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -27,11 +27,12 @@ CREATE TABLE runs (
 
 -- Resolved configuration, as --dry-run prints it.
 CREATE TABLE config (
-    run   INTEGER NOT NULL REFERENCES runs(run),
-    stage TEXT NOT NULL,                      -- "" for the run itself
-    key   TEXT NOT NULL,
-    value TEXT,
-    PRIMARY KEY (run, stage, key)
+    run    INTEGER NOT NULL REFERENCES runs(run),
+    number INTEGER NOT NULL,                  -- stages.stage; 0 for the run itself
+    stage  TEXT NOT NULL,                     -- its name, or ""
+    key    TEXT NOT NULL,
+    value  TEXT,
+    PRIMARY KEY (run, number, key)
 ) WITHOUT ROWID;
 
 -- What documents went through, in order within a run.

@@ -325,9 +325,7 @@ int kj_replay_open(struct kj_replay *r, struct kj_ledger *l,
     r->stamp = kj_xcalloc((size_t)r->n_rules + 1, sizeof *r->stamp);
     r->stage_name = text_of(r, "SELECT name FROM stages WHERE stage = ?", r->stage);
     r->command = text_of(r, "SELECT command FROM runs WHERE run = ?", r->run);
-    char *z = text_of(r,
-                      "SELECT value FROM config JOIN stages s USING (run) WHERE"
-                      " s.stage = ? AND config.stage = s.name AND key = 'mark'",
+    char *z = text_of(r, "SELECT value FROM config WHERE number = ? AND key = 'mark'",
                       r->stage);
     r->mark = strcmp(z, "true") == 0;
     free(z);

@@ -250,6 +250,8 @@ is "run: manifests by band" "$(jq -r '[.counts[]?.documents] | add // empty' r1/
     "$KIJIL" bands -q -s dclm_score,edu_score --per-language --min 8 --sample 60% >pipe.jsonl
 zstd -dcq r1/2-bands/part-*.jsonl.zst >run.jsonl
 same "pipeline and run: documents" pipe.jsonl run.jsonl
+is "run: each classifier's options" "$(q r1/run.db "select s.name, value from config c join stages s on s.stage = c.number
+    where key = 'as' and s.name = 'classify' order by ordinal")" $'classify|"dclm_score"\nclassify|"edu_score"'
 is "run: a classifier that makes no cut by rank is no phase" "$(cd r1 && echo [0-9]-*)" "1-extract 2-bands"
 
 # ---- wrong use ----

@@ -587,6 +587,9 @@ static void test_pipe(void)
     "DROP TABLE generations; DROP TABLE metrics; CREATE TABLE metrics (series TEXT"    \
     " NOT NULL, step INTEGER NOT NULL, loss REAL, lr REAL, tokens INTEGER,"            \
     " tokens_per_s REAL, PRIMARY KEY (series, step)) WITHOUT ROWID;"                   \
+    "DROP TABLE config; CREATE TABLE config (run, stage, key, value); INSERT INTO"     \
+    " config VALUES (1, '', 'threads', 2), (1, 'alpha', 'k', 3); INSERT INTO stages"   \
+    " (stage, run, phase, ordinal, name) VALUES (7, 1, '', 1, 'alpha');"               \
     "DROP VIEW band_counts; DROP TABLE bands; DROP TABLE quantiles;"                   \
     "DROP TABLE passages; DROP TABLE copies; DROP VIEW dedup_sources; "                \
     "DROP TABLE histograms; CREATE TABLE histograms (rule, bucket, lo, hi, docs,"      \
@@ -612,7 +615,7 @@ static void test_open(void)
     kj_err_reset(&err);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    /* versions 1 and 2 lacked these; writing makes it version 7 */
+    /* versions 1 and 2 lacked these; writing makes it version 8 */
     tamper(db_path("new.db"),
            OLD_TABLES "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
                       " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
@@ -620,7 +623,11 @@ static void test_open(void)
     kj_ledger_close(l, NULL);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 7, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 8, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT number FROM config WHERE key = 'k'"), 7,
+               0);
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT value FROM config WHERE number = 0"), 2,
+               0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM passages"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM band_counts"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(share_low) FROM quantiles"), 0, 0);
@@ -631,9 +638,9 @@ static void test_open(void)
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(far) FROM samples"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(skipped) FROM metrics"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM scores"), 0, 0);
-    tamper(db_path("new.db"), "PRAGMA user_version = 8");
+    tamper(db_path("new.db"), "PRAGMA user_version = 9");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_FAIL);
-    CHECK(strstr(err.msg, "version 8"));
+    CHECK(strstr(err.msg, "version 9"));
 }
 
 static void test_metrics(void)
