@@ -7,11 +7,15 @@
 
 #include "commands/model.h"
 #include "nn/selftest.h"
+#include "nn/speed.h"
+
+/* Of one operation, where --ops has them all timed. */
+#define OP_SECONDS 0.15
 
 struct options {
     int64_t jobs, size;
-    const char *device;
-    bool verbose;
+    const char *device, *ops;
+    bool verbose, json;
 };
 
 #define F(x) offsetof(struct options, x)
@@ -23,42 +27,73 @@ static const struct kj_opt device_opts[] = {
     {"size", 0, KJ_OPT_INT, F(size), "N",
      "rows and columns of the product that is timed; 0: 1024, on a GPU 8192", "0", 0,
      65536},
+    {"ops", 0, KJ_OPT_STR, F(ops), "SHAPE",
+     "instead of the self-test, time each operation of a model's step at its shapes: "
+     "nano, qwen, 8b, bert, tiny",
+     0, 0, 0},
+    {"json", 0, KJ_OPT_FLAG, F(json), 0, "with --ops: JSON, an operation a line", 0, 0,
+     0},
     {"verbose", 'v', KJ_OPT_FLAG, F(verbose), 0, "every check, not only each operation",
      0, 0, 0},
     {0},
 };
 #undef F
 
-struct table {
-    bool verbose;
+/* Checks of one operation; in float32 and in bfloat16. */
+struct op_row {
     char op[32];
     unsigned checks, failed;
-    double worst; /* share of its limit */
+    double worst[2]; /* share of its limit */
 };
 
-static void close_row(struct table *t)
+struct table {
+    bool verbose;
+    struct op_row rows[64];
+    size_t n;
+};
+
+static struct op_row *row_of(struct table *t, const char *op)
 {
-    if (*t->op && !t->verbose)
-        printf("  %-14s %3u checks  %s  (at worst %.0f %% of what is allowed)\n", t->op,
-               t->checks, t->failed ? "FAILED" : "good", 100 * t->worst);
-    t->checks = t->failed = 0;
-    t->worst = 0;
+    size_t i = 0;
+    while (i < t->n && strcmp(t->rows[i].op, op) != 0)
+        i++;
+    if (i == t->n && t->n < sizeof t->rows / sizeof *t->rows)
+        snprintf(t->rows[t->n++].op, sizeof t->rows->op, "%s", op);
+    return i < t->n ? &t->rows[i] : &t->rows[t->n - 1];
+}
+
+static bool ends(const char *s, const char *end)
+{
+    size_t n = strlen(s), k = strlen(end);
+    return n >= k && strcmp(s + n - k, end) == 0;
 }
 
 static void report(void *ctx, const struct kj_selftest *s)
 {
     struct table *t = ctx;
-    if (strcmp(t->op, s->op) != 0) {
-        close_row(t);
-        snprintf(t->op, sizeof t->op, "%s", s->op);
-    }
+    struct op_row *r = row_of(t, s->op);
     double share = s->limit > 0 ? s->worst / s->limit : s->worst > 0 ? 1e9 : 0;
-    t->checks++;
-    t->failed += !s->ok;
-    t->worst = share > t->worst ? share : t->worst;
+    double *worst = &r->worst[ends(s->what, ", bf16")];
+    r->checks++;
+    r->failed += !s->ok;
+    *worst = share > *worst ? share : *worst;
     if (t->verbose || !s->ok)
         printf("  %-14s %-34s %.2e of %.0e  %s\n", s->op, s->what, s->worst, s->limit,
                s->ok ? "good" : "FAILED");
+}
+
+static void print_table(const struct table *t)
+{
+    printf("  %-14s %6s  %-6s  %s\n", "operation", "checks", "",
+           "at worst, of what is allowed: float32, bfloat16");
+    for (size_t i = 0; i < t->n; i++) {
+        const struct op_row *r = &t->rows[i];
+        printf("  %-14s %6u  %-6s %5.0f %%", r->op, r->checks,
+               r->failed ? "FAILED" : "good", 100 * r->worst[0]);
+        if (r->worst[1] > 0)
+            printf(" %5.0f %%", 100 * r->worst[1]);
+        printf("\n");
+    }
 }
 
 /* Products that fill a GPU take a second of a processor. */
@@ -76,7 +111,7 @@ static int test(const char *name, const struct options *o, unsigned threads,
     struct timespec t0, t1;
     char what[256];
     unsigned failed = 0;
-    struct kj_selftest_speed speed;
+    struct kj_speed_peaks speed;
     struct kj_err none = KJ_ERR_INIT;
     int rc = kj_backend_open(&b, name, threads, &none);
     if (rc == KJ_USAGE && !asked) { /* not here: that is no failure */
@@ -89,22 +124,105 @@ static int test(const char *name, const struct options *o, unsigned threads,
     printf("%s: %s\n", name, what);
     clock_gettime(CLOCK_MONOTONIC, &t0);
     rc = kj_selftest_run(b, 1, report, &t, &failed, err);
-    close_row(&t);
+    print_table(&t);
     clock_gettime(CLOCK_MONOTONIC, &t1);
     unsigned size = o->size ? (unsigned)o->size : product_size(b);
     if (rc == KJ_OK)
-        rc = kj_selftest_speed(b, size, 1.0, &speed, err);
+        rc = kj_speed_peaks(b, size, 1.0, &speed, err);
     if (rc == KJ_OK) {
         printf("  each operation against float64 and finite differences, %.1f s\n",
                (double)(t1.tv_sec - t0.tv_sec) +
                    1e-9 * (double)(t1.tv_nsec - t0.tv_nsec));
         printf("  matrix product %u^3: %.0f GFLOP/s, of bfloat16 %.0f   "
-               "optimizer step: %.1f GB/s\n",
-               size, speed.gflops, speed.gflops_bf16, speed.gbytes);
+               "copy: %.1f GB/s   optimizer step: %.1f GB/s\n",
+               size, speed.gflops, speed.gflops_bf16, speed.copy, speed.adamw);
     }
     kj_backend_close(b);
     if (rc == KJ_OK && failed)
         rc = kj_err_set(err, KJ_FAIL, "%u checks of back end %s failed", failed, name);
+    return rc;
+}
+
+/* ---- operations of a model ---- */
+
+struct timed {
+    bool json;
+    size_t n;
+    double seconds; /* of a whole step */
+};
+
+static void timed_row(void *ctx, const struct kj_speed_row *r)
+{
+    struct timed *t = ctx;
+    double tflops = r->flops / r->seconds * 1e-12,
+           gbytes = r->bytes / r->seconds * 1e-9;
+    t->seconds += r->count * r->seconds;
+    if (t->json) {
+        printf(
+            "%s{\"op\": \"%s\", \"what\": \"%s\", \"size\": \"%s\", \"count\": %.4g, "
+            "\"ms\": %.6g, \"tflops\": %.6g, \"gbytes\": %.6g, \"share\": %.4g}",
+            t->n++ ? ",\n" : "\n", r->op, r->what, r->size, r->count, 1e3 * r->seconds,
+            tflops, gbytes, r->share);
+        return;
+    }
+    if (t->n++ == 0)
+        printf("  %-29s %-19s %7s %10s %8s %8s %7s\n", "operation", "size", "times",
+               "ms", "TFLOP/s", "GB/s", "share");
+    char name[64], rate[24] = "";
+    snprintf(name, sizeof name, "%s%s%s", r->op, *r->what ? ", " : "", r->what);
+    if (r->flops > 0)
+        snprintf(rate, sizeof rate, "%.4g", tflops);
+    printf("  %-29s %-19s %7.4g %10.4f %8s %8.4g %5.0f %%\n", name, r->size, r->count,
+           1e3 * r->seconds, rate, gbytes, 100 * r->share);
+}
+
+static const struct kj_speed_shape *shape_of(const char *name, struct kj_err *err)
+{
+    const struct kj_speed_shape *s = kj_speed_shapes;
+    char all[128] = "";
+    for (; s->name && strcmp(s->name, name) != 0; s++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), " %s", s->name);
+    if (s->name)
+        return s;
+    kj_err_set(err, KJ_USAGE, "--ops %s: there are%s", name, all);
+    return NULL;
+}
+
+static int operations(const struct options *o, unsigned threads, struct kj_err *err)
+{
+    const struct kj_speed_shape *s = shape_of(o->ops, err);
+    struct timed t = {.json = o->json};
+    struct kj_speed_peaks p;
+    struct kj_backend *b;
+    char what[256];
+    int rc = s ? kj_backend_open(&b, o->device ? o->device : "auto", threads, err)
+               : KJ_USAGE;
+    if (rc)
+        return rc;
+    b->ops->describe(b, what, sizeof what);
+    unsigned size = o->size ? (unsigned)o->size : product_size(b);
+    rc = kj_speed_peaks(b, size, 1.0, &p, err);
+    if (rc == KJ_OK && o->json)
+        printf("{\"device\": \"%s\", \"shape\": \"%s\", \"product\": %u, \"gflops\": "
+               "%.6g, "
+               "\"gflops_bf16\": %.6g, \"copy_gbytes\": %.6g, \"adamw_gbytes\": %.6g, "
+               "\"ops\": [",
+               b->ops->name, s->name, size, p.gflops, p.gflops_bf16, p.copy, p.adamw);
+    else if (rc == KJ_OK)
+        printf("%s: %s\n  matrix product %u^3: %.0f GFLOP/s, of bfloat16 %.0f   copy: "
+               "%.1f GB/s   optimizer step: %.1f GB/s\n%s: %s; share: of what the "
+               "product or the copy would allow\n",
+               b->ops->name, what, size, p.gflops, p.gflops_bf16, p.copy, p.adamw,
+               s->name, s->about);
+    if (rc == KJ_OK)
+        rc = kj_speed_ops(b, s, &p, OP_SECONDS, timed_row, &t, err);
+    if (rc == KJ_OK && o->json)
+        printf("\n],\n\"ms\": %.6g, \"tokens_per_s\": %.6g}\n", 1e3 * t.seconds,
+               (double)s->tokens / t.seconds);
+    else if (rc == KJ_OK)
+        printf("  all of them: %.2f ms for %zu tokens, %.0f tokens/s\n",
+               1e3 * t.seconds, s->tokens, (double)s->tokens / t.seconds);
+    kj_backend_close(b);
     return rc;
 }
 
@@ -120,9 +238,13 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         return status;
     int rc = pos.n ? kj_err_set(&err, KJ_USAGE, "takes no words, only options") : KJ_OK;
     unsigned threads = (unsigned)(o.jobs ? o.jobs : common.jobs);
-    if (rc == KJ_OK && o.device)
+    if (rc == KJ_OK && o.json && !o.ops)
+        rc = kj_err_set(&err, KJ_USAGE, "--json goes with --ops");
+    if (rc == KJ_OK && o.ops)
+        rc = operations(&o, threads, &err);
+    else if (rc == KJ_OK && o.device)
         rc = test(o.device, &o, threads, &err);
-    for (size_t i = 0; !o.device && kj_backend_names[i] && rc == KJ_OK; i++)
+    for (size_t i = 0; !o.ops && !o.device && kj_backend_names[i] && rc == KJ_OK; i++)
         rc = test(kj_backend_names[i], &o, threads, &err);
     status = rc ? kj_cmd_fail(cmd, &err) : 0;
     kj_strs_release(&pos);
@@ -132,12 +254,16 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
 
 const struct kj_cmd kj_cmd_device = {
     .name = "device",
-    .synopsis = "[--device NAME] [-j N] [-v]",
+    .synopsis = "[--device NAME] [--ops SHAPE] [-j N] [-v]",
     .about = "which compute back ends work here, with a self-test",
     .details = "Every operation of every back end is compared with float64, and every "
                "backward pass with finite differences; then a matrix product and an "
-               "optimizer step are timed. Exit status 1 when a check fails.",
-    .examples = "kijil device  # a few seconds\n",
+               "optimizer step are timed. Exit status 1 when a check fails.\n\n"
+               "With --ops each operation of a training step (of an encoder: of a "
+               "window of documents) is timed by itself, and told as a share of the "
+               "best that the measured product and copy would allow.",
+    .examples = "kijil device  # a few seconds\n"
+                "kijil device --device cuda --ops nano  # where a step's time goes\n",
     .opts = (const struct kj_opt *const[]){device_opts, NULL},
     .run = run,
 };

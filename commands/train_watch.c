@@ -17,7 +17,7 @@
 #include "commands/continue.h"
 #include "manifests/ledger.h"
 #include "manifests/report.h"
-#include "nn/selftest.h"
+#include "nn/speed.h"
 #include "tokenize/tokenizer.h"
 
 /* Seconds between lines on stderr; at least between two looks of the ledger at
@@ -69,8 +69,8 @@ static int peak(struct kj_train_watch *w, struct kj_err *err)
     const unsigned *sizes = cpu ? peak_sizes : peak_sizes_gpu;
     size_t n = 0;
     for (double t0 = kj_now(); n < 3 && kj_now() - t0 < PEAK_SLOW * PEAK_SECONDS; n++) {
-        struct kj_selftest_speed s;
-        int rc = kj_selftest_speed(w->o.b, sizes[n], PEAK_SECONDS, &s, err);
+        struct kj_speed_peaks s;
+        int rc = kj_speed_peaks(w->o.b, sizes[n], PEAK_SECONDS, &s, err);
         if (rc)
             return rc;
         w->peak = fmax(w->peak, bf16 ? s.gflops_bf16 : s.gflops);

@@ -30,13 +30,4 @@ int kj_selftest_run(struct kj_backend *b, uint64_t seed,
                     void (*report)(void *ctx, const struct kj_selftest *t), void *ctx,
                     unsigned *failed, struct kj_err *err);
 
-/* GFLOP/s of a matrix product of size n (n^3), of float32 and of operands rounded to
- * bfloat16; and GB/s that the optimizer step moves (7 floats an element). The best
- * of a few within about `seconds`. */
-struct kj_selftest_speed {
-    double gflops, gflops_bf16, gbytes;
-};
-int kj_selftest_speed(struct kj_backend *b, unsigned n, double seconds,
-                      struct kj_selftest_speed *speed, struct kj_err *err);
-
 #endif

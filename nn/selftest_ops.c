@@ -268,6 +268,7 @@ static void test_act(struct kj_test *t)
 {
     const size_t N = t->wide ? 3 : 137, H = t->wide ? 2176 : 71;
     static const char *const names[] = {"none", "relu", "tanh", "gelu", "gelu_tanh"};
+    char what[64];
     for (int with = 0; with < 2; with++)
         for (int act = 0; act <= KJ_ACT_GELU_TANH; act++) {
             struct kj_probe p = {.n = {N * H, with ? H : 0},
@@ -285,10 +286,11 @@ static void test_act(struct kj_test *t)
             struct kj_mat db = kj_test_put_sum(t, NULL, H, H);
             t->o->bias_act(t->b, x, b, N, H, p.act);
             /* Against the values of a usual size, not the largest. */
-            kj_test_compare(t, names[act], with ? "with bias" : "forward", x, p.out, 20,
-                            1e-6);
+            snprintf(what, sizeof what, "%s%s", names[act], with ? ", bias" : "");
+            kj_test_compare(t, "bias_act", what, x, p.out, 20, 1e-6);
             x.at = 20;
-            kj_test_compare(t, names[act], "near", x, p.out + 20, N * H - 20, 1e-6);
+            snprintf(what, sizeof what, "%s, near", names[act]);
+            kj_test_compare(t, "bias_act", what, x, p.out + 20, N * H - 20, 1e-6);
             x.at = 0;
             if (act <= KJ_ACT_TANH) {
                 t->o->zero(t->b, db, H);
@@ -296,11 +298,14 @@ static void test_act(struct kj_test *t)
                 if (act == KJ_ACT_RELU) { /* its kink is within the differences */
                     for (size_t i = 0; i < p.n_out; i++)
                         p.dy[i] = p.out[i] > 0 ? p.dy[i] : 0;
-                    kj_test_compare(t, names[act], "dx in place", dy, p.dy, p.n_out, 0);
+                    kj_test_compare(t, "act_back", "relu, dx in place", dy, p.dy,
+                                    p.n_out, 0);
                 } else {
-                    kj_test_gradient(t, names[act], "dx in place", &p, 0, dy);
+                    snprintf(what, sizeof what, "%s, dx in place", names[act]);
+                    kj_test_gradient(t, "act_back", what, &p, 0, dy);
+                    snprintf(what, sizeof what, "%s, dbias", names[act]);
                     if (with)
-                        kj_test_gradient(t, names[act], "dbias", &p, 1, db);
+                        kj_test_gradient(t, "act_back", what, &p, 1, db);
                 }
             }
             kj_test_drop(t, x);

@@ -134,6 +134,14 @@ has device out '^cpu: OpenBLAS'
 has device out 'attention .* good'
 has device out '^cuda: no GPU: /nowhere: '
 hasnt device out FAILED
+is device.once "$(awk '$1 == "matmul"' out | wc -l)" 1
+rc ops 0 "$KIJIL" device --device cpu --size 64 --ops tiny
+has ops out '^ *matmul, gate and up dw +128x32x64 +2 .* %$'
+has ops.sum out 'all of them: .* ms for 64 tokens'
+rc ops.json 0 "$KIJIL" device --device cpu --size 64 --ops tiny --json
+is ops.json "$(jq -r '[.ops[] | select(.op == "matmul") | .tflops > 0] | all, length' out | paste -sd' ')" "true 15"
+rc ops.unknown 2 "$KIJIL" device --ops abacus
+has ops.unknown err 'there are nano .* tiny'
 
 rc no-file 2 "$KIJIL" train
 rc no-data 2 "$KIJIL" train run.yaml

@@ -1,0 +1,490 @@
+/* speed_ops.c - each operation of a training step (or an encoder's window), timed at
+ * the model's shapes.
+ *
+ * An operation is a function that takes its operands from arenas, in order, and
+ * counts what it computes and moves; run dry it only counts, which says how large the
+ * arenas must be. Repetitions go round as many sets of operands as fit in SPREAD.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "nn/speed_internal.h"
+
+/* Five times the largest second-level cache of a GPU (H100: 50 MB). */
+#define SPREAD   (256u << 20)
+#define SETS     16
+#define SAMPLES  15
+#define SAMPLE_S 2e-3 /* waiting for a GPU takes 10 to 20 us: below 1 % of this */
+#define PARAMS   ((size_t)64 << 20) /* elements at most, in what runs over weights */
+#define REPEATED 512
+
+const struct kj_speed_shape kj_speed_shapes[] = {
+    {"nano", "Kanana Nano 2.1B, rows of 4096", 32, 1792, 8064, 24, 8, 128, 128256,
+     16384, 4096, 4096, false},
+    {"qwen", "Qwen2.5 1.5B, rows of 1024", 28, 1536, 8960, 12, 2, 128, 151936, 16384,
+     1024, 4096, false},
+    {"8b", "8B, one row of 8192", 32, 4096, 14336, 32, 8, 128, 128256, 8192, 8192, 2048,
+     false},
+    {"bert", "BERT base, documents of 64 to 512", 12, 768, 3072, 12, 12, 64, 30522,
+     65536, 512, 0, true},
+    {"tiny", "to see that it works", 2, 32, 64, 4, 2, 16, 280, 64, 32, 48, false},
+    {0},
+};
+
+struct arena {
+    struct kj_tensor *t;
+    enum kj_dtype type;
+    size_t at, need; /* next element; of one set */
+};
+
+struct bench {
+    struct kj_backend *b;
+    const struct kj_ops *o;
+    const struct kj_speed_shape *s;
+    size_t n, h, f, q, kv, qkv, params;
+    struct arena low, wide; /* activations and weights; sums */
+    struct kj_tensor *ids, *pos, *rope;
+    int32_t *cu;
+    size_t segs;
+    double pairs; /* of a query and a key that it sees */
+    unsigned mm;
+    bool dry, first; /* only count; the first time with these operands */
+    double flops, bytes;
+};
+
+struct item {
+    const char *op, *what;
+    void (*run)(struct bench *s, const struct item *it);
+    double count;
+    size_t m, n, k; /* product, or rows and columns */
+    unsigned flags;
+};
+
+static size_t width(enum kj_dtype t)
+{
+    return t == KJ_BF16 ? 2 : 4;
+}
+
+/* rows x cols of an arena that are moved `uses` times. */
+static struct kj_mat take(struct bench *s, struct arena *a, size_t rows, size_t cols,
+                          double uses)
+{
+    struct kj_mat m = kj_mat(a->t, a->at, cols);
+    a->at += (rows * cols + 63) / 64 * 64;
+    s->bytes += uses * (double)(rows * cols * width(a->type));
+    return m;
+}
+
+static struct kj_mat low(struct bench *s, size_t rows, size_t cols, double uses)
+{
+    return take(s, &s->low, rows, cols, uses);
+}
+
+static struct kj_mat wide(struct bench *s, size_t rows, size_t cols, double uses)
+{
+    return take(s, &s->wide, rows, cols, uses);
+}
+
+static struct kj_mat part(struct kj_mat m, size_t at)
+{
+    return kj_mat(m.t, m.at + at, m.stride);
+}
+
+/* ---- operations ---- */
+
+/* A gradient by weights is added to float32; the rest is of the low type. */
+static void run_matmul(struct bench *s, const struct item *it)
+{
+    bool add = it->flags & KJ_MM_ADD, ta = it->flags & KJ_MM_TA,
+         tb = it->flags & KJ_MM_TB;
+    struct kj_mat a = low(s, ta ? it->k : it->m, ta ? it->m : it->k, 1);
+    struct kj_mat b = low(s, tb ? it->n : it->k, tb ? it->k : it->n, 1);
+    struct kj_mat c = add ? wide(s, it->m, it->n, 2) : low(s, it->m, it->n, 1);
+    s->flops += 2.0 * (double)it->m * (double)it->n * (double)it->k;
+    if (!s->dry)
+        s->o->matmul(s->b, c, a, b, it->m, it->n, it->k, it->flags | s->mm);
+}
+
+static void run_embed(struct bench *s, const struct item *it)
+{
+    struct kj_mat w = low(s, s->s->vocab, s->h, 0), y = low(s, it->m, it->n, 2);
+    if (!s->dry)
+        s->o->embed(s->b, y, w, kj_mat(s->ids, 0, 1), it->m, it->n);
+}
+
+static void run_embed_back(struct bench *s, const struct item *it)
+{
+    struct kj_mat dw = wide(s, s->s->vocab, s->h, 0), dy = low(s, it->m, it->n, 1);
+    s->bytes += 8.0 * (double)(it->m * it->n);
+    if (!s->dry)
+        s->o->embed_back(s->b, dw, dy, kj_mat(s->ids, 0, 1), it->m, it->n);
+}
+
+static void run_norm(struct bench *s, const struct item *it)
+{
+    struct kj_mat y = low(s, it->m, it->n, 1), x = low(s, it->m, it->n, 1),
+                  sum = low(s, it->m, it->n, 1), delta = low(s, it->m, it->n, 1),
+                  w = low(s, 1, it->n, 1), r = wide(s, it->m, 1, 1);
+    if (!s->dry)
+        s->o->norm(s->b, y, sum, r, x, delta, w, it->m, it->n, 1e-5f);
+}
+
+static void run_norm_back(struct bench *s, const struct item *it)
+{
+    struct kj_mat dx = low(s, it->m, it->n, 2), dy = low(s, it->m, it->n, 1),
+                  x = low(s, it->m, it->n, 1), w = low(s, 1, it->n, 1),
+                  dw = wide(s, 1, it->n, 2), r = wide(s, it->m, 1, 1);
+    if (!s->dry)
+        s->o->norm_back(s->b, dx, dw, dy, x, r, w, it->m, it->n, true);
+}
+
+static void run_layer_norm(struct bench *s, const struct item *it)
+{
+    struct kj_mat x = low(s, it->m, it->n, 2), delta = low(s, it->m, it->n, 1),
+                  bias = low(s, 1, it->n, 1), w = low(s, 1, it->n, 1),
+                  c = low(s, 1, it->n, 1);
+    if (!s->dry)
+        s->o->layer_norm(s->b, x, x, delta, bias, w, c, it->m, it->n, 1e-5f);
+}
+
+static void run_bias_act(struct bench *s, const struct item *it)
+{
+    struct kj_mat x = low(s, it->m, it->n, 2), bias = low(s, 1, it->n, 1);
+    if (!s->dry)
+        s->o->bias_act(s->b, x, bias, it->m, it->n, (enum kj_act)it->flags);
+}
+
+static void run_rope(struct bench *s, const struct item *it)
+{
+    struct kj_mat x = low(s, it->m, s->qkv, 0);
+    s->bytes += 2.0 * (double)(it->m * it->n * width(s->low.type));
+    if (!s->dry)
+        s->o->rope(s->b, x, kj_mat(s->pos, 0, 1), kj_mat(s->rope, 0, s->s->dim), it->m,
+                   s->s->heads + s->s->kv_heads, s->s->dim, it->flags);
+}
+
+/* flags: the backward pass, five products to the forward's two. */
+static void run_attention(struct bench *s, const struct item *it)
+{
+    struct kj_mat qkv = low(s, s->n, s->qkv, 1), o = low(s, s->n, s->q, 1);
+    struct kj_attn a = {.q = qkv,
+                        .k = part(qkv, s->q),
+                        .v = part(qkv, s->q + s->kv),
+                        .o = o,
+                        .lse = wide(s, s->n, s->s->heads, 1),
+                        .heads = s->s->heads,
+                        .kv_heads = s->s->kv_heads,
+                        .dim = s->s->dim,
+                        .scale = 1 / sqrtf((float)s->s->dim),
+                        .full = s->s->encoder,
+                        .segs = s->segs,
+                        .cu_q = s->cu,
+                        .cu_k = s->cu};
+    struct kj_attn_grad g = {0};
+    if (it->flags) {
+        struct kj_mat d = low(s, s->n, s->qkv, 1);
+        g = (struct kj_attn_grad){.d_o = low(s, s->n, s->q, 1),
+                                  .dq = d,
+                                  .dk = part(d, s->q),
+                                  .dv = part(d, s->q + s->kv)};
+    }
+    s->flops += (it->flags ? 10 : 4) * s->pairs * (double)s->q;
+    if (s->dry)
+        return;
+    if (!it->flags || s->first) /* the log sums have to fit */
+        s->o->attention(s->b, &a);
+    if (it->flags)
+        s->o->attention_back(s->b, &a, &g);
+}
+
+static void run_swiglu(struct bench *s, const struct item *it)
+{
+    struct kj_mat gu = low(s, it->m, 2 * it->n, it->flags ? 2 : 1),
+                  h = low(s, it->m, it->n, 1), u = part(gu, it->n);
+    if (s->dry)
+        return;
+    if (it->flags)
+        s->o->swiglu_back(s->b, gu, u, h, gu, u, it->m, it->n);
+    else
+        s->o->swiglu(s->b, h, gu, u, it->m, it->n);
+}
+
+static void run_cross_entropy(struct bench *s, const struct item *it)
+{
+    struct kj_mat z = low(s, it->m, it->n, 2), loss = wide(s, it->m, 1, 1);
+    if (!s->dry)
+        s->o->cross_entropy(s->b, z, loss, KJ_MAT_NONE, kj_mat(s->ids, 0, 1), it->m,
+                            it->n, 1, 0, true);
+}
+
+static void run_adamw(struct bench *s, const struct item *it)
+{
+    static const struct kj_adamw p = {.lr = 1e-4f,
+                                      .beta1 = 0.9f,
+                                      .beta2 = 0.95f,
+                                      .eps = 1e-8f,
+                                      .decay = 1e-5f,
+                                      .grad_scale = 1,
+                                      .fix1 = 1,
+                                      .fix2 = 1};
+    struct kj_mat w = wide(s, 1, it->n, 2), g = wide(s, 1, it->n, 1),
+                  m = wide(s, 1, it->n, 2), v = wide(s, 1, it->n, 2);
+    if (s->dry)
+        return;
+    if (s->first) /* squares */
+        s->o->zero(s->b, v, it->n);
+    s->o->adamw(s->b, w, g, m, v, it->n, &p);
+}
+
+static void run_sumsq(struct bench *s, const struct item *it)
+{
+    struct kj_mat g = wide(s, 1, it->n, 1);
+    if (!s->dry)
+        s->o->sumsq(s->b, g, it->n);
+}
+
+static void run_zero(struct bench *s, const struct item *it)
+{
+    struct kj_mat g = wide(s, 1, it->n, 1);
+    if (!s->dry)
+        s->o->zero(s->b, g, it->n);
+}
+
+static void run_round(struct bench *s, const struct item *it)
+{
+    struct kj_mat y = low(s, 1, it->n, 1), x = wide(s, 1, it->n, 1);
+    if (!s->dry)
+        s->o->axpby(s->b, y, x, it->n, 1, 0);
+}
+
+/* ---- which of them a step has ---- */
+
+struct items {
+    struct item v[64];
+    size_t n;
+};
+
+static void add(struct items *t, double count, const char *op, const char *what,
+                void (*run)(struct bench *, const struct item *), size_t m, size_t n,
+                size_t k, unsigned flags)
+{
+    t->v[t->n++] = (struct item){op, what, run, count, m, n, k, flags};
+}
+
+/* A linear map from `in` to `out`, of n tokens: forward, dx and dw. */
+static void linear(struct items *t, double count, const char *const *what, size_t n,
+                   size_t out, size_t in, bool back)
+{
+    add(t, count, "matmul", what[0], run_matmul, n, out, in, KJ_MM_TB);
+    if (!back)
+        return;
+    add(t, count, "matmul", what[1], run_matmul, n, in, out, 0);
+    add(t, count, "matmul", what[2], run_matmul, out, in, n, KJ_MM_TA | KJ_MM_ADD);
+}
+
+static const char *const qkv_names[] = {"qkv", "qkv dx", "qkv dw"};
+static const char *const o_names[] = {"o", "o dx", "o dw"};
+static const char *const up_names[] = {"gate and up", "gate and up dx",
+                                       "gate and up dw"};
+static const char *const down_names[] = {"down", "down dx", "down dw"};
+static const char *const head_names[] = {"head", "head dx", "head dw"};
+
+static void llama_items(const struct bench *s, struct items *t)
+{
+    double layers = (double)s->s->layers,
+           chunks = ceil((double)s->n / (double)s->s->chunk);
+    double all = layers * (double)s->params + 2.0 * (double)(s->s->vocab * s->h);
+    size_t n = s->n, c = s->s->chunk < n ? s->s->chunk : n, v = s->s->vocab;
+    size_t some = (size_t)fmin(all, (double)PARAMS);
+    double pieces = all / (double)some;
+    add(t, 1, "embed", "", run_embed, n, s->h, 0, 0);
+    add(t, 1, "embed_back", "", run_embed_back, n, s->h, 0, 0);
+    add(t, 2 * layers + 1, "norm", "", run_norm, n, s->h, 0, 0);
+    add(t, 2 * layers + 1, "norm_back", "", run_norm_back, n, s->h, 0, 0);
+    linear(t, layers, qkv_names, n, s->qkv, s->h, true);
+    add(t, 2 * layers, "rope", "", run_rope, n, s->q + s->kv, 0, 0);
+    add(t, layers, "attention", "", run_attention, n, s->s->seq, s->s->dim, 0);
+    add(t, layers, "attention_back", "", run_attention, n, s->s->seq, s->s->dim, 1);
+    linear(t, layers, o_names, n, s->h, s->q, true);
+    linear(t, layers, up_names, n, 2 * s->f, s->h, true);
+    add(t, layers, "swiglu", "", run_swiglu, n, s->f, 0, 0);
+    add(t, layers, "swiglu_back", "", run_swiglu, n, s->f, 0, 1);
+    linear(t, layers, down_names, n, s->h, s->f, true);
+    linear(t, chunks, head_names, c, v, s->h, true);
+    add(t, chunks, "cross_entropy", "", run_cross_entropy, c, v, 0, 0);
+    add(t, pieces, "zero", "gradients", run_zero, 1, some, 0, 0);
+    add(t, pieces, "sumsq", "gradients", run_sumsq, 1, some, 0, 0);
+    add(t, pieces, "adamw", "", run_adamw, 1, some, 0, 0);
+    if (s->o->bf16)
+        add(t, pieces, "axpby", "weights rounded", run_round, 1, some, 0, 0);
+}
+
+static void encoder_items(const struct bench *s, struct items *t)
+{
+    double layers = (double)s->s->layers;
+    size_t n = s->n;
+    add(t, 1, "embed", "", run_embed, n, s->h, 0, 0);
+    linear(t, layers, qkv_names, n, s->qkv, s->h, false);
+    add(t, layers, "bias_act", "qkv", run_bias_act, n, s->qkv, 0, KJ_ACT_NONE);
+    add(t, layers, "attention", "full", run_attention, n, s->s->seq, s->s->dim, 0);
+    linear(t, layers, o_names, n, s->h, s->q, false);
+    add(t, 2 * layers + 1, "layer_norm", "", run_layer_norm, n, s->h, 0, 0);
+    linear(t, layers, up_names + 0, n, s->f, s->h, false);
+    add(t, layers, "bias_act", "gelu", run_bias_act, n, s->f, 0, KJ_ACT_GELU);
+    linear(t, layers, down_names, n, s->h, s->f, false);
+}
+
+/* ---- timing ---- */
+
+/* Ids, positions, rotations, and the bounds of documents. */
+static void inputs(struct bench *s)
+{
+    const struct kj_speed_shape *p = s->s;
+    size_t n = s->n, dim = p->dim, half = dim / 2, at = 0;
+    int32_t *ids = kj_xcalloc(n, sizeof *ids), *pos = kj_xcalloc(n, sizeof *pos);
+    float *turn = kj_xcalloc(p->seq * dim, sizeof *turn);
+    s->cu = kj_xcalloc(n + 1, sizeof *s->cu);
+    for (uint32_t z = 7; at < n; s->segs++) {
+        z = z * 1664525u + 1013904223u;
+        size_t len = p->encoder ? 64 + (z >> 8) % (p->seq - 63) : p->seq;
+        len = len < n - at ? len : n - at;
+        for (size_t i = 0; i < len; i++)
+            pos[at + i] = (int32_t)i;
+        s->pairs += (double)len * (p->encoder ? (double)len : (double)(len + 1) / 2);
+        s->cu[s->segs + 1] = (int32_t)(at += len);
+    }
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)((uint32_t)i * 2654435761u % p->vocab);
+    for (size_t i = 0; i < p->seq; i++)
+        for (size_t k = 0; k < half; k++) {
+            double a = (double)i * pow(500000, -2 * (double)k / (double)dim);
+            turn[i * dim + k] = (float)cos(a);
+            turn[i * dim + half + k] = (float)sin(a);
+        }
+    s->ids = s->o->tensor_new(s->b, KJ_I32, n);
+    s->pos = s->o->tensor_new(s->b, KJ_I32, n);
+    s->rope = s->o->tensor_new(s->b, KJ_F32, p->seq * dim);
+    if (s->ids && s->pos && s->rope) {
+        s->o->write(s->b, s->ids, 0, ids, n);
+        s->o->write(s->b, s->pos, 0, pos, n);
+        s->o->write(s->b, s->rope, 0, turn, p->seq * dim);
+    }
+    free(ids);
+    free(pos);
+    free(turn);
+}
+
+static void run_set(struct bench *s, const struct item *it, size_t set)
+{
+    s->low.at = set * s->low.need;
+    s->wide.at = set * s->wide.need;
+    s->flops = s->bytes = 0;
+    it->run(s, it);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The median of one run. Short ones are timed in groups between two waits. */
+static int clocked(struct bench *s, const struct item *it, size_t sets, double seconds,
+                   double *median, struct kj_err *err)
+{
+    double took[SAMPLES] = {0};
+    size_t n = 0, set = 0, group;
+    s->first = true;
+    for (size_t i = 0; i < sets; i++)
+        run_set(s, it, i);
+    s->first = false;
+    int rc = s->o->sync(s->b, err);
+    double start = kj_now();
+    run_set(s, it, 0);
+    rc = rc ? rc : s->o->sync(s->b, err);
+    double one = fmax(kj_now() - start, 1e-9);
+    group = (size_t)fmin(ceil(SAMPLE_S / one), REPEATED);
+    while (!rc && n < SAMPLES && (n < 3 || kj_now() - start < seconds)) {
+        double t0 = kj_now();
+        for (size_t i = 0; i < group; i++, set++)
+            run_set(s, it, set % sets);
+        rc = s->o->sync(s->b, err);
+        took[n++] = (kj_now() - t0) / (double)group;
+    }
+    qsort(took, n, sizeof *took, by_size);
+    *median = n ? took[n / 2] : 0;
+    return rc;
+}
+
+static int item(struct bench *s, const struct item *it,
+                const struct kj_speed_peaks *peaks, double seconds,
+                struct kj_speed_row *r, struct kj_err *err)
+{
+    s->dry = true;
+    s->low.need = s->wide.need = 0;
+    run_set(s, it, 0);
+    s->dry = false;
+    s->low.need = s->low.at;
+    s->wide.need = s->wide.at;
+    double bytes = (double)(s->low.need * width(s->low.type) + s->wide.need * 4);
+    size_t sets = (size_t)fmin(fmax(ceil(SPREAD / bytes), 1), SETS);
+    s->low.t = kj_speed_random(s->b, s->low.type, sets * s->low.need);
+    s->wide.t = kj_speed_random(s->b, KJ_F32, sets * s->wide.need);
+    *r = (struct kj_speed_row){.op = it->op,
+                               .what = it->what,
+                               .count = it->count,
+                               .flops = s->flops,
+                               .bytes = s->bytes};
+    if (it->k)
+        snprintf(r->size, sizeof r->size, "%zux%zux%zu", it->m, it->n, it->k);
+    else
+        snprintf(r->size, sizeof r->size, "%zux%zu", it->m, it->n);
+    int rc = s->o->sync(s->b, err);
+    rc = rc ? rc : clocked(s, it, sets, seconds, &r->seconds, err);
+    s->o->tensor_free(s->b, s->low.t);
+    s->o->tensor_free(s->b, s->wide.t);
+    s->low.t = s->wide.t = NULL;
+    double peak = s->o->bf16 ? peaks->gflops_bf16 : peaks->gflops;
+    double floor = fmax(r->flops / (1e9 * peak), r->bytes / (1e9 * peaks->copy));
+    r->share = r->seconds > 0 ? floor / r->seconds : 0;
+    return rc;
+}
+
+int kj_speed_ops(struct kj_backend *b, const struct kj_speed_shape *p,
+                 const struct kj_speed_peaks *peaks, double seconds,
+                 void (*report)(void *ctx, const struct kj_speed_row *r), void *ctx,
+                 struct kj_err *err)
+{
+    struct bench s = {.b = b, .o = b->ops, .s = p, .n = p->tokens};
+    struct items t = {.n = 0};
+    s.h = p->hidden;
+    s.f = p->ffn;
+    s.q = p->heads * p->dim;
+    s.kv = p->kv_heads * p->dim;
+    s.qkv = s.q + 2 * s.kv;
+    s.params = 2 * s.h + s.qkv * s.h + s.h * s.q + 3 * s.f * s.h;
+    s.low.type = b->ops->bf16 ? KJ_BF16 : KJ_F32;
+    s.wide.type = KJ_F32;
+    inputs(&s);
+    int rc = b->ops->sync(b, err);
+    if (p->encoder)
+        encoder_items(&s, &t);
+    else
+        llama_items(&s, &t);
+    for (size_t i = 0; i < t.n && rc == KJ_OK; i++) {
+        struct kj_speed_row r;
+        rc = item(&s, &t.v[i], peaks, seconds, &r, err);
+        if (rc == KJ_OK)
+            report(ctx, &r);
+    }
+    b->ops->tensor_free(b, s.ids);
+    b->ops->tensor_free(b, s.pos);
+    b->ops->tensor_free(b, s.rope);
+    free(s.cu);
+    return rc;
+}
