@@ -87,6 +87,10 @@ static const struct kj_opt optim_opts[] = {
     {"precision", 0, KJ_OPT_ENUM, R(optim.precision), "f32|bf16",
      "numbers that matrix products multiply; weights, sums and moments stay f32", "f32",
      0, 0},
+    {"recompute", 0, KJ_OPT_ENUM, R(optim.recompute), "none|swiglu|norm|ffn|qkv|block",
+     "what layers make again in backward passes rather than keep it; each has those "
+     "before it, too",
+     "none", 0, 0},
     {"lr", 0, KJ_OPT_REAL, R(optim.lr), "X", "peak learning rate", "1e-3", 0, 10},
     {"beta1", 0, KJ_OPT_REAL, R(optim.beta1), "X", "decay of the first moment", "0.9",
      0, 0.999999},
@@ -349,11 +353,13 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
         for (size_t at = 0; at < text.n;) {
             const char *line = text.p + at, *nl = memchr(line, '\n', text.n - at);
             size_t n = nl ? (size_t)(nl - line) + 1 : text.n - at;
-            /* Paths may move without changing the run; content is hashed. Packing
-             * is younger than some runs: its default says nothing. */
+            /* Paths may move without changing the run; content is hashed. What is
+             * made again has the same bits. Packing is younger than some runs: its
+             * default says nothing. */
             bool skip = identity && (strncmp(line, "manifest:", 9) == 0 ||
                                      strncmp(line, "tokenizer:", 10) == 0 ||
                                      strncmp(line, "prefetch:", 9) == 0 ||
+                                     strncmp(line, "recompute:", 10) == 0 ||
                                      strncmp(line, "packing: concat", 15) == 0);
             if (!skip)
                 rc |= kj_buf_addz(out, *s->name ? "  " : "") | kj_buf_add(out, line, n);

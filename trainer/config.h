@@ -39,6 +39,16 @@ enum kj_lr_shape { KJ_LR_CONSTANT, KJ_LR_COSINE, KJ_LR_WSD, KJ_LR_MULTISTEP };
 enum kj_packing { KJ_PACK_CONCAT, KJ_PACK_BESTFIT };
 enum kj_optim { KJ_OPTIM_ADAMW, KJ_OPTIM_MUON };
 enum kj_precision { KJ_PRECISION_F32, KJ_PRECISION_BF16 };
+/* What a layer does not keep for its backward pass and makes again there, in the order
+ * of memory saved per FLOP; each level also has those before it. */
+enum kj_recompute {
+    KJ_RECOMPUTE_NONE,
+    KJ_RECOMPUTE_SWIGLU, /* silu(gate) * up */
+    KJ_RECOMPUTE_NORM,   /* the norms' outputs */
+    KJ_RECOMPUTE_FFN,    /* gate and up: a product */
+    KJ_RECOMPUTE_QKV,    /* q, k and v: a product */
+    KJ_RECOMPUTE_BLOCK, /* attention, its output's product: all but the block's input */
+};
 enum kj_decay { KJ_DECAY_COUPLED, KJ_DECAY_INDEPENDENT };
 enum kj_cooldown { KJ_COOLDOWN_LINEAR, KJ_COOLDOWN_SQRT };
 
@@ -93,6 +103,7 @@ struct kj_run {
         double skip;     /* standard deviations; 0: never */
         int decay;       /* enum kj_decay */
         int precision;   /* enum kj_precision */
+        int recompute;   /* enum kj_recompute */
         int64_t loss_chunk;
     } optim;
     struct {

@@ -3,8 +3,11 @@
  * Activations. For every layer the backward pass needs: the residual stream
  * before each norm and the norm's factor, the norm's output, q/k/v behind the
  * rotation, attention's output and its log sums, the residual behind
- * attention, gate and up, and their product. They lie in one tensor, layer by
- * layer. Without training the layers share one such set.
+ * attention, gate and up, and their product. Where they lie is llama_acts.c's affair.
+ * What a layer does not keep (`recompute`) the backward pass makes again from what it
+ * keeps, by the same operations on the same shapes, so that gradients have the same
+ * bits: cheap things first (Korthikanti et al. 2022), whole blocks last (Chen et al.
+ * 2016).
  *
  * The residual stream's gradient flows through `dres` from the last layer to
  * the first; each half block adds to it what comes back through its norm.
@@ -124,20 +127,28 @@ struct kj_mat kj_llama_head(const struct kj_llama *m, struct kj_tensor *t)
     return w;
 }
 
-int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
-                 size_t tokens, size_t chunk, bool train, struct kj_err *err)
+int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
+                  const struct kj_llama_how *how, struct kj_err *err)
 {
+    struct kj_llama_need need[KJ_LT_COUNT];
     int rc = kj_shape_check(s, err);
     if (rc)
         return rc;
     struct kj_llama *m = kj_xcalloc(1, sizeof *m);
     m->b = b;
     m->shape = *s;
+    m->how = *how;
+    m->how.chunk = how->chunk < how->tokens ? how->chunk : how->tokens;
+    m->mm = how->bf16 ? KJ_MM_BF16 : 0;
     m->params = kj_llama_params(s, &m->n_params, &m->n);
-    m->w = b->ops->tensor_new(b, KJ_F32, m->n);
-    if (train)
-        m->g = b->ops->tensor_new(b, KJ_F32, m->n);
-    kj_llama_acts_new(m, tokens, chunk, train, KJ_F32);
+    kj_llama_needs(s, how, b->ops->bf16, need);
+    struct kj_tensor **const own[] = {
+        [KJ_LT_WEIGHTS] = &m->w, [KJ_LT_GRADS] = &m->g, [KJ_LT_LOW] = &m->low};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (need[i].n)
+            *own[i] = b->ops->tensor_new(b, need[i].type, need[i].n);
+    m->stale = m->low != NULL;
+    kj_llama_acts_new(m);
     rc = b->ops->sync(b, err);
     if (rc) {
         kj_llama_free(m);
@@ -147,14 +158,21 @@ int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_sh
     return KJ_OK;
 }
 
+int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
+                 size_t tokens, size_t chunk, bool train, struct kj_err *err)
+{
+    struct kj_llama_how how = {.tokens = tokens, .chunk = chunk, .train = train};
+    return kj_llama_make(out, b, s, &how, err);
+}
+
 int kj_llama_bf16(struct kj_llama *m, struct kj_err *err)
 {
-    const struct kj_llama_acts a = *m->acts;
     m->mm = KJ_MM_BF16;
+    m->how.bf16 = true;
     if (!m->b->ops->bf16)
         return KJ_OK;
     kj_llama_acts_free(m);
-    kj_llama_acts_new(m, a.tokens, a.chunk, a.train, KJ_BF16);
+    kj_llama_acts_new(m);
     m->low = m->b->ops->tensor_new(m->b, KJ_BF16, m->n);
     m->stale = true;
     return m->b->ops->sync(m->b, err);
@@ -261,6 +279,75 @@ static struct kj_mat upper(struct kj_mat gu, size_t f)
     return kj_mat(gu.t, gu.at + f, gu.stride);
 }
 
+/* ---- the parts of a block, which backward passes may make again ---- */
+
+/* A layer in one pass. */
+struct pass {
+    const struct kj_llama *m;
+    const struct kj_rows *r;
+    struct kj_llama_dims d;
+    struct kj_llama_layer w;
+    struct kj_llama_layer_acts l;
+};
+
+static struct pass pass_of(const struct kj_llama *m, size_t i, const struct kj_rows *r)
+{
+    struct pass p = {.m = m,
+                     .r = r,
+                     .d = kj_llama_dims(&m->shape),
+                     .w = kj_llama_layer(m, weights(m), i)};
+    kj_llama_layer_acts(m, i, &p.l);
+    return p;
+}
+
+/* q, k, v from the first norm's output. */
+static void project(const struct pass *p)
+{
+    const struct kj_llama *m = p->m;
+    const struct kj_llama_acts *a = m->acts;
+    size_t n = p->r->n;
+    m->b->ops->matmul(m->b, p->l.qkv, p->l.y1, p->w.qkv, n, p->d.qkv, p->d.h,
+                      KJ_MM_TB | m->mm);
+    m->b->ops->rope(m->b, p->l.qkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, p->d.dim),
+                    n, p->d.heads + p->d.kv_heads, p->d.dim, false);
+}
+
+/* From q, k, v to the stream before the feed-forward half and the norm of it. */
+static void attend(const struct pass *p)
+{
+    const struct kj_llama *m = p->m;
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    struct kj_attn at;
+    size_t n = p->r->n;
+    attn_of(m, &p->l, p->r, &at);
+    o->attention(m->b, &at);
+    o->matmul(m->b, a->delta, p->l.att, p->w.o, n, p->d.h, p->d.q, KJ_MM_TB | m->mm);
+    o->norm(m->b, p->l.y2, p->l.x2, p->l.r2, p->l.x1, a->delta, p->w.norm2, n, p->d.h,
+            (float)m->shape.norm_eps);
+}
+
+/* Gate and up from the second norm's output. */
+static void gate(const struct pass *p)
+{
+    p->m->b->ops->matmul(p->m->b, p->l.gu, p->l.y2, p->w.gu, p->r->n, 2 * p->d.f,
+                         p->d.h, KJ_MM_TB | p->m->mm);
+}
+
+static void activate(const struct pass *p)
+{
+    p->m->b->ops->swiglu(p->m->b, p->l.h, p->l.gu, upper(p->l.gu, p->d.f), p->r->n,
+                         p->d.f);
+}
+
+/* A norm's output once more, from its input. */
+static void norm_again(const struct pass *p, struct kj_mat y, struct kj_mat r,
+                       struct kj_mat x, struct kj_mat w)
+{
+    p->m->b->ops->norm(p->m->b, y, KJ_MAT_NONE, r, x, KJ_MAT_NONE, w, p->r->n, p->d.h,
+                       (float)p->m->shape.norm_eps);
+}
+
 /* Attention half and feed-forward half of a block. x, delta: the stream so far
  * is x + delta (delta none in the first layer); behind it, x2 + a->delta. */
 static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
@@ -268,24 +355,16 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
 {
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
-    struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_llama_layer w = kj_llama_layer(m, weights(m), i);
-    struct kj_llama_layer_acts l;
-    struct kj_attn at;
+    struct pass p = pass_of(m, i, r);
+    const struct kj_llama_layer_acts l = p.l;
     size_t n = r->n;
-    float eps = (float)m->shape.norm_eps;
-    kj_llama_layer_acts(m, i, &l);
-    o->norm(m->b, l.y1, l.x1, l.r1, x, delta, w.norm1, n, d.h, eps);
-    o->matmul(m->b, l.qkv, l.y1, w.qkv, n, d.qkv, d.h, KJ_MM_TB | m->mm);
-    o->rope(m->b, l.qkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
-            d.heads + d.kv_heads, d.dim, false);
-    attn_of(m, &l, r, &at);
-    o->attention(m->b, &at);
-    o->matmul(m->b, a->delta, l.att, w.o, n, d.h, d.q, KJ_MM_TB | m->mm);
-    o->norm(m->b, l.y2, l.x2, l.r2, l.x1, a->delta, w.norm2, n, d.h, eps);
-    o->matmul(m->b, l.gu, l.y2, w.gu, n, 2 * d.f, d.h, KJ_MM_TB | m->mm);
-    o->swiglu(m->b, l.h, l.gu, upper(l.gu, d.f), n, d.f);
-    o->matmul(m->b, a->delta, l.h, w.down, n, d.h, d.f, KJ_MM_TB | m->mm);
+    o->norm(m->b, l.y1, l.x1, l.r1, x, delta, p.w.norm1, n, p.d.h,
+            (float)m->shape.norm_eps);
+    project(&p);
+    attend(&p);
+    gate(&p);
+    activate(&p);
+    o->matmul(m->b, a->delta, l.h, p.w.down, n, p.d.h, p.d.f, KJ_MM_TB | m->mm);
     if (m->look)
         m->look(m->look_ctx, &(struct kj_llama_view){.layer = i,
                                                      .n = n,
@@ -304,9 +383,9 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
     struct kj_llama_acts *a = m->acts;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     struct kj_llama_layer_acts l;
-    if (r->n > a->tokens || r->n == 0)
+    if (r->n > m->how.tokens || r->n == 0)
         return kj_err_set(err, KJ_FATAL, "batch of %zu tokens in a model for %zu", r->n,
-                          a->tokens);
+                          m->how.tokens);
     if (m->low && m->stale)
         o->axpby(m->b, kj_mat(m->low, 0, 1), kj_mat(m->w, 0, 1), m->n, 1, 0);
     m->stale = false;
@@ -332,29 +411,58 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
 /* ---- backward: dres holds the gradient of the stream behind the block, and
  * afterwards of that before it ---- */
 
-static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows *r)
+/* What the feed-forward half needs and the layer did not keep. */
+static void ffn_again(const struct pass *p)
 {
+    enum kj_recompute again = p->m->how.recompute;
+    if (again == KJ_RECOMPUTE_BLOCK) {
+        norm_again(p, p->l.y1, p->l.r1, p->l.x1, p->w.norm1);
+        project(p);
+        attend(p);
+    } else if (again >= KJ_RECOMPUTE_NORM) {
+        norm_again(p, p->l.y2, p->l.r2, p->l.x2, p->w.norm2);
+    }
+    if (again >= KJ_RECOMPUTE_FFN)
+        gate(p);
+    if (again >= KJ_RECOMPUTE_SWIGLU)
+        activate(p);
+}
+
+static void ffn_back(const struct pass *p, const struct kj_llama_layer *g)
+{
+    const struct kj_llama *m = p->m;
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
-    struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_llama_layer w = kj_llama_layer(m, weights(m), i),
-                          g = kj_llama_layer(m, m->g, i);
+    const struct kj_llama_layer_acts *l = &p->l;
     const unsigned grad = KJ_MM_TA | KJ_MM_ADD | m->mm;
-    struct kj_llama_layer_acts l;
+    size_t n = p->r->n, h = p->d.h, f = p->d.f;
+    ffn_again(p);
+    /* The product's own gradient takes its place where it is not kept. */
+    o->matmul(m->b, g->down, a->dres, l->h, h, f, n, grad);
+    o->matmul(m->b, a->dh, a->dres, p->w.down, n, f, h, m->mm);
+    o->swiglu_back(m->b, l->gu, upper(l->gu, f), a->dh, l->gu, upper(l->gu, f), n, f);
+    o->matmul(m->b, g->gu, l->gu, l->y2, 2 * f, h, n, grad);
+    o->matmul(m->b, a->dy, l->gu, p->w.gu, n, h, 2 * f, m->mm);
+    o->norm_back(m->b, a->dres, g->norm2, a->dy, l->x2, l->r2, p->w.norm2, n, h, true);
+}
+
+static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
+{
+    const struct kj_llama *m = p->m;
+    const struct kj_ops *o = m->b->ops;
+    struct kj_llama_acts *a = m->acts;
+    const struct kj_llama_layer_acts *l = &p->l;
+    const unsigned grad = KJ_MM_TA | KJ_MM_ADD | m->mm;
+    struct kj_llama_dims d = p->d;
     struct kj_attn at;
-    size_t n = r->n;
-    kj_llama_layer_acts(m, i, &l);
-
-    o->matmul(m->b, g.down, a->dres, l.h, d.h, d.f, n, grad);
-    o->matmul(m->b, a->dh, a->dres, w.down, n, d.f, d.h, m->mm);
-    o->swiglu_back(m->b, l.gu, upper(l.gu, d.f), a->dh, l.gu, upper(l.gu, d.f), n, d.f);
-    o->matmul(m->b, g.gu, l.gu, l.y2, 2 * d.f, d.h, n, grad);
-    o->matmul(m->b, a->dy, l.gu, w.gu, n, d.h, 2 * d.f, m->mm);
-    o->norm_back(m->b, a->dres, g.norm2, a->dy, l.x2, l.r2, w.norm2, n, d.h, true);
-
-    o->matmul(m->b, g.o, a->dres, l.att, d.h, d.q, n, grad);
-    o->matmul(m->b, a->datt, a->dres, w.o, n, d.q, d.h, m->mm);
-    attn_of(m, &l, r, &at);
+    size_t n = p->r->n;
+    if (m->how.recompute >= KJ_RECOMPUTE_NORM)
+        norm_again(p, l->y1, l->r1, l->x1, p->w.norm1);
+    if (m->how.recompute == KJ_RECOMPUTE_QKV)
+        project(p);
+    o->matmul(m->b, g->o, a->dres, l->att, d.h, d.q, n, grad);
+    o->matmul(m->b, a->datt, a->dres, p->w.o, n, d.q, d.h, m->mm);
+    attn_of(m, l, p->r, &at);
     struct kj_attn_grad ag = {
         .d_o = a->datt,
         .dq = a->dqkv,
@@ -364,9 +472,18 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
     o->attention_back(m->b, &at, &ag);
     o->rope(m->b, a->dqkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
             d.heads + d.kv_heads, d.dim, true);
-    o->matmul(m->b, g.qkv, a->dqkv, l.y1, d.qkv, d.h, n, grad);
-    o->matmul(m->b, a->dy, a->dqkv, w.qkv, n, d.h, d.qkv, m->mm);
-    o->norm_back(m->b, a->dres, g.norm1, a->dy, l.x1, l.r1, w.norm1, n, d.h, true);
+    o->matmul(m->b, g->qkv, a->dqkv, l->y1, d.qkv, d.h, n, grad);
+    o->matmul(m->b, a->dy, a->dqkv, p->w.qkv, n, d.h, d.qkv, m->mm);
+    o->norm_back(m->b, a->dres, g->norm1, a->dy, l->x1, l->r1, p->w.norm1, n, d.h,
+                 true);
+}
+
+static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows *r)
+{
+    struct pass p = pass_of(m, i, r);
+    struct kj_llama_layer g = kj_llama_layer(m, m->g, i);
+    ffn_back(&p, &g);
+    attn_back(&p, &g);
 }
 
 static void backward(struct kj_llama *m, const struct kj_rows *r)
@@ -398,7 +515,7 @@ static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool 
         .n = r->n,
         .h = (size_t)m->shape.hidden,
         .v = (size_t)m->shape.vocab_size,
-        .chunk = a->chunk,
+        .chunk = m->how.chunk,
         .scale = scale,
         .zeta = zeta,
         .flags = m->mm,
@@ -441,7 +558,7 @@ int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
                     double *sum, double *kl, struct kj_err *err)
 {
     struct kj_llama_acts *a = m->acts, *b = t->m->acts;
-    if (t->m->shape.vocab_size != m->shape.vocab_size || b->chunk < a->chunk)
+    if (t->m->shape.vocab_size != m->shape.vocab_size || t->m->how.chunk < m->how.chunk)
         return kj_err_set(err, KJ_FATAL, "teacher of another vocabulary or chunk");
     int rc = forward(t->m, r, err);
     rc = rc ? rc : forward(m, r, err);
@@ -473,7 +590,7 @@ int kj_llama_pick(struct kj_llama *m, const struct kj_rows *r, const int32_t *ro
     double sum;
     int rc = forward(m, r, err);
     for (size_t i = 0, k; i < n && rc == KJ_OK; i += k) {
-        k = n - i < a->tokens ? n - i : a->tokens;
+        k = n - i < m->how.tokens ? n - i : m->how.tokens;
         o->write(m->b, a->pos, 0, rows + i, k);
         o->write(m->b, a->targets, 0, tokens + i, k);
         o->embed(m->b, a->delta, a->y, kj_mat(a->pos, 0, 1), k, h); /* gather */
@@ -494,8 +611,8 @@ int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
     struct kj_llama_acts *a = m->acts;
     size_t h = (size_t)m->shape.hidden, v = (size_t)m->shape.vocab_size;
     int rc = forward(m, r, err);
-    for (size_t i = 0; rc == KJ_OK && i < r->n; i += a->chunk) {
-        size_t n = r->n - i < a->chunk ? r->n - i : a->chunk;
+    for (size_t i = 0; rc == KJ_OK && i < r->n; i += m->how.chunk) {
+        size_t n = r->n - i < m->how.chunk ? r->n - i : m->how.chunk;
         struct kj_mat y = kj_mat(a->y.t, a->y.at + i * h, h);
         o->matmul(m->b, a->logits, y, kj_llama_head(m, weights(m)), n, v, h,
                   KJ_MM_TB | m->mm);

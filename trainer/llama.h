@@ -56,14 +56,36 @@ struct kj_llama_view {
     struct kj_mat mid, delta;   /* behind it: the sum of these two */
 };
 
+/* How a model is held. */
+struct kj_llama_how {
+    size_t tokens;               /* most of one pass */
+    size_t chunk;                /* tokens whose logits exist at a time */
+    bool train;                  /* gradients, and what backward passes need */
+    bool bf16;                   /* multiply bfloat16 numbers (kj_llama_bf16) */
+    enum kj_recompute recompute; /* of training; the same bits at each */
+};
+
+/* What memory is taken for; in this order it is told. */
+enum kj_memory {
+    KJ_MEM_WEIGHTS,
+    KJ_MEM_LOW, /* the weights once more, as passes multiply them */
+    KJ_MEM_GRADS,
+    KJ_MEM_MOMENTS,
+    KJ_MEM_ACTS,
+    KJ_MEM_WORK, /* what operations need besides their operands */
+    KJ_MEM_KINDS
+};
+
 struct kj_llama {
     struct kj_backend *b;
-    /* Called in forward passes while set: where scores are made. */
+    /* Called in forward passes while set: where scores are made. Of a model that is
+     * not for training, whose norms and products are there side by side. */
     void (*look)(void *ctx, const struct kj_llama_view *v);
     void *look_ctx;
     unsigned mm; /* KJ_MM_BF16 or 0: how training multiplies; generation and
                     kj_llama_logits too, but not the cache */
     struct kj_shape shape;
+    struct kj_llama_how how;
     struct kj_param *params;
     size_t n_params, n;      /* parameters, elements */
     struct kj_tensor *w, *g; /* weights; gradients (training only) */
@@ -73,9 +95,10 @@ struct kj_llama {
     struct kj_llama_acts *acts;
 };
 
-/* train: keep activations and gradients for `tokens` per forward pass. chunk:
- * tokens whose logits exist at a time. Weights are zero. KJ_FATAL without
- * memory. */
+/* Weights are zero. KJ_FATAL without memory. */
+int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
+                  const struct kj_llama_how *how, struct kj_err *err);
+/* The same in float32, with all activations kept. */
 int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
                  size_t tokens, size_t chunk, bool train, struct kj_err *err);
 void kj_llama_free(struct kj_llama *m);

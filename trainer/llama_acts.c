@@ -1,19 +1,38 @@
 /* llama_acts.c - where a model's activations lie, and the rotary table.
  *
- * The layers' sets lie in one tensor, layer by layer; without training the layers
- * share one set. Factors of norms, log sums and losses lie in tensors of their own,
- * because they stay float32 where activations are bfloat16.
+ * What layers keep lies in one tensor, layer by layer; without training the layers
+ * share one set. What they do not keep lies in `rest`, which all layers share. Factors
+ * of norms, log sums and losses lie in tensors of their own, because they stay float32
+ * where activations are bfloat16.
+ *
+ * In training, things whose lives do not overlap share memory in `rest`. Three streams
+ * (n rows of hidden) are always there: the gradient of the residual stream; `delta`,
+ * which is dead when the head makes `dy` and where backward passes have theirs; and
+ * `y`, the last norm's output, which is dead when the head is done, so that norms that
+ * are not kept have theirs there. One place is used by turns:
+ *
+ *   feed-forward, both ways   [gate and up]  product, then its gradient
+ *   attention, both ways      [q, k, v]      gradients of its output and of q, k, v
+ *   head                      the last norm's input, and logits of a chunk
+ *
+ * where [] is there if it is not kept. With whole blocks made again the attention half
+ * must stay until the feed-forward half went back, so its part comes before that place.
  */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "trainer/llama_internal.h"
 
+/* All begin at multiples of 256 bytes: matrix products choose their algorithms by
+ * alignment, too, and what is made again must have the same bits. */
+#define GRAIN 128
+
 static size_t take(size_t *at, size_t n)
 {
     size_t here = *at;
-    *at += (n + 15) / 16 * 16;
+    *at += (n + GRAIN - 1) / GRAIN * GRAIN;
     return here;
 }
 
@@ -22,26 +41,36 @@ struct need {
     size_t acts, sums;
 };
 
+/* Rows of this layer's own where that is kept; else those that all share. */
+static struct kj_mat keep(bool kept, struct kj_tensor *t, size_t *at, size_t n,
+                          size_t width, struct kj_mat shared)
+{
+    return kept ? kj_mat(t, take(at, n * width), width) : shared;
+}
+
 static struct need layer_acts(const struct kj_llama *m, size_t i,
                               struct kj_llama_layer_acts *l)
 {
-    struct kj_llama_acts *a = m->acts;
+    const struct kj_llama_acts *a = m->acts;
+    const struct kj_llama_layer_acts *s = &a->shared;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     struct kj_tensor *t = a->layers, *f = a->layer_sums;
-    size_t n = a->tokens, set = a->train ? i : 0;
+    enum kj_recompute again = m->how.train ? m->how.recompute : KJ_RECOMPUTE_NONE;
+    size_t n = m->how.tokens, set = m->how.train ? i : 0;
     size_t from = set * a->per_layer, at = from, from_s = set * a->sums_layer;
     size_t as = from_s;
+    bool norm = again < KJ_RECOMPUTE_NORM, block = again < KJ_RECOMPUTE_BLOCK;
     l->x1 = kj_mat(t, take(&at, n * d.h), d.h);
     l->r1 = kj_mat(f, take(&as, n), 1);
-    l->y1 = kj_mat(t, take(&at, n * d.h), d.h);
-    l->qkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
-    l->att = kj_mat(t, take(&at, n * d.q), d.q);
-    l->lse = kj_mat(f, take(&as, n * d.heads), d.heads);
-    l->x2 = kj_mat(t, take(&at, n * d.h), d.h);
-    l->r2 = kj_mat(f, take(&as, n), 1);
-    l->y2 = kj_mat(t, take(&at, n * d.h), d.h);
-    l->gu = kj_mat(t, take(&at, n * 2 * d.f), 2 * d.f);
-    l->h = kj_mat(t, take(&at, n * d.f), d.f);
+    l->y1 = keep(norm, t, &at, n, d.h, s->y1);
+    l->qkv = keep(again < KJ_RECOMPUTE_QKV, t, &at, n, d.qkv, s->qkv);
+    l->att = keep(block, t, &at, n, d.q, s->att);
+    l->lse = keep(block, f, &as, n, d.heads, s->lse);
+    l->x2 = keep(block, t, &at, n, d.h, s->x2);
+    l->r2 = keep(block, f, &as, n, 1, s->r2);
+    l->y2 = keep(norm, t, &at, n, d.h, s->y2);
+    l->gu = keep(again < KJ_RECOMPUTE_FFN, t, &at, n, 2 * d.f, s->gu);
+    l->h = keep(again < KJ_RECOMPUTE_SWIGLU, t, &at, n, d.f, s->h);
     return (struct need){at - from, as - from_s};
 }
 
@@ -51,39 +80,86 @@ void kj_llama_layer_acts(const struct kj_llama *m, size_t i,
     layer_acts(m, i, l);
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* In training; see above. */
+static size_t shared_acts(const struct kj_llama *m, size_t at)
+{
+    struct kj_llama_acts *a = m->acts;
+    struct kj_llama_layer_acts *s = &a->shared;
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct kj_tensor *t = a->rest;
+    size_t n = m->how.tokens, chunk = m->how.chunk;
+    s->y1 = s->y2 = a->y;
+    if (m->how.recompute == KJ_RECOMPUTE_BLOCK) {
+        s->x2 = kj_mat(t, take(&at, n * d.h), d.h);
+        s->att = kj_mat(t, take(&at, n * d.q), d.q);
+        s->qkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
+    }
+    size_t ffn = at, attn = at, head = at;
+    if (m->how.recompute >= KJ_RECOMPUTE_FFN)
+        s->gu = kj_mat(t, take(&ffn, n * 2 * d.f), 2 * d.f);
+    s->h = a->dh = kj_mat(t, take(&ffn, n * d.f), d.f);
+    if (m->how.recompute == KJ_RECOMPUTE_QKV)
+        s->qkv = kj_mat(t, take(&attn, n * d.qkv), d.qkv);
+    a->datt = kj_mat(t, take(&attn, n * d.q), d.q);
+    a->dqkv = kj_mat(t, take(&attn, n * d.qkv), d.qkv);
+    a->x = kj_mat(t, take(&head, n * d.h), d.h);
+    a->logits = kj_mat(t, take(&head, chunk * d.v), d.v);
+    return larger(larger(ffn, attn), head);
+}
+
 static struct need rest_acts(const struct kj_llama *m)
 {
     struct kj_llama_acts *a = m->acts;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     struct kj_tensor *t = a->rest, *f = a->rest_sums;
-    size_t n = a->tokens, at = 0, as = 0;
-    a->delta = kj_mat(t, take(&at, n * d.h), d.h);
-    a->x = kj_mat(t, take(&at, n * d.h), d.h);
-    a->r = kj_mat(f, take(&as, n), 1);
+    size_t n = m->how.tokens, at = 0, as = 0;
+    a->delta = a->dy = kj_mat(t, take(&at, n * d.h), d.h);
     a->y = kj_mat(t, take(&at, n * d.h), d.h);
-    a->logits = kj_mat(t, take(&at, a->chunk * d.v), d.v);
+    a->r = kj_mat(f, take(&as, n), 1);
     a->loss = kj_mat(f, take(&as, n), 1);
     a->lse = kj_mat(f, take(&as, n), 1);
-    if (a->train) {
+    if (m->how.train) {
         a->dres = kj_mat(t, take(&at, n * d.h), d.h);
-        a->dy = kj_mat(t, take(&at, n * d.h), d.h);
-        a->dqkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
-        a->datt = kj_mat(t, take(&at, n * d.q), d.q);
-        a->dh = kj_mat(t, take(&at, n * d.f), d.f);
+        at = shared_acts(m, at);
+        a->shared.lse = kj_mat(f, take(&as, n * d.heads), d.heads);
+        a->shared.r2 = kj_mat(f, take(&as, n), 1);
+    } else {
+        a->x = kj_mat(t, take(&at, n * d.h), d.h);
+        a->logits = kj_mat(t, take(&at, m->how.chunk * d.v), d.v);
     }
     return (struct need){at, as};
 }
 
-size_t kj_llama_act_floats(const struct kj_shape *s, size_t tokens, size_t chunk,
-                           bool train)
+void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bool bf16,
+                    struct kj_llama_need need[KJ_LT_COUNT])
 {
-    struct kj_llama_acts a = {
-        .tokens = tokens, .chunk = chunk < tokens ? chunk : tokens, .train = train};
-    struct kj_llama m = {.shape = *s, .acts = &a};
+    struct kj_llama_acts a = {0};
+    struct kj_llama m = {.shape = *s, .how = *how, .acts = &a};
     struct kj_llama_layer_acts l;
+    size_t count, n, sets = how->train ? (size_t)s->layers : 1;
+    enum kj_dtype low = bf16 && how->bf16 ? KJ_BF16 : KJ_F32;
+    m.how.chunk = how->chunk < how->tokens ? how->chunk : how->tokens;
     struct need per = layer_acts(&m, 0, &l), rest = rest_acts(&m);
-    return (per.acts + per.sums) * (train ? (size_t)s->layers : 1) + rest.acts +
-           rest.sums + 3 * tokens + (size_t)(s->max_positions * s->head_dim);
+    free(kj_llama_params(s, &count, &n));
+    const struct kj_llama_need all[KJ_LT_COUNT] = {
+        [KJ_LT_WEIGHTS] = {KJ_MEM_WEIGHTS, KJ_F32, n},
+        [KJ_LT_GRADS] = {KJ_MEM_GRADS, KJ_F32, how->train ? n : 0},
+        [KJ_LT_LOW] = {KJ_MEM_LOW, KJ_BF16, low == KJ_BF16 ? n : 0},
+        [KJ_LT_LAYERS] = {KJ_MEM_ACTS, low, per.acts * sets},
+        [KJ_LT_LAYER_SUMS] = {KJ_MEM_ACTS, KJ_F32, per.sums * sets},
+        [KJ_LT_REST] = {KJ_MEM_ACTS, low, rest.acts},
+        [KJ_LT_REST_SUMS] = {KJ_MEM_ACTS, KJ_F32, rest.sums},
+        [KJ_LT_IDS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
+        [KJ_LT_POS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
+        [KJ_LT_TARGETS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
+        [KJ_LT_ROPE] = {KJ_MEM_ACTS, KJ_F32, (size_t)(s->max_positions * s->head_dim)},
+    };
+    memcpy(need, all, sizeof all);
 }
 
 /* YaRN: the pair (a real number) that turns `beta` times in the old context. */
@@ -127,37 +203,37 @@ static void rope_table(struct kj_llama *m)
 {
     size_t dim = (size_t)m->shape.head_dim;
     float *row = kj_xcalloc(dim, sizeof *row);
-    for (size_t p = 0; p < m->acts->rope_n; p++) {
+    for (size_t p = 0; p < (size_t)m->shape.max_positions; p++) {
         kj_llama_rope_row(&m->shape, p, row);
         m->b->ops->write(m->b, m->acts->rope, p * dim, row, dim);
     }
     free(row);
 }
 
-void kj_llama_acts_new(struct kj_llama *m, size_t tokens, size_t chunk, bool train,
-                       enum kj_dtype type)
+static struct kj_tensor *make(struct kj_llama *m, const struct kj_llama_need *need)
 {
-    const struct kj_ops *o = m->b->ops;
+    return need->n ? m->b->ops->tensor_new(m->b, need->type, need->n) : NULL;
+}
+
+void kj_llama_acts_new(struct kj_llama *m)
+{
+    struct kj_llama_need need[KJ_LT_COUNT];
     struct kj_llama_acts *a = m->acts = kj_xcalloc(1, sizeof *a);
     struct kj_llama_layer_acts l;
-    a->tokens = tokens;
-    a->chunk = chunk < tokens ? chunk : tokens;
-    a->train = train;
-    struct need per = layer_acts(m, 0, &l), rest = rest_acts(m);
+    kj_llama_needs(&m->shape, &m->how, m->b->ops->bf16, need);
+    struct need per = layer_acts(m, 0, &l);
     a->per_layer = per.acts;
     a->sums_layer = per.sums;
-    size_t sets = train ? (size_t)m->shape.layers : 1;
-    a->layers = o->tensor_new(m->b, type, per.acts * sets);
-    a->layer_sums = o->tensor_new(m->b, KJ_F32, per.sums * sets);
-    a->rest = o->tensor_new(m->b, type, rest.acts);
-    a->rest_sums = o->tensor_new(m->b, KJ_F32, rest.sums);
+    a->layers = make(m, &need[KJ_LT_LAYERS]);
+    a->layer_sums = make(m, &need[KJ_LT_LAYER_SUMS]);
+    a->rest = make(m, &need[KJ_LT_REST]);
+    a->rest_sums = make(m, &need[KJ_LT_REST_SUMS]);
     rest_acts(m);
-    a->ids = o->tensor_new(m->b, KJ_I32, tokens);
-    a->pos = o->tensor_new(m->b, KJ_I32, tokens);
-    a->targets = o->tensor_new(m->b, KJ_I32, tokens);
-    a->rope_n = (size_t)m->shape.max_positions;
-    a->rope = o->tensor_new(m->b, KJ_F32, a->rope_n * (size_t)m->shape.head_dim);
-    a->host = kj_xcalloc(tokens, sizeof *a->host);
+    a->ids = make(m, &need[KJ_LT_IDS]);
+    a->pos = make(m, &need[KJ_LT_POS]);
+    a->targets = make(m, &need[KJ_LT_TARGETS]);
+    a->rope = make(m, &need[KJ_LT_ROPE]);
+    a->host = kj_xcalloc(m->how.tokens, sizeof *a->host);
     if (a->rope)
         rope_table(m);
 }

@@ -18,18 +18,30 @@ static double forward_flops(const struct kj_shape *s, double T)
     return 2 * matrices + 2 * (double)(s->layers * s->heads * s->head_dim) * T;
 }
 
+/* Bytes of a model's tensors, by kind, on a CPU. */
+static void count(const struct kj_shape *s, const struct kj_llama_how *how,
+                  int64_t bytes[KJ_MEM_KINDS])
+{
+    struct kj_llama_need need[KJ_LT_COUNT];
+    kj_llama_needs(s, how, false, need);
+    for (size_t i = 0; i < KJ_LT_COUNT; i++)
+        bytes[need[i].kind] += 4 * (int64_t)need[i].n;
+}
+
 void kj_plan_teacher(const struct kj_run *run, struct kj_plan *p)
 {
     struct kj_hf_config c;
-    size_t n, elements, pass = (size_t)(run->data.micro * run->data.seq_len);
+    int64_t bytes[KJ_MEM_KINDS] = {0};
     if (!run->distil.teacher || kj_hf_config(run->distil.teacher, &c, NULL) != KJ_OK)
         return;
-    free(kj_llama_params(&c.shape, &n, &elements));
-    int64_t acts = 4 * (int64_t)kj_llama_act_floats(
-                           &c.shape, pass, (size_t)run->optim.loss_chunk, false);
-    p->bytes_weights += 4 * (int64_t)elements;
-    p->bytes_acts += acts;
-    p->bytes += 4 * (int64_t)elements + acts;
+    count(
+        &c.shape,
+        &(struct kj_llama_how){.tokens = (size_t)(run->data.micro * run->data.seq_len),
+                               .chunk = (size_t)run->optim.loss_chunk},
+        bytes);
+    p->bytes_weights += bytes[KJ_MEM_WEIGHTS];
+    p->bytes_acts += bytes[KJ_MEM_ACTS];
+    p->bytes += bytes[KJ_MEM_WEIGHTS] + bytes[KJ_MEM_ACTS];
     p->flops_token += forward_flops(&c.shape, (double)run->data.seq_len);
     p->flops = p->flops_token * p->tokens;
 }
@@ -83,8 +95,14 @@ void kj_plan_make(const struct kj_run *run, struct kj_plan *p)
     p->bytes_weights = p->bytes_grads = 4 * p->params;
     p->bytes_moments = 8 * p->params;
     p->bytes_work = work_bytes(run, pass);
-    p->bytes_acts =
-        4 * (int64_t)kj_llama_act_floats(s, pass, (size_t)run->optim.loss_chunk, true);
+    int64_t bytes[KJ_MEM_KINDS] = {0};
+    count(s,
+          &(struct kj_llama_how){.tokens = pass,
+                                 .chunk = (size_t)run->optim.loss_chunk,
+                                 .train = true,
+                                 .recompute = (enum kj_recompute)run->optim.recompute},
+          bytes);
+    p->bytes_acts = bytes[KJ_MEM_ACTS];
     if (run->optim.kind == KJ_OPTIM_MUON) {
         size_t seconds;
         struct kj_param *params = kj_llama_params(s, &n, NULL);

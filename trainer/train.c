@@ -68,13 +68,13 @@ static int open_teacher(struct kj_trainer *r, size_t pass, struct kj_err *err)
     if (rc == KJ_OK && h.shape.max_positions < c->data.seq_len)
         rc = kj_err_set(err, KJ_USAGE, "the teacher's context is %lld, below %lld",
                         (long long)h.shape.max_positions, (long long)c->data.seq_len);
+    struct kj_llama_how how = {.tokens = pass,
+                               .chunk = (size_t)c->optim.loss_chunk,
+                               .bf16 = c->optim.precision == KJ_PRECISION_BF16};
     if (rc == KJ_OK)
-        rc = kj_llama_new(&r->teacher.m, r->b, &h.shape, pass,
-                          (size_t)c->optim.loss_chunk, false, err);
+        rc = kj_llama_make(&r->teacher.m, r->b, &h.shape, &how, err);
     if (rc == KJ_OK)
         rc = kj_hf_load(r->teacher.m, c->distil.teacher, err);
-    if (rc == KJ_OK && r->m->mm)
-        rc = kj_llama_bf16(r->teacher.m, err);
     r->teacher.weight = c->distil.weight;
     r->teacher.temperature = c->distil.temperature;
     return rc;
@@ -84,10 +84,12 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     size_t pass = (size_t)c->data.micro * (size_t)c->data.seq_len;
-    int rc = kj_llama_new(&r->m, r->b, &c->model, pass, (size_t)c->optim.loss_chunk,
-                          true, err);
-    if (rc == KJ_OK && c->optim.precision == KJ_PRECISION_BF16)
-        rc = kj_llama_bf16(r->m, err);
+    struct kj_llama_how how = {.tokens = pass,
+                               .chunk = (size_t)c->optim.loss_chunk,
+                               .train = true,
+                               .bf16 = c->optim.precision == KJ_PRECISION_BF16,
+                               .recompute = (enum kj_recompute)c->optim.recompute};
+    int rc = kj_llama_make(&r->m, r->b, &c->model, &how, err);
     if (rc)
         return rc;
     if (c->distil.teacher)

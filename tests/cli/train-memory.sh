@@ -42,6 +42,9 @@ else
     rm -r f32/checkpoints/step-00000004
     within "going on" f32 -j1
     within bf16 bf16 -j2 --set optim.precision=bf16
+    within again again -j1 --set optim.recompute=block
+    is "blocks made again take less" "$((last < few))" 1
+    same "blocks made again" f32/model/model.safetensors again/model/model.safetensors
     within muon muon -j1 --set optim.kind=muon
     within teacher distil -j1 --set distil.teacher=f32/model --set model.num_hidden_layers=3
     within rows rows -j1 --set data.micro_sequences=4 --set optim.loss_chunk=64
