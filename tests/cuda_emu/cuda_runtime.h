@@ -11,8 +11,10 @@
  *  - Shared memory is new and poisoned for each block, device memory poisoned when
  *    allocated; device memory cannot be touched by the host outside of calls.
  *  - Streams are lazy: nothing runs before something waits for that very stream,
- *    so a host buffer that is freed too early is read too late, and what one stream
- *    reads of another's without an event between them is not there yet.
+ *    so a host buffer that is freed too early is read too late. What of several
+ *    streams runs first is chosen against the program (host.cc), so what one reads of
+ *    another's without an event between them is not there yet, or overwritten.
+ *  - What cannot be captured into a graph is refused as CUDA refuses it.
  *  - Barriers that not all threads reach, launches beyond the device's limits, and
  *    (by AddressSanitizer) every access outside of an allocation.
  *
@@ -27,7 +29,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <memory>
 
 #define KJ_CUDA_EMU 1
 #define __global__  static
@@ -170,20 +171,23 @@ enum cudaError_t {
     cudaErrorInvalidConfiguration = 9,
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
-    cudaErrorNotReady = 600
+    cudaErrorNotReady = 600,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorStreamCaptureIsolation = 905
 };
 struct kj_emu_stream;
-/* A place in a stream; an event is at the last one recorded. */
-struct kj_emu_mark {
-    kj_emu_stream *in;
-    bool passed;
-    double at;
-};
-struct kj_emu_event {
-    std::shared_ptr<kj_emu_mark> mark;
-};
+struct kj_emu_event;
+struct kj_emu_graph;
 typedef kj_emu_stream *cudaStream_t;
 typedef kj_emu_event *cudaEvent_t;
+typedef kj_emu_graph *cudaGraph_t;
+typedef kj_emu_graph *cudaGraphExec_t;
+enum cudaStreamCaptureMode {
+    cudaStreamCaptureModeGlobal,
+    cudaStreamCaptureModeThreadLocal,
+    cudaStreamCaptureModeRelaxed
+};
 enum cudaMemcpyKind {
     cudaMemcpyHostToDevice = 1,
     cudaMemcpyDeviceToHost,
@@ -194,8 +198,7 @@ struct cudaDeviceProp {
     size_t totalGlobalMem, sharedMemPerBlockOptin;
     int major, minor, multiProcessorCount;
 };
-enum { cudaStreamNonBlocking = 1 };
-enum { cudaEventDisableTiming = 2 };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 cudaError_t cudaGetDeviceCount(int *n);
@@ -215,8 +218,16 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s);
+cudaError_t cudaGraphDestroy(cudaGraph_t g);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e);
 cudaError_t cudaEventCreate(cudaEvent_t *e);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
+cudaError_t cudaEventQuery(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b);
@@ -230,5 +241,19 @@ cudaError_t kj_emu_launch(const void *key, dim3 grid, dim3 block, size_t shared,
                           cudaStream_t s, std::function<void()> body);
 /* Queue something that the device does at that time, such as a library's call. */
 void kj_emu_queue(cudaStream_t s, std::function<void()> f);
+
+/* What was asked of the device so far; kj_emu_count is a symbol of the object. */
+struct kj_emu_counts {
+    uint64_t waits; /* of the host: for streams, events, copies from pageable memory */
+    uint64_t mallocs, frees;
+    uint64_t launches; /* kernels, without those of graphs */
+    uint64_t captures, graphs, replays;
+};
+
+/* ---- between host.cc and emu.cc ---- */
+
+void kj_emu_grid_run(dim3 grid, dim3 block, size_t shared,
+                     const std::function<void()> &body);
+void kj_emu_fibers_free(void);
 
 #endif

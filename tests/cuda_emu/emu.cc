@@ -8,24 +8,18 @@
 
 #include <cstdio>
 #include <deque>
-#include <map>
 #include <pthread.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <ucontext.h>
-#include <unistd.h>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
 #endif
 
-enum { POISON_MAX = 16 << 20 };
-enum { STACK = 256 << 10, MAX_THREADS = 1024, SHARED_MAX = 227 << 10 };
+enum { STACK = 256 << 10 };
 
 /* glibc's swapcontext asks the kernel for the signal mask each time; this does not. */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) &&                           \
@@ -345,10 +339,13 @@ static void main_stack(void)
     e.main.stack = (char *)p;
 }
 
-static void grid(dim3 g, dim3 b, size_t shared, const std::function<void()> &body)
+void kj_emu_grid_run(dim3 g, dim3 b, size_t shared, const std::function<void()> &body)
 {
     std::vector<unsigned> blocks;
     main_stack();
+#if defined(__SANITIZE_THREAD__)
+    e.main.tsan = __tsan_get_current_fiber();
+#endif
     e.n = b.x * b.y * b.z;
     e.body = &body;
     e.thread.resize(e.n);
@@ -375,231 +372,8 @@ static void grid(dim3 g, dim3 b, size_t shared, const std::function<void()> &bod
     }
 }
 
-/* ---- memory: pages that only the device may touch ---- */
-
-struct region {
-    char *base;
-    size_t bytes, user;
-};
-static std::map<void *, region> regions, pinned;
-static size_t device_used;
-static const size_t device_total = (size_t)2 << 30;
-
-static void device_memory(bool on)
+void kj_emu_fibers_free(void)
 {
-#if !defined(__SANITIZE_ADDRESS__)
-    for (auto &r : regions)
-        mprotect(r.second.base, r.second.bytes,
-                 on ? PROT_READ | PROT_WRITE : PROT_NONE);
-#else
-    (void)on;
-#endif
-}
-
-/* ---- streams ---- */
-
-struct kj_emu_stream {
-    std::deque<std::function<void()>> work;
-};
-static std::vector<kj_emu_stream *> streams;
-
-void kj_emu_queue(cudaStream_t s, std::function<void()> f)
-{
-    if (!s)
-        kj_emu_die("work on the default stream, which waits for all others");
-    s->work.push_back(std::move(f));
-}
-
-/* Until that mark, or until nothing is left. What a stream runs may wait for a
- * mark in another one, which then runs first. */
-static void run(kj_emu_stream *s, const kj_emu_mark *until)
-{
-    static int depth;
-    if (depth++ == 0)
-        device_memory(true);
-    while (!s->work.empty() && !(until && until->passed)) {
-        std::function<void()> f = std::move(s->work.front());
-        s->work.pop_front();
-        f();
-    }
-    if (--depth == 0)
-        device_memory(false);
-}
-
-static void flush(cudaStream_t s)
-{
-    if (s && !s->work.empty())
-        run(s, NULL);
-}
-
-/* The whole device, the youngest stream first where order is reversed. */
-static void flush(void)
-{
-    const char *how = getenv("KJ_EMU_ORDER");
-    for (size_t i = 0, n = streams.size(); i < n; i++)
-        flush(streams[how && strcmp(how, "reverse") == 0 ? n - 1 - i : i]);
-}
-
-static cudaError_t last;
-
-static cudaError_t fail(cudaError_t rc)
-{
-    if (rc != cudaSuccess)
-        last = rc;
-    return rc;
-}
-
-cudaError_t cudaMalloc(void **p, size_t n)
-{
-    *p = NULL;
-    if (n > device_total - device_used)
-        return fail(cudaErrorMemoryAllocation);
-    flush();
-    region r;
-    r.user = n;
-#if defined(__SANITIZE_ADDRESS__)
-    r.bytes = n;
-    r.base = (char *)exact(256, n);
-    *p = r.base;
-    memset(*p, 0xff, n);
-#else
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (n + page - 1) / page + 1;
-    r.bytes = (pages - 1) * page;
-    r.base = (char *)mmap(NULL, pages * page, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (r.base == MAP_FAILED)
-        return fail(cudaErrorMemoryAllocation);
-    *p = r.base + (r.bytes - (n + 255) / 256 * 256);
-    mprotect(r.base, r.bytes, PROT_READ | PROT_WRITE);
-    if (n <= POISON_MAX) /* pages that nobody touches cost nothing to protect */
-        memset(*p, 0xff, n);
-    mprotect(r.base, r.bytes, PROT_NONE);
-#endif
-    regions[*p] = r;
-    device_used += n;
-    return cudaSuccess;
-}
-
-cudaError_t cudaFree(void *p)
-{
-    if (!p)
-        return cudaSuccess;
-    flush();
-    auto it = regions.find(p);
-    if (it == regions.end())
-        return fail(cudaErrorInvalidValue);
-    device_used -= it->second.user;
-#if defined(__SANITIZE_ADDRESS__)
-    free(it->second.base);
-#else
-    munmap(it->second.base, it->second.bytes + (size_t)sysconf(_SC_PAGESIZE));
-#endif
-    regions.erase(it);
-    return cudaSuccess;
-}
-
-cudaError_t cudaMallocHost(void **p, size_t n)
-{
-    *p = malloc(n ? n : 1);
-    pinned[*p] = region{(char *)*p, n, n};
-    return cudaSuccess;
-}
-
-cudaError_t cudaFreeHost(void *p)
-{
-    if (p && !pinned.erase(p))
-        return fail(cudaErrorInvalidValue);
-    free(p);
-    return cudaSuccess;
-}
-
-static bool is_pinned(const void *p)
-{
-    auto it = pinned.upper_bound((void *)(uintptr_t)p);
-    if (it == pinned.begin())
-        return false;
-    --it;
-    return (const char *)p < it->second.base + it->second.bytes;
-}
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind,
-                            cudaStream_t s)
-{
-    if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
-        /* Pageable memory is staged before the call returns. */
-        std::vector<char> copy((const char *)from, (const char *)from + n);
-        kj_emu_queue(s, [to, copy] { memcpy(to, copy.data(), copy.size()); });
-    } else {
-        kj_emu_queue(s, [to, from, n] { memcpy(to, from, n); });
-    }
-    if (kind == cudaMemcpyDeviceToHost && !is_pinned(to))
-        flush(s);
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
-{
-    kj_emu_queue(s, [p, v, n] { memset(p, v, n); });
-    return cudaSuccess;
-}
-
-/* ---- the rest of the host's side ---- */
-
-cudaError_t cudaGetDeviceCount(int *n)
-{
-    *n = 1;
-    return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int)
-{
-    return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
-{
-    memset(p, 0, sizeof *p);
-    snprintf(p->name, sizeof p->name, "emulated on the processor, for tests");
-    p->totalGlobalMem = device_total;
-    p->sharedMemPerBlockOptin = SHARED_MAX;
-    p->major = 9;
-    p->multiProcessorCount = 4;
-    return cudaSuccess;
-}
-cudaError_t cudaDriverGetVersion(int *v)
-{
-    *v = 13000;
-    return cudaSuccess;
-}
-cudaError_t cudaRuntimeGetVersion(int *v)
-{
-    *v = 13000;
-    return cudaSuccess;
-}
-cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
-{
-    *total = device_total;
-    *left = device_total - device_used;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
-{
-    *s = new kj_emu_stream();
-    streams.push_back(*s);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t s)
-{
-    flush(s);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t s)
-{
-    flush(s);
-    for (size_t i = 0; i < streams.size(); i++)
-        if (streams[i] == s)
-            streams.erase(streams.begin() + (ptrdiff_t)i);
-    delete s;
-    if (!streams.empty())
-        return cudaSuccess;
     for (fiber *f : e.idle) {
 #if defined(__SANITIZE_THREAD__)
         __tsan_destroy_fiber(f->tsan);
@@ -608,107 +382,4 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
         delete f;
     }
     e.idle.clear();
-    return cudaSuccess;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *p, unsigned)
-{
-    *p = new kj_emu_event();
-    return cudaSuccess;
-}
-cudaError_t cudaEventCreate(cudaEvent_t *p)
-{
-    return cudaEventCreateWithFlags(p, 0);
-}
-cudaError_t cudaEventRecord(cudaEvent_t p, cudaStream_t s)
-{
-    auto m = std::make_shared<kj_emu_mark>(kj_emu_mark{s, false, 0});
-    p->mark = m;
-    kj_emu_queue(s, [m] {
-        m->at = now();
-        m->passed = true;
-    });
-    return cudaSuccess;
-}
-/* What is recorded now counts, not what will be when the stream comes here. */
-cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t p, unsigned)
-{
-    if (auto m = p->mark)
-        kj_emu_queue(s, [m] {
-            if (!m->passed)
-                run(m->in, m.get());
-        });
-    return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t p)
-{
-    if (p->mark && !p->mark->passed)
-        run(p->mark->in, p->mark.get());
-    return cudaSuccess;
-}
-cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b)
-{
-    if (!a->mark || !b->mark)
-        return fail(cudaErrorInvalidValue);
-    if (!a->mark->passed || !b->mark->passed)
-        return fail(cudaErrorNotReady);
-    *ms = (float)(b->mark->at - a->mark->at);
-    return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t p)
-{
-    delete p;
-    return cudaSuccess;
-}
-cudaError_t cudaGetLastError(void)
-{
-    cudaError_t rc = last;
-    last = cudaSuccess;
-    return rc;
-}
-const char *cudaGetErrorString(cudaError_t rc)
-{
-    switch (rc) {
-    case cudaSuccess:
-        return "no error";
-    case cudaErrorMemoryAllocation:
-        return "out of memory";
-    case cudaErrorInvalidConfiguration:
-        return "invalid configuration argument";
-    default:
-        return "invalid argument";
-    }
-}
-
-static std::map<const void *, size_t> optin;
-
-cudaError_t cudaFuncSetAttribute(const void *f, cudaFuncAttribute, int v)
-{
-    if (v > SHARED_MAX)
-        return fail(cudaErrorInvalidValue);
-    optin[f] = (size_t)v;
-    return cudaSuccess;
-}
-
-cudaError_t kj_emu_launch(const void *key, dim3 g, dim3 b, size_t shared,
-                          cudaStream_t s, std::function<void()> body)
-{
-    uint64_t threads = (uint64_t)b.x * b.y * b.z, blocks = (uint64_t)g.x * g.y * g.z;
-    size_t most = optin.count(key) ? optin[key] : 48 << 10;
-#if defined(__SANITIZE_THREAD__)
-    e.main.tsan = __tsan_get_current_fiber();
-#endif
-    if (threads == 0 || threads > MAX_THREADS || blocks == 0 || g.x > 0x7fffffffu ||
-        g.y > 65535 || g.z > 65535 || b.z > 64 ||
-        shared > (most < 49152 ? 49152 : most))
-        return fail(cudaErrorInvalidConfiguration);
-    kj_emu_queue(s, [=] { grid(g, b, shared, body); });
-    return cudaSuccess;
 }
