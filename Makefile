@@ -32,6 +32,8 @@ B       := $(O)/$(CONFIG)
 CFLAGS.kern_base   = $(if $(filter release,$(CONFIG)),-O3) -ffp-contract=fast
 CFLAGS.kern_avx2   = $(CFLAGS.kern_base)
 CFLAGS.kern_avx512 = $(CFLAGS.kern_base)
+# The same bits on all devices (nn/arith.h, kj_mul).
+CFLAGS.adamw_bf16 = -O3 -ffp-contract=off
 # Loops over floats that want vectors.
 CFLAGS.ft_train = -O3
 CFLAGS.ft_quant = -O3
@@ -127,7 +129,7 @@ cuda-check:                                ## kernels for each GPU: warnings, re
 
 # The same source for a device that is emulated on the processor (tests/cuda_emu).
 EMU      = $(B)/tests/cuda_emu
-EMUFLAGS = -std=c++20 $(DEFS) -DKJ_CUDNN -Itests/cuda_emu $(OPT.$(CONFIG)) -Wall -Wextra -fno-strict-aliasing \
+EMUFLAGS = -std=c++20 $(DEFS) -DKJ_CUDNN -Itests/cuda_emu $(OPT.$(CONFIG)) -Wall -Wextra -fno-strict-aliasing -ffp-contract=off \
            -Wno-unknown-pragmas -Wno-clobbered -fPIC -fvisibility=hidden $(CXXFLAGS)
 EMUSRC  := $(CUSRC) $(wildcard tests/cuda_emu/*.cc)
 $(EMU)/kijil-cuda.so: $(patsubst %,$(EMU)/%.o,$(notdir $(basename $(EMUSRC)))) $(CUHOST:%.c=$(B)/cuda/%.pic.o)

@@ -177,4 +177,28 @@ KJ_ARITH float kj_adamw_w(float w, float m, float root, float lr, float eps,
     return w * (1.0f - decay) - lr * (m * fix1) / (root + eps);
 }
 
+/* Products that no compiler fuses with a sum (nvcc would; C files that use them are
+ * compiled with -ffp-contract=off): what follows has the same bits everywhere. */
+KJ_ARITH float kj_mul(float a, float b)
+{
+#if defined(__CUDA_ARCH__)
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
+/* AdamW on bfloat16 states: the moments in float32 behind a step, then the weight in
+ * float32 from these; only what is kept is rounded. */
+KJ_ARITH float kj_ema_low(struct kj_bf16 old, float x, float beta)
+{
+    return kj_mul(beta, kj_from_bf16(old)) + kj_mul(1.0f - beta, x);
+}
+KJ_ARITH float kj_adamw_low(struct kj_bf16 w, float m, float root, float lr, float eps,
+                            float decay, float fix1)
+{
+    float step = kj_mul(lr, kj_mul(m, fix1)) / (root + eps);
+    return kj_mul(kj_from_bf16(w), 1.0f - decay) - step;
+}
+
 #endif

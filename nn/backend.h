@@ -32,10 +32,11 @@
 
 #include "base/err.h"
 
-/* BF16: bfloat16. Activations and working weights may be BF16, those of one
- * operation all alike; what is summed over rows or steps (gradients by weights,
- * moments, log sums, losses) and tables are F32. Sums are float32 or wider
- * whatever the operands are. */
+/* BF16: bfloat16. Activations and weights may be BF16, those of one operation all
+ * alike (the CPU also takes them mixed). Gradients by weights are F32, or BF16 beside
+ * BF16 activations: what a call adds is then summed in float32 and rounded to nearest
+ * once. Log sums, losses and tables are F32. Sums are float32 or wider whatever the
+ * operands are. */
 enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16 };
 
 struct kj_comm;
@@ -56,7 +57,7 @@ struct kj_backend {
 /* What a shared object was built for: the number counts changes of the structs in
  * this header that their sizes do not show. */
 #define KJ_BACKEND_ABI                                                                 \
-    ((unsigned)(3000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
+    ((unsigned)(4000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
  * stride is not looked at. t == NULL is "none" where an operand is optional. */
@@ -108,14 +109,23 @@ struct kj_attn_grad {
     struct kj_mat dq, dk, dv; /* replaced */
 };
 
-/* One AdamW step over a run of elements. */
+/* One AdamW step over a run of elements. Weight, gradient and moments are all F32, or
+ * all BF16. BF16 states are computed in float32, and what is kept is rounded by chance:
+ * to one of the two neighbours, the nearer one more likely, so that the mean is right
+ * and steps below a neighbour's distance are not lost. The random bits of element i
+ * are those of kj_random64(key, at + i) alone: equal bytes on all devices, at
+ * any number of threads, and however the elements are cut into runs. */
 struct kj_adamw {
     float lr; /* step size, already scheduled */
     float beta1, beta2, eps;
     float decay;      /* w is first multiplied by 1 - decay */
     float grad_scale; /* gradients are multiplied by this (clipping) */
     float fix1, fix2; /* bias corrections 1/(1-beta1^t), 1/(1-beta2^t) */
+    uint64_t key, at; /* BF16 only: another key every step; the run's first element */
+    unsigned nearest; /* of enum kj_adamw_state: BF16 only, rounded to nearest instead;
+                         0 but to measure what that loses */
 };
+enum kj_adamw_state { KJ_ADAMW_W = 1, KJ_ADAMW_M = 2, KJ_ADAMW_V = 4 };
 
 struct kj_distil {
     float weight, temperature; /* 0..1 and T > 0 */
@@ -124,8 +134,9 @@ struct kj_distil {
 
 struct kj_ops {
     const char *name; /* "cpu" */
-    /* All operations take bfloat16 activations and weights. Where it is false, only
-     * memory, zero and axpby do, and matmul rounds (KJ_MM_BF16). */
+    /* Whether bfloat16 activations are a gain. All back ends take them; where it is
+     * false, operations convert them on their way in and out, so that only memory is
+     * saved, and matmul rounds (KJ_MM_BF16) as well. */
     bool bf16;
     void (*close)(struct kj_backend *b);
     /* One line about the device and libraries in use. */
@@ -227,13 +238,14 @@ struct kj_ops {
                    struct kj_mat loss, struct kj_mat kl, struct kj_mat targets,
                    size_t n, size_t v, const struct kj_distil *p);
 
-    /* Kingma and Ba 2015; Loshchilov and Hutter 2019. */
+    /* Kingma and Ba 2015; Loshchilov and Hutter 2019; see struct kj_adamw. */
     void (*adamw)(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
                   struct kj_mat m, struct kj_mat v, size_t n, const struct kj_adamw *p);
 
     /* Between ranks (kj_backend_join); all must call them alike. Each rank owns a
-     * part of the n float32 (kj_comm_part): its part of x becomes the sum over
-     * ranks, in the same order at any speed; or the others' parts come into x. */
+     * part of the n elements (kj_comm_part), F32 or BF16: its part of x becomes the
+     * sum over ranks, in float32 and the same order at any speed; or the others'
+     * parts come into x. */
     void (*reduce_scatter)(struct kj_backend *b, struct kj_mat x, size_t n);
     void (*all_gather)(struct kj_backend *b, struct kj_mat x, size_t n);
     /* What opening takes beyond the host's; may be NULL. */

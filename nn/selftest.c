@@ -61,7 +61,9 @@ void kj_test_verdict(struct kj_test *t, const char *op, const char *what, double
 {
     char text[96];
     snprintf(text, sizeof text, "%s%s%s", what, t->wide ? ", wide" : "",
-             t->type == KJ_BF16 ? ", bf16" : "");
+             t->grads == KJ_BF16  ? ", bf16 and its gradients"
+             : t->type == KJ_BF16 ? ", bf16"
+                                  : "");
     what = text;
     struct kj_selftest r = {op, what, worst, limit, worst <= limit};
     if (!r.ok)
@@ -93,6 +95,12 @@ struct kj_mat kj_test_put_sum(struct kj_test *t, const double *x, size_t n,
                               size_t stride)
 {
     return put(t, KJ_F32, x, n, stride);
+}
+
+struct kj_mat kj_test_put_grad(struct kj_test *t, const double *x, size_t n,
+                               size_t stride)
+{
+    return put(t, t->grads, x, n, stride);
 }
 
 struct kj_mat kj_test_put_ids(struct kj_test *t, const int32_t *x, size_t n)
@@ -220,14 +228,23 @@ int kj_selftest_run(struct kj_backend *b, uint64_t seed,
                     void (*report)(void *ctx, const struct kj_selftest *t), void *ctx,
                     unsigned *failed, struct kj_err *err)
 {
-    struct kj_test t = {
-        .b = b, .o = b->ops, .rng = seed, .report = report, .ctx = ctx, .type = KJ_F32};
+    struct kj_test t = {.b = b,
+                        .o = b->ops,
+                        .rng = seed,
+                        .report = report,
+                        .ctx = ctx,
+                        .type = KJ_F32,
+                        .grads = KJ_F32};
     int rc = all(&t, kj_tests_bf16, err);
-    for (int round = 0; rc == KJ_OK && round < (b->ops->bf16 ? 4 : 2); round++) {
+    for (int round = 0; rc == KJ_OK && round < 6; round++) {
         t.type = round / 2 ? KJ_BF16 : KJ_F32;
+        t.grads = round / 2 == 2 ? KJ_BF16 : KJ_F32;
         t.wide = round % 2;
-        rc = all(&t, kj_tests_ops, err);
-        rc = rc ? rc : all(&t, kj_tests_model, err);
+        if (t.type == KJ_BF16 && t.wide && !b->ops->bf16)
+            continue; /* it only converts: no other way for wide rows */
+        rc = all(&t, round / 2 == 2 ? kj_tests_ops_grads : kj_tests_ops, err);
+        rc = rc ? rc
+                : all(&t, round / 2 == 2 ? kj_tests_model_grads : kj_tests_model, err);
     }
     *failed = t.failed;
     return rc;

@@ -5,6 +5,7 @@
  */
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -109,4 +110,223 @@ static void test_chance(struct kj_test *t)
                     5 * sqrt(0.21 / N));
 }
 
-kj_test_fn *const kj_tests_bf16[] = {test_rounding, test_chance, NULL};
+/* ---- AdamW on bfloat16 states ---- */
+
+enum { STATES = 6007, W = 0, G, M, V };
+
+/* w, g, m, v as the device has them; n elements of each from `at` on. */
+struct states {
+    struct kj_mat t[4];
+    double *x[4];
+};
+
+static void states_new(struct kj_test *t, struct states *s, double *const *from,
+                       size_t at)
+{
+    for (int k = 0; k < 4; k++) {
+        float *f = kj_xcalloc(STATES, sizeof *f);
+        for (size_t i = 0; i < STATES; i++)
+            f[i] = (float)from[k][i];
+        s->t[k] = kj_mat(t->o->tensor_new(t->b, KJ_BF16, STATES + at), at, 1);
+        if (s->t[k].t)
+            t->o->write(t->b, s->t[k].t, at, f, STATES);
+        s->x[k] = kj_test_get(t, s->t[k], STATES);
+        free(f);
+    }
+}
+
+static void states_read(struct kj_test *t, struct states *s)
+{
+    for (int k = 0; k < 4; k++) {
+        free(s->x[k]);
+        s->x[k] = kj_test_get(t, s->t[k], STATES);
+    }
+}
+
+static void states_free(struct kj_test *t, struct states *s)
+{
+    for (int k = 0; k < 4; k++) {
+        kj_test_drop(t, s->t[k]);
+        free(s->x[k]);
+    }
+}
+
+static void states_step(struct kj_test *t, const struct states *s, size_t from,
+                        size_t n, struct kj_adamw p)
+{
+    struct kj_mat m[4];
+    for (int k = 0; k < 4; k++)
+        m[k] = kj_mat(s->t[k].t, s->t[k].at + from, 1);
+    p.at += from;
+    t->o->adamw(t->b, m[W], m[G], m[M], m[V], n, &p);
+}
+
+static struct kj_adamw states_params(int step)
+{
+    return (struct kj_adamw){.lr = 1e-3f,
+                             .beta1 = 0.9f,
+                             .beta2 = 0.95f,
+                             .eps = 1e-8f,
+                             .decay = 0x1p-10f,
+                             .grad_scale = 0.5f,
+                             .fix1 = (float)(1 / (1 - pow(0.9, step))),
+                             .fix2 = (float)(1 / (1 - pow(0.95, step))),
+                             .key = kj_random64(3, (uint64_t)step),
+                             .at = 1000};
+}
+
+/* The step that p tells from x, in double and not rounded. */
+static void states_wanted(double *const *x, double *const *want,
+                          const struct kj_adamw *p)
+{
+    for (size_t i = 0; i < STATES; i++) {
+        double g = x[G][i] * (double)p->grad_scale, b1 = (double)p->beta1,
+               b2 = (double)p->beta2;
+        want[M][i] = b1 * x[M][i] + (1 - b1) * g;
+        want[V][i] = b2 * x[V][i] + (1 - b2) * g * g;
+        want[W][i] = x[W][i] * (1 - (double)p->decay) -
+                     (double)p->lr * want[M][i] * (double)p->fix1 /
+                         (sqrt(want[V][i] * (double)p->fix2) + (double)p->eps);
+    }
+}
+
+/* Of the numbers kept in place of x: how many are none of x's neighbours, or farther
+ * than `most` of their distance; the mean of what they are off, in distances, and
+ * the share that is not the nearest. */
+struct off {
+    double bad, mean, chance;
+};
+static struct off states_off(const double *got, const double *x, double *err,
+                             double most)
+{
+    struct off o = {0};
+    for (size_t i = 0; i < STATES; i++) {
+        int e;
+        frexp(x[i], &e);
+        err[i] = x[i] == 0 ? got[i] : (got[i] - x[i]) / ldexp(1, e - 8);
+        /* float32 is off by 2^-24 of the terms, which are of the order of 1. */
+        o.bad += !(fabs(got[i] - x[i]) <= most * ldexp(1, e - 8) + 0x1p-21);
+        o.mean += err[i] / STATES;
+        o.chance += (fabs(err[i]) > 0.501) / (double)STATES;
+    }
+    return o;
+}
+
+/* Three steps: each number a neighbour of the exact one; right on average; what
+ * the three are off by has nothing to do with one another. */
+static void states_unbiased(struct kj_test *t, double *const *from, size_t at)
+{
+    static const char *const names[] = {"weight", "", "first moment", "second moment"};
+    struct states s;
+    double *want[4], *err[4];
+    const double sigma = 1 / sqrt(3.0 * STATES);
+    struct off sum[4] = {0};
+    double pair[3] = {0};
+    for (int k = 0; k < 4; k++) {
+        want[k] = kj_xcalloc(STATES, sizeof **want);
+        err[k] = kj_xcalloc(STATES, sizeof **err);
+    }
+    states_new(t, &s, from, at);
+    for (int step = 1; step <= 3; step++) {
+        struct kj_adamw p = states_params(step);
+        states_wanted(s.x, want, &p);
+        states_step(t, &s, 0, STATES, p);
+        states_read(t, &s);
+        for (int k = 0; k < 4; k++) {
+            struct off o = states_off(s.x[k], k == G ? s.x[k] : want[k], err[k], 1);
+            sum[k].bad += o.bad;
+            sum[k].mean += o.mean / 3;
+            sum[k].chance += o.chance / 3;
+        }
+        for (size_t i = 0; i < STATES; i++) {
+            pair[0] += err[W][i] * err[M][i] * sigma * sigma;
+            pair[1] += err[W][i] * err[V][i] * sigma * sigma;
+            pair[2] += err[M][i] * err[V][i] * sigma * sigma;
+        }
+    }
+    for (int k = 0; k < 4; k++) {
+        char what[64];
+        if (k == G)
+            continue;
+        snprintf(what, sizeof what, "bf16 states: %s, neighbours", names[k]);
+        kj_test_verdict(t, "adamw", what, sum[k].bad, 0);
+        snprintf(what, sizeof what, "bf16 states: %s, mean", names[k]);
+        /* One rounding is off by half a distance at most (standard deviation). */
+        kj_test_verdict(t, "adamw", what, fabs(sum[k].mean), 5 * 0.5 * sigma);
+        snprintf(what, sizeof what, "bf16 states: %s, chance", names[k]);
+        kj_test_verdict(t, "adamw", what, fabs(sum[k].chance - 0.25), 0.05);
+    }
+    for (int k = 0; k < 3; k++)
+        kj_test_verdict(t, "adamw", "bf16 states: independent", fabs(pair[k]),
+                        5 * 0.25 * sigma);
+    states_free(t, &s);
+    for (int k = 0; k < 4; k++) {
+        free(want[k]);
+        free(err[k]);
+    }
+}
+
+/* One step in one run and in two, from elements that lie otherwise: equal numbers;
+ * with another key others; to nearest when asked. */
+static void states_bits(struct kj_test *t, double *const *from)
+{
+    struct states a, b, c, d;
+    struct kj_adamw p = states_params(2);
+    double *want[4], *err = kj_xcalloc(STATES, sizeof *err), bad = 0, same = 0;
+    for (int k = 0; k < 4; k++)
+        want[k] = kj_xcalloc(STATES, sizeof **want);
+    states_new(t, &a, from, 0);
+    states_new(t, &b, from, 5);
+    states_new(t, &c, from, 0);
+    states_new(t, &d, from, 0);
+    states_wanted(d.x, want, &p);
+    states_step(t, &a, 0, STATES, p);
+    states_step(t, &b, 0, 1003, p);
+    states_step(t, &b, 1003, STATES - 1003, p);
+    p.nearest = KJ_ADAMW_W | KJ_ADAMW_M | KJ_ADAMW_V;
+    states_step(t, &d, 0, STATES, p);
+    p.nearest = 0;
+    p.key++;
+    states_step(t, &c, 0, STATES, p);
+    states_read(t, &a);
+    states_read(t, &b);
+    states_read(t, &c);
+    states_read(t, &d);
+    for (int k = 0; k < 4; k++)
+        for (size_t i = 0; i < STATES; i++) {
+            bad += a.x[k][i] != b.x[k][i];
+            same += k == W && a.x[k][i] == c.x[k][i];
+        }
+    kj_test_verdict(t, "adamw", "bf16 states: cut in two", bad, 0);
+    kj_test_verdict(t, "adamw", "bf16 states: another key", same, 0.8 * STATES);
+    for (int k = 0; k < 4; k++)
+        if (k != G)
+            kj_test_verdict(t, "adamw", "bf16 states: to nearest",
+                            states_off(d.x[k], want[k], err, 0.5).bad, 0);
+    states_free(t, &a);
+    states_free(t, &b);
+    states_free(t, &c);
+    states_free(t, &d);
+    for (int k = 0; k < 4; k++)
+        free(want[k]);
+    free(err);
+}
+
+static void test_states(struct kj_test *t)
+{
+    double *from[4];
+    for (int k = 0; k < 4; k++) {
+        from[k] = kj_xcalloc(STATES, sizeof **from);
+        for (size_t i = 0; i < STATES; i++) {
+            double x = kj_test_normal(t) * (k == M ? 0.1 : k == W ? 0.02 : 1);
+            from[k][i] = kj_test_bf16(k == V ? x * x : x);
+        }
+    }
+    states_unbiased(t, from, 0);
+    states_unbiased(t, from, 3);
+    states_bits(t, from);
+    for (int k = 0; k < 4; k++)
+        free(from[k]);
+}
+
+kj_test_fn *const kj_tests_bf16[] = {test_rounding, test_chance, test_states, NULL};

@@ -33,6 +33,7 @@ struct kj_test {
     /* Of activations and weights: BF16 in a second round, where the back end takes
      * it. Limits then are those of its rounding. */
     enum kj_dtype type;
+    enum kj_dtype grads; /* of gradients by weights: BF16 in a third */
     /* Rows are multiples of 8 elements, some longer than a device takes at a time; else
      * odd. */
     bool wide;
@@ -49,7 +50,9 @@ double kj_test_limit(const struct kj_test *t, double limit);
 void kj_test_verdict(struct kj_test *t, const char *op, const char *what, double worst,
                      double limit);
 /* A device copy of x (NULL: poisoned with NaN), and back. sum: of what is F32
- * always, such as log sums, losses and gradients by weights. */
+ * always, such as log sums and losses. grad: of gradients by weights. */
+struct kj_mat kj_test_put_grad(struct kj_test *t, const double *x, size_t n,
+                               size_t stride);
 struct kj_mat kj_test_put_sum(struct kj_test *t, const double *x, size_t n,
                               size_t stride);
 struct kj_mat kj_test_put(struct kj_test *t, const double *x, size_t n, size_t stride);
@@ -75,5 +78,7 @@ double kj_test_bf16(double x);
 typedef void kj_test_fn(struct kj_test *t);
 extern kj_test_fn *const kj_tests_ops[], *const kj_tests_model[],
                                              *const kj_tests_bf16[];
+/* Those of the first two that make gradients by weights. */
+extern kj_test_fn *const kj_tests_ops_grads[], *const kj_tests_model_grads[];
 
 #endif

@@ -154,7 +154,7 @@ static void test_head(struct kj_test *t)
                                .loss = kj_test_put_sum(t, NULL, n, 1),
                                .lse = kj_test_put_sum(t, NULL, n, 1),
                                .dx = kj_test_put(t, NULL, n * H, H),
-                               .dw = kj_test_put_sum(t, NULL, V * H, H),
+                               .dw = kj_test_put_grad(t, NULL, V * H, H),
                                .ws = kj_test_put(t, NULL, CHUNK * V, V),
                                .n = n,
                                .h = H,
@@ -256,7 +256,7 @@ static void test_distil(struct kj_test *t)
                                .targets = kj_test_put_ids(t, ids, n),
                                .loss = kj_test_put_sum(t, NULL, n, 1),
                                .dx = kj_test_put(t, NULL, n * KD_H, KD_H),
-                               .dw = kj_test_put_sum(t, NULL, V * KD_H, KD_H),
+                               .dw = kj_test_put_grad(t, NULL, V * KD_H, KD_H),
                                .ws = kj_test_put(t, NULL, CHUNK * V, V),
                                .n = n,
                                .h = KD_H,
@@ -354,3 +354,5 @@ static void test_adamw(struct kj_test *t)
 kj_test_fn *const kj_tests_model[] = {
     test_attention, test_head, test_distil, test_adamw, NULL,
 };
+
+kj_test_fn *const kj_tests_model_grads[] = {test_head, NULL};

@@ -47,7 +47,7 @@ static void test_matmul(struct kj_test *t)
             }
             struct kj_mat a = kj_test_put(t, p.in[0], m * k, flags & KJ_MM_TA ? m : k);
             struct kj_mat b = kj_test_put(t, p.in[1], k * n, flags & KJ_MM_TB ? k : n);
-            struct kj_mat c = flags & KJ_MM_ADD ? kj_test_put_sum(t, p.in[2], m * n, n)
+            struct kj_mat c = flags & KJ_MM_ADD ? kj_test_put_grad(t, p.in[2], m * n, n)
                                                 : kj_test_put(t, NULL, m * n, n);
             t->o->matmul(t->b, c, a, b, m, n, k, flags);
             snprintf(what, sizeof what, "%s%s%s %zux%zux%zu", names[flags & 3],
@@ -85,7 +85,7 @@ static void test_embed(struct kj_test *t)
     struct kj_mat id = kj_test_put_ids(t, ids, N), dy = kj_test_put(t, p.dy, N * H, H);
     t->o->embed(t->b, y, w, id, N, H);
     kj_test_compare(t, "embed", "50 of 19 rows", y, p.out, N * H, 0);
-    struct kj_mat dw = kj_test_put_sum(t, NULL, V * H, H);
+    struct kj_mat dw = kj_test_put_grad(t, NULL, V * H, H);
     t->o->zero(t->b, dw, V * H);
     t->o->embed_back(t->b, dw, dy, id, N, H);
     kj_test_gradient(t, "embed", "dw", &p, 0, dw);
@@ -163,7 +163,7 @@ static void test_norm(struct kj_test *t)
         struct kj_mat r = kj_test_put_sum(t, NULL, N, 1),
                       dy = kj_test_put(t, p.dy, N * H, H);
         struct kj_mat dx = kj_test_put(t, NULL, N * H, H),
-                      dw = kj_test_put_sum(t, NULL, H, H);
+                      dw = kj_test_put_grad(t, NULL, H, H);
         if (delta) {
             s = kj_test_put(t, NULL, N * H, H);
             e = kj_test_put(t, p.in[1], N * H, H);
@@ -283,7 +283,7 @@ static void test_act(struct kj_test *t)
             struct kj_mat x = kj_test_put(t, p.in[0], N * H, H),
                           dy = kj_test_put(t, p.dy, N * H, H);
             struct kj_mat b = with ? kj_test_put(t, p.in[1], H, H) : KJ_MAT_NONE;
-            struct kj_mat db = kj_test_put_sum(t, NULL, H, H);
+            struct kj_mat db = kj_test_put_grad(t, NULL, H, H);
             t->o->bias_act(t->b, x, b, N, H, p.act);
             /* Against the values of a usual size, not the largest. */
             snprintf(what, sizeof what, "%s%s", names[act], with ? ", bias" : "");
@@ -393,3 +393,6 @@ kj_test_fn *const kj_tests_ops[] = {
     test_matmul, test_embed, test_embed_mean, test_norm, test_layer_norm,
     test_act,    test_rope,  test_swiglu,     NULL,
 };
+
+kj_test_fn *const kj_tests_ops_grads[] = {test_matmul, test_embed, test_norm, test_act,
+                                          NULL};

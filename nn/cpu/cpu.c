@@ -2,6 +2,7 @@
 #include "nn/cpu/loop.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,7 @@ bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t
     return true;
 }
 
-static bool grow(struct kj_cpu *c, const char *op, struct scratch *s, size_t n)
+bool kj_cpu_grow(struct kj_cpu *c, const char *op, struct scratch *s, size_t n)
 {
     if (s->n >= n)
         return true;
@@ -59,9 +60,9 @@ static bool grow(struct kj_cpu *c, const char *op, struct scratch *s, size_t n)
 bool kj_cpu_scratch(struct kj_cpu *c, const char *op, size_t n, size_t n0)
 {
     for (unsigned i = 0; i < c->base.threads; i++)
-        if (!grow(c, op, &c->scratch[i], n))
+        if (!kj_cpu_grow(c, op, &c->scratch[i], n))
             return false;
-    return grow(c, op, &c->scratch[c->base.threads], n0);
+    return kj_cpu_grow(c, op, &c->scratch[c->base.threads], n0);
 }
 
 /* ---- memory ---- */
@@ -144,16 +145,21 @@ static void scale(struct kj_backend *b, struct kj_mat x, size_t n, float s)
 static void sumsq_task(void *ctx, size_t task, unsigned worker)
 {
     const struct kj_loop *l = ctx;
-    (void)worker;
+    const float *x = l->c->scratch[worker].p;
     KJ_TASK_RANGE(l, task, i, end);
-    l->sums[task] = l->c->kern->sumsq(kj_cpu_f32(l->a) + i, end - i);
+    if (l->a.t->type == KJ_BF16)
+        kj_cpu_load(l->c->scratch[worker].p, l->a, i, end - i);
+    else
+        x = kj_cpu_f32(l->a) + i;
+    l->sums[task] = l->c->kern->sumsq(x, end - i);
 }
 
 static double sumsq(struct kj_backend *b, struct kj_mat x, size_t n)
 {
     struct kj_loop l = {.c = kj_cpu_of(b), .n = n, .per = 4 * KJ_GRAIN, .a = x};
     double s = 0;
-    if (!kj_cpu_inside(b, "sumsq", x, 1, n))
+    if (!kj_cpu_fits(b, "sumsq", x, 1, n) ||
+        (n && x.t->type == KJ_BF16 && !kj_cpu_scratch(l.c, "sumsq", l.per, 0)))
         return NAN;
     l.sums = kj_xcalloc(kj_cpu_tasks(&l) + 1, sizeof *l.sums);
     kj_cpu_run(&l, sumsq_task);
@@ -224,8 +230,11 @@ static void adamw_task(void *ctx, size_t task, unsigned worker)
     const struct kj_loop *l = ctx;
     (void)worker;
     KJ_TASK_RANGE(l, task, i, end);
-    l->c->kern->adamw(kj_cpu_f32(l->a) + i, kj_cpu_f32(l->b) + i, kj_cpu_f32(l->d) + i,
-                      kj_cpu_f32(l->e) + i, end - i, l->opt);
+    if (l->a.t->type == KJ_BF16)
+        kj_cpu_adamw_bf16(l->a, l->b, l->d, l->e, i, end, l->opt);
+    else
+        l->c->kern->adamw(kj_cpu_f32(l->a) + i, kj_cpu_f32(l->b) + i,
+                          kj_cpu_f32(l->d) + i, kj_cpu_f32(l->e) + i, end - i, l->opt);
 }
 
 static void adamw(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
@@ -239,8 +248,14 @@ static void adamw(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
                         .b = g,
                         .d = m,
                         .e = v};
-    if (kj_cpu_inside(b, "adamw", w, 1, n) && kj_cpu_inside(b, "adamw", g, 1, n) &&
-        kj_cpu_inside(b, "adamw", m, 1, n) && kj_cpu_inside(b, "adamw", v, 1, n))
+    if (n == 0 || !kj_cpu_fits(b, "adamw", w, 1, n) ||
+        !kj_cpu_fits(b, "adamw", g, 1, n) || !kj_cpu_fits(b, "adamw", m, 1, n) ||
+        !kj_cpu_fits(b, "adamw", v, 1, n))
+        return;
+    enum kj_dtype type = w.t->type;
+    if (g.t->type != type || m.t->type != type || v.t->type != type)
+        kj_backend_fault(b, "adamw", "its operands are of different types");
+    else
         kj_cpu_run(&l, adamw_task);
 }
 
@@ -270,11 +285,14 @@ static void close_cpu(struct kj_backend *b)
     kj_pool_free(c->pool);
     for (unsigned i = 0; i <= b->threads; i++)
         free(c->scratch[i].p);
+    for (size_t i = 0; i < KJ_CPU_WIDE; i++)
+        free(c->wide[i].p);
     free(c->scratch);
     free(c);
 }
 
-static const struct kj_ops cpu_ops = {
+static struct kj_ops cpu_ops = {
+    /* Filled up by complete(), once. */
     .name = "cpu",
     .close = close_cpu,
     .describe = describe,
@@ -309,9 +327,17 @@ static const struct kj_ops cpu_ops = {
     .sync = sync_cpu,
 };
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void complete(void)
+{
+    kj_cpu_any(&cpu_ops);
+}
+
 int kj_cpu_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
 {
     struct kj_cpu *c = kj_xcalloc(1, sizeof *c);
+    pthread_once(&once, complete);
     c->base.ops = &cpu_ops;
     c->base.threads = threads ? threads : 1;
     kj_err_reset(&c->base.fault);

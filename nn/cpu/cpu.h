@@ -13,6 +13,9 @@ struct kj_tensor {
     void *p; /* 64-byte aligned */
 };
 
+/* Operands of an operation at most. */
+#define KJ_CPU_WIDE 10
+
 struct kj_cpu {
     struct kj_backend base; /* first: a kj_backend points here */
     struct kj_pool *pool;
@@ -22,6 +25,7 @@ struct kj_cpu {
         float *p;
         size_t n;
     } * scratch; /* one per worker, and one more for whole operations */
+    struct scratch wide[KJ_CPU_WIDE]; /* any.c: bfloat16 operands as float32 */
 };
 
 static inline struct kj_cpu *kj_cpu_of(struct kj_backend *b)
@@ -46,6 +50,7 @@ void kj_cpu_store(struct kj_mat m, size_t i, const float *from, size_t n);
 /* Make sure every worker has n floats; the operation's own (number
  * base.threads) has n0. false leaves a fault. */
 bool kj_cpu_scratch(struct kj_cpu *c, const char *op, size_t n, size_t n0);
+bool kj_cpu_grow(struct kj_cpu *c, const char *op, struct scratch *s, size_t n);
 /* True when the last row of the given matrix lies inside its tensor; else a
  * fault. Every operation checks its operands so; kj_cpu_inside also refuses
  * bfloat16. */
@@ -69,11 +74,21 @@ void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *a);
 void kj_cpu_attention_back(struct kj_backend *b, const struct kj_attn *a,
                            const struct kj_attn_grad *g);
 
+/* Put operations that take operands of either type (any.c) before those of o, which
+ * take float32. Once. */
+void kj_cpu_any(struct kj_ops *o);
+
+/* adamw_bf16.c: elements i .. end of a step on bfloat16 states. */
+void kj_cpu_adamw_bf16(struct kj_mat w, struct kj_mat g, struct kj_mat m,
+                       struct kj_mat v, size_t i, size_t end, const struct kj_adamw *p);
+
 /* ranks.c */
 void kj_cpu_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cpu_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
 
 /* rows.c: see struct kj_ops. */
+bool kj_cpu_ids_valid(struct kj_backend *b, const char *op, struct kj_mat w,
+                      const int32_t *ids, size_t n, size_t h);
 void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                   struct kj_mat ids, size_t n, size_t h);
 void kj_cpu_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,

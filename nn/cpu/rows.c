@@ -11,7 +11,7 @@
 
 /* ---- embedding ---- */
 
-static bool ids_valid(struct kj_backend *b, const char *op, struct kj_mat w,
+bool kj_cpu_ids_valid(struct kj_backend *b, const char *op, struct kj_mat w,
                       const int32_t *ids, size_t n, size_t h)
 {
     size_t rows = (w.t->n - w.at) / (w.stride ? w.stride : h);
@@ -47,7 +47,7 @@ void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                         .d = ids};
     if (kj_cpu_inside(b, "embed", y, n, h) && kj_cpu_inside(b, "embed", ids, 1, n) &&
         kj_cpu_inside(b, "embed", w, 1, h) &&
-        ids_valid(b, "embed", w, kj_cpu_i32(ids), n, h))
+        kj_cpu_ids_valid(b, "embed", w, kj_cpu_i32(ids), n, h))
         kj_cpu_run(&l, embed_task);
 }
 
@@ -71,7 +71,7 @@ void kj_cpu_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
     if (kj_cpu_inside(b, "embed_back", dy, n, h) &&
         kj_cpu_inside(b, "embed_back", ids, 1, n) &&
         kj_cpu_inside(b, "embed_back", dw, 1, h) &&
-        ids_valid(b, "embed_back", dw, kj_cpu_i32(ids), n, h))
+        kj_cpu_ids_valid(b, "embed_back", dw, kj_cpu_i32(ids), n, h))
         kj_cpu_run(&l, embed_back_task);
 }
 
@@ -119,7 +119,7 @@ void kj_cpu_embed_mean(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
         return;
     size_t all = (size_t)kj_cpu_i32(cu)[n];
     if (kj_cpu_inside(b, op, ids, 1, all) &&
-        ids_valid(b, op, w, kj_cpu_i32(ids), all, h))
+        kj_cpu_ids_valid(b, op, w, kj_cpu_i32(ids), all, h))
         kj_cpu_run(&l, embed_mean_task);
 }
 
@@ -329,7 +329,7 @@ void kj_cpu_rope(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
     if (kj_cpu_inside(b, "rope", x, n, heads * dim) &&
         kj_cpu_inside(b, "rope", pos, 1, n) &&
         kj_cpu_inside(b, "rope", table, 1, dim) &&
-        ids_valid(b, "rope", table, kj_cpu_i32(pos), n, dim))
+        kj_cpu_ids_valid(b, "rope", table, kj_cpu_i32(pos), n, dim))
         kj_cpu_run(&l, rope_task);
 }
 
