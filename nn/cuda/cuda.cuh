@@ -101,6 +101,11 @@ template <class T> static inline T *kj_ptr(struct kj_mat m)
     return m.t ? (T *)m.t->p + m.at : nullptr;
 }
 
+static inline void *kj_address(struct kj_mat m)
+{
+    return (char *)m.t->p + m.at * (m.t->type == KJ_BF16 ? 2 : 4);
+}
+
 /* ---- operations, as in struct kj_ops ---- */
 
 void kj_cuda_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,
@@ -154,10 +159,10 @@ void kj_cuda_adamw(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
 /* y: n rows of h bfloat16, `stride` apart, from the float32 rows of x. */
 void kj_cuda_round(struct kj_cuda *c, struct kj_bf16 *y, size_t stride, struct kj_mat x,
                    size_t n, size_t h);
-/* out[j] (+)= the sum over n rows of x (rows of h, f32 or bf16), 128 rows at a time,
- * the sums in order. */
-void kj_cuda_colsum(struct kj_cuda *c, float *out, const void *x, enum kj_dtype type,
-                    size_t stride, size_t n, size_t h, float *ws);
+/* out[j] += the sum over n rows of x (rows of h; both f32 or bf16), 128 rows at a time,
+ * the sums in order and float32. */
+void kj_cuda_colsum(struct kj_cuda *c, void *out, enum kj_dtype type_out, const void *x,
+                    enum kj_dtype type, size_t stride, size_t n, size_t h, float *ws);
 /* Floats of workspace that it wants. */
 size_t kj_cuda_colsum_ws(size_t n, size_t h);
 

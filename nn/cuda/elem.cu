@@ -131,8 +131,8 @@ double kj_cuda_sumsq(struct kj_backend *b, struct kj_mat x, size_t n)
 
 #define SUM_ROWS 128
 
-template <class T>
-__global__ void k_colsum(float *out, const T *x, size_t stride, size_t n, size_t h,
+template <class T, class TO>
+__global__ void k_colsum(TO *out, const T *x, size_t stride, size_t n, size_t h,
                          unsigned across, bool add)
 {
     KJ_SHARED(float, sm);
@@ -149,7 +149,7 @@ __global__ void k_colsum(float *out, const T *x, size_t stride, size_t n, size_t
     if (warp == 0 && j < h) {
         for (unsigned w = 1; w < 8; w++)
             sum += sm[w * 32 + lane];
-        out[run * h + j] = add ? out[run * h + j] + sum : sum;
+        kj_set(&out[run * h + j], add ? kj_get(out[run * h + j]) + sum : sum);
     }
 }
 
@@ -161,25 +161,36 @@ size_t kj_cuda_colsum_ws(size_t n, size_t h)
     return floats;
 }
 
-void kj_cuda_colsum(struct kj_cuda *c, float *out, const void *x, enum kj_dtype type,
-                    size_t stride, size_t n, size_t h, float *ws)
+template <class T, class TO>
+static void colsum(struct kj_cuda *c, void *out, const void *x, size_t stride, size_t n,
+                   size_t h, bool add)
 {
-    unsigned across = (unsigned)kj_ceil(h, 32);
-    size_t shared = 256 * sizeof(float);
+    size_t across = kj_ceil(h, 32);
+    kj_launch(c, k_colsum<T, TO>, kj_ceil(n, SUM_ROWS) * across, 256,
+              256 * sizeof(float), (TO *)out, (const T *)x, stride, n, h,
+              (unsigned)across, add);
+}
+
+void kj_cuda_colsum(struct kj_cuda *c, void *out, enum kj_dtype type_out, const void *x,
+                    enum kj_dtype type, size_t stride, size_t n, size_t h, float *ws)
+{
     while (n > 0) {
         size_t runs = kj_ceil(n, SUM_ROWS);
-        float *to = runs > 1 ? ws : out;
-        if (type == KJ_BF16)
-            kj_launch(c, k_colsum<struct kj_bf16>, runs * across, 256, shared, to,
-                      (const struct kj_bf16 *)x, stride, n, h, across, runs == 1);
+        bool last = runs == 1, low = last && type_out == KJ_BF16;
+        void *to = last ? out : (void *)ws;
+        if (type == KJ_BF16 && low)
+            colsum<struct kj_bf16, struct kj_bf16>(c, to, x, stride, n, h, last);
+        else if (type == KJ_BF16)
+            colsum<struct kj_bf16, float>(c, to, x, stride, n, h, last);
+        else if (low)
+            colsum<float, struct kj_bf16>(c, to, x, stride, n, h, last);
         else
-            kj_launch(c, k_colsum<float>, runs * across, 256, shared, to,
-                      (const float *)x, stride, n, h, across, runs == 1);
+            colsum<float, float>(c, to, x, stride, n, h, last);
         x = to;
         type = KJ_F32;
         stride = h;
         ws += runs * h;
-        n = runs > 1 ? runs : 0;
+        n = last ? 0 : runs;
     }
 }
 
@@ -276,7 +287,8 @@ void kj_cuda_act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbia
         return;
     }
     if (!kj_cuda_inside(c, dx, type, n, h) || !kj_cuda_inside(c, dy, type, n, h) ||
-        !kj_cuda_inside(c, y, type, n, h) || !kj_cuda_maybe(c, dbias, KJ_F32, 1, h))
+        !kj_cuda_inside(c, y, type, n, h) ||
+        !kj_cuda_maybe(c, dbias, kj_cuda_type(dbias), 1, h))
         return;
     float *ws = (float *)kj_cuda_scratch(c, &c->scratch,
                                          (kj_cuda_colsum_ws(n, h) + 1) * sizeof(float));
@@ -288,8 +300,8 @@ void kj_cuda_act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbia
                   dx.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<T>(y), y.stride, h,
                   (unsigned)pieces, (int)act);
         if (ws && dbias.t)
-            kj_cuda_colsum(c, kj_ptr<float>(dbias), kj_ptr<T>(dx), type, dx.stride, n,
-                           h, ws);
+            kj_cuda_colsum(c, kj_address(dbias), dbias.t->type, kj_ptr<T>(dx), type,
+                           dx.stride, n, h, ws);
     });
 }
 

@@ -69,8 +69,8 @@ __global__ void k_rank(int32_t *order, const int32_t *ids, unsigned n)
         order[before] = (int32_t)i;
 }
 
-template <class T, int V>
-__global__ void k_embed_back(float *dw, size_t sw, const T *dy, size_t sy,
+template <class T, class TW, int V>
+__global__ void k_embed_back(TW *dw, size_t sw, const T *dy, size_t sy,
                              const int32_t *ids, const int32_t *order, size_t rows,
                              size_t n, size_t h, unsigned pieces,
                              unsigned long long *flags)
@@ -87,7 +87,7 @@ __global__ void k_embed_back(float *dw, size_t sw, const T *dy, size_t sy,
     }
     if (j >= h)
         return;
-    float *to = dw + (size_t)id * sw + j;
+    TW *to = dw + (size_t)id * sw + j;
     kj_load<V>(sum, to);
     do {
         kj_load<V>(x, dy + (size_t)order[p] * sy + j);
@@ -97,13 +97,23 @@ __global__ void k_embed_back(float *dw, size_t sw, const T *dy, size_t sy,
     kj_store<V>(to, sum);
 }
 
+template <class T, class TW, int V>
+static void embed_back(struct kj_cuda *c, struct kj_mat dw, struct kj_mat dy,
+                       struct kj_mat ids, const int32_t *order, size_t n, size_t h)
+{
+    size_t pieces = kj_pieces(h, V);
+    kj_launch(c, k_embed_back<T, TW, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<TW>(dw),
+              dw.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<int32_t>(ids), order,
+              rows_of(dw, h), n, h, (unsigned)pieces, c->flags);
+}
+
 void kj_cuda_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
                         struct kj_mat ids, size_t n, size_t h)
 {
     struct kj_cuda *c = kj_cuda_of(b);
-    enum kj_dtype type = kj_cuda_type(dy);
+    enum kj_dtype type = kj_cuda_type(dy), type_w = kj_cuda_type(dw);
     if (!kj_cuda_op(c, "embed_back", n, h) || !kj_cuda_inside(c, dy, type, n, h) ||
-        !kj_cuda_inside(c, dw, KJ_F32, 1, h) || !kj_cuda_inside(c, ids, KJ_I32, 1, n))
+        !kj_cuda_inside(c, dw, type_w, 1, h) || !kj_cuda_inside(c, ids, KJ_I32, 1, n))
         return;
     if (n > INT32_MAX / 2) {
         kj_cuda_fault(c, "too many tokens");
@@ -118,11 +128,10 @@ void kj_cuda_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy
     kj_by_type(type, kj_all_aligned(h, kj_wide(type), dw, dy), [&](auto t, auto v) {
         using T = decltype(t);
         const int V = decltype(v)::v;
-        size_t pieces = kj_pieces(h, V);
-        kj_launch(c, k_embed_back<T, V>, n * pieces, KJ_ROW_THREADS, 0,
-                  kj_ptr<float>(dw), dw.stride, kj_ptr<T>(dy), dy.stride,
-                  kj_ptr<int32_t>(ids), order, rows_of(dw, h), n, h, (unsigned)pieces,
-                  c->flags);
+        if (type_w == KJ_BF16)
+            embed_back<T, struct kj_bf16, V>(c, dw, dy, ids, order, n, h);
+        else
+            embed_back<T, float, V>(c, dw, dy, ids, order, n, h);
     });
 }
 

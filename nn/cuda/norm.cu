@@ -126,7 +126,8 @@ void kj_cuda_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
     if (n == 0 || h == 0 || !kj_cuda_op(c, "norm_back", n, h) ||
         !kj_cuda_inside(c, dx, type, n, h) || !kj_cuda_inside(c, dy, type, n, h) ||
         !kj_cuda_inside(c, s, type, n, h) || !kj_cuda_inside(c, r, KJ_F32, 1, n) ||
-        !kj_cuda_inside(c, w, type, 1, h) || !kj_cuda_inside(c, dw, KJ_F32, 1, h))
+        !kj_cuda_inside(c, w, type, 1, h) ||
+        !kj_cuda_inside(c, dw, kj_cuda_type(dw), 1, h))
         return;
     float *part = (float *)kj_cuda_scratch(
         c, &c->scratch, (parts * h + kj_cuda_colsum_ws(parts, h)) * sizeof *part);
@@ -141,7 +142,8 @@ void kj_cuda_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
                              kj_ptr<T>(dy), dy.stride, kj_ptr<T>(s), s.stride,
                              kj_ptr<float>(r), kj_ptr<T>(w), n, h, add);
                });
-    kj_cuda_colsum(c, kj_ptr<float>(dw), part, KJ_F32, h, parts, h, part + parts * h);
+    kj_cuda_colsum(c, kj_address(dw), dw.t->type, part, KJ_F32, h, parts, h,
+                   part + parts * h);
 }
 
 template <class T, int V>

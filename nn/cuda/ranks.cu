@@ -11,10 +11,10 @@ extern "C" {
 #include "nn/comm.h"
 }
 
-/* x on the host, or NULL and a fault. */
+/* x on the host in float32, or NULL and a fault. */
 static float *fetch(struct kj_cuda *c, const char *op, struct kj_mat x, size_t n)
 {
-    if (n == 0 || !kj_cuda_op(c, op, n) || !kj_cuda_inside(c, x, KJ_F32, 1, n))
+    if (n == 0 || !kj_cuda_op(c, op, n) || !kj_cuda_inside(c, x, kj_cuda_type(x), 1, n))
         return NULL;
     float *host = (float *)malloc(n * sizeof *host);
     if (!host)

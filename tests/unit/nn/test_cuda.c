@@ -84,6 +84,78 @@ static void many_tokens(void)
     kj_backend_close(b);
 }
 
+/* Weights, gradients and moments in bfloat16, of all sizes: the device and the CPU
+ * keep the same bits over several steps, and add up the same gradients. */
+enum { STATES = 5003, IDS = 700, WIDTH = 24 };
+
+static void run_states(struct kj_backend *b, float out[4][STATES], float *dw)
+{
+    const struct kj_ops *o = b->ops;
+    struct kj_tensor *t[4], *dy, *id, *e;
+    static float x[STATES];
+    static int32_t ids[IDS];
+    for (uint32_t k = 0, u = 1; k < 4; k++) {
+        for (size_t i = 0; i < STATES; i++) {
+            u = u * 1664525u + 1013904223u;
+            x[i] = ((float)(u >> 8) / 8388608.0f - 1.0f) * (i % 7 ? 0.05f : 1e-19f);
+            x[i] = k == 3 ? x[i] * x[i] : x[i]; /* some are 0, some denormal */
+        }
+        t[k] = o->tensor_new(b, KJ_BF16, STATES);
+        o->write(b, t[k], 0, x, STATES);
+    }
+    for (int s = 1; s <= 4; s++) {
+        struct kj_adamw p = {.lr = 3e-4f,
+                             .beta1 = 0.9f,
+                             .beta2 = 0.95f,
+                             .eps = 1e-8f,
+                             .decay = 3e-5f,
+                             .grad_scale = 1.0f / (float)s,
+                             .fix1 = 10.0f / (float)s,
+                             .fix2 = 20.0f / (float)s,
+                             .key = 77777u * (uint64_t)s,
+                             .nearest = s == 3 ? KJ_ADAMW_M : 0};
+        o->adamw(b, kj_mat(t[0], 0, 1), kj_mat(t[1], 0, 1), kj_mat(t[2], 0, 1),
+                 kj_mat(t[3], 0, 1), STATES, &p);
+    }
+    for (int k = 0; k < 4; k++) {
+        o->read(b, t[k], 0, out[k], STATES);
+        if (k > 1)
+            o->tensor_free(b, t[k]);
+    }
+    for (int i = 0; i < IDS; i++)
+        ids[i] = (int32_t)((unsigned)i * 2654435761u >> 16) % (i % 3 ? 90 : 4);
+    dy = o->tensor_new(b, KJ_BF16, IDS * WIDTH);
+    e = o->tensor_new(b, KJ_BF16, 90 * WIDTH);
+    id = o->tensor_new(b, KJ_I32, IDS);
+    o->write(b, id, 0, ids, IDS);
+    for (int i = 0; i < 4; i++) /* part by part, from what there is */
+        o->axpby(b, kj_mat(dy, (size_t)i * 4200, 1), kj_mat(t[i % 2], 0, 1), 4200, 3,
+                 0);
+    o->axpby(b, kj_mat(e, 0, 1), kj_mat(t[0], 300, 1), 90 * WIDTH, 1, 0);
+    o->embed_back(b, kj_mat(e, 0, WIDTH), kj_mat(dy, 0, WIDTH), kj_mat(id, 0, 1), IDS,
+                  WIDTH);
+    o->read(b, e, 0, dw, 90 * WIDTH);
+    CHECK_INT(o->sync(b, NULL), KJ_OK);
+    struct kj_tensor *all[] = {t[0], t[1], dy, e, id};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        o->tensor_free(b, all[i]);
+}
+
+static void states_as_on_the_cpu(void)
+{
+    static float x[2][4][STATES], dw[2][90 * WIDTH];
+    struct kj_backend *b = device(), *c = NULL;
+    if (!b || !CHECK_INT(kj_backend_open(&c, "cpu", 3, NULL), KJ_OK))
+        return;
+    run_states(b, x[0], dw[0]);
+    run_states(c, x[1], dw[1]);
+    for (int k = 0; k < 4; k++)
+        CHECK_MEM((char *)x[0][k], sizeof x[0][k], (char *)x[1][k], sizeof x[1][k]);
+    CHECK_MEM((char *)dw[0], sizeof dw[0], (char *)dw[1], sizeof dw[1]);
+    kj_backend_close(b);
+    kj_backend_close(c);
+}
+
 static void faults(void)
 {
     struct kj_err err = KJ_ERR_INIT;
@@ -157,6 +229,7 @@ int main(void)
     }
     against_float64();
     many_tokens();
+    states_as_on_the_cpu();
     faults();
     where_there_is_none();
     return test_end();

@@ -94,6 +94,21 @@ static float *threaded(unsigned threads)
     o->swiglu(b, M(0), M(2), M(3), N, H);
     o->embed_back(b, M(5), M(0), kj_mat(ids, 0, 1), N, H);
     o->adamw(b, M(1), M(5), M(6), kj_mat(t[3], 0, 0), N * H, &p);
+    struct kj_tensor *low[4];
+    for (size_t i = 0; i < 4; i++) { /* and on bfloat16 */
+        low[i] = o->tensor_new(b, KJ_BF16, N * H);
+        o->axpby(b, kj_mat(low[i], 0, 0), M(i), N * H, 1, 0);
+    }
+#define L(i) kj_mat(low[i], 0, H)
+    o->norm(b, L(0), L(1), kj_mat(r, 0, 1), L(2), L(3), kj_mat(low[1], 0, H), N, H,
+            1e-5f);
+    o->embed_back(b, L(0), L(1), kj_mat(ids, 0, 1), N, H);
+    o->matmul(b, L(2), L(0), L(1), H, H, N, KJ_MM_TA | KJ_MM_ADD);
+    o->adamw(b, L(0), L(1), L(2), L(3), N * H, &p);
+    for (size_t i = 0; i < 4; i++) {
+        o->axpby(b, M(i), kj_mat(low[i], 0, 0), N * H, 1, 0);
+        o->tensor_free(b, low[i]);
+    }
     CHECK_INT(o->sync(b, NULL), KJ_OK);
     for (size_t i = 0; i < 8; i++) {
         o->read(b, t[i], 0, out + i * N * H, N * H);
@@ -138,6 +153,21 @@ static void faults(void)
     CHECK_INT(o->sync(b, &err), KJ_FATAL);
     CHECK(strstr(err.msg, "token 5") != NULL);
     kj_err_reset(&err);
+    struct kj_tensor *h = o->tensor_new(b, KJ_BF16, 100);
+    o->adamw(b, kj_mat(h, 0, 1), kj_mat(t, 0, 1), kj_mat(h, 0, 1), kj_mat(h, 0, 1), 9,
+             &(struct kj_adamw){.lr = 1});
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "adamw") && strstr(err.msg, "different types"));
+    kj_err_reset(&err);
+    o->embed_back(b, kj_mat(h, 0, 20), kj_mat(t, 0, 20), kj_mat(ids, 0, 1), 1, 20);
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "token 5") != NULL);
+    kj_err_reset(&err);
+    o->matmul(b, kj_mat(h, 0, 10), kj_mat(h, 0, 10), kj_mat(t, 0, 10), 10, 10, 11, 0);
+    CHECK_INT(o->sync(b, &err), KJ_FATAL);
+    CHECK(strstr(err.msg, "matmul") != NULL);
+    kj_err_reset(&err);
+    o->tensor_free(b, h);
     CHECK(o->tensor_new(b, KJ_F32, SIZE_MAX / 2) == NULL);
     CHECK_INT(o->sync(b, &err), KJ_FATAL);
     o->tensor_free(b, t);
