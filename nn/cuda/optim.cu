@@ -29,9 +29,9 @@ __global__ void k_adamw(float *w, const float *g, float *m, float *v, size_t n,
  * written, and about 30 integer instructions each for the random bits: at 3.3 TB/s an
  * H100 has time for some 60. */
 template <int V>
-__global__ void k_adamw_bf16(struct kj_bf16 *w, const struct kj_bf16 *g,
-                             struct kj_bf16 *m, struct kj_bf16 *v, size_t n,
-                             struct kj_adamw q)
+__global__ void k_adamw_low(struct kj_bf16 *w, const struct kj_bf16 *g,
+                            struct kj_bf16 *m, struct kj_bf16 *v, size_t n,
+                            struct kj_adamw q)
 {
     typedef kj_pack<struct kj_bf16, V> pack;
     size_t i = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) * V;
@@ -64,7 +64,7 @@ static void adamw_bf16(struct kj_cuda *c, struct kj_mat w, struct kj_mat g,
                        struct kj_adamw p)
 {
     p.at += from;
-    kj_launch(c, k_adamw_bf16<V>, kj_ceil(end - from, V * 256), 256, 0,
+    kj_launch(c, k_adamw_low<V>, kj_ceil(end - from, V * 256), 256, 0,
               kj_ptr<struct kj_bf16>(w) + from, kj_ptr<struct kj_bf16>(g) + from,
               kj_ptr<struct kj_bf16>(m) + from, kj_ptr<struct kj_bf16>(v) + from,
               end - from, p);
