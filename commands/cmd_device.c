@@ -137,6 +137,8 @@ static int test(const char *name, const struct options *o, unsigned threads,
                "copy: %.1f GB/s   optimizer step: %.1f GB/s\n",
                size, speed.gflops, speed.gflops_bf16, speed.copy, speed.adamw);
     }
+    if (*b->note)
+        printf("  %s\n", b->note);
     kj_backend_close(b);
     if (rc == KJ_OK && failed)
         rc = kj_err_set(err, KJ_FAIL, "%u checks of back end %s failed", failed, name);

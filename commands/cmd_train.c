@@ -299,6 +299,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     if (rc == KJ_OK)
         rc = kj_backend_open(&b, o->device, threads, err);
     if (rc == KJ_OK) {
+        b->deterministic = r->optim.deterministic; /* from the first product on */
         kj_datas_hash(d, hash);
         rc = meet(&comm, b, r, place, hash, err);
     }

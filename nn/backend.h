@@ -47,17 +47,22 @@ struct kj_backend {
     const struct kj_ops *ops;
     struct kj_err fault; /* first fault since the last sync() */
     unsigned threads;
+    /* Set by who trains, before the first operation: equal calls give equal bits on
+     * the same machine. Else a GPU may add in an order that changes (the CPU never
+     * does), and pick its ways by the clock, which is faster. */
+    bool deterministic;
     int64_t bytes;        /* device memory held by tensors now */
     int64_t peak;         /* and at most so far */
     int64_t step;         /* set by who trains: faults name it; 0: none */
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
-    char note[256];       /* "auto" took the CPU: why no GPU. Else "" */
+    char note[256];       /* for the user: "auto" took the CPU, and why; or a fast way
+                             that is left, once an operation found so. Else "" */
 };
 
 /* What a shared object was built for: the number counts changes of the structs in
  * this header that their sizes do not show. */
 #define KJ_BACKEND_ABI                                                                 \
-    ((unsigned)(4000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
+    ((unsigned)(5000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
  * stride is not looked at. t == NULL is "none" where an operand is optional. */

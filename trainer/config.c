@@ -113,6 +113,9 @@ static const struct kj_opt optim_opts[] = {
      "weight of the squared log of the softmax's sum", "0", 0, 1},
     {"loss_chunk", 0, KJ_OPT_INT, R(optim.loss_chunk), "N",
      "tokens whose logits exist at a time", "512", 1, 1 << 20},
+    {"deterministic", 0, KJ_OPT_FLAG, R(optim.deterministic), 0,
+     "on a GPU: the same bits at every run, some slower; a CPU's always are", "false",
+     0, 0},
     {0},
 };
 
@@ -360,6 +363,7 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
                                      strncmp(line, "tokenizer:", 10) == 0 ||
                                      strncmp(line, "prefetch:", 9) == 0 ||
                                      strncmp(line, "recompute:", 10) == 0 ||
+                                     strncmp(line, "deterministic:", 14) == 0 ||
                                      strncmp(line, "packing: concat", 15) == 0);
             if (!skip)
                 rc |= kj_buf_addz(out, *s->name ? "  " : "") | kj_buf_add(out, line, n);

@@ -105,6 +105,7 @@ struct kj_run {
         int precision;   /* enum kj_precision */
         int recompute;   /* enum kj_recompute */
         int64_t loss_chunk;
+        bool deterministic;
     } optim;
     struct {
         const char *teacher; /* folder, or NULL */

@@ -14,6 +14,7 @@ static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *f
 {
     struct kj_tensor *t[2] = {r->m->w, r->m->g};
     static const char *const what[2] = {"the weight", "the gradient of"};
+    r->spoiled = true;
     for (int k = 0; k < 2; k++) {
         const struct kj_param *first = NULL;
         size_t bad = 0;

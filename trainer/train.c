@@ -89,6 +89,7 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
                                .train = true,
                                .bf16 = c->optim.precision == KJ_PRECISION_BF16,
                                .recompute = (enum kj_recompute)c->optim.recompute};
+    r->b->deterministic = c->optim.deterministic;
     int rc = kj_llama_make(&r->m, r->b, &c->model, &how, err);
     if (rc)
         return rc;
@@ -398,6 +399,32 @@ static void tell_stage(const struct kj_trainer *r, bool first)
                     s->begin + 1, s->end, set ? set : "memory", more);
 }
 
+/* What the device has found out about itself since. */
+static void tell_device(struct kj_trainer *r)
+{
+    if (strcmp(r->told, r->b->note) == 0)
+        return;
+    memcpy(r->told, r->b->note, sizeof r->told);
+    kj_trainer_note(r, "%s", r->told);
+}
+
+/* What to do about a run that stopped: behind the message, once. */
+static void advise(const struct kj_trainer *r, struct kj_err *err)
+{
+    size_t n = err ? strlen(err->msg) : 0;
+    if (n == 0 || err->rc == KJ_USAGE || r->t->no_save || strstr(err->msg, "; start "))
+        return;
+    if (r->spoiled && r->saved >= 0)
+        snprintf(err->msg + n, sizeof err->msg - n,
+                 "; the newest checkpoint is of step %" PRId64, r->saved);
+    else if (r->saved >= 0)
+        snprintf(err->msg + n, sizeof err->msg - n,
+                 "; start again to go on behind step %" PRId64, r->saved);
+    else if (!r->spoiled)
+        snprintf(err->msg + n, sizeof err->msg - n,
+                 "; start again from the beginning: there is no checkpoint yet");
+}
+
 static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
@@ -424,6 +451,7 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
             s.model = r->m;
             r->t->on_step(r->t->ctx, &s);
         }
+        tell_device(r);
         if (c->checkpoint.every && r->at.step % c->checkpoint.every == 0)
             rc = save(r, err);
     }
@@ -439,13 +467,17 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
     r.ckpt = kj_xprintf("%s/checkpoints", t->dir);
     r.model = kj_xprintf("%s/model", t->dir);
     r.metrics = kj_xprintf("%s/metrics.jsonl", t->dir);
+    memcpy(r.told, b->note, sizeof r.told);
     int rc = set_up(&r, err);
     if (rc == KJ_OK)
         rc = start(&r, err);
-    if (rc == KJ_OK)
+    if (rc == KJ_OK) {
         rc = loop(&r, result, err);
-    if (rc == KJ_OK)
-        rc = save(&r, err);
+        if (rc == KJ_OK)
+            rc = save(&r, err);
+        if (rc)
+            advise(&r, err);
+    }
     if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && r.ranks.rank == 0 &&
         !t->no_save) {
         struct kj_hf_save s = save_as(&r);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "nn/backend.h"
 #include "trainer/checkpoint.h"
 #include "trainer/llama.h"
 #include "trainer/muon.h"
@@ -24,6 +25,8 @@ struct kj_trainer {
     struct kj_prefetch *ahead;
     struct kj_checkpoint at;
     int64_t saved; /* step of the newest checkpoint, -1 none */
+    bool spoiled;  /* numbers are not finite: to start again leads there again */
+    char told[sizeof((struct kj_backend *)0)->note]; /* of the device's notes */
     char *ckpt, *model, *metrics;
     FILE *log;
     int lock; /* descriptor that holds DIR/.lock, or -1 */

@@ -120,13 +120,15 @@ static const struct kj_attn_path *begin(struct kj_cuda *c, const char *op,
         !kj_cuda_inside(c, a->o, type, nq, wq) ||
         !kj_cuda_inside(c, a->k, type, nk, wk) ||
         !kj_cuda_inside(c, a->v, type, nk, wk) ||
-        !kj_cuda_maybe(c, a->lse, KJ_F32, nq, a->heads) || !upload(c, a, s))
+        !kj_cuda_maybe(c, a->lse, KJ_F32, nq, a->heads))
         return NULL;
-    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-        if (paths[i]->takes(c, a, g, type))
-            return paths[i];
-    kj_cuda_fault(c, "heads of %zu are too long: 256 is the most", a->dim);
-    return NULL;
+    const struct kj_attn_path *p = NULL;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths && !p && !c->base.fault.rc; i++)
+        p = paths[i]->takes(c, a, g, type) ? paths[i] : NULL;
+    if (!p && !c->base.fault.rc)
+        kj_cuda_fault(c, "heads of %zu are too long: 256 is the most", a->dim);
+    /* Behind the choice: what a path tries out has segments of its own. */
+    return p && upload(c, a, s) ? p : NULL;
 }
 
 void kj_cuda_attention(struct kj_backend *b, const struct kj_attn *a)

@@ -24,8 +24,8 @@ struct kj_attn_segs {
 struct kj_attn_path {
     const char *name;
     bool wants_dsum; /* backward() reads dsum */
-    /* g: NULL for a forward pass */
-    bool (*takes)(const struct kj_cuda *c, const struct kj_attn *a,
+    /* g: NULL for a forward pass. May leave a fault, and then does not take it. */
+    bool (*takes)(struct kj_cuda *c, const struct kj_attn *a,
                   const struct kj_attn_grad *g, enum kj_dtype type);
     void (*forward)(struct kj_cuda *c, const struct kj_attn *a,
                     const struct kj_attn_segs *s, enum kj_dtype type);
@@ -37,6 +37,16 @@ struct kj_attn_path {
 
 extern const struct kj_attn_path kj_attn_dnn, kj_attn_mma, kj_attn_any;
 void kj_cuda_dnn_close(struct kj_cuda *c);
+
+/* Whether `theirs` computes what our own kernels do, for calls of that shape
+ * (attn_agree.cu): forward, log sums, and where the shape trains and bits may differ,
+ * gradients. Takes milliseconds and waits for them. why: what differs and by how much,
+ * or that there was no memory to find out. g: NULL for the forward pass. */
+struct kj_sdpa_shape;
+bool kj_attn_agrees(struct kj_cuda *c, const struct kj_sdpa_shape *s,
+                    bool (*theirs)(struct kj_cuda *c, const struct kj_attn *a,
+                                   const struct kj_attn_grad *g, struct kj_err *why),
+                    struct kj_err *why);
 
 /* The segment of row i: the last one that starts at or before it and is not empty. */
 KJ_DEV unsigned kj_segment(const int32_t *cu, unsigned segs, int32_t i)

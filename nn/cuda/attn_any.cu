@@ -187,7 +187,7 @@ template <class T> __global__ void k_back_k(struct call<T> c)
     put(c.dv + row * c.sdv + kh * c.dim, dv, 1.0f, c.dim);
 }
 
-static bool takes(const struct kj_cuda *, const struct kj_attn *a,
+static bool takes(struct kj_cuda *, const struct kj_attn *a,
                   const struct kj_attn_grad *, enum kj_dtype)
 {
     return a->dim <= 32 * SLOTS;

@@ -1,13 +1,19 @@
 /* attn_dnn.cu - attention by cuDNN's plans (attn_cudnn.h), as a path of attn.cuh.
  *
- * For bfloat16 where queries and keys are the same tokens: training, encoders. It is
- * taken when KIJIL_CUDNN=1 says so: its sums are not repeatable to the bit, and its
- * results have not been held against a GPU's yet. Where cuDNN is not there or has no
- * plan for a shape, the kernels of our own go on.
+ * For bfloat16 where queries and keys are the same tokens: training, encoders. It comes
+ * first, but no plan is believed before it was held against our own kernels on the
+ * machine at hand (attn_agree.cu). Where the library is missing, has no plan for a
+ * shape, finds no memory or disagrees, those go on, and the back end's note says why;
+ * under KIJIL_CUDNN=1 that is a fault, so that who measures cuDNN measures it.
+ *
+ * The backward pass adds up dQ by atomics, in an order that changes: where the bits
+ * must not, it is ours. The forward pass has no such sums.
  */
 #ifdef KJ_CUDNN /* its headers were there */
 #include "nn/cuda/attn.cuh"
 
+#include <cstdarg>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -15,17 +21,23 @@ extern "C" {
 #include "nn/cuda/attn_cudnn.h"
 }
 
-#define PLANS 16 /* shapes at a time: one or two for a run */
+/* Shapes at a time. Rounded as they are, a run over documents of all lengths has up to
+ * 28 (4 counts, 7 lengths); the one that was not wanted for longest goes first, so
+ * which way a call takes does not depend on the calls before. */
+#define PLANS 64
 
 struct plan {
     struct kj_sdpa_shape shape;
-    struct kj_sdpa *p; /* NULL: there is none for this shape */
+    struct kj_sdpa *p; /* NULL: not for this shape */
+    uint64_t used;
 };
 
 struct kj_dnn_state {
     struct kj_cudnn *lib; /* NULL: not there */
     struct plan plans[PLANS];
     size_t n;
+    uint64_t calls;
+    bool trying; /* our own kernels are asked, for comparison */
     struct kj_buffer table, scratch;
     int32_t *cu, *host; /* what the table was made of, and its copy */
     size_t segs;
@@ -33,15 +45,33 @@ struct kj_dnn_state {
     struct kj_sdpa *call; /* the plan that takes() found for the call under way */
 };
 
+/* It is not taken, and why. */
+static void leave(struct kj_cuda *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static void leave(struct kj_cuda *c, const char *fmt, ...)
+{
+    char why[200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof why, fmt, ap);
+    va_end(ap);
+    if (c->dnn_use == KJ_DNN_MUST)
+        kj_cuda_fault(c, "KIJIL_CUDNN=1: %s", why);
+    else if (!*c->base.note)
+        snprintf(c->base.note, sizeof c->base.note, "%s: our own attention goes on",
+                 why);
+}
+
 static struct kj_dnn_state *state_of(struct kj_cuda *c)
 {
-    const char *s = getenv("KIJIL_CUDNN");
     struct kj_err why;
     kj_err_reset(&why);
-    if (!c->dnn && s && *s == '1') {
+    if (!c->dnn) {
         c->dnn = (struct kj_dnn_state *)calloc(1, sizeof *c->dnn);
-        if (c->dnn && kj_cudnn_open(&c->dnn->lib, c->stream, NULL, &why) != KJ_OK)
+        if (c->dnn && kj_cudnn_open(&c->dnn->lib, c->stream, NULL, &why) != KJ_OK) {
             c->dnn->lib = NULL;
+            leave(c, "%.190s", why.msg);
+        }
     }
     return c->dnn && c->dnn->lib ? c->dnn : NULL;
 }
@@ -70,23 +100,6 @@ static bool equal(const struct kj_sdpa_shape *a, const struct kj_sdpa_shape *b)
            a->full == b->full && a->train == b->train;
 }
 
-/* The plan of a shape, made when it is first asked for. */
-static struct kj_sdpa *plan_of(struct kj_dnn_state *d, const struct kj_sdpa_shape *s)
-{
-    struct kj_err why;
-    kj_err_reset(&why);
-    for (size_t i = 0; i < d->n; i++)
-        if (equal(&d->plans[i].shape, s))
-            return d->plans[i].p;
-    if (d->n == PLANS)
-        return NULL;
-    struct plan *p = &d->plans[d->n++];
-    p->shape = *s;
-    if (kj_sdpa_new(&p->p, d->lib, s, &why) != KJ_OK)
-        p->p = NULL;
-    return p->p;
-}
-
 static struct kj_sdpa_shape shape_of(const struct kj_attn *a,
                                      const struct kj_attn_grad *g)
 {
@@ -108,25 +121,6 @@ static struct kj_sdpa_shape shape_of(const struct kj_attn *a,
     s.train = a->lse.t != NULL;
     kj_sdpa_round(&s);
     return s;
-}
-
-static bool takes(const struct kj_cuda *c, const struct kj_attn *a,
-                  const struct kj_attn_grad *g, enum kj_dtype type)
-{
-    size_t h = a->heads * a->dim;
-    struct kj_dnn_state *d = state_of(const_cast<struct kj_cuda *>(c));
-    if (!d || type != KJ_BF16 || (a->dim != 64 && a->dim != 128) || a->cu_q[0] != 0 ||
-        a->k.stride != a->v.stride ||
-        memcmp(a->cu_q, a->cu_k, (a->segs + 1) * sizeof *a->cu_q) != 0 ||
-        (a->lse.t && a->lse.stride != a->heads) ||
-        !kj_all_aligned(h, 8, a->q, a->k, a->v, a->o))
-        return false;
-    if (g && (g->dk.stride != g->dv.stride || g->d_o.stride != a->o.stride ||
-              !kj_all_aligned(h, 8, g->d_o, g->dq, g->dk, g->dv)))
-        return false;
-    struct kj_sdpa_shape s = shape_of(a, g);
-    d->call = plan_of(d, &s);
-    return d->call != NULL;
 }
 
 /* The table of this call's documents on the device; layers share it. */
@@ -158,14 +152,13 @@ static bool renew(struct kj_cuda *c, struct kj_dnn_state *d, const struct kj_sdp
 }
 
 static bool prepare(struct kj_cuda *c, const struct kj_attn *a,
-                    const struct kj_attn_grad *g, struct kj_sdpa **p,
-                    struct kj_sdpa_args *args)
+                    const struct kj_attn_grad *g, struct kj_sdpa_args *args)
 {
-    struct kj_dnn_state *d = state_of(c);
+    struct kj_dnn_state *d = c->dnn;
     int64_t tokens = a->cu_q[a->segs];
-    *p = d->call;
-    if (!renew(c, d, *p, a) ||
-        !kj_cuda_scratch(c, &d->scratch, kj_sdpa_scratch(*p, tokens, g != NULL) + 1))
+    if (!renew(c, d, d->call, a) ||
+        !kj_cuda_scratch(c, &d->scratch,
+                         kj_sdpa_scratch(d->call, tokens, g != NULL) + 1))
         return false;
     memset(args, 0, sizeof *args);
     args->q = kj_ptr<struct kj_bf16>(a->q);
@@ -177,36 +170,143 @@ static bool prepare(struct kj_cuda *c, const struct kj_attn *a,
     args->tokens = tokens;
     args->table = (const int32_t *)d->table.p;
     args->scratch = d->scratch.p;
+    if (!g)
+        return true;
+    args->d_o = kj_ptr<struct kj_bf16>(g->d_o);
+    args->dq = kj_ptr<struct kj_bf16>(g->dq);
+    args->dk = kj_ptr<struct kj_bf16>(g->dk);
+    args->dv = kj_ptr<struct kj_bf16>(g->dv);
     return true;
 }
 
-static void forward(struct kj_cuda *c, const struct kj_attn *a,
-                    const struct kj_attn_segs *s, enum kj_dtype type)
+/* The plan under way; why: of what cuDNN says, beside the back end's fault. */
+static bool execute(struct kj_cuda *c, const struct kj_attn *a,
+                    const struct kj_attn_grad *g, struct kj_err *why)
 {
-    struct kj_sdpa *p;
     struct kj_sdpa_args args;
-    (void)s;
-    (void)type;
-    if (prepare(c, a, NULL, &p, &args))
-        kj_sdpa_forward(p, &args, &c->base.fault);
+    if (!prepare(c, a, g, &args))
+        return false;
+    return (g ? kj_sdpa_backward(c->dnn->call, &args, why)
+              : kj_sdpa_forward(c->dnn->call, &args, why)) == KJ_OK;
 }
 
-static void backward(struct kj_cuda *c, const struct kj_attn *a,
-                     const struct kj_attn_grad *g, const struct kj_attn_segs *s,
-                     const float *dsum, enum kj_dtype type)
+static void forward(struct kj_cuda *c, const struct kj_attn *a,
+                    const struct kj_attn_segs *, enum kj_dtype)
 {
-    struct kj_sdpa *p;
-    struct kj_sdpa_args args;
-    (void)s;
-    (void)dsum; /* cuDNN takes its own */
-    (void)type;
-    if (!prepare(c, a, g, &p, &args))
+    struct kj_err why;
+    kj_err_reset(&why);
+    if (!execute(c, a, NULL, &why))
+        kj_cuda_fault(c, "%s", why.msg);
+    else if (c->each)
+        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+}
+
+/* cuDNN takes row sums of its own */
+static void backward(struct kj_cuda *c, const struct kj_attn *a,
+                     const struct kj_attn_grad *g, const struct kj_attn_segs *,
+                     const float *, enum kj_dtype)
+{
+    struct kj_err why;
+    kj_err_reset(&why);
+    if (!execute(c, a, g, &why))
+        kj_cuda_fault(c, "%s", why.msg);
+    else if (c->each)
+        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+}
+
+/* ---- which calls ---- */
+
+/* Make the plan and try it. */
+static void fill(struct kj_cuda *c, struct kj_dnn_state *d, struct plan *p)
+{
+    struct kj_err why;
+    kj_err_reset(&why);
+    auto at = c->at;
+    if (kj_sdpa_new(&p->p, d->lib, &p->shape, &why) != KJ_OK) {
+        p->p = NULL;
+        leave(c, "%.190s", why.msg);
         return;
-    args.d_o = kj_ptr<struct kj_bf16>(g->d_o);
-    args.dq = kj_ptr<struct kj_bf16>(g->dq);
-    args.dk = kj_ptr<struct kj_bf16>(g->dk);
-    args.dv = kj_ptr<struct kj_bf16>(g->dv);
-    kj_sdpa_backward(p, &args, &c->base.fault);
+    }
+    d->call = p->p;
+    d->trying = true;
+    bool agrees = kj_attn_agrees(c, &p->shape, execute, &why);
+    d->trying = false;
+    c->at = at; /* our own kernels were there in between */
+    if (agrees)
+        return;
+    kj_sdpa_free(p->p);
+    p->p = NULL;
+    d->made_for = NULL;
+    leave(c, "%.190s", why.msg);
+}
+
+/* The plan of a shape, made when it is first asked for; NULL: there is none. */
+static struct kj_sdpa *plan_of(struct kj_cuda *c, struct kj_dnn_state *d,
+                               const struct kj_sdpa_shape *s)
+{
+    struct plan *p = d->plans;
+    for (size_t i = 0; i < d->n; i++) {
+        if (equal(&d->plans[i].shape, s)) {
+            d->plans[i].used = ++d->calls;
+            return d->plans[i].p;
+        }
+        p = d->plans[i].used < p->used ? &d->plans[i] : p;
+    }
+    if (d->n < PLANS) {
+        p = &d->plans[d->n++];
+    } else {
+        d->made_for = d->made_for == p->p ? NULL : d->made_for;
+        kj_sdpa_free(p->p);
+    }
+    *p = {*s, NULL, ++d->calls};
+    fill(c, d, p);
+    return p->p;
+}
+
+/* cuDNN's sums by head take memory that a run may not have left: then ours, which take
+ * none, go on. */
+static bool room(struct kj_cuda *c, struct kj_dnn_state *d, size_t n)
+{
+    void *p = NULL;
+    if (n <= d->scratch.n)
+        return true;
+    if (d->scratch.p && !KJ_CUDA(c, cudaFree(d->scratch.p)))
+        return false;
+    d->scratch = {NULL, 0};
+    cudaError_t rc = cudaMalloc(&p, n);
+    if (rc == cudaSuccess) {
+        d->scratch = {p, n};
+        return true;
+    }
+    cudaGetLastError();
+    if (rc == cudaErrorMemoryAllocation)
+        leave(c, "no GPU memory for cuDNN's %.1f MB", (double)n * 1e-6);
+    else
+        KJ_CUDA(c, rc);
+    return false;
+}
+
+static bool takes(struct kj_cuda *c, const struct kj_attn *a,
+                  const struct kj_attn_grad *g, enum kj_dtype type)
+{
+    size_t h = a->heads * a->dim;
+    if (c->dnn_use == KJ_DNN_NEVER || (c->dnn && c->dnn->trying) ||
+        (g && c->base.deterministic) || type != KJ_BF16 ||
+        (a->dim != 64 && a->dim != 128) || a->cu_q[0] != 0 ||
+        a->k.stride != a->v.stride ||
+        memcmp(a->cu_q, a->cu_k, (a->segs + 1) * sizeof *a->cu_q) != 0 ||
+        (a->lse.t && a->lse.stride != a->heads) ||
+        !kj_all_aligned(h, 8, a->q, a->k, a->v, a->o))
+        return false;
+    if (g && (g->dk.stride != g->dv.stride || g->d_o.stride != a->o.stride ||
+              !kj_all_aligned(h, 8, g->d_o, g->dq, g->dk, g->dv)))
+        return false;
+    struct kj_dnn_state *d = state_of(c);
+    if (!d)
+        return false;
+    struct kj_sdpa_shape s = shape_of(a, g);
+    d->call = plan_of(c, d, &s);
+    return d->call && room(c, d, kj_sdpa_scratch(d->call, a->cu_q[a->segs], g) + 1);
 }
 
 const struct kj_attn_path kj_attn_dnn = {"cudnn", false, takes, forward, backward};

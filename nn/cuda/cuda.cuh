@@ -36,6 +36,10 @@ struct kj_gemm_plans;
 struct kj_attn_cache;
 struct kj_dnn_state;
 
+/* Attention by cuDNN (KIJIL_CUDNN): not at all; where it has a plan that agrees with
+ * our own kernels; or an error where it has none. */
+enum kj_dnn_use { KJ_DNN_NEVER, KJ_DNN_AGREED, KJ_DNN_MUST };
+
 struct kj_cuda {
     struct kj_backend base; /* first: a kj_backend points here */
     char gpu[256];
@@ -46,7 +50,8 @@ struct kj_cuda {
     cublasLtHandle_t lt;
     struct kj_gemm_plans *plans;
     struct kj_attn_cache *attn;
-    struct kj_dnn_state *dnn; /* cuDNN, where it is taken */
+    enum kj_dnn_use dnn_use;
+    struct kj_dnn_state *dnn; /* once the library was looked for */
     struct kj_buffer scratch, workspace, rounded;
     unsigned long long *flags, *flags_host; /* KJ_FLAGS, of device and host */
     double *sum_host;

@@ -8,7 +8,8 @@
  * The algorithm is the first that the library's heuristic offers: the same one for
  * the same library and GPU, so a run that is resumed gets the same bits. With
  * KIJIL_CUDA_TUNE=FILE the eight first offers are timed on the operands at hand, and
- * the choice is kept in FILE; later runs that name the file take it from there.
+ * the choice is kept in FILE; later runs that name the file take it from there. Where
+ * the bits must be the same at every run, the file is read and nothing is timed.
  */
 #include "nn/cuda/dev.cuh"
 
@@ -318,7 +319,7 @@ static struct plan *plan_of(struct kj_cuda *c, const struct key *k, const void *
         p->own = n == 0;
         if (n > 0)
             p->algo = offer[0].algo;
-        if (n > 1 && c->plans->tune)
+        if (n > 1 && c->plans->tune && !c->base.deterministic)
             tune(c, p, a, b, cc, offer, n);
     }
     if (!ok || c->base.fault.rc) {

@@ -423,6 +423,21 @@ unsigned kj_cuda_abi(void)
     return KJ_BACKEND_ABI;
 }
 
+static int dnn_use(struct kj_cuda *c, struct kj_err *err)
+{
+    const char *s = getenv("KIJIL_CUDNN");
+    c->dnn_use = !s || !*s ? KJ_DNN_AGREED : *s == '0' ? KJ_DNN_NEVER : KJ_DNN_MUST;
+#ifndef KJ_CUDNN
+    if (c->dnn_use == KJ_DNN_MUST)
+        return kj_err_set(err, KJ_USAGE,
+                          "KIJIL_CUDNN=%s, but this was built where cuDNN's headers "
+                          "were not",
+                          s);
+#endif
+    (void)err;
+    return KJ_OK;
+}
+
 int kj_cuda_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
 {
     struct kj_cuda *c = (struct kj_cuda *)calloc(1, sizeof *c);
@@ -432,7 +447,9 @@ int kj_cuda_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
     c->base.threads = threads ? threads : 1;
     kj_err_reset(&c->base.fault);
     c->each = getenv("KIJIL_CUDA_WAIT") != NULL;
-    int rc = find_device(c, err);
+    int rc = dnn_use(c, err);
+    if (rc == KJ_OK)
+        rc = find_device(c, err);
     if (rc == KJ_OK && prepare(c))
         rc = kj_err_set(err, KJ_USAGE, "%s: %s", c->gpu, c->base.fault.msg);
     if (rc) {
