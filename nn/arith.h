@@ -166,6 +166,104 @@ KJ_ARITH uint64_t kj_random64(uint64_t key, uint64_t i)
     return z ^ (z >> 31);
 }
 
+/* FP8 (OCP 8-bit Floating Point Specification, 2023). E4M3: four bits of exponent,
+ * three of fraction, up to 448, no infinities; E5M2: five and two, up to 57344. Rounding
+ * is to the nearest, ties to even; what is larger, infinities too, becomes the largest
+ * number. NaN becomes the code 7F. */
+struct kj_e4m3 {
+    uint8_t u;
+};
+struct kj_e5m2 {
+    uint8_t u;
+};
+/* m: bits of fraction, low: the least normal number, 2^-low. */
+KJ_ARITH uint8_t kj_to_f8(float x, uint32_t m, uint32_t low, float top)
+{
+    union {
+        float f;
+        uint32_t u;
+    } v, a, small, magic;
+    v.f = x;
+    a.u = v.u & 0x7fffffffu;
+    a.f = a.f > top ? top : a.f;
+    /* Below 2^-low codes count steps of 2^-(low + m): where 2^(23 - low - m) is added,
+     * a float32 counts them too. */
+    magic.u = (127u + 23u - low - m) << 23;
+    small.f = a.f + magic.f;
+    uint32_t up = a.u + (1u << (22u - m)) - 1u + (a.u >> (23u - m) & 1u);
+    uint32_t normal = (up >> (23u - m)) - ((126u - low) << m);
+    uint32_t code = a.u < (127u - low) << 23 ? small.u - magic.u : normal;
+    return (uint8_t)(x != x ? 0x7fu : (v.u >> 24 & 0x80u) | code);
+}
+KJ_ARITH struct kj_e4m3 kj_to_e4m3(float x)
+{
+    struct kj_e4m3 y;
+    y.u = kj_to_f8(x, 3, 6, 448.0f);
+    return y;
+}
+KJ_ARITH struct kj_e5m2 kj_to_e5m2(float x)
+{
+    struct kj_e5m2 y;
+    y.u = kj_to_f8(x, 2, 14, 57344.0f);
+    return y;
+}
+/* With `nan` the code from which on numbers end, less the sign. */
+KJ_ARITH float kj_from_f8(uint32_t u, uint32_t m, uint32_t low, uint32_t nan)
+{
+    union {
+        uint32_t u;
+        float f;
+    } v, step;
+    uint32_t c = u & 0x7fu;
+    step.u = (127u - low - m) << 23;
+    v.u = (c << (23u - m)) + ((126u - low) << 23);
+    float x = c >> m ? v.f : (float)c * step.f;
+    v.u = 0x7fc00000u;
+    x = c >= nan ? v.f : x;
+    return u & 0x80u ? -x : x;
+}
+KJ_ARITH float kj_from_e4m3(struct kj_e4m3 x)
+{
+    return kj_from_f8(x.u, 3, 6, 0x7fu);
+}
+KJ_ARITH float kj_from_e5m2(struct kj_e5m2 x)
+{
+    /* 7C is infinite; nothing here makes it. */
+    union {
+        uint32_t u;
+        float f;
+    } v;
+    v.u = (uint32_t)(x.u & 0x80u) << 24 | 0x7f800000u;
+    return (x.u & 0x7fu) == 0x7cu ? v.f : kj_from_f8(x.u, 2, 14, 0x7cu);
+}
+/* The least power of two that brings a tensor into FP8's range, from the bits of its
+ * largest magnitude and the type's exponent of 1.75 2^e (8, 15), its largest number. A
+ * power of two, so that scaling changes no digits: codes depend on the numbers alone but
+ * for what becomes 0. 1 when all are 0, NaN when one is not finite. */
+KJ_ARITH float kj_f8_scale(uint32_t most, uint32_t e)
+{
+    union {
+        uint32_t u;
+        float f;
+    } v;
+    uint32_t up = (most >> 23) + ((most & 0x7fffffu) > 0x600000u);
+    v.u = (up > e ? up - e : 1u) << 23;
+    v.u = most == 0 ? 0x3f800000u : v.u;
+    v.u = most >= 0x7f800000u ? 0x7fc00000u : v.u;
+    return v.f;
+}
+/* 1 / s for such an s. */
+KJ_ARITH float kj_f8_inverse(float s)
+{
+    union {
+        float f;
+        uint32_t u;
+    } v;
+    v.f = s;
+    v.u = s != s ? v.u : (254u << 23) - v.u;
+    return v.f;
+}
+
 /* AdamW. sqrt is given as an argument's value by the caller's own function. */
 KJ_ARITH float kj_ema(float old, float x, float beta)
 {

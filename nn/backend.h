@@ -32,12 +32,13 @@
 
 #include "base/err.h"
 
-/* BF16: bfloat16. Activations and weights may be BF16, those of one operation all
+/* E4M3, E5M2: FP8, made by quantize and read by matmul_f8 only.
+ * BF16: bfloat16. Activations and weights may be BF16, those of one operation all
  * alike (the CPU also takes them mixed). Gradients by weights are F32, or BF16 beside
  * BF16 activations: what a call adds is then summed in float32 and rounded to nearest
  * once. Log sums, losses and tables are F32. Sums are float32 or wider whatever the
  * operands are. */
-enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16 };
+enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16, KJ_E4M3, KJ_E5M2 };
 
 struct kj_comm;
 struct kj_tensor; /* memory of a device; opaque */
@@ -53,6 +54,7 @@ struct kj_backend {
     bool deterministic;
     int64_t bytes;        /* device memory held by tensors now */
     int64_t peak;         /* and at most so far */
+    bool f8;              /* it multiplies FP8 (GPUs from 8.9 on do) */
     int64_t step;         /* set by who trains: faults name it; 0: none */
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
     char note[256];       /* for the user: "auto" took the CPU, and why; or a fast way
@@ -84,7 +86,9 @@ enum kj_mm_flags {
     KJ_MM_ADD = 1 << 2, /* add to C instead of replacing it */
     /* Both operands, float32, are rounded to bfloat16 first (to nearest even); sums
      * stay float32. A device for which that is no gain may leave it out. */
-    KJ_MM_BF16 = 1 << 3
+    KJ_MM_BF16 = 1 << 3,
+    /* Of FP8: sums may be kept in fewer bits, where the device is faster then. */
+    KJ_MM_FAST = 1 << 4
 };
 
 /* Attention over segments (documents). Segment i has the queries
@@ -152,7 +156,7 @@ struct kj_ops {
     void (*tensor_free)(struct kj_backend *b, struct kj_tensor *t);
     size_t (*tensor_size)(const struct kj_tensor *t);
     /* Copies of n elements between host memory and t[at...]. read() waits. The host
-     * has int32_t for I32 and float for both F32 and BF16, rounded to nearest. */
+     * has int32_t for I32 and float for all others, rounded to nearest. */
     void (*write)(struct kj_backend *b, struct kj_tensor *t, size_t at, const void *src,
                   size_t n);
     void (*read)(struct kj_backend *b, const struct kj_tensor *t, size_t at, void *dst,
@@ -169,6 +173,21 @@ struct kj_ops {
     /* ---- C[m,n] = A[m,k] B[k,n]; flags: enum kj_mm_flags ---- */
     void (*matmul)(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                    struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
+
+    /* n rows of h of x (F32 or BF16) as FP8: into q, n rows, and into qt, h rows of n;
+     * one of them may be none, both are of one type. What a code stands for is its
+     * number times s[0] (F32): the least power of two for which nothing overflows
+     * (kj_f8_scale). A number that is not finite makes s[0], and so every product of
+     * the tensor, NaN. Rows of q and qt begin at multiples of 16 and lie as far apart;
+     * up to the next such multiple behind their end they become 0. */
+    void (*quantize)(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
+                     struct kj_mat s, struct kj_mat x, size_t n, size_t h);
+    /* C[m,n] = sa sb A[m,k] B[n,k]' of quantised operands and their scales; C is F32
+     * or BF16, and A and B are not both E5M2. Rows are read up to the next multiple of
+     * 16 behind k. flags: KJ_MM_ADD, KJ_MM_FAST. Fastest where n is a multiple of 16. */
+    void (*matmul_f8)(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
+                      struct kj_mat sa, struct kj_mat bb, struct kj_mat sb, size_t m,
+                      size_t n, size_t k, unsigned flags);
 
     /* y[i] = w[ids[i]]; dw[ids[i]] += dy[i], in order of i */
     void (*embed)(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
@@ -273,8 +292,10 @@ int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err)
 /* Names of the back ends in this program, NULL-terminated. */
 extern const char *const kj_backend_names[];
 
-/* Bytes that the CPU's matmul takes for a product besides its operands. */
+/* Bytes that the CPU's matmul takes for a product besides its operands, and its
+ * matmul_f8. */
 size_t kj_matmul_scratch(size_t m, size_t n, size_t k, unsigned flags);
+size_t kj_matmul_f8_scratch(size_t m, size_t n, size_t k);
 
 /* Keep the first fault; for implementations. */
 void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)

@@ -245,6 +245,8 @@ int kj_selftest_run(struct kj_backend *b, uint64_t seed,
         rc = all(&t, round / 2 == 2 ? kj_tests_ops_grads : kj_tests_ops, err);
         rc = rc ? rc
                 : all(&t, round / 2 == 2 ? kj_tests_model_grads : kj_tests_model, err);
+        if (rc == KJ_OK && b->f8 && round < 4)
+            rc = all(&t, kj_tests_f8, err);
     }
     *failed = t.failed;
     return rc;

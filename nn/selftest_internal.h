@@ -76,8 +76,8 @@ double kj_test_bf16(double x);
 
 /* Tests of single maps, and of what a model makes of them; each ends with NULL. */
 typedef void kj_test_fn(struct kj_test *t);
-extern kj_test_fn *const kj_tests_ops[], *const kj_tests_model[],
-                                             *const kj_tests_bf16[];
+extern kj_test_fn *const kj_tests_ops[],
+    *const kj_tests_model[], *const kj_tests_f8[], *const kj_tests_bf16[];
 /* Those of the first two that make gradients by weights. */
 extern kj_test_fn *const kj_tests_ops_grads[], *const kj_tests_model_grads[];
 

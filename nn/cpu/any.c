@@ -237,6 +237,24 @@ static void matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
     finish(&l);
 }
 
+static void quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
+                     struct kj_mat s, struct kj_mat x, size_t n, size_t h)
+{
+    struct any a = begin(b, "quantize");
+    widen(&a, &x, n, h, IN);
+    plain.quantize(b, q, qt, s, x, n, h);
+}
+
+static void matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
+                      struct kj_mat sa, struct kj_mat bb, struct kj_mat sb, size_t m,
+                      size_t n, size_t k, unsigned flags)
+{
+    struct any l = begin(b, "matmul_f8");
+    widen(&l, &c, m, n, flags & KJ_MM_ADD ? INOUT : OUT);
+    plain.matmul_f8(b, c, a, sa, bb, sb, m, n, k, flags);
+    finish(&l);
+}
+
 static void norm(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
                  struct kj_mat r, struct kj_mat x, struct kj_mat delta, struct kj_mat w,
                  size_t n, size_t h, float eps)
@@ -421,6 +439,8 @@ void kj_cpu_any(struct kj_ops *o)
     plain = *o;
     o->scale = scale;
     o->matmul = matmul;
+    o->quantize = quantize;
+    o->matmul_f8 = matmul_f8;
     o->embed = embed;
     o->embed_back = embed_back;
     o->embed_mean = embed_mean;

@@ -20,6 +20,14 @@ void kj_cpu_load(float *to, struct kj_mat m, size_t i, size_t n)
         const struct kj_bf16 *x = (const struct kj_bf16 *)m.t->p + m.at + i;
         for (size_t j = 0; j < n; j++)
             to[j] = kj_from_bf16(x[j]);
+    } else if (m.t->type == KJ_E4M3) {
+        const struct kj_e4m3 *x = (const struct kj_e4m3 *)m.t->p + m.at + i;
+        for (size_t j = 0; j < n; j++)
+            to[j] = kj_from_e4m3(x[j]);
+    } else if (m.t->type == KJ_E5M2) {
+        const struct kj_e5m2 *x = (const struct kj_e5m2 *)m.t->p + m.at + i;
+        for (size_t j = 0; j < n; j++)
+            to[j] = kj_from_e5m2(x[j]);
     } else
         memcpy(to, (const float *)m.t->p + m.at + i, n * sizeof *to);
 }
@@ -30,6 +38,14 @@ void kj_cpu_store(struct kj_mat m, size_t i, const float *from, size_t n)
         struct kj_bf16 *x = (struct kj_bf16 *)m.t->p + m.at + i;
         for (size_t j = 0; j < n; j++)
             x[j] = kj_to_bf16(from[j]);
+    } else if (m.t->type == KJ_E4M3) {
+        struct kj_e4m3 *x = (struct kj_e4m3 *)m.t->p + m.at + i;
+        for (size_t j = 0; j < n; j++)
+            x[j] = kj_to_e4m3(from[j]);
+    } else if (m.t->type == KJ_E5M2) {
+        struct kj_e5m2 *x = (struct kj_e5m2 *)m.t->p + m.at + i;
+        for (size_t j = 0; j < n; j++)
+            x[j] = kj_to_e5m2(from[j]);
     } else
         memcpy((float *)m.t->p + m.at + i, from, n * sizeof *from);
 }
@@ -65,6 +81,10 @@ void kj_cpu_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t
     struct kj_cpu *c = kj_cpu_of(b);
     if (!kj_cpu_fits(b, "axpby", y, 1, n) || !kj_cpu_fits(b, "axpby", x, 1, n))
         return;
+    if (y.t->type >= KJ_E4M3 || x.t->type >= KJ_E4M3) {
+        kj_backend_fault(b, "axpby", "takes no FP8");
+        return;
+    }
     struct work w = {c->kern, y, x, n, alpha, beta};
     kj_pool_run(c->pool, (n + PER - 1) / PER, task, &w);
 }

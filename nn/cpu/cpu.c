@@ -35,8 +35,9 @@ bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t
 {
     if (!kj_cpu_fits(b, op, m, rows, cols))
         return false;
-    if (m.t && m.t->type == KJ_BF16) {
-        kj_backend_fault(b, op, "takes no bfloat16 on the CPU");
+    if (m.t && m.t->type >= KJ_BF16) {
+        kj_backend_fault(b, op, "takes no %s here",
+                         m.t->type == KJ_BF16 ? "bfloat16 on the CPU" : "FP8");
         return false;
     }
     return true;
@@ -71,7 +72,7 @@ static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, si
 {
     if (b->fault.rc)
         return NULL;
-    size_t width = type == KJ_BF16 ? 2 : 4;
+    size_t width = kj_cpu_width(&(struct kj_tensor){.type = type});
     size_t bytes = n <= SIZE_MAX / 4 - 64 ? (n * width + 63) / 64 * 64 : 0;
     void *p = bytes || n == 0 ? aligned_alloc(64, bytes ? bytes : 64) : NULL;
     if (!p) {
@@ -288,6 +289,7 @@ static void close_cpu(struct kj_backend *b)
     for (size_t i = 0; i < KJ_CPU_WIDE; i++)
         free(c->wide[i].p);
     free(c->scratch);
+    free(c->decoded.p);
     free(c);
 }
 
@@ -305,6 +307,8 @@ static struct kj_ops cpu_ops = {
     .scale = scale,
     .sumsq = sumsq,
     .matmul = kj_cpu_matmul,
+    .quantize = kj_cpu_quantize,
+    .matmul_f8 = kj_cpu_matmul_f8,
     .embed = kj_cpu_embed,
     .embed_back = kj_cpu_embed_back,
     .embed_mean = kj_cpu_embed_mean,
@@ -340,6 +344,7 @@ int kj_cpu_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
     pthread_once(&once, complete);
     c->base.ops = &cpu_ops;
     c->base.threads = threads ? threads : 1;
+    c->base.f8 = true;
     kj_err_reset(&c->base.fault);
     c->kern = kj_kern_best();
     c->bf16 = kj_bf16_best();

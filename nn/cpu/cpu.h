@@ -26,6 +26,7 @@ struct kj_cpu {
         size_t n;
     } * scratch; /* one per worker, and one more for whole operations */
     struct scratch wide[KJ_CPU_WIDE]; /* any.c: bfloat16 operands as float32 */
+    struct scratch decoded;           /* operands of FP8 */
 };
 
 static inline struct kj_cpu *kj_cpu_of(struct kj_backend *b)
@@ -42,7 +43,7 @@ static inline const int32_t *kj_cpu_i32(struct kj_mat m)
 }
 static inline size_t kj_cpu_width(const struct kj_tensor *t)
 {
-    return t->type == KJ_BF16 ? 2 : 4;
+    return t->type >= KJ_E4M3 ? 1 : t->type == KJ_BF16 ? 2 : 4;
 }
 /* Elements i .. i+n of m as float, and back. */
 void kj_cpu_load(float *to, struct kj_mat m, size_t i, size_t n);
@@ -50,10 +51,11 @@ void kj_cpu_store(struct kj_mat m, size_t i, const float *from, size_t n);
 /* Make sure every worker has n floats; the operation's own (number
  * base.threads) has n0. false leaves a fault. */
 bool kj_cpu_scratch(struct kj_cpu *c, const char *op, size_t n, size_t n0);
+/* At least n floats; false leaves a fault. */
 bool kj_cpu_grow(struct kj_cpu *c, const char *op, struct scratch *s, size_t n);
 /* True when the last row of the given matrix lies inside its tensor; else a
  * fault. Every operation checks its operands so; kj_cpu_inside also refuses
- * bfloat16. */
+ * bfloat16 and FP8. */
 bool kj_cpu_fits(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
                  size_t cols);
 bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
@@ -65,6 +67,11 @@ void kj_cpu_gemm_describe(char *buf, size_t n);
 
 void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                    struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
+void kj_cpu_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
+                     struct kj_mat s, struct kj_mat x, size_t n, size_t h);
+void kj_cpu_matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
+                      struct kj_mat sa, struct kj_mat bb, struct kj_mat sb, size_t m,
+                      size_t n, size_t k, unsigned flags);
 void kj_cpu_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,
                   float alpha, float beta);
 void kj_cpu_distil(struct kj_backend *b, struct kj_mat z, struct kj_mat t,
@@ -125,6 +132,7 @@ struct kj_cpu_product {
     bool ta, tb;
     float beta;
 };
+void kj_cpu_matmul_f32(struct kj_cpu *c, const struct kj_cpu_product *q);
 /* The same with A and B rounded to bfloat16. */
 void kj_cpu_matmul_bf16(struct kj_cpu *c, const struct kj_cpu_product *q);
 

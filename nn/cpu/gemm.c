@@ -96,6 +96,13 @@ static void cut(struct product *p)
     p->across = tiles(n, p->tn);
 }
 
+void kj_cpu_matmul_f32(struct kj_cpu *c, const struct kj_cpu_product *q)
+{
+    struct product p = {.of = *q};
+    cut(&p);
+    kj_pool_run(c->pool, tiles(q->m, p.tm) * p.across, tile, &p);
+}
+
 void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                    struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags)
 {
@@ -104,7 +111,7 @@ void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
         !kj_cpu_inside(b, "matmul A", a, ta ? k : m, ta ? m : k) ||
         !kj_cpu_inside(b, "matmul B", bb, tb ? n : k, tb ? k : n))
         return;
-    struct product p = {.of = {.c = kj_cpu_f32(c),
+    struct kj_cpu_product p = {.c = kj_cpu_f32(c),
                                .a = kj_cpu_f32(a),
                                .b = kj_cpu_f32(bb),
                                .lda = a.stride,
@@ -115,11 +122,9 @@ void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                                .k = k,
                                .ta = ta,
                                .tb = tb,
-                               .beta = flags & KJ_MM_ADD ? 1.0f : 0.0f}};
-    if (flags & KJ_MM_BF16 && k > 0) {
-        kj_cpu_matmul_bf16(kj_cpu_of(b), &p.of);
-        return;
-    }
-    cut(&p);
-    kj_pool_run(kj_cpu_of(b)->pool, tiles(m, p.tm) * p.across, tile, &p);
+                               .beta = flags & KJ_MM_ADD ? 1.0f : 0.0f};
+    if (flags & KJ_MM_BF16 && k > 0)
+        kj_cpu_matmul_bf16(kj_cpu_of(b), &p);
+    else
+        kj_cpu_matmul_f32(kj_cpu_of(b), &p);
 }

@@ -28,6 +28,10 @@ struct kj_kern {
     /* y = a x + b y; b 0: y is not read */
     void (*axpby)(float *y, const float *x, size_t n, float a, float b);
     float (*max)(const float *x, size_t n); /* n > 0 */
+    /* The largest magnitude's bits; NaN is above all. */
+    uint32_t (*most)(const float *x, size_t n);
+    /* Codes of s x, in FP8: E5M2 or E4M3 */
+    void (*f8)(uint8_t *q, const float *x, size_t n, float s, int e5m2);
     /* sum of e^(x - max); y gets the terms unless NULL (y may be x) */
     float (*expsum)(float *y, const float *x, size_t n, float max);
     /* x = scale * c * e^(x - lse) */

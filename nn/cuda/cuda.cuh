@@ -98,6 +98,10 @@ static inline enum kj_dtype kj_cuda_type(struct kj_mat m)
 {
     return m.t && m.t->type == KJ_BF16 ? KJ_BF16 : KJ_F32;
 }
+static inline size_t kj_width(enum kj_dtype type)
+{
+    return type >= KJ_E4M3 ? 1 : type == KJ_BF16 ? 2 : 4;
+}
 /* At least n bytes of scratch memory; NULL leaves a fault. */
 void *kj_cuda_scratch(struct kj_cuda *c, struct kj_buffer *b, size_t n);
 
@@ -146,6 +150,14 @@ void kj_cuda_layer_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
                         struct kj_mat cc, size_t n, size_t h, float eps);
 void kj_cuda_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                     struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
+void kj_cuda_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
+                      struct kj_mat s, struct kj_mat x, size_t n, size_t h);
+void kj_cuda_matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
+                       struct kj_mat sa, struct kj_mat bb, struct kj_mat sb, size_t m,
+                       size_t n, size_t k, unsigned flags);
+/* True when m's rows are FP8's: begin and lie multiples of 16 apart, with room for
+ * cols up to the next. */
+bool kj_cuda_f8_inside(struct kj_cuda *c, struct kj_mat m, size_t rows, size_t cols);
 void kj_cuda_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cuda_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cuda_attention(struct kj_backend *b, const struct kj_attn *a);

@@ -35,6 +35,36 @@ KJ_DEV void kj_set(struct kj_bf16 *p, float x)
 #endif
 }
 
+KJ_DEV float kj_get(struct kj_e4m3 x)
+{
+    return kj_from_e4m3(x);
+}
+KJ_DEV float kj_get(struct kj_e5m2 x)
+{
+    return kj_from_e5m2(x);
+}
+/* Two numbers, a in the lower byte. GPUs before 8.9 have no such instruction. */
+KJ_DEV uint32_t kj_pair(struct kj_e4m3, float a, float b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+    unsigned short r;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(r) : "f"(b), "f"(a));
+    return r;
+#else
+    return kj_to_e4m3(a).u | (uint32_t)kj_to_e4m3(b).u << 8;
+#endif
+}
+KJ_DEV uint32_t kj_pair(struct kj_e5m2, float a, float b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+    unsigned short r;
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(r) : "f"(b), "f"(a));
+    return r;
+#else
+    return kj_to_e5m2(a).u | (uint32_t)kj_to_e5m2(b).u << 8;
+#endif
+}
+
 template <class T, int V> struct alignas(sizeof(T) * V) kj_pack {
     T v[V];
 };
@@ -142,7 +172,7 @@ static inline bool kj_aligned(struct kj_mat m, size_t h, size_t v)
 {
     if (!m.t)
         return true;
-    size_t w = m.t->type == KJ_BF16 ? 2 : 4;
+    size_t w = kj_width(m.t->type);
     return h % v == 0 && m.stride % v == 0 &&
            ((size_t)(uintptr_t)m.t->p + m.at * w) % (v * w) == 0;
 }

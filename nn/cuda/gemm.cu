@@ -10,6 +10,10 @@
  * KIJIL_CUDA_TUNE=FILE the eight first offers are timed on the operands at hand, and
  * the choice is kept in FILE; later runs that name the file take it from there. Where
  * the bits must be the same at every run, the file is read and nothing is timed.
+ *
+ * FP8 comes in the one layout that Hopper has: both operands' rows along k (A B', so the
+ * library's "TN"). Their scales lie in device memory and change from call to call, so
+ * the pointers are set before each; the plan stays.
  */
 #include "nn/cuda/dev.cuh"
 
@@ -25,7 +29,7 @@
 
 struct key {
     uint64_t m, n, k, lda, ldb, ldc;
-    uint32_t flags, type, type_c;
+    uint32_t flags, type, type_b, type_c;
     uint32_t align[3]; /* bytes, a power of two, of A, B and C */
 };
 
@@ -84,9 +88,10 @@ static void key_text(struct kj_cuda *c, const struct key *k, char *buf, size_t n
         *s = *s == ' ' ? '_' : *s;
     snprintf(buf, n,
              "%zu %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-             " %" PRIu64 " %u %u %u %u %u %u :",
+             " %" PRIu64 " %u %u %u %u %u %u %u :",
              cublasLtGetVersion(), gpu, k->m, k->n, k->k, k->lda, k->ldb, k->ldc,
-             k->flags, k->type, k->type_c, k->align[0], k->align[1], k->align[2]);
+             k->flags, k->type, k->type_b, k->type_c, k->align[0], k->align[1],
+             k->align[2]);
 }
 
 static bool tuned_before(struct kj_cuda *c, struct plan *p)
@@ -132,7 +137,21 @@ static void remember(struct kj_cuda *c, const struct plan *p)
 
 static cudaDataType_t lt_type(uint32_t t)
 {
-    return t == KJ_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    return t == KJ_E4M3   ? CUDA_R_8F_E4M3
+           : t == KJ_E5M2 ? CUDA_R_8F_E5M2
+           : t == KJ_BF16 ? CUDA_R_16BF
+                          : CUDA_R_32F;
+}
+
+/* Some versions offer no FP8 algorithm unless the scales are known to be there. */
+static bool set_scales(struct kj_cuda *c, const struct plan *p, const float *a,
+                       const float *b)
+{
+    return p->key.type < KJ_E4M3 ||
+           (LT(c, cublasLtMatmulDescSetAttribute(
+                      p->desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &b, sizeof b)) &&
+            LT(c, cublasLtMatmulDescSetAttribute(
+                      p->desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &a, sizeof a)));
 }
 
 /* cuBLASLt's A is our B and the other way round. */
@@ -141,17 +160,23 @@ static bool describe(struct kj_cuda *c, struct plan *p)
     const struct key *k = &p->key;
     int32_t ta = k->flags & KJ_MM_TB ? CUBLAS_OP_T : CUBLAS_OP_N;
     int32_t tb = k->flags & KJ_MM_TA ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cudaDataType_t t = lt_type(k->type), tc = lt_type(k->type_c);
+    cudaDataType_t type_a = lt_type(k->type_b), type_b = lt_type(k->type),
+                   type_c = lt_type(k->type_c);
+    int8_t fast = k->flags & KJ_MM_FAST ? 1 : 0;
     return LT(c, cublasLtMatmulDescCreate(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
            LT(c, cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSA,
                                                 &ta, sizeof ta)) &&
            LT(c, cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSB,
                                                 &tb, sizeof tb)) &&
-           LT(c, cublasLtMatrixLayoutCreate(&p->a, t, ta ? k->k : k->n,
+           (!fast ||
+            LT(c, cublasLtMatmulDescSetAttribute(
+                      p->desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast, sizeof fast))) &&
+           LT(c, cublasLtMatrixLayoutCreate(&p->a, type_a, ta ? k->k : k->n,
                                             ta ? k->n : k->k, (int64_t)k->ldb)) &&
-           LT(c, cublasLtMatrixLayoutCreate(&p->b, t, tb ? k->m : k->k,
+           LT(c, cublasLtMatrixLayoutCreate(&p->b, type_b, tb ? k->m : k->k,
                                             tb ? k->k : k->m, (int64_t)k->lda)) &&
-           LT(c, cublasLtMatrixLayoutCreate(&p->c, tc, k->n, k->m, (int64_t)k->ldc));
+           LT(c,
+              cublasLtMatrixLayoutCreate(&p->c, type_c, k->n, k->m, (int64_t)k->ldc));
 }
 
 static int offers(struct kj_cuda *c, struct plan *p,
@@ -187,13 +212,13 @@ static int offers(struct kj_cuda *c, struct plan *p,
 }
 
 /* For what the library refuses, such as odd strides of bfloat16: 16x16 outputs a
- * block, a thread each, sums in order of k. Not fast. */
+ * block, a thread each, sums in order of k. sa, sb: scales, or NULL. Not fast. */
 #define EDGE 16
 
-template <class T, class TC>
-__global__ void k_matmul(TC *c, size_t ldc, const T *a, size_t lda, const T *b,
+template <class TA, class TB, class TC>
+__global__ void k_matmul(TC *c, size_t ldc, const TA *a, size_t lda, const TB *b,
                          size_t ldb, size_t m, size_t n, size_t k, unsigned across,
-                         unsigned flags)
+                         unsigned flags, const float *sa, const float *sb)
 {
     KJ_SHARED(float, sm);
     float *x = sm, *y = sm + EDGE * EDGE, sum = 0;
@@ -215,49 +240,71 @@ __global__ void k_matmul(TC *c, size_t ldc, const T *a, size_t lda, const T *b,
             sum += x[i * EDGE + q] * y[q * EDGE + j];
         __syncthreads();
     }
+    if (sa)
+        sum *= *sa * *sb;
     if (row < m && col < n)
         kj_set(&c[row * ldc + col],
                flags & KJ_MM_ADD ? kj_get(c[row * ldc + col]) + sum : sum);
 }
 
-template <class T, class TC>
-static void own(struct kj_cuda *c, const struct key *k, const void *a, const void *b,
-                void *to)
+struct operands {
+    const void *a, *b, *old;
+    void *to;
+    const float *sa, *sb; /* of FP8 */
+};
+
+template <class TA, class TB, class TC>
+static void own(struct kj_cuda *c, const struct key *k, const struct operands *o)
 {
     size_t across = kj_ceil(k->n, EDGE);
-    kj_launch(c, k_matmul<T, TC>, kj_ceil(k->m, EDGE) * across, EDGE * EDGE,
-              2 * EDGE * EDGE * sizeof(float), (TC *)to, k->ldc, (const T *)a, k->lda,
-              (const T *)b, k->ldb, k->m, k->n, k->k, (unsigned)across, k->flags);
+    kj_launch(c, k_matmul<TA, TB, TC>, kj_ceil(k->m, EDGE) * across, EDGE * EDGE,
+              2 * EDGE * EDGE * sizeof(float), (TC *)o->to, k->ldc, (const TA *)o->a,
+              k->lda, (const TB *)o->b, k->ldb, k->m, k->n, k->k, (unsigned)across,
+              k->flags, o->sa, o->sb);
 }
 
-static bool multiply(struct kj_cuda *c, const struct plan *p, const void *a,
-                     const void *b, const void *old, void *to)
+template <class TC>
+static void own_by_type(struct kj_cuda *c, const struct key *k,
+                        const struct operands *o)
 {
-    const struct key *k = &p->key;
+    using e4 = struct kj_e4m3;
+    using e5 = struct kj_e5m2;
+    if (k->type == KJ_F32)
+        own<float, float, float>(c, k, o);
+    else if (k->type == KJ_BF16)
+        own<struct kj_bf16, struct kj_bf16, TC>(c, k, o);
+    else if (k->type == KJ_E5M2)
+        own<e5, e4, TC>(c, k, o);
+    else if (k->type_b == KJ_E5M2)
+        own<e4, e5, TC>(c, k, o);
+    else
+        own<e4, e4, TC>(c, k, o);
+}
+
+static bool multiply(struct kj_cuda *c, const struct plan *p, const struct operands *o)
+{
     if (p->own) {
-        if (k->type == KJ_F32)
-            own<float, float>(c, k, a, b, to);
-        else if (k->type_c == KJ_F32)
-            own<struct kj_bf16, float>(c, k, a, b, to);
+        if (p->key.type_c == KJ_F32)
+            own_by_type<float>(c, &p->key, o);
         else
-            own<struct kj_bf16, struct kj_bf16>(c, k, a, b, to);
+            own_by_type<struct kj_bf16>(c, &p->key, o);
         return !c->base.fault.rc;
     }
     const float one = 1.0f, beta = p->key.flags & KJ_MM_ADD ? 1.0f : 0.0f;
-    return LT(c,
-              cublasLtMatmul(c->lt, p->desc, &one, b, p->a, a, p->b, &beta, old, p->c,
-                             to, p->c, &p->algo, c->workspace.p, WORKSPACE, c->stream));
+    return set_scales(c, p, o->sa, o->sb) &&
+           LT(c, cublasLtMatmul(c->lt, p->desc, &one, o->b, p->a, o->a, p->b, &beta,
+                                o->old, p->c, o->to, p->c, &p->algo, c->workspace.p,
+                                WORKSPACE, c->stream));
 }
 
 /* ms of the plan's algorithm, the best of TRIES; negative: it does not run. */
-static float timed(struct kj_cuda *c, const struct plan *p, const void *a,
-                   const void *b, const void *old, void *to, cudaEvent_t e[2])
+static float timed(struct kj_cuda *c, const struct plan *p, const struct operands *o,
+                   cudaEvent_t e[2])
 {
     float best = -1;
     for (int i = 0; i < TRIES; i++) {
         float ms = 0;
-        if (!KJ_CUDA(c, cudaEventRecord(e[0], c->stream)) ||
-            !multiply(c, p, a, b, old, to) ||
+        if (!KJ_CUDA(c, cudaEventRecord(e[0], c->stream)) || !multiply(c, p, o) ||
             !KJ_CUDA(c, cudaEventRecord(e[1], c->stream)) ||
             !KJ_CUDA(c, cudaEventSynchronize(e[1])) ||
             !KJ_CUDA(c, cudaEventElapsedTime(&ms, e[0], e[1])))
@@ -268,26 +315,25 @@ static float timed(struct kj_cuda *c, const struct plan *p, const void *a,
 }
 
 /* Times the offers; what is added to must not change, so that goes elsewhere. */
-static void tune(struct kj_cuda *c, struct plan *p, const void *a, const void *b,
-                 void *cc, const cublasLtMatmulHeuristicResult_t *offer, int n)
+static void tune(struct kj_cuda *c, struct plan *p, struct operands o,
+                 const cublasLtMatmulHeuristicResult_t *offer, int n)
 {
     size_t left = 0, total = 0, bytes = p->key.m * p->key.ldc * 4;
     cudaEvent_t e[2] = {NULL, NULL};
-    void *to = cc;
     float best = -1;
     int choice = 0;
     if (p->key.flags & KJ_MM_ADD) {
         if (cudaMemGetInfo(&left, &total) != cudaSuccess ||
             (c->scratch.n < bytes && left < bytes + ((size_t)256 << 20)))
             return;
-        to = kj_cuda_scratch(c, &c->scratch, bytes);
+        o.to = kj_cuda_scratch(c, &c->scratch, bytes);
     }
-    if (!to || !KJ_CUDA(c, cudaEventCreate(&e[0])) ||
+    if (!o.to || !KJ_CUDA(c, cudaEventCreate(&e[0])) ||
         !KJ_CUDA(c, cudaEventCreate(&e[1])))
         return;
     for (int i = 0; i < n && !c->base.fault.rc; i++) {
         p->algo = offer[i].algo;
-        float ms = timed(c, p, a, b, cc, to, e);
+        float ms = timed(c, p, &o, e);
         if (ms >= 0 && (best < 0 || ms < best)) {
             best = ms;
             choice = i;
@@ -299,8 +345,8 @@ static void tune(struct kj_cuda *c, struct plan *p, const void *a, const void *b
     cudaEventDestroy(e[1]);
 }
 
-static struct plan *plan_of(struct kj_cuda *c, const struct key *k, const void *a,
-                            const void *b, void *cc)
+static struct plan *plan_of(struct kj_cuda *c, const struct key *k,
+                            const struct operands *o)
 {
     cublasLtMatmulHeuristicResult_t offer[OFFERS];
     unsigned at = bucket_of(k);
@@ -313,14 +359,14 @@ static struct plan *plan_of(struct kj_cuda *c, const struct key *k, const void *
         return NULL;
     }
     p->key = *k;
-    bool ok = describe(c, p);
+    bool ok = describe(c, p) && set_scales(c, p, o->sa, o->sb);
     if (ok && !tuned_before(c, p)) {
         int n = offers(c, p, offer);
         p->own = n == 0;
         if (n > 0)
             p->algo = offer[0].algo;
         if (n > 1 && c->plans->tune && !c->base.deterministic)
-            tune(c, p, a, b, cc, offer, n);
+            tune(c, p, *o, offer, n);
     }
     if (!ok || c->base.fault.rc) {
         plan_free(p);
@@ -341,7 +387,7 @@ static uint32_t alignment(const void *p)
 
 static const char *place(struct kj_mat m)
 {
-    return (const char *)m.t->p + m.at * (m.t->type == KJ_BF16 ? 2 : 4);
+    return (const char *)m.t->p + m.at * kj_width(m.t->type);
 }
 
 /* Operands of KJ_MM_BF16 as bfloat16, in buffers of their own: rows of a multiple of
@@ -361,6 +407,23 @@ static bool rounded(struct kj_cuda *c, struct kj_mat *a, size_t ra, size_t ca,
     *a = kj_mat(&t[0], 0, sa);
     *b = kj_mat(&t[1], 0, sb);
     return !c->base.fault.rc;
+}
+
+/* The rest of the key: alignments; then by its plan. */
+static void product(struct kj_cuda *c, struct key *key, struct kj_mat cc,
+                    struct kj_mat a, struct kj_mat bb, const float *sa, const float *sb)
+{
+    struct operands o = {place(a), place(bb), place(cc), (void *)(uintptr_t)place(cc),
+                         sa,       sb};
+    key->type = a.t->type;
+    key->type_b = bb.t->type;
+    key->type_c = cc.t->type;
+    key->align[0] = alignment(o.a);
+    key->align[1] = alignment(o.b);
+    key->align[2] = alignment(o.to);
+    struct plan *p = plan_of(c, key, &o);
+    if (p && multiply(c, p, &o) && c->each)
+        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
 }
 
 void kj_cuda_matmul(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,
@@ -383,11 +446,9 @@ void kj_cuda_matmul(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,
     if (k == 0)
         return;
     struct kj_tensor t[2];
-    if ((flags & KJ_MM_BF16) && type == KJ_F32) {
-        if (!rounded(c, &a, ta ? k : m, ta ? m : k, &bb, tb ? n : k, tb ? k : n, t))
-            return;
-        type = KJ_BF16;
-    }
+    if ((flags & KJ_MM_BF16) && type == KJ_F32 &&
+        !rounded(c, &a, ta ? k : m, ta ? m : k, &bb, tb ? n : k, tb ? k : n, t))
+        return;
     struct key key;
     memset(&key, 0, sizeof key); /* padding takes part in the comparison */
     key.m = m;
@@ -397,16 +458,34 @@ void kj_cuda_matmul(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,
     key.lda = (ta ? k : m) == 1 ? (ta ? m : k) : a.stride;
     key.ldb = (tb ? n : k) == 1 ? (tb ? k : n) : bb.stride;
     key.ldc = m == 1 ? n : cc.stride;
-    key.flags = flags & ~(unsigned)KJ_MM_BF16;
-    key.type = type;
-    key.type_c = type_c;
-    key.align[0] = alignment(place(a));
-    key.align[1] = alignment(place(bb));
-    key.align[2] = alignment(place(cc));
-    struct plan *p = plan_of(c, &key, place(a), place(bb), (void *)place(cc));
-    if (p && multiply(c, p, place(a), place(bb), place(cc), (void *)place(cc)) &&
-        c->each)
-        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+    key.flags = flags & (KJ_MM_TA | KJ_MM_TB | KJ_MM_ADD);
+    product(c, &key, cc, a, bb, NULL, NULL);
+}
+
+void kj_cuda_matmul_f8(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,
+                       struct kj_mat sa, struct kj_mat bb, struct kj_mat sb, size_t m,
+                       size_t n, size_t k, unsigned flags)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    if (m == 0 || n == 0 || k == 0 || !kj_cuda_op(c, "matmul_f8", m, n, k) ||
+        !kj_cuda_inside(c, cc, kj_cuda_type(cc), m, n) ||
+        !kj_cuda_f8_inside(c, a, m, k) || !kj_cuda_f8_inside(c, bb, n, k) ||
+        !kj_cuda_inside(c, sa, KJ_F32, 1, 1) || !kj_cuda_inside(c, sb, KJ_F32, 1, 1))
+        return;
+    if (a.t->type == KJ_E5M2 && bb.t->type == KJ_E5M2) {
+        kj_cuda_fault(c, "one operand must be E4M3");
+        return;
+    }
+    struct key key;
+    memset(&key, 0, sizeof key);
+    key.m = m;
+    key.n = n;
+    key.k = kj_ceil(k, 16) * 16;
+    key.lda = m == 1 ? key.k : a.stride;
+    key.ldb = n == 1 ? key.k : bb.stride;
+    key.ldc = m == 1 ? kj_ceil(n, 16) * 16 : cc.stride;
+    key.flags = KJ_MM_TB | (flags & (KJ_MM_ADD | KJ_MM_FAST));
+    product(c, &key, cc, a, bb, kj_ptr<float>(sa), kj_ptr<float>(sb));
 }
 
 int kj_cuda_gemm_open(struct kj_cuda *c)

@@ -40,7 +40,8 @@ bool kj_cuda_good(struct kj_cuda *c, cudaError_t rc, const char *call)
 bool kj_cuda_inside(struct kj_cuda *c, struct kj_mat m, enum kj_dtype type, size_t rows,
                     size_t cols)
 {
-    static const char *const names[] = {"?", "float32", "int32", "bfloat16"};
+    static const char *const names[] = {"?",        "float32", "int32",
+                                        "bfloat16", "E4M3",    "E5M2"};
     if (c->base.fault.rc)
         return false;
     if (rows == 0 || cols == 0)
@@ -88,11 +89,6 @@ bool kj_cuda_launched(struct kj_cuda *c, cudaError_t rc)
 
 /* ---- memory ---- */
 
-static size_t width_of(enum kj_dtype type)
-{
-    return type == KJ_BF16 ? 2 : 4;
-}
-
 /* Device memory, or a fault that says how much there would have been. */
 static void *memory(struct kj_cuda *c, size_t bytes)
 {
@@ -135,7 +131,12 @@ static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, si
         kj_cuda_fault(c, "no memory for that many elements");
         return NULL;
     }
-    size_t bytes = n * width_of(type);
+    if (type >= KJ_E4M3 && !b->f8) {
+        kj_cuda_fault(c, "%s is of compute capability %d.%d; FP8 wants 8.9", c->gpu,
+                      c->major, c->minor);
+        return NULL;
+    }
+    size_t bytes = n * kj_width(type);
     void *p = memory(c, bytes);
     if (!p)
         return NULL;
@@ -159,7 +160,7 @@ static void tensor_free(struct kj_backend *b, struct kj_tensor *t)
 {
     if (!t)
         return;
-    b->bytes -= (int64_t)(t->n * width_of(t->type));
+    b->bytes -= (int64_t)(t->n * kj_width(t->type));
     cudaFree(t->p); /* an earlier operation's failure would show here again */
     delete t;
 }
@@ -171,7 +172,7 @@ static size_t tensor_size(const struct kj_tensor *t)
 
 static void *address(const struct kj_tensor *t, size_t at)
 {
-    return (char *)t->p + at * width_of(t->type);
+    return (char *)t->p + at * kj_width(t->type);
 }
 
 /* bf16 crosses as floats: through scratch, PIECE elements at a time. */
@@ -185,6 +186,36 @@ static struct kj_mat staging(struct kj_cuda *c, struct kj_tensor *f, size_t n)
     return kj_mat(f->p ? f : NULL, 0, n);
 }
 
+/* FP8 crosses as codes. */
+static void write_f8(struct kj_cuda *c, struct kj_tensor *t, size_t at,
+                     const float *src, size_t n)
+{
+    uint8_t *q = (uint8_t *)malloc(n);
+    if (!q) {
+        kj_cuda_fault(c, "no memory");
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        q[i] = t->type == KJ_E5M2 ? kj_to_e5m2(src[i]).u : kj_to_e4m3(src[i]).u;
+    if (KJ_CUDA(c, cudaMemcpyAsync(address(t, at), q, n, cudaMemcpyHostToDevice,
+                                   c->stream)))
+        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+    free(q);
+}
+
+/* They come into the last quarter of dst, and are read before they are written over. */
+static void read_f8(struct kj_cuda *c, struct kj_tensor *t, size_t at, float *dst,
+                    size_t n)
+{
+    const uint8_t *q = (const uint8_t *)dst + 3 * n;
+    if (!KJ_CUDA(c, cudaMemcpyAsync((uint8_t *)dst + 3 * n, address(t, at), n,
+                                    cudaMemcpyDeviceToHost, c->stream)) ||
+        !KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
+        return;
+    for (size_t i = 0; i < n; i++)
+        dst[i] = t->type == KJ_E5M2 ? kj_from_e5m2({q[i]}) : kj_from_e4m3({q[i]});
+}
+
 static void write_host(struct kj_backend *b, struct kj_tensor *t, size_t at,
                        const void *src, size_t n)
 {
@@ -192,6 +223,10 @@ static void write_host(struct kj_backend *b, struct kj_tensor *t, size_t at,
     if (n == 0 || !kj_cuda_op(c, "write", n) ||
         !kj_cuda_inside(c, kj_mat(t, at, n), t ? t->type : KJ_F32, 1, n))
         return;
+    if (t->type >= KJ_E4M3) {
+        write_f8(c, t, at, (const float *)src, n);
+        return;
+    }
     if (t->type != KJ_BF16) {
         KJ_CUDA(c, cudaMemcpyAsync(address(t, at), src, n * 4, cudaMemcpyHostToDevice,
                                    c->stream));
@@ -216,6 +251,10 @@ static void read_host(struct kj_backend *b, const struct kj_tensor *t, size_t at
     if (n == 0 || !kj_cuda_op(c, "read", n) ||
         !kj_cuda_inside(c, kj_mat(u, at, n), t ? t->type : KJ_F32, 1, n))
         return;
+    if (t->type >= KJ_E4M3) {
+        read_f8(c, u, at, (float *)dst, n);
+        return;
+    }
     if (t->type != KJ_BF16) {
         if (KJ_CUDA(c, cudaMemcpyAsync(dst, address(t, at), n * 4,
                                        cudaMemcpyDeviceToHost, c->stream)))
@@ -242,7 +281,7 @@ static void zero(struct kj_backend *b, struct kj_mat x, size_t n)
     struct kj_cuda *c = kj_cuda_of(b);
     if (n && kj_cuda_op(c, "zero", n) &&
         kj_cuda_inside(c, x, x.t ? x.t->type : KJ_F32, 1, n))
-        KJ_CUDA(c, cudaMemsetAsync(address(x.t, x.at), 0, n * width_of(x.t->type),
+        KJ_CUDA(c, cudaMemsetAsync(address(x.t, x.at), 0, n * kj_width(x.t->type),
                                    c->stream));
 }
 
@@ -339,6 +378,8 @@ static const struct kj_ops cuda_ops = {
     .axpby = kj_cuda_axpby,
     .sumsq = kj_cuda_sumsq,
     .matmul = kj_cuda_matmul,
+    .quantize = kj_cuda_quantize,
+    .matmul_f8 = kj_cuda_matmul_f8,
     .embed = kj_cuda_embed,
     .embed_back = kj_cuda_embed_back,
     .embed_mean = kj_cuda_embed_mean,
@@ -396,6 +437,7 @@ static int find_device(struct kj_cuda *c, struct kj_err *err)
     snprintf(c->gpu, sizeof c->gpu, "%s", p.name);
     c->major = p.major;
     c->minor = p.minor;
+    c->base.f8 = p.major > 8 || (p.major == 8 && p.minor >= 9);
     c->sms = p.multiProcessorCount;
     c->shared_max = p.sharedMemPerBlockOptin;
     if (p.major < 8)

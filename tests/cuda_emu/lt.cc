@@ -139,8 +139,9 @@ static cublasStatus_t fits(const kj_emu_lt_desc *d, const kj_emu_lt_layout *a,
         return CUBLAS_STATUS_INVALID_VALUE;
     bool fp8 = width(a->type) == 1 || width(b->type) == 1;
     if (fp8 && (width(a->type) != 1 || width(b->type) != 1 || !d->ta || d->tb ||
-                m % 16 || n % 16 || k % 16 || a->ld % 16 || b->ld % 16 || !d->sa ||
-                !d->sb || (a->type == CUDA_R_8F_E5M2 && b->type == CUDA_R_8F_E5M2)))
+                m % 16 || n % 16 || k % 16 || a->ld % 16 || b->ld % 16 ||
+                (size_t)dd->ld * width(dd->type) % 16 || !d->sa || !d->sb ||
+                (a->type == CUDA_R_8F_E5M2 && b->type == CUDA_R_8F_E5M2)))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (!fp8 &&
         (a->type != b->type || (a->type == CUDA_R_32F && dd->type != CUDA_R_32F)))
@@ -162,6 +163,9 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
 {
     cublasStatus_t s = fits(d, a, b, c, dd);
     *got = 0;
+    for (int i = 0; i < 4; i++)
+        if (width(a->type) == 1 && p->align[i] % 16)
+            s = CUBLAS_STATUS_NOT_SUPPORTED;
     /* Some versions have nothing for odd strides of 16-bit numbers. */
     if (!s && a->type == CUDA_R_16BF && (a->ld % 2 || b->ld % 2 || dd->ld % 2))
         s = CUBLAS_STATUS_NOT_SUPPORTED;

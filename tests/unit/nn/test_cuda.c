@@ -204,6 +204,26 @@ static void faults(void)
     kj_backend_close(b);
 }
 
+/* GPUs below 8.9 know no FP8, and those below 8.0 do not serve. */
+static void older(void)
+{
+    struct kj_err err = KJ_ERR_INIT;
+    setenv("KJ_EMU_CAPABILITY", "86", 1);
+    struct kj_backend *b = device();
+    if (b) {
+        CHECK(!b->f8);
+        CHECK(b->ops->tensor_new(b, KJ_E4M3, 16) == NULL);
+        CHECK_INT(b->ops->sync(b, &err), KJ_FATAL);
+        CHECK(strstr(err.msg, "compute capability 8.6; FP8 wants 8.9") != NULL);
+        kj_backend_close(b);
+    }
+    kj_err_reset(&err);
+    setenv("KJ_EMU_CAPABILITY", "75", 1);
+    CHECK_INT(kj_backend_open(&b, "cuda", 1, &err), KJ_USAGE);
+    CHECK(strstr(err.msg, "7.5; 8.0 (A100) is the least") != NULL);
+    unsetenv("KJ_EMU_CAPABILITY");
+}
+
 static void where_there_is_none(void)
 {
     struct kj_backend *b = NULL;
@@ -234,6 +254,7 @@ int main(void)
     many_tokens();
     states_as_on_the_cpu();
     faults();
+    older();
     where_there_is_none();
     return test_end();
 }

@@ -1,0 +1,185 @@
+/* f8.cu - float32 and bfloat16 to FP8, straight and transposed.
+ *
+ * Two passes over x. The first leaves largest magnitudes, of AMAX_PARTS blocks at most;
+ * each block of the second takes the maximum of these, so that no launch between them is
+ * needed, and block 0 writes the scale. A tensor that fits in the L2 cache comes from
+ * there the second time.
+ *
+ * The second pass works on tiles of 128 rows and 64 columns. A thread takes 4 rows of 8
+ * neighbours (16 bytes of bfloat16 each), writes 8 codes of each row to q, and turns the
+ * square of 4 x 8 codes in its registers: the 4 codes of a column are a word. Words go to
+ * shared memory so that 16 bytes of a column (16 rows) can be written to qt at once. The
+ * word of column j and rows 4g .. lies at (j, (g / 4) ^ (j / 8), g % 4): the 32 lanes that
+ * write at a time differ in g % 4 and j / 8, and the 8 that read at a time in g / 4, so
+ * neither meets another in a bank.
+ */
+#include "nn/cuda/dev.cuh"
+
+#define AMAX_PARTS 512
+#define THREADS    256
+#define ROWS       128
+#define COLS       64
+
+KJ_DEV uint32_t most_of(uint32_t x, uint32_t *sm)
+{
+    for (int i = 16; i > 0; i /= 2) {
+        uint32_t y = __shfl_xor_sync(0xffffffffu, x, i);
+        x = y > x ? y : x;
+    }
+    if (threadIdx.x % 32 == 0)
+        sm[threadIdx.x / 32] = x;
+    __syncthreads();
+    for (unsigned i = 0; i < THREADS / 32; i++)
+        x = sm[i] > x ? sm[i] : x;
+    __syncthreads();
+    return x;
+}
+
+/* Blocks stand `pieces` to a row, and go on to the row gridDim / pieces further. Bits of
+ * magnitudes, so that NaN is above all. */
+template <class T, int V>
+__global__ void k_most(uint32_t *part, const T *x, size_t stride, size_t n, size_t h,
+                       unsigned pieces)
+{
+    KJ_SHARED(uint32_t, sm);
+    uint32_t most = 0;
+    size_t j0 = ((size_t)(blockIdx.x % pieces) * THREADS + threadIdx.x) * V;
+    size_t step = (size_t)pieces * THREADS * V;
+    for (size_t i = blockIdx.x / pieces; i < n; i += gridDim.x / pieces) {
+#pragma unroll 4
+        for (size_t j = j0; j < h; j += step) {
+            float u[V];
+            kj_load<V>(u, x + i * stride + j);
+            for (int k = 0; k < V; k++) {
+                uint32_t m = __float_as_uint(u[k]) & 0x7fffffffu;
+                most = m > most ? m : most;
+            }
+        }
+    }
+    most = most_of(most, sm);
+    if (threadIdx.x == 0)
+        part[blockIdx.x] = most;
+}
+
+/* Eight numbers of row i from column j on; 0 where x ends. */
+template <class T, bool WIDE>
+KJ_DEV void eight(float *u, const T *x, size_t stride, size_t n, size_t h, size_t i,
+                  size_t j)
+{
+    if (WIDE && i < n && j < h) {
+        kj_load<8>(u, x + i * stride + j);
+        return;
+    }
+    for (size_t k = 0; k < 8; k++)
+        u[k] = i < n && j + k < h ? kj_get(x[i * stride + j + k]) : 0.0f;
+}
+
+struct alignas(8) codes8 {
+    uint32_t w[2];
+};
+
+template <class T, class Q, bool WIDE>
+__global__ void __launch_bounds__(THREADS)
+    k_quantize(Q *q, size_t sq, Q *qt, size_t st, float *scale, const uint32_t *part,
+               unsigned parts, uint32_t e, const T *x, size_t stride, size_t n,
+               size_t h, unsigned across)
+{
+    KJ_SHARED(uint32_t, sm);
+    uint32_t most = 0;
+    for (unsigned i = threadIdx.x; i < parts; i += THREADS)
+        most = part[i] > most ? part[i] : most;
+    float s = kj_f8_scale(most_of(most, sm), e), inverse = kj_f8_inverse(s);
+    if (blockIdx.x == 0 && threadIdx.x == 0)
+        *scale = s;
+    size_t i0 = (size_t)(blockIdx.x / across) * ROWS;
+    size_t j0 = (size_t)(blockIdx.x % across) * COLS;
+    unsigned c = threadIdx.x % 8, g = threadIdx.x / 8;
+    uint32_t turned[8] = {0};
+    for (unsigned r = 0; r < 4; r++) {
+        float u[8];
+        codes8 k;
+        size_t i = i0 + 4 * g + r, j = j0 + 8 * c;
+        eight<T, WIDE>(u, x, stride, n, h, i, j);
+        for (int p = 0; p < 2; p++)
+            k.w[p] = kj_pair(Q(), inverse * u[4 * p], inverse * u[4 * p + 1]) |
+                     kj_pair(Q(), inverse * u[4 * p + 2], inverse * u[4 * p + 3]) << 16;
+        if (q && i < n && j < (h + 15) / 16 * 16)
+            *reinterpret_cast<codes8 *>(q + i * sq + j) = k;
+        for (int p = 0; p < 8; p++)
+            turned[p] |= (k.w[p / 4] >> 8 * (p % 4) & 0xffu) << 8 * r;
+    }
+    if (!qt)
+        return;
+    for (unsigned p = 0; p < 8; p++)
+        sm[(8 * c + p) * (ROWS / 4) + ((g / 4) ^ c) * 4 + g % 4] = turned[p];
+    __syncthreads();
+    for (unsigned p = 0; p < 2; p++) {
+        unsigned col = p * 32 + threadIdx.x / 8, run = threadIdx.x % 8;
+        size_t i = i0 + 16 * run, j = j0 + col;
+        const uint32_t *from = sm + col * (ROWS / 4) + (run ^ (col / 8)) * 4;
+        if (j < h && i < n)
+            *reinterpret_cast<uint4 *>(qt + j * st + i) =
+                *reinterpret_cast<const uint4 *>(from);
+    }
+}
+
+template <class T, class Q, bool WIDE>
+static void quantize(struct kj_cuda *c, struct kj_mat q, struct kj_mat qt,
+                     struct kj_mat s, struct kj_mat x, size_t n, size_t h)
+{
+    size_t across = kj_ceil(h, COLS), blocks = kj_ceil(n, ROWS) * across;
+    constexpr int V = WIDE ? 16 / sizeof(T) : 1;
+    bool run = x.stride == h || n == 1; /* as one row */
+    size_t rows = run ? 1 : n, cols = run ? n * h : h;
+    size_t pieces = kj_ceil(kj_ceil(cols, V), THREADS);
+    pieces = pieces < AMAX_PARTS ? pieces : AMAX_PARTS;
+    size_t parts = rows < AMAX_PARTS / pieces ? rows : AMAX_PARTS / pieces;
+    parts *= pieces;
+    uint32_t *part =
+        (uint32_t *)kj_cuda_scratch(c, &c->scratch, AMAX_PARTS * sizeof *part);
+    if (!part)
+        return;
+    kj_launch(c, k_most<T, V>, parts, THREADS, 32 * sizeof *part, part, kj_ptr<T>(x),
+              x.stride, rows, cols, (unsigned)pieces);
+    kj_launch(c, k_quantize<T, Q, WIDE>, blocks, THREADS, ROWS * COLS, kj_ptr<Q>(q),
+              q.stride, kj_ptr<Q>(qt), qt.stride, kj_ptr<float>(s), part,
+              (unsigned)parts, (q.t ? q.t : qt.t)->type == KJ_E5M2 ? 15 : 8,
+              kj_ptr<T>(x), x.stride, n, h, (unsigned)across);
+}
+
+bool kj_cuda_f8_inside(struct kj_cuda *c, struct kj_mat m, size_t rows, size_t cols)
+{
+    if (!kj_cuda_inside(c, m, m.t && m.t->type == KJ_E5M2 ? KJ_E5M2 : KJ_E4M3, rows,
+                        kj_ceil(cols, 16) * 16))
+        return false;
+    if (m.at % 16 || (rows > 1 && m.stride % 16)) {
+        kj_cuda_fault(c, "FP8 rows begin and lie multiples of 16 apart");
+        return false;
+    }
+    return true;
+}
+
+void kj_cuda_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
+                      struct kj_mat s, struct kj_mat x, size_t n, size_t h)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    enum kj_dtype type = kj_cuda_type(x);
+    if (n == 0 || h == 0 || !kj_cuda_op(c, "quantize", n, h) ||
+        !kj_cuda_inside(c, x, type, n, h) || !kj_cuda_inside(c, s, KJ_F32, 1, 1) ||
+        (q.t && !kj_cuda_f8_inside(c, q, n, h)) ||
+        (qt.t && !kj_cuda_f8_inside(c, qt, h, n)))
+        return;
+    if ((!q.t && !qt.t) || (q.t && qt.t && q.t->type != qt.t->type)) {
+        kj_cuda_fault(c, "to one or two tensors of one FP8 type");
+        return;
+    }
+    bool e5m2 = (q.t ? q.t : qt.t)->type == KJ_E5M2;
+    kj_by_type(type, kj_aligned(x, h, 8), [&](auto t, auto v) {
+        using T = decltype(t);
+        constexpr bool WIDE = decltype(v)::v > 1;
+        if (e5m2)
+            quantize<T, struct kj_e5m2, WIDE>(c, q, qt, s, x, n, h);
+        else
+            quantize<T, struct kj_e4m3, WIDE>(c, q, qt, s, x, n, h);
+    });
+}
