@@ -1,11 +1,7 @@
-/* encoder.c - the weights of an encoder, and its forward pass.
- *
- * Texts are packed one behind the other, with a list of where each begins, so no
- * arithmetic goes into padding. The three projections of attention are one matrix.
- * Where only the first token's vector is wanted, the last layer asks its attention
- * for those rows alone, and the rest of the layer works on one row a text.
+/* encoder.c - the weights of an encoder: read from its files, checked, put on the
+ * device, in one tensor. The three projections of attention are one matrix.
  */
-#include "classify/encoder.h"
+#include "classify/encoder_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,34 +15,6 @@
 
 #define CONFIG_MAX  ((size_t)16 << 20)
 #define COPY_FLOATS ((size_t)1 << 18)
-#define ROWS        96u
-#define CHUNK       384u
-
-struct layer { /* offsets in the tensor of weights */
-    size_t qkv, qkv_b, o, o_b, ln1, ln1_b, up, up_b, down, down_b, ln2, ln2_b;
-};
-
-struct kj_encoder {
-    struct kj_encoder_config c;
-    struct kj_backend *b;
-    enum kj_dtype type; /* of weights and activations */
-    struct kj_tensor *w;
-    size_t n_w;
-    size_t words, positions, types, ln, ln_b;
-    struct layer *layers;
-    struct kj_head_weights head;
-    const char *prefix; /* of the names: "bert." */
-    struct kj_st_set *files;
-};
-
-struct kj_encoder_run {
-    struct kj_backend *b;
-    size_t tokens;                         /* room */
-    struct kj_tensor *x, *t, *qkv, *o, *f; /* rows of hidden, ..., ffn */
-    struct kj_tensor *ids, *pos;
-    struct kj_tensor *mean, *wide; /* float32: of each text; of x, where that is not */
-    int32_t *first, *one;          /* row of each text's first token; 0, 1, 2, ... */
-};
 
 void kj_head_weights_release(struct kj_head_weights *h)
 {
@@ -175,7 +143,7 @@ static void walk(struct loader *l)
     e->ln = take(l, "embeddings.LayerNorm.weight", 0, h);
     e->ln_b = take(l, "embeddings.LayerNorm.bias", 0, h);
     for (int64_t i = 0; i < e->c.layers && l->rc == KJ_OK; i++) {
-        struct layer *y = &e->layers[i];
+        struct encoder_layer *y = &e->layers[i];
         y->qkv = take_in(l, i, "attention.self.query.weight", h, h);
         take_in(l, i, "attention.self.key.weight", h, h);
         take_in(l, i, "attention.self.value.weight", h, h);
@@ -321,6 +289,51 @@ static int load_weights(struct kj_encoder *e, const char *device, struct kj_err 
     return l.rc ? l.rc : e->b->ops->sync(e->b, err);
 }
 
+/* Where the head's four parts are in head_w; the last is the number of elements. */
+void kj_encoder_head_at(const struct kj_head_weights *h, size_t at[5])
+{
+    at[0] = 0;
+    at[1] = h->width * h->in;
+    at[2] = at[1] + h->width;
+    at[3] = at[2] + h->out * (h->width ? h->width : h->in);
+    at[4] = at[3] + h->out;
+}
+
+static int put_head(struct kj_encoder *e, struct kj_err *err)
+{
+    const struct kj_head_weights *h = &e->head;
+    const struct kj_ops *o = e->b->ops;
+    const float *part[4] = {h->w1, h->b1, h->w2, h->b2};
+    size_t at[5];
+    kj_encoder_head_at(h, at);
+    e->head_w = o->tensor_new(e->b, KJ_F32, at[4]);
+    for (size_t i = 0; i < 4; i++)
+        if (part[i])
+            o->write(e->b, e->head_w, at[i], part[i], at[i + 1] - at[i]);
+    return o->sync(e->b, err);
+}
+
+/* How much is one pass. */
+static int choose_pack(struct kj_encoder *e, struct kj_err *err)
+{
+    bool gpu = e->type != KJ_F32;
+    const char *s = gpu ? getenv("KIJIL_CUDA_WINDOW") : NULL;
+    size_t n = gpu ? KJ_ENCODER_PACK_GPU : KJ_ENCODER_PACK;
+    if (s && *s) {
+        char *end;
+        long long v = strtoll(s, &end, 10);
+        if (*end || v < 256 || v > 1 << 20)
+            return kj_err_set(err, KJ_USAGE,
+                              "KIJIL_CUDA_WINDOW: 256 to 1048576 tokens, not '%.40s'",
+                              s);
+        n = (size_t)v;
+    }
+    e->pack = (size_t)e->c.max_tokens > n ? (size_t)e->c.max_tokens : n;
+    /* The vectors of texts have room for texts of 8 tokens; more are the next pass. */
+    e->texts = gpu ? (e->pack / 8 + 255) / 256 * 256 : e->pack;
+    return KJ_OK;
+}
+
 static int load_config(struct kj_encoder *e, const char *dir, struct kj_err *err)
 {
     struct kj_buf b;
@@ -347,8 +360,12 @@ int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
         rc = kj_st_set_open(&e->files, dir, err);
     if (rc == KJ_OK)
         rc = load_weights(e, device, err);
+    if (rc == KJ_OK)
+        rc = choose_pack(e, err);
     if (rc == KJ_OK && head)
         rc = load_head(e, err);
+    if (rc == KJ_OK && head)
+        rc = put_head(e, err);
     kj_st_set_close(e->files);
     e->files = NULL;
     if (rc) {
@@ -366,6 +383,7 @@ void kj_encoder_free(struct kj_encoder *e)
         return;
     if (e->b) {
         e->b->ops->tensor_free(e->b, e->w);
+        e->b->ops->tensor_free(e->b, e->head_w);
         kj_backend_close(e->b);
     }
     kj_head_weights_release(&e->head);
@@ -380,10 +398,19 @@ const char *kj_encoder_device(const struct kj_encoder *e, const char **note)
     return e->b->ops->name;
 }
 
+bool kj_encoder_gpu(const struct kj_encoder *e)
+{
+    return e->type != KJ_F32;
+}
+
 size_t kj_encoder_pack(const struct kj_encoder *e)
 {
-    size_t n = e->type == KJ_F32 ? KJ_ENCODER_PACK : KJ_ENCODER_PACK_GPU;
-    return (size_t)e->c.max_tokens > n ? (size_t)e->c.max_tokens : n;
+    return e->pack;
+}
+
+size_t kj_encoder_texts(const struct kj_encoder *e)
+{
+    return e->texts;
 }
 
 const struct kj_encoder_config *kj_encoder_get_config(const struct kj_encoder *e)
@@ -394,188 +421,4 @@ const struct kj_encoder_config *kj_encoder_get_config(const struct kj_encoder *e
 const struct kj_head_weights *kj_encoder_head(const struct kj_encoder *e)
 {
     return &e->head;
-}
-
-/* ---- the pass ---- */
-
-int kj_encoder_run_new(struct kj_encoder_run **out, const struct kj_encoder *e,
-                       unsigned threads, struct kj_err *err)
-{
-    struct kj_encoder_run *r = kj_xcalloc(1, sizeof *r);
-    size_t h = (size_t)e->c.hidden, n = kj_encoder_pack(e);
-    int rc = kj_backend_open(&r->b, e->b->ops->name, threads, err);
-    if (rc) {
-        free(r);
-        return rc;
-    }
-    const struct kj_ops *o = r->b->ops;
-    r->tokens = n;
-    n = (n + ROWS - 1) / ROWS * ROWS;
-    r->x = o->tensor_new(r->b, e->type, n * h);
-    r->t = o->tensor_new(r->b, e->type, n * h);
-    r->qkv = o->tensor_new(r->b, e->type, n * 3 * h);
-    r->o = o->tensor_new(r->b, e->type, n * h);
-    r->f = o->tensor_new(r->b, e->type, n * (size_t)e->c.ffn);
-    r->ids = o->tensor_new(r->b, KJ_I32, n);
-    r->pos = o->tensor_new(r->b, KJ_I32, n + 1);
-    r->mean = o->tensor_new(r->b, KJ_F32, n * h);
-    if (e->type != KJ_F32)
-        r->wide = o->tensor_new(r->b, KJ_F32, n * h);
-    r->first = kj_xcalloc(n + 1, sizeof *r->first);
-    r->one = kj_xcalloc(n + 1, sizeof *r->one);
-    for (size_t i = 0; i <= n; i++)
-        r->one[i] = (int32_t)i;
-    rc = o->sync(r->b, err);
-    if (rc)
-        kj_encoder_run_free(r);
-    else
-        *out = r;
-    return rc;
-}
-
-void kj_encoder_run_free(struct kj_encoder_run *r)
-{
-    if (!r)
-        return;
-    struct kj_tensor *all[] = {r->x,   r->t,   r->qkv,  r->o,   r->f,
-                               r->ids, r->pos, r->mean, r->wide};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        r->b->ops->tensor_free(r->b, all[i]);
-    kj_backend_close(r->b);
-    free(r->first);
-    free(r->one);
-    free(r);
-}
-
-static struct kj_mat weight(const struct kj_encoder *e, size_t at, size_t stride)
-{
-    return kj_mat(e->w, at, stride);
-}
-
-/* c = a w' for n rows. BLAS has kernels for blocks of several sizes, which add up in
- * different orders, and which one a row meets depends on where it stands. So products
- * have a multiple of 96 rows, and tiles (nn/cpu/gemm.c) cut them at multiples of 48;
- * what is behind the texts is not looked at. With OpenBLAS's AVX-512 kernels a text's
- * vector then does not depend on the texts it is packed with; with those for AVX2 its
- * last bits still do. */
-static void product(const struct kj_encoder *e, struct kj_encoder_run *r,
-                    struct kj_mat c, struct kj_mat a, size_t w, size_t n, size_t out,
-                    size_t in)
-{
-    for (size_t i = 0; i < n; i += CHUNK) {
-        size_t m = n - i < CHUNK ? (n - i + ROWS - 1) / ROWS * ROWS : CHUNK;
-        struct kj_mat ci = kj_mat(c.t, c.at + i * c.stride, c.stride);
-        struct kj_mat ai = kj_mat(a.t, a.at + i * a.stride, a.stride);
-        r->b->ops->matmul(r->b, ci, ai, kj_mat(e->w, w, in), m, out, in, KJ_MM_TB);
-    }
-}
-
-/* One layer over x. With n_first, only the rows `first` go on behind attention, and
- * they end up as the first n_first rows of x. */
-static void one_layer(const struct kj_encoder *e, struct kj_encoder_run *r,
-                      const struct layer *y, const int32_t *cu, size_t segs,
-                      bool only_first)
-{
-    const struct kj_ops *o = r->b->ops;
-    struct kj_backend *b = r->b;
-    size_t h = (size_t)e->c.hidden, f = (size_t)e->c.ffn, n = (size_t)cu[segs];
-    struct kj_mat x = kj_mat(r->x, 0, h), t = kj_mat(r->t, 0, h);
-    struct kj_mat up = kj_mat(r->f, 0, f), none = KJ_MAT_NONE;
-    struct kj_attn a = {.q = kj_mat(r->qkv, 0, 3 * h),
-                        .k = kj_mat(r->qkv, h, 3 * h),
-                        .v = kj_mat(r->qkv, 2 * h, 3 * h),
-                        .o = kj_mat(r->o, 0, h),
-                        .lse = none,
-                        .heads = (size_t)e->c.heads,
-                        .kv_heads = (size_t)e->c.heads,
-                        .dim = h / (size_t)e->c.heads,
-                        .full = true,
-                        .segs = segs,
-                        .cu_q = cu,
-                        .cu_k = cu};
-    a.scale = 1.0f / sqrtf((float)a.dim);
-    if (only_first) {
-        /* keys and values of all, queries of the first ones */
-        product(e, r, a.k, x, y->qkv + h * h, n, 2 * h, h);
-        o->bias_act(b, a.k, weight(e, y->qkv_b + h, 2 * h), n, 2 * h, KJ_ACT_NONE);
-        o->write(b, r->ids, 0, r->first, segs);
-        o->embed(b, t, x, kj_mat(r->ids, 0, 1), segs, h);
-        o->embed(b, x, t, kj_mat(r->pos, 0, 1), segs, h);
-        n = segs;
-        a.cu_q = r->one;
-        product(e, r, a.q, x, y->qkv, n, h, h);
-        o->bias_act(b, a.q, weight(e, y->qkv_b, h), n, h, KJ_ACT_NONE);
-    } else {
-        product(e, r, a.q, x, y->qkv, n, 3 * h, h);
-        o->bias_act(b, a.q, weight(e, y->qkv_b, 3 * h), n, 3 * h, KJ_ACT_NONE);
-    }
-    o->attention(b, &a);
-    product(e, r, t, a.o, y->o, n, h, h);
-    o->layer_norm(b, x, x, t, weight(e, y->o_b, h), weight(e, y->ln1, h),
-                  weight(e, y->ln1_b, h), n, h, (float)e->c.eps);
-    product(e, r, up, x, y->up, n, f, h);
-    o->bias_act(b, up, weight(e, y->up_b, f), n, f, e->c.act);
-    product(e, r, t, up, y->down, n, h, f);
-    o->layer_norm(b, x, x, t, weight(e, y->down_b, h), weight(e, y->ln2, h),
-                  weight(e, y->ln2_b, h), n, h, (float)e->c.eps);
-}
-
-/* The means of the texts' rows. */
-static void mean_rows(const struct kj_encoder *e, struct kj_encoder_run *r,
-                      const int32_t *cu, size_t n, float *out)
-{
-    const struct kj_ops *o = r->b->ops;
-    size_t h = (size_t)e->c.hidden, tokens = (size_t)cu[n];
-    struct kj_mat x = kj_mat(r->x, 0, h);
-    if (r->wide) {
-        o->axpby(r->b, kj_mat(r->wide, 0, h), x, tokens * h, 1, 0);
-        x.t = r->wide;
-    }
-    o->write(r->b, r->ids, 0, r->one, tokens);
-    o->write(r->b, r->pos, 0, cu, n + 1);
-    o->embed_mean(r->b, kj_mat(r->mean, 0, h), x, kj_mat(r->ids, 0, 1),
-                  kj_mat(r->pos, 0, 1), n, h);
-    o->read(r->b, r->mean, 0, out, n * h);
-}
-
-int kj_encoder_features(const struct kj_encoder *e, struct kj_encoder_run *r,
-                        enum kj_pool pool, const int32_t *ids, const int32_t *cu,
-                        size_t n, float *out, struct kj_err *err)
-{
-    const struct kj_ops *o = r->b->ops;
-    size_t h = (size_t)e->c.hidden, tokens = n ? (size_t)cu[n] : 0;
-    struct kj_mat x = kj_mat(r->x, 0, h), t = kj_mat(r->t, 0, h);
-    int32_t *pos = kj_xcalloc(tokens + 1, sizeof *pos);
-    bool cls = pool == KJ_POOL_CLS, good = tokens <= r->tokens;
-    for (size_t i = 0; i < n && good; i++) {
-        r->first[i] = cu[i];
-        good = cu[i + 1] > cu[i] && cu[i + 1] - cu[i] <= e->c.max_tokens;
-        for (int32_t k = cu[i]; k < cu[i + 1] && good; k++)
-            pos[k] = (int32_t)e->c.first_position + k - cu[i];
-    }
-    if (!good) {
-        free(pos);
-        return kj_err_set(err, KJ_FATAL, "a text does not fit the encoder's pass");
-    }
-    if (n == 0) {
-        free(pos);
-        return KJ_OK;
-    }
-    o->write(r->b, r->ids, 0, ids, tokens);
-    o->write(r->b, r->pos, 0, pos, tokens);
-    struct kj_mat words = weight(e, e->words, h), at = weight(e, e->positions, h);
-    o->embed(r->b, x, words, kj_mat(r->ids, 0, 1), tokens, h);
-    o->embed(r->b, t, at, kj_mat(r->pos, 0, 1), tokens, h);
-    o->layer_norm(r->b, x, x, t, weight(e, e->types, h), weight(e, e->ln, h),
-                  weight(e, e->ln_b, h), tokens, h, (float)e->c.eps);
-    /* From here on pos numbers rows: where the last layer puts the first tokens. */
-    o->write(r->b, r->pos, 0, r->one, n);
-    for (int64_t i = 0; i < e->c.layers; i++)
-        one_layer(e, r, &e->layers[i], cu, n, cls && i == e->c.layers - 1);
-    if (cls)
-        o->read(r->b, r->x, 0, out, n * h);
-    else
-        mean_rows(e, r, cu, n, out);
-    free(pos);
-    return o->sync(r->b, err);
 }

@@ -31,7 +31,8 @@
 #include "nn/backend.h"
 
 /* Tokens of one pass, all texts together; a longer text is a pass by itself. A GPU
- * takes more: with 110 M parameters 2048 tokens are half a millisecond of one. */
+ * takes more: with 110 M parameters 2048 tokens are half a millisecond of one. There
+ * KIJIL_CUDA_WINDOW (256 to 1048576) says another number. */
 #define KJ_ENCODER_PACK     2048
 #define KJ_ENCODER_PACK_GPU 16384
 
@@ -81,8 +82,11 @@ int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
 /* The name of the back end that it took, and why not a GPU where "auto" found none;
  * "" otherwise. */
 const char *kj_encoder_device(const struct kj_encoder *e, const char **note);
-/* Tokens of a pass. */
+/* Is that a GPU? Then one or two runs are enough for all threads: encoder_queue.h. */
+bool kj_encoder_gpu(const struct kj_encoder *e);
+/* The most tokens and texts of a pass. */
 size_t kj_encoder_pack(const struct kj_encoder *e);
+size_t kj_encoder_texts(const struct kj_encoder *e);
 void kj_encoder_free(struct kj_encoder *e);
 const struct kj_encoder_config *kj_encoder_get_config(const struct kj_encoder *e);
 const struct kj_head_weights *kj_encoder_head(const struct kj_encoder *e);
@@ -91,9 +95,17 @@ int kj_encoder_run_new(struct kj_encoder_run **out, const struct kj_encoder *e,
                        unsigned threads, struct kj_err *err);
 void kj_encoder_run_free(struct kj_encoder_run *r);
 
-/* The pooled vectors of n texts: text i has the ids cu[i] .. cu[i+1]-1 (at least
- * one, at most max_tokens; cu[0] is 0); out: n rows of hidden. One pass: cu[n] is at
- * most the larger of KJ_ENCODER_PACK and max_tokens. */
+/* A pass over n texts: text i has the ids cu[i] .. cu[i+1]-1 (at least one, at most
+ * max_tokens; cu[0] is 0; cu[n] and n are at most as above, KJ_FATAL otherwise). start()
+ * gives it to the device, which may work on it until finish() waits for the result: n
+ * rows of hidden, the pooled vectors; or with outputs the head's n rows of `out`, before
+ * any softmax, computed by the device in float32. ids and cu may be reused in between. */
+int kj_encoder_start(const struct kj_encoder *e, struct kj_encoder_run *r,
+                     enum kj_pool pool, bool outputs, const int32_t *ids,
+                     const int32_t *cu, size_t n, struct kj_err *err);
+int kj_encoder_finish(const struct kj_encoder *e, struct kj_encoder_run *r, float *out,
+                      struct kj_err *err);
+/* Both, for vectors. */
 int kj_encoder_features(const struct kj_encoder *e, struct kj_encoder_run *r,
                         enum kj_pool pool, const int32_t *ids, const int32_t *cu,
                         size_t n, float *out, struct kj_err *err);

@@ -37,16 +37,7 @@ void encoder_scorer_close(struct encoder_scorer *s)
 int encoder_worker_begin(struct encoder_worker *w, const struct encoder_scorer *s,
                          struct kj_err *err)
 {
-    const struct kj_encoder *e = kj_texts_encoder(s->texts);
-    size_t h = (size_t)kj_encoder_get_config(e)->hidden;
-    int rc = kj_texts_begin(&w->w, s->texts, 1, err);
-    if (rc)
-        return rc;
-    w->texts = kj_xcalloc(ENCODER_WINDOW, sizeof *w->texts);
-    w->which = kj_xcalloc(ENCODER_WINDOW, sizeof *w->which);
-    w->rows = kj_xcalloc(ENCODER_WINDOW * h, sizeof *w->rows);
-    w->outputs = kj_xcalloc(kj_encoder_head(e)->out, sizeof *w->outputs);
-    return KJ_OK;
+    return kj_texts_begin(&w->w, s->texts, 1, err);
 }
 
 void encoder_worker_end(struct encoder_worker *w)
@@ -54,7 +45,6 @@ void encoder_worker_end(struct encoder_worker *w)
     kj_texts_end(w->w);
     free(w->texts);
     free(w->which);
-    free(w->rows);
     free(w->outputs);
     memset(w, 0, sizeof *w);
 }
@@ -62,12 +52,10 @@ void encoder_worker_end(struct encoder_worker *w)
 static int window(const struct encoder_scorer *s, struct encoder_worker *w, size_t n,
                   float *scores, struct kj_err *err)
 {
-    const struct kj_head_weights *head = kj_encoder_head(kj_texts_encoder(s->texts));
-    int rc = kj_texts_features(s->texts, w->w, w->texts, n, w->rows, NULL, err);
-    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
-        kj_texts_outputs(head, w->rows + i * head->in, w->outputs);
-        scores[w->which[i]] = (float)w->outputs[s->target];
-    }
+    size_t out = kj_encoder_head(kj_texts_encoder(s->texts))->out;
+    int rc = kj_texts_scores(s->texts, w->w, w->texts, n, w->outputs, NULL, err);
+    for (size_t i = 0; i < n && rc == KJ_OK; i++)
+        scores[w->which[i]] = (float)w->outputs[i * out + s->target];
     return rc;
 }
 
@@ -75,14 +63,23 @@ int encoder_score_batch(const struct encoder_scorer *s, struct encoder_worker *w
                         const struct kj_batch *b, const bool *want, float *scores,
                         struct kj_err *err)
 {
-    size_t n = 0;
+    size_t n = 0, room = ENCODER_WINDOW;
     int rc = KJ_OK;
+    if (kj_texts_shared(s->texts) && b->n > room)
+        room = b->n;
+    if (room > w->room) {
+        size_t out = kj_encoder_head(kj_texts_encoder(s->texts))->out;
+        w->texts = kj_xrealloc(w->texts, room * sizeof *w->texts);
+        w->which = kj_xrealloc(w->which, room * sizeof *w->which);
+        w->outputs = kj_xrealloc(w->outputs, room * out * sizeof *w->outputs);
+        w->room = room;
+    }
     for (size_t i = 0; i < b->n && rc == KJ_OK; i++) {
         if (!want[i] || !kj_doc_kept(&b->docs[i]))
             continue;
         w->texts[n] = b->docs[i].text;
         w->which[n++] = i;
-        if (n == ENCODER_WINDOW) {
+        if (n == room) {
             rc = window(s, w, n, scores, err);
             n = 0;
         }

@@ -5,7 +5,8 @@
 #include "base/doc.h"
 #include "classify/texts.h"
 
-/* Documents that are sorted by length and packed together. */
+/* Documents that are sorted by length and packed together on the CPU; with a shared
+ * device a whole batch is given to it at once. */
 #define ENCODER_WINDOW 1024
 
 struct encoder_scorer {
@@ -22,8 +23,8 @@ struct encoder_worker {
     struct kj_texts_worker *w;
     struct kj_str *texts;
     size_t *which;
-    float *rows;
-    double *outputs;
+    double *outputs; /* rows of the head's */
+    size_t room;
 };
 int encoder_worker_begin(struct encoder_worker *w, const struct encoder_scorer *s,
                          struct kj_err *err);

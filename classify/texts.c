@@ -1,4 +1,9 @@
-/* texts.c - texts to vectors: tokens, order, packs. */
+/* texts.c - texts to vectors: tokens, order, packs.
+ *
+ * On the CPU each worker has activations of its own and packs its own texts, the
+ * longest first. On a GPU workers only tokenize: texts go, as they come, into the queue
+ * of the one device (encoder_queue.h), which packs them.
+ */
 #include "classify/texts.h"
 
 #include <math.h>
@@ -7,12 +12,14 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "classify/encoder_queue.h"
 
 #define SPECIAL_MAX     16
 #define BYTES_PER_TOKEN 64
 
 struct kj_texts {
     struct kj_encoder *e;
+    struct kj_encoder_queue *queue; /* NULL on the CPU */
     struct kj_encoder_config c; /* a copy with the options in force */
     const struct kj_words *words;
     void *tok;
@@ -33,7 +40,9 @@ struct kj_texts_worker {
     } * items;
     size_t cap_items;
     int32_t *pack, *cu;
-    float *rows;
+    float *rows; /* of a pass */
+    float *all;  /* of a call: what scores are made of */
+    size_t cap_all;
 };
 
 /* ---- opening ---- */
@@ -110,6 +119,8 @@ int kj_texts_open(struct kj_texts **out, const char *dir, const struct kj_words 
         rc = learn_special(t, err);
     if (rc == KJ_OK && (int64_t)(t->n_head + t->n_tail) >= t->c.max_tokens)
         rc = kj_err_set(err, KJ_FAIL, "no room for text beside special tokens");
+    if (rc == KJ_OK && kj_encoder_gpu(t->e))
+        t->queue = kj_encoder_queue_new(t->e, t->c.pool);
     free(path);
     if (rc)
         kj_texts_free(t);
@@ -124,6 +135,7 @@ void kj_texts_free(struct kj_texts *t)
         return;
     if (t->tok)
         t->words->close(t->tok);
+    kj_encoder_queue_free(t->queue);
     kj_encoder_free(t->e);
     free(t->prefix);
     free(t);
@@ -144,7 +156,7 @@ int kj_texts_begin(struct kj_texts_worker **out, const struct kj_texts *t,
 {
     struct kj_texts_worker *w = kj_xcalloc(1, sizeof *w);
     size_t room = kj_encoder_pack(t->e);
-    int rc = kj_encoder_run_new(&w->run, t->e, threads, err);
+    int rc = t->queue ? KJ_OK : kj_encoder_run_new(&w->run, t->e, threads, err);
     if (rc) {
         free(w);
         return rc;
@@ -152,9 +164,11 @@ int kj_texts_begin(struct kj_texts_worker **out, const struct kj_texts *t,
     w->words = t->words;
     w->state = t->words->begin(t->tok);
     kj_buf_init(&w->text, (size_t)1 << 30);
-    w->pack = kj_xcalloc(room, sizeof *w->pack);
-    w->cu = kj_xcalloc(room + 1, sizeof *w->cu);
-    w->rows = kj_xcalloc(room * (size_t)t->c.hidden, sizeof *w->rows);
+    if (!t->queue) {
+        w->pack = kj_xcalloc(room, sizeof *w->pack);
+        w->cu = kj_xcalloc(room + 1, sizeof *w->cu);
+        w->rows = kj_xcalloc(room * (size_t)t->c.hidden, sizeof *w->rows);
+    }
     *out = w;
     return KJ_OK;
 }
@@ -171,6 +185,7 @@ void kj_texts_end(struct kj_texts_worker *w)
     free(w->pack);
     free(w->cu);
     free(w->rows);
+    free(w->all);
     free(w);
 }
 
@@ -249,9 +264,16 @@ static int one_pack(const struct kj_texts *t, struct kj_texts_worker *w,
     return rc;
 }
 
-int kj_texts_features(const struct kj_texts *t, struct kj_texts_worker *w,
-                      const struct kj_str *texts, size_t n, float *out,
-                      uint64_t *tokens, struct kj_err *err)
+static void not_a_number(float *row, size_t n)
+{
+    for (size_t c = 0; c < n; c++)
+        row[c] = NAN;
+}
+
+/* Sorted and packed here, on this thread's run: rows of hidden. */
+static int pack_all(const struct kj_texts *t, struct kj_texts_worker *w,
+                    const struct kj_str *texts, size_t n, float *out, uint64_t *tokens,
+                    struct kj_err *err)
 {
     size_t h = (size_t)t->c.hidden, found = 0;
     int rc = KJ_OK;
@@ -260,7 +282,7 @@ int kj_texts_features(const struct kj_texts *t, struct kj_texts_worker *w,
         w->cap_items = n;
         w->items = kj_xrealloc(w->items, n * sizeof *w->items);
     }
-    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct kj_err ignored = KJ_ERR_INIT;
         struct item *item = &w->items[found];
         item->text = i;
@@ -268,8 +290,7 @@ int kj_texts_features(const struct kj_texts *t, struct kj_texts_worker *w,
         if (encode(t, w, texts[i], item, &ignored) == KJ_OK && item->n > 0)
             found++;
         else
-            for (size_t c = 0; c < h; c++)
-                out[i * h + c] = NAN;
+            not_a_number(out + i * h, h);
     }
     qsort(w->items, found, sizeof *w->items, longest);
     for (size_t i = 0, k; i < found && rc == KJ_OK; i = k) {
@@ -283,22 +304,92 @@ int kj_texts_features(const struct kj_texts *t, struct kj_texts_worker *w,
     return rc;
 }
 
+/* Into the device's queue one by one: it works while the next is tokenized. */
+static int queue_all(const struct kj_texts *t, struct kj_texts_worker *w,
+                     const struct kj_str *texts, size_t n, bool outputs, float *out,
+                     size_t cols, uint64_t *tokens, struct kj_err *err)
+{
+    struct kj_encoder_group group = {0};
+    int rc = KJ_OK;
+    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+        struct kj_err ignored = KJ_ERR_INIT;
+        struct item item;
+        w->n_ids = 0;
+        if (encode(t, w, texts[i], &item, &ignored) != KJ_OK || item.n == 0) {
+            not_a_number(out + i * cols, cols);
+            continue;
+        }
+        if (tokens)
+            *tokens += item.n;
+        rc = kj_encoder_queue_add(t->queue, &group, w->ids, item.n, outputs,
+                                  out + i * cols, err);
+    }
+    int end = kj_encoder_queue_wait(t->queue, &group, err);
+    return rc ? rc : end;
+}
+
+int kj_texts_features(const struct kj_texts *t, struct kj_texts_worker *w,
+                      const struct kj_str *texts, size_t n, float *out,
+                      uint64_t *tokens, struct kj_err *err)
+{
+    if (t->queue)
+        return queue_all(t, w, texts, n, false, out, (size_t)t->c.hidden, tokens, err);
+    return pack_all(t, w, texts, n, out, tokens, err);
+}
+
+/* Of several outputs the softmax. */
+static void probabilities(double *y, size_t n)
+{
+    double top = y[0], sum = 0;
+    if (n == 1)
+        return;
+    for (size_t i = 1; i < n; i++)
+        top = y[i] > top ? y[i] : top;
+    for (size_t i = 0; i < n; i++)
+        sum += y[i] = exp(y[i] - top);
+    for (size_t i = 0; i < n; i++)
+        y[i] /= sum;
+}
+
 void kj_texts_outputs(const struct kj_head_weights *h, const float *x, double *y)
 {
-    double top, sum = 0;
     if (isnan(x[0])) {
         for (size_t i = 0; i < h->out; i++)
             y[i] = NAN;
         return;
     }
     kj_head_apply(h, x, y);
-    if (h->out == 1)
-        return;
-    top = y[0];
-    for (size_t i = 1; i < h->out; i++)
-        top = y[i] > top ? y[i] : top;
-    for (size_t i = 0; i < h->out; i++)
-        sum += y[i] = exp(y[i] - top);
-    for (size_t i = 0; i < h->out; i++)
-        y[i] /= sum;
+    probabilities(y, h->out);
+}
+
+int kj_texts_scores(const struct kj_texts *t, struct kj_texts_worker *w,
+                    const struct kj_str *texts, size_t n, double *out, uint64_t *tokens,
+                    struct kj_err *err)
+{
+    const struct kj_head_weights *h = kj_encoder_head(t->e);
+    size_t cols = t->queue ? h->out : h->in;
+    if (n * cols > w->cap_all) {
+        w->cap_all = n * cols;
+        w->all = kj_xrealloc(w->all, w->cap_all * sizeof *w->all);
+    }
+    int rc = t->queue ? queue_all(t, w, texts, n, true, w->all, cols, tokens, err)
+                      : pack_all(t, w, texts, n, w->all, tokens, err);
+    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+        const float *x = w->all + i * cols;
+        double *y = out + i * h->out;
+        if (!t->queue) {
+            kj_texts_outputs(h, x, y);
+            continue;
+        }
+        for (size_t c = 0; c < cols; c++)
+            y[c] = (double)x[c];
+        if (!isnan(y[0]))
+            probabilities(y, cols);
+    }
+    return rc;
+}
+
+bool kj_texts_shared(const struct kj_texts *t)
+{
+    return t->queue != NULL;
 }

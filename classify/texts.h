@@ -56,6 +56,15 @@ int kj_texts_features(const struct kj_texts *t, struct kj_texts_worker *w,
                       const struct kj_str *texts, size_t n, float *out,
                       uint64_t *tokens, struct kj_err *err);
 
+/* What the head says of n texts, rows of its outputs as of kj_texts_outputs. On a GPU
+ * the head is computed there, in float32. */
+int kj_texts_scores(const struct kj_texts *t, struct kj_texts_worker *w,
+                    const struct kj_str *texts, size_t n, double *out, uint64_t *tokens,
+                    struct kj_err *err);
+/* Do all workers share one device, and so give it the more to choose from the more
+ * texts they come with? Else a worker sorts what it is given. */
+bool kj_texts_shared(const struct kj_texts *t);
+
 /* The outputs of the head for one vector: the number of a regression, or the
  * probabilities of the labels. NAN for a row of NAN. */
 void kj_texts_outputs(const struct kj_head_weights *h, const float *x, double *y);

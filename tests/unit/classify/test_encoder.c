@@ -3,6 +3,7 @@
 #include "tests/unit/test.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include "base/mem.h"
 #include "base/output.h"
 #include "classify/encoder.h"
+#include "classify/encoder_queue.h"
 #include "classify/texts.h"
 #include "nn/safetensors.h"
 
@@ -297,6 +299,167 @@ static void equals_twin(bool roberta)
     kj_encoder_free(e);
 }
 
+/* ---- one device for many threads ---- */
+
+enum { TEXTS = 24, ADDERS = 3 };
+
+static struct {
+    int32_t ids[TEXTS][P];
+    size_t n[TEXTS], cols;
+    float alone[TEXTS * H]; /* each in a pass of its own */
+    struct kj_encoder_queue *q;
+    bool outputs;
+} many;
+
+/* Every ADDERS-th text from `first`, in groups of 4, backwards in every other one. */
+static void *add_some(void *first)
+{
+    float got[4 * H];
+    size_t step = ADDERS, at = *(size_t *)first;
+    int wrong = 0;
+    while (at < TEXTS) {
+        struct kj_encoder_group g = {0};
+        struct kj_err err = KJ_ERR_INIT;
+        size_t which[4], n = 0;
+        for (; n < 4 && at < TEXTS; at += step)
+            which[n++] = at;
+        for (size_t i = 0; i < n; i++) {
+            size_t k = at / step % 2 ? n - 1 - i : i, t = which[k];
+            wrong += kj_encoder_queue_add(many.q, &g, many.ids[t], many.n[t],
+                                          many.outputs, got + k * many.cols,
+                                          &err) != KJ_OK;
+        }
+        wrong += kj_encoder_queue_wait(many.q, &g, &err) != KJ_OK;
+        for (size_t i = 0; i < n; i++)
+            wrong +=
+                memcmp(got + i * many.cols, many.alone + which[i] * many.cols,
+                       many.cols * sizeof *got) != 0;
+    }
+    *(size_t *)first = (size_t)wrong;
+    return NULL;
+}
+
+/* A text has the same bits alone and among others, whoever adds them. */
+static void same_bits(const struct kj_encoder *e, enum kj_pool pool, bool outputs)
+{
+    struct kj_encoder_run *r;
+    pthread_t thread[ADDERS];
+    size_t first[ADDERS], tokens = 0;
+    many.outputs = outputs;
+    many.cols = outputs ? kj_encoder_head(e)->out : H;
+    CHECK_INT(kj_encoder_run_new(&r, e, 1, NULL), KJ_OK);
+    for (size_t i = 0; i < TEXTS; i++) {
+        int32_t cu[2] = {0, (int32_t)many.n[i]};
+        tokens += many.n[i];
+        CHECK_INT(kj_encoder_start(e, r, pool, outputs, many.ids[i], cu, 1, NULL),
+                  KJ_OK);
+        CHECK_INT(kj_encoder_finish(e, r, many.alone + i * many.cols, NULL), KJ_OK);
+    }
+    kj_encoder_run_free(r);
+    many.q = kj_encoder_queue_new(e, pool);
+    for (size_t i = 0; i < ADDERS; i++) {
+        first[i] = i;
+        pthread_create(&thread[i], NULL, add_some, &first[i]);
+    }
+    for (size_t i = 0; i < ADDERS; i++) {
+        pthread_join(thread[i], NULL);
+        CHECK_INT(first[i], 0);
+    }
+    struct kj_encoder_work did = kj_encoder_queue_work(many.q);
+    CHECK_INT(did.texts, TEXTS);
+    CHECK_INT(did.tokens, tokens);
+    CHECK(did.passes < TEXTS);
+    kj_encoder_queue_free(many.q);
+}
+
+/* What the device's head says is what the host says of the device's vectors. */
+static void same_head(const struct kj_encoder *e, enum kj_pool pool, float *vectors)
+{
+    const struct kj_head_weights *h = kj_encoder_head(e);
+    memcpy(vectors, many.alone, TEXTS * H * sizeof *vectors);
+    same_bits(e, pool, true);
+    for (size_t i = 0; i < TEXTS; i++) {
+        double y[LABELS];
+        kj_head_apply(h, vectors + i * H, y);
+        for (size_t c = 0; c < h->out; c++)
+            CHECK(fabs((double)many.alone[i * h->out + c] - y[c]) < 2e-5);
+    }
+}
+
+static void failing_device(const struct kj_encoder *e)
+{
+    struct kj_encoder_queue *q = kj_encoder_queue_new(e, KJ_POOL_CLS);
+    struct kj_encoder_group g = {0};
+    struct kj_err err = KJ_ERR_INIT;
+    int32_t odd[3] = {1, 1 << 20, 2};
+    float out[3 * H];
+    CHECK_INT(kj_encoder_queue_add(q, &g, odd, 3, false, out, &err), KJ_OK);
+    CHECK(kj_encoder_queue_wait(q, &g, &err) < 0);
+    CHECK(strstr(err.msg, "token 1048576") != NULL);
+    kj_err_reset(&err);
+    CHECK(kj_encoder_queue_add(q, &g, odd, 1, false, out, &err) < 0);
+    CHECK(strstr(err.msg, "token 1048576") != NULL);
+    CHECK_INT(g.left, 0);
+    kj_err_reset(&err);
+    CHECK_INT(kj_encoder_queue_add(q, &g, odd, 0, false, out, &err), KJ_FATAL);
+    kj_encoder_queue_free(q);
+    kj_encoder_queue_free(kj_encoder_queue_new(e, KJ_POOL_CLS)); /* never used */
+}
+
+static void on_device(const char *device)
+{
+    static float vectors[TEXTS * H];
+    struct kj_encoder *e;
+    struct kj_err err = KJ_ERR_INIT;
+    uint32_t seed = 5;
+    for (size_t i = 0; i < TEXTS; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        many.n[i] = 1 + (seed >> 8) % 17;
+        for (size_t k = 0; k < many.n[i]; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            many.ids[i][k] = (int32_t)((seed >> 8) % V);
+        }
+    }
+    for (int roberta = 0; roberta < 2; roberta++) {
+        build(roberta);
+        if (!CHECK_INT(kj_encoder_open(&e, dir, true, device, &err), KJ_OK)) {
+            printf("     %s\n", err.msg);
+            return;
+        }
+        for (int pool = KJ_POOL_CLS; pool <= KJ_POOL_MEAN; pool++) {
+            same_bits(e, (enum kj_pool)pool, false);
+            same_head(e, (enum kj_pool)pool, vectors);
+        }
+        if (roberta)
+            failing_device(e);
+        kj_encoder_free(e);
+    }
+    setenv("KIJIL_CUDA_WINDOW", "100", 1);
+    if (strcmp(device, "cuda") == 0)
+        CHECK_INT(kj_encoder_open(&e, dir, true, device, &err), KJ_USAGE);
+    CHECK_INT(kj_encoder_open(&e, dir, true, "cpu", NULL), KJ_OK);
+    CHECK_INT(kj_encoder_pack(e), KJ_ENCODER_PACK);
+    kj_encoder_free(e);
+}
+
+/* The emulated GPU, beside this program's folder. */
+static void on_gpu(void)
+{
+    char path[4096], *slash;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 80);
+    path[n < 0 ? 0 : n] = 0;
+    if (!(slash = strrchr(path, '/')))
+        return;
+    snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
+    if (access(path, R_OK) != 0) {
+        SKIP("no emulated GPU was built");
+        return;
+    }
+    setenv("KIJIL_CUDA_SO", path, 0);
+    setenv("KIJIL_CUDA_WINDOW", "256", 1);
+    on_device("cuda");
+}
+
 /* ---- refused ---- */
 
 static void refused(const char *what)
@@ -361,6 +524,7 @@ int main(void)
         return 1;
     equals_twin(false);
     equals_twin(true);
+    on_gpu();
     bad_folders();
     unlink(in_dir("model.safetensors"));
     unlink(in_dir("config.json"));
