@@ -14,8 +14,12 @@
 #include "base/err.h"
 #include "classify/encoder_queue.h"
 
-#define SPECIAL_MAX     16
-#define BYTES_PER_TOKEN 64
+#define SPECIAL_MAX 16
+/* The first piece of a long text has as many bytes as the texts before took for the
+ * model's longest input, and a quarter more: that is nearly always enough, and little is
+ * tokenized for nothing. */
+#define BYTES_PER_TOKEN 6.0
+#define AND_MORE        1.25
 
 struct kj_texts {
     struct kj_encoder *e;
@@ -33,7 +37,8 @@ struct kj_texts_worker {
     void *state;
     struct kj_encoder_run *run;
     struct kj_buf text;
-    int32_t *ids; /* of all texts of a call */
+    double per_token; /* bytes, of late */
+    int32_t *ids;     /* of all texts of a call */
     size_t n_ids, cap_ids;
     struct item {
         size_t at, n, text;
@@ -163,6 +168,7 @@ int kj_texts_begin(struct kj_texts_worker **out, const struct kj_texts *t,
     }
     w->words = t->words;
     w->state = t->words->begin(t->tok);
+    w->per_token = BYTES_PER_TOKEN;
     kj_buf_init(&w->text, (size_t)1 << 30);
     if (!t->queue) {
         w->pack = kj_xcalloc(room, sizeof *w->pack);
@@ -214,9 +220,10 @@ static int encode(const struct kj_texts *t, struct kj_texts_worker *w, struct kj
 {
     size_t room = (size_t)t->c.max_tokens - t->n_head - t->n_tail, n = 0;
     const uint32_t *ids;
+    size_t end, want = (size_t)((double)room * w->per_token * AND_MORE) + 64;
     item->at = w->n_ids;
-    for (size_t want = room * BYTES_PER_TOKEN;; want *= 4) {
-        size_t end = s.n > want ? cut_at(s.p, s.n, want) : s.n;
+    for (;;) {
+        end = s.n > want ? cut_at(s.p, s.n, want) : s.n;
         kj_buf_reset(&w->text);
         int rc = kj_buf_addz(&w->text, t->prefix);
         if (rc == KJ_OK && end)
@@ -228,7 +235,11 @@ static int encode(const struct kj_texts *t, struct kj_texts_worker *w, struct kj
             return rc;
         if (n > room || end == s.n)
             break;
+        want = n > room / 8 ? (size_t)((double)end / (double)n * (double)room) : 4 * end;
+        want = (size_t)((double)(want > end ? want : end) * AND_MORE) + 64;
     }
+    if (n > room)
+        w->per_token += ((double)end / (double)n - w->per_token) / 16;
     for (size_t i = 0; i < t->n_head; i++)
         push(w, t->head[i]);
     for (size_t i = 0; i < n && i < room; i++)

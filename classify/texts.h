@@ -1,9 +1,9 @@
 /* texts.h - an encoder that is given texts: its folder's tokenizer.json, the
  * model's special tokens, cutting at its longest input, and packing.
  *
- * Of a text only so much is tokenized as the model can see: a piece of 64 bytes a
- * token, up to white space, and more when that was not enough. (Tokenizers of
- * encoders part words at white space, so what is behind changes nothing before.)
+ * Of a text only so much is tokenized as the model can see: a piece, up to white
+ * space, that should give enough tokens, and a longer one when it did not. (Tokenizers
+ * of encoders part words at white space, so what is behind changes nothing before.)
  *
  * Thread-safety: open ones are read-only; each thread has a worker.
  */
