@@ -392,9 +392,13 @@ void kj_encoder_free(struct kj_encoder *e)
     free(e);
 }
 
-const char *kj_encoder_device(const struct kj_encoder *e, const char **note)
+const char *kj_encoder_device(const struct kj_encoder *e, char *line, size_t n)
 {
-    *note = e->b->note;
+    *line = 0;
+    if (kj_encoder_gpu(e))
+        e->b->ops->describe(e->b, line, n);
+    else
+        snprintf(line, n, "%s", e->b->note);
     return e->b->ops->name;
 }
 

@@ -79,9 +79,9 @@ struct kj_encoder_run; /* one thread's back end and activations */
 /* Read a folder. With head: it must have one. device: a back end's name. */
 int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
                     const char *device, struct kj_err *err);
-/* The name of the back end that it took, and why not a GPU where "auto" found none;
- * "" otherwise. */
-const char *kj_encoder_device(const struct kj_encoder *e, const char **note);
+/* The name of the back end that it took; in line a GPU's description, or why "auto" took
+ * none ("": it was not asked). */
+const char *kj_encoder_device(const struct kj_encoder *e, char *line, size_t n);
 /* Is that a GPU? Then one or two runs are enough for all threads: encoder_queue.h. */
 bool kj_encoder_gpu(const struct kj_encoder *e);
 /* The most tokens and texts of a pass. */

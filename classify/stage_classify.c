@@ -146,15 +146,14 @@ static int open_fasttext(struct classify_cfg *c, struct kj_err *err)
 static int open_encoder(struct classify_cfg *c, struct kj_err *err)
 {
     size_t n = strlen(c->as);
-    const char *note, *name;
+    char line[300];
     int rc = encoder_scorer_open(&c->encoder, c->model, c->label, c->device, err);
     if (rc != KJ_OK)
         return rc;
-    name = kj_encoder_device(kj_texts_encoder(c->encoder.texts), &note);
-    if (*note)
-        snprintf(c->remark, sizeof c->remark, "on the CPU: %s", note);
-    else if (strcmp(name, "cpu") != 0)
-        snprintf(c->remark, sizeof c->remark, "on the GPU, in bfloat16");
+    kj_encoder_device(kj_texts_encoder(c->encoder.texts), line, sizeof line);
+    if (*line)
+        snprintf(c->remark, sizeof c->remark, "on the %s: %s",
+                 kj_texts_shared(c->encoder.texts) ? "GPU, in bfloat16" : "CPU", line);
     if (n > 6 && strcmp(c->as + n - 6, "_score") == 0)
         n -= 6;
     bool plain = strcmp(c->as, "score") == 0;

@@ -1,6 +1,6 @@
 /* attn_dnn.cu - attention by cuDNN's plans (attn_cudnn.h), as a path of attn.cuh.
  *
- * For bfloat16 where queries and keys are the same tokens: training, encoders. It comes
+ * For bfloat16 where queries and keys are the same tokens, in training. It comes
  * first, but no plan is believed before it was held against our own kernels on the
  * machine at hand (attn_agree.cu). Where the library is missing, has no plan for a
  * shape, finds no memory or disagrees, those go on, and the back end's note says why;
@@ -290,7 +290,9 @@ static bool takes(struct kj_cuda *c, const struct kj_attn *a,
                   const struct kj_attn_grad *g, enum kj_dtype type)
 {
     size_t h = a->heads * a->dim;
-    if (c->dnn_use == KJ_DNN_NEVER || (c->dnn && c->dnn->trying) ||
+    /* Without lse it is a model at work, whose texts are to get the same bits whatever
+     * stands beside them; plans go by the number of texts and the longest of them. */
+    if (!a->lse.t || c->dnn_use == KJ_DNN_NEVER || (c->dnn && c->dnn->trying) ||
         (g && c->base.deterministic) || type != KJ_BF16 ||
         (a->dim != 64 && a->dim != 128) || a->cu_q[0] != 0 ||
         a->k.stride != a->v.stride ||

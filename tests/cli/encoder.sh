@@ -10,7 +10,7 @@ mkdir enc
 python3 - <<'E2'
 import json, random, struct
 random.seed(2)
-V, H, F, L, P = 300, 48, 96, 2, 40
+V, H, F, L, P = 300, 128, 96, 2, 40
 t = {}
 def add(name, *shape, scale=0.15, base=0.0):
     n = shape[0] * (shape[1] if len(shape) > 1 else 1)
@@ -42,7 +42,7 @@ for k, (shape, x) in t.items():
 h = json.dumps(head).encode()
 open("enc/model.safetensors", "wb").write(struct.pack("<Q", len(h)) + h + data)
 json.dump({"model_type": "xlm-roberta", "vocab_size": V, "hidden_size": H,
-           "intermediate_size": F, "num_hidden_layers": L, "num_attention_heads": 4,
+           "intermediate_size": F, "num_hidden_layers": L, "num_attention_heads": 2,
            "max_position_embeddings": P, "type_vocab_size": 1, "pad_token_id": 1,
            "layer_norm_eps": 1e-5}, open("enc/config.json", "w"))
 words = ["<s>", "<pad>", "</s>", "<unk>", "\u2581"] + ["\u2581w%d" % i for i in range(200)]
@@ -134,12 +134,24 @@ emu=$(dirname "$KIJIL")/tests/cuda_emu/kijil-cuda.so
 if [[ -e $emu ]]; then
     head -n 24 held.jsonl >few.jsonl
     rc "classify, CPU" 0 "$KIJIL" classify -q -m edu --as edu few.jsonl --device cpu -o cpu.jsonl
-    export KIJIL_CUDA_SO=$emu
+    # Windows of 256 tokens: several of them.
+    export KIJIL_CUDA_SO=$emu KIJIL_CUDA_WINDOW=256
     rc "classify, GPU" 0 "$KIJIL" classify -m edu --as edu few.jsonl --device auto -o gpu.jsonl
-    has "it says so" err 'kijil classify: on the GPU, in bfloat16'
+    has "it says so" err 'kijil classify: on the GPU, in bfloat16: .*\(sm_'
     is "GPU's scores near" "$(paste <(jq .edu_score cpu.jsonl) <(jq .edu_score gpu.jsonl) |
         awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 0.1) far++; if (d > 0) other++ } END { print NR, far + 0, (other > 0) }')" "24 0 1"
-    unset KIJIL_CUDA_SO
+    # What a text gets does not depend on the texts beside it, nor on who brought them.
+    { tac few.jsonl; sed -n 3,9p few.jsonl | sed 's/"id":"/&again/'; } >other.jsonl
+    for j in 1 3; do
+        rc "another order, $j threads" 0 "$KIJIL" classify -q -j$j -m edu --as edu other.jsonl \
+            --device cuda -o other.$j.jsonl
+        is "every text, $j threads" "$(wc -l <other.$j.jsonl)" 31
+        is "the same bytes a text, $j threads" \
+            "$(sed 's/"id":"again/"id":"/' other.$j.jsonl | sort -u | cmp - <(sort -u gpu.jsonl) && echo yes)" yes
+    done
+    KIJIL_CUDA_WINDOW=100 rc "a window too small" 2 "$KIJIL" classify -q -m edu --as edu few.jsonl --device cuda -o x.jsonl
+    has "says how large" err 'KIJIL_CUDA_WINDOW: 256 to'
+    unset KIJIL_CUDA_SO KIJIL_CUDA_WINDOW
 else
     skip "no emulated GPU was built"
 fi
