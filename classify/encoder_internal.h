@@ -25,7 +25,6 @@ struct kj_encoder {
     struct kj_st_set *files;
 };
 
-
 /* Where the head's four parts are in head_w; the last is the number of elements. */
 void kj_encoder_head_at(const struct kj_head_weights *h, size_t at[5]);
 

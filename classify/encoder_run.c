@@ -101,9 +101,9 @@ void kj_encoder_run_free(struct kj_encoder_run *r)
 {
     if (!r)
         return;
-    struct kj_tensor *all[] = {r->x,   r->t,     r->qkv, r->o,   r->f,      r->ids,
-                               r->pos, r->first, r->seq, r->vec, r->hidden, r->out,
-                               r->wide};
+    struct kj_tensor *all[] = {r->x,      r->t,   r->qkv,   r->o,   r->f,
+                               r->ids,    r->pos, r->first, r->seq, r->vec,
+                               r->hidden, r->out, r->wide};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         r->b->ops->tensor_free(r->b, all[i]);
     kj_backend_close(r->b);

@@ -24,7 +24,7 @@
 struct kj_texts {
     struct kj_encoder *e;
     struct kj_encoder_queue *queue; /* NULL on the CPU */
-    struct kj_encoder_config c; /* a copy with the options in force */
+    struct kj_encoder_config c;     /* a copy with the options in force */
     const struct kj_words *words;
     void *tok;
     int32_t head[SPECIAL_MAX], tail[SPECIAL_MAX]; /* around every text */
@@ -235,7 +235,8 @@ static int encode(const struct kj_texts *t, struct kj_texts_worker *w, struct kj
             return rc;
         if (n > room || end == s.n)
             break;
-        want = n > room / 8 ? (size_t)((double)end / (double)n * (double)room) : 4 * end;
+        want =
+            n > room / 8 ? (size_t)((double)end / (double)n * (double)room) : 4 * end;
         want = (size_t)((double)(want > end ? want : end) * AND_MORE) + 64;
     }
     if (n > room)
