@@ -269,6 +269,20 @@ static int meet(struct kj_comm **comm, struct kj_backend *b, const struct kj_run
     return rc ? rc : kj_backend_join(b, *comm, err);
 }
 
+/* KIJIL_STATES_NEAREST=wmv: weights, first, second moments in bfloat16 that are not
+ * rounded by chance, to measure what that is good for (docs/benchmarks.md). */
+static unsigned nearest(void)
+{
+    const char *s = getenv("KIJIL_STATES_NEAREST");
+    unsigned which = 0;
+    for (; s && *s; s++)
+        which |= *s == 'w'   ? KJ_ADAMW_W
+                 : *s == 'm' ? KJ_ADAMW_M
+                 : *s == 'v' ? KJ_ADAMW_V
+                             : 0U;
+    return which;
+}
+
 static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
                  const struct kj_comm_place *place, const struct kj_datas *d,
                  unsigned threads, struct kj_err *err)
@@ -347,6 +361,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                              .time_limit = limit,
                              .force = o->force,
                              .no_save = o->no_save,
+                             .nearest = nearest(),
                              .ctx = watch,
                              .on_step = kj_train_watch_step,
                              .on_note = kj_train_watch_note,

@@ -79,7 +79,8 @@ static int save_moments(struct moments *s, const char *path, struct kj_err *err)
         t[n].shape[0] = p->vector ? p->cols : p->rows;
         t[n++].shape[1] = p->cols;
     }
-    int rc = kj_st_write(path, t, n, KJ_ST_F32, fill, s, err);
+    int rc = kj_st_write(path, t, n, s->m->how.states_bf16 ? KJ_ST_BF16 : KJ_ST_F32,
+                         fill, s, err);
     if (rc == KJ_OK)
         rc = kj_ranks_done(s->own->ranks, err);
     for (size_t i = 0; i < n; i++)
@@ -360,7 +361,7 @@ int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
     char *opt = step_dir(dir, c->step, ".tmp", "optimizer.safetensors");
     struct kj_hf_save exact = *hf;
     struct moments s = {.m = m, .own = moments};
-    exact.bf16 = false;
+    exact.bf16 = m->how.states_bf16;
     int rc = kj_hf_remove(tmp, err);
     if (rc == KJ_OK)
         rc = kj_output_mkdirs(tmp, err);

@@ -87,6 +87,10 @@ static const struct kj_opt optim_opts[] = {
     {"precision", 0, KJ_OPT_ENUM, R(optim.precision), "f32|bf16",
      "numbers that matrix products multiply; weights, sums and moments stay f32", "f32",
      0, 0},
+    {"states", 0, KJ_OPT_ENUM, R(optim.states), "f32|bf16",
+     "weights, gradients and AdamW's moments; bf16: 8 bytes a parameter, rounded by "
+     "chance, for a precision of bf16",
+     "f32", 0, 0},
     {"recompute", 0, KJ_OPT_ENUM, R(optim.recompute), "none|swiglu|norm|ffn|qkv|block",
      "what layers make again in backward passes rather than keep it; each has those "
      "before it, too",
@@ -324,6 +328,13 @@ int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err)
                           (long long)r->data.seq_len, (long long)m->max_positions);
     if (r->data.micro > r->data.batch)
         r->data.micro = r->data.batch;
+    if (r->optim.states == KJ_STATES_BF16 && r->optim.precision == KJ_PRECISION_F32)
+        return kj_err_set(err, KJ_USAGE,
+                          "optim.states: bf16 needs optim.precision: bf16");
+    if (r->optim.states == KJ_STATES_BF16 && r->optim.kind != KJ_OPTIM_ADAMW)
+        return kj_err_set(
+            err, KJ_USAGE,
+            "optim.states: bf16 is for optim.kind: adamw; Muon keeps f32");
     if (r->samples.every && !r->samples.prompts.n)
         return kj_err_set(err, KJ_USAGE,
                           "samples.every is set, and no samples.prompts");
@@ -357,13 +368,14 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
             const char *line = text.p + at, *nl = memchr(line, '\n', text.n - at);
             size_t n = nl ? (size_t)(nl - line) + 1 : text.n - at;
             /* Paths may move without changing the run; content is hashed. What is
-             * made again has the same bits. Packing is younger than some runs: its
-             * default says nothing. */
+             * made again has the same bits. Packing and states are younger than some
+             * runs: their defaults say nothing. */
             bool skip = identity && (strncmp(line, "manifest:", 9) == 0 ||
                                      strncmp(line, "tokenizer:", 10) == 0 ||
                                      strncmp(line, "prefetch:", 9) == 0 ||
                                      strncmp(line, "recompute:", 10) == 0 ||
                                      strncmp(line, "deterministic:", 14) == 0 ||
+                                     strncmp(line, "states: f32", 11) == 0 ||
                                      strncmp(line, "packing: concat", 15) == 0);
             if (!skip)
                 rc |= kj_buf_addz(out, *s->name ? "  " : "") | kj_buf_add(out, line, n);

@@ -173,6 +173,8 @@ int kj_llama_bf16(struct kj_llama *m, struct kj_err *err)
         return KJ_OK;
     kj_llama_acts_free(m);
     kj_llama_acts_new(m);
+    if (m->how.states_bf16)
+        return m->b->ops->sync(m->b, err);
     m->low = m->b->ops->tensor_new(m->b, KJ_BF16, m->n);
     m->stale = true;
     return m->b->ops->sync(m->b, err);

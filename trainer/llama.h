@@ -58,10 +58,12 @@ struct kj_llama_view {
 
 /* How a model is held. */
 struct kj_llama_how {
-    size_t tokens;               /* most of one pass */
-    size_t chunk;                /* tokens whose logits exist at a time */
-    bool train;                  /* gradients, and what backward passes need */
-    bool bf16;                   /* multiply bfloat16 numbers (kj_llama_bf16) */
+    size_t tokens;    /* most of one pass */
+    size_t chunk;     /* tokens whose logits exist at a time */
+    bool train;       /* gradients, and what backward passes need */
+    bool bf16;        /* multiply bfloat16 numbers (kj_llama_bf16) */
+    bool states_bf16; /* weights and gradients are bfloat16 themselves; on back ends
+                         with ops->bf16, for models that multiply it */
     enum kj_recompute recompute; /* of training; the same bits at each */
 };
 
@@ -89,7 +91,7 @@ struct kj_llama {
     struct kj_param *params;
     size_t n_params, n;      /* parameters, elements */
     struct kj_tensor *w, *g; /* weights; gradients (training only) */
-    struct kj_tensor *low;   /* the weights in bfloat16, or NULL */
+    struct kj_tensor *low;   /* the weights in bfloat16 beside float32 ones, or NULL */
     bool stale;              /* set when w was changed behind the first pass: low
                                 is made again */
     struct kj_llama_acts *acts;

@@ -143,13 +143,14 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
     struct kj_llama_layer_acts l;
     size_t count, n, sets = how->train ? (size_t)s->layers : 1;
     enum kj_dtype low = bf16 && how->bf16 ? KJ_BF16 : KJ_F32;
+    enum kj_dtype state = how->states_bf16 ? KJ_BF16 : KJ_F32;
     m.how.chunk = how->chunk < how->tokens ? how->chunk : how->tokens;
     struct need per = layer_acts(&m, 0, &l), rest = rest_acts(&m);
     free(kj_llama_params(s, &count, &n));
     const struct kj_llama_need all[KJ_LT_COUNT] = {
-        [KJ_LT_WEIGHTS] = {KJ_MEM_WEIGHTS, KJ_F32, n},
-        [KJ_LT_GRADS] = {KJ_MEM_GRADS, KJ_F32, how->train ? n : 0},
-        [KJ_LT_LOW] = {KJ_MEM_LOW, KJ_BF16, low == KJ_BF16 ? n : 0},
+        [KJ_LT_WEIGHTS] = {KJ_MEM_WEIGHTS, state, n},
+        [KJ_LT_GRADS] = {KJ_MEM_GRADS, state, how->train ? n : 0},
+        [KJ_LT_LOW] = {KJ_MEM_LOW, KJ_BF16, low == KJ_BF16 && state == KJ_F32 ? n : 0},
         [KJ_LT_LAYERS] = {KJ_MEM_ACTS, low, per.acts * sets},
         [KJ_LT_LAYER_SUMS] = {KJ_MEM_ACTS, KJ_F32, per.sums * sets},
         [KJ_LT_REST] = {KJ_MEM_ACTS, low, rest.acts},

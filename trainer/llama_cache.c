@@ -19,6 +19,7 @@ struct kj_cache {
     size_t size, used;
     struct kj_tensor *kv; /* layers x size rows of 2 * kv */
     struct kj_tensor *t;  /* scratch for FEED tokens */
+    struct kj_tensor *rt; /* the norms' factors */
     struct kj_tensor *ids, *pos, *rope;
     struct kj_mat x, y, r, q, att, delta, gu, h, logits;
 };
@@ -36,7 +37,7 @@ static size_t layout(struct kj_cache *c)
     size_t at = 0;
     c->x = scratch(c, &at, FEED, d.h);
     c->y = scratch(c, &at, FEED, d.h);
-    c->r = scratch(c, &at, FEED, 1);
+    c->r = kj_mat(c->rt, 0, 1);
     c->q = scratch(c, &at, FEED, d.q);
     c->att = scratch(c, &at, FEED, d.q);
     c->delta = scratch(c, &at, FEED, d.h);
@@ -65,8 +66,11 @@ int kj_cache_new(struct kj_cache **out, struct kj_llama *m, size_t positions,
     struct kj_cache *c = kj_xcalloc(1, sizeof *c);
     c->m = m;
     c->size = positions;
-    c->kv = o->tensor_new(m->b, KJ_F32, d.layers * positions * 2 * d.kv);
-    c->t = o->tensor_new(m->b, KJ_F32, layout(c));
+    /* Operands of one type, where the back end wants that. */
+    enum kj_dtype type = m->how.states_bf16 && o->bf16 ? KJ_BF16 : KJ_F32;
+    c->kv = o->tensor_new(m->b, type, d.layers * positions * 2 * d.kv);
+    c->rt = o->tensor_new(m->b, KJ_F32, FEED);
+    c->t = o->tensor_new(m->b, type, layout(c));
     layout(c);
     c->ids = o->tensor_new(m->b, KJ_I32, FEED);
     c->pos = o->tensor_new(m->b, KJ_I32, FEED);
@@ -86,7 +90,7 @@ void kj_cache_free(struct kj_cache *c)
 {
     if (!c)
         return;
-    struct kj_tensor *t[] = {c->kv, c->t, c->ids, c->pos, c->rope};
+    struct kj_tensor *t[] = {c->kv, c->t, c->rt, c->ids, c->pos, c->rope};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         c->m->b->ops->tensor_free(c->m->b, t[i]);
     free(c);

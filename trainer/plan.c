@@ -25,7 +25,7 @@ static void count(const struct kj_shape *s, const struct kj_llama_how *how,
     struct kj_llama_need need[KJ_LT_COUNT];
     kj_llama_needs(s, how, false, need);
     for (size_t i = 0; i < KJ_LT_COUNT; i++)
-        bytes[need[i].kind] += 4 * (int64_t)need[i].n;
+        bytes[need[i].kind] += (need[i].type == KJ_BF16 ? 2 : 4) * (int64_t)need[i].n;
 }
 
 void kj_plan_teacher(const struct kj_run *run, struct kj_plan *p)
@@ -37,7 +37,8 @@ void kj_plan_teacher(const struct kj_run *run, struct kj_plan *p)
     count(
         &c.shape,
         &(struct kj_llama_how){.tokens = (size_t)(run->data.micro * run->data.seq_len),
-                               .chunk = (size_t)run->optim.loss_chunk},
+                               .chunk = (size_t)run->optim.loss_chunk,
+                               .states_bf16 = run->optim.states == KJ_STATES_BF16},
         bytes);
     p->bytes_weights += bytes[KJ_MEM_WEIGHTS];
     p->bytes_acts += bytes[KJ_MEM_ACTS];
@@ -71,6 +72,11 @@ static int64_t work_bytes(const struct kj_run *run, size_t pass)
         size_t n = packed(maps[i][0], maps[i][1], maps[i][2], flags);
         most = n > most ? n : most;
     }
+    if (run->optim.states == KJ_STATES_BF16) { /* a matrix and embeddings as float32 */
+        size_t matrix = d.v > 2 * d.f ? d.v : 2 * d.f, rows = d.v < pass ? d.v : pass;
+        matrix = d.qkv > matrix ? d.qkv : matrix;
+        most += 4 * (matrix + rows) * d.h;
+    }
     /* A token is an id, a position and a target. */
     int64_t steps = run->data.prefetch + 1;
     return (int64_t)most + 12 * steps * run->data.batch * run->data.seq_len;
@@ -92,8 +98,9 @@ void kj_plan_make(const struct kj_run *run, struct kj_plan *p)
     p->tokens_step = run->data.batch * run->data.seq_len;
     p->tokens = (double)p->steps * (double)p->tokens_step;
     p->flops = p->flops_token * p->tokens;
-    p->bytes_weights = p->bytes_grads = 4 * p->params;
-    p->bytes_moments = 8 * p->params;
+    bool low = run->optim.states == KJ_STATES_BF16;
+    p->bytes_weights = p->bytes_grads = (low ? 2 : 4) * p->params;
+    p->bytes_moments = (low ? 4 : 8) * p->params;
     p->bytes_work = work_bytes(run, pass);
     int64_t bytes[KJ_MEM_KINDS] = {0};
     count(s,

@@ -4,9 +4,13 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "nn/arith.h"
 #include "nn/backend.h"
 #include "trainer/feed.h"
 #include "trainer/train_internal.h"
+
+/* Chance that rounds states has nothing in common with that of fresh weights. */
+#define STATES_SEED 0x73746174u
 
 /* Name the first parameter with a value that is not finite. */
 static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *from,
@@ -48,13 +52,15 @@ static void adamw(struct kj_trainer *r, size_t at, size_t end, size_t second,
                   const struct kj_adamw *p)
 {
     const struct kj_ranks *k = &r->ranks;
+    struct kj_adamw q = *p;
     second += at < k->from ? k->from - at : 0;
     at = at > k->from ? at : k->from;
     end = end < k->to ? end : k->to;
+    q.at = at;
     if (at < end)
         r->b->ops->adamw(r->b, kj_mat(r->m->w, at, 1), kj_mat(r->m->g, at, 1),
                          kj_mat(r->moments.t[0], at - k->from, 1),
-                         kj_mat(r->moments.t[1], second - k->from, 1), end - at, p);
+                         kj_mat(r->moments.t[1], second - k->from, 1), end - at, &q);
 }
 
 /* Muon for its matrices; AdamW over runs of other parameters that are decayed
@@ -78,6 +84,8 @@ static void update(struct kj_trainer *r, double factor, double clip)
         .grad_scale = (float)clip,
         .fix1 = (float)(1 / (1 - pow(c->optim.beta1, t))),
         .fix2 = (float)(1 / (1 - pow(c->optim.beta2, t))),
+        .key = kj_random64((uint64_t)c->seed ^ STATES_SEED, (uint64_t)r->at.step),
+        .nearest = r->t->nearest,
     };
     for (size_t i = 0, k; i < m->n_params; i = k) {
         size_t at = m->params[i].at, end = at;

@@ -70,7 +70,8 @@ static int open_teacher(struct kj_trainer *r, size_t pass, struct kj_err *err)
                         (long long)h.shape.max_positions, (long long)c->data.seq_len);
     struct kj_llama_how how = {.tokens = pass,
                                .chunk = (size_t)c->optim.loss_chunk,
-                               .bf16 = c->optim.precision == KJ_PRECISION_BF16};
+                               .bf16 = c->optim.precision == KJ_PRECISION_BF16,
+                               .states_bf16 = c->optim.states == KJ_STATES_BF16};
     if (rc == KJ_OK)
         rc = kj_llama_make(&r->teacher.m, r->b, &h.shape, &how, err);
     if (rc == KJ_OK)
@@ -88,6 +89,7 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
                                .chunk = (size_t)c->optim.loss_chunk,
                                .train = true,
                                .bf16 = c->optim.precision == KJ_PRECISION_BF16,
+                               .states_bf16 = c->optim.states == KJ_STATES_BF16,
                                .recompute = (enum kj_recompute)c->optim.recompute};
     r->b->deterministic = c->optim.deterministic;
     int rc = kj_llama_make(&r->m, r->b, &c->model, &how, err);
@@ -105,7 +107,8 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
         r->moments.seconds = kj_muon_seconds(r->m->params, r->m->n_params, &n[1]);
     }
     for (int i = 0; i < 2; i++)
-        r->moments.t[i] = r->b->ops->tensor_new(r->b, KJ_F32, n[i]);
+        r->moments.t[i] =
+            r->b->ops->tensor_new(r->b, how.states_bf16 ? KJ_BF16 : KJ_F32, n[i]);
     rc = r->b->ops->sync(r->b, err);
     if (rc)
         return rc;

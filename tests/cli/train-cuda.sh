@@ -11,14 +11,14 @@ for i in $(seq 1 60); do
 done >docs.jsonl
 rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 280 -o tokenizer.json docs.jsonl
 rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
-recipe() { # PRECISION STEPS
+recipe() { # PRECISION STEPS [STATES]
     cat <<E2
 name: tiny
 model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
         num_attention_heads: 4, num_key_value_heads: 2, head_dim: 16,
         max_position_embeddings: 32}
 data: {sequence_length: 32, batch_sequences: 4, micro_sequences: 2}
-optim: {lr: 1e-2, precision: $1, loss_chunk: 48}
+optim: {lr: 1e-2, precision: $1, states: ${3:-f32}, loss_chunk: 48}
 schedule: {steps: $2, warmup_steps: 2}
 checkpoint: {every_steps: 3}
 E2
@@ -28,8 +28,13 @@ apart() {
     paste <(jq .loss "$1/metrics.jsonl") <(jq .loss "$2/metrics.jsonl") |
         awk '{d = ($1 - $2) / $1; d = d < 0 ? -d : d; m = d > m ? d : m} END {print m}'
 }
-for p in f32 bf16; do
-    recipe $p 7 >$p.yaml
+recipe f32 7 >f32.yaml
+recipe bf16 7 >bf16.yaml
+{ # samples are written with weights in bfloat16, too
+    recipe bf16 7 bf16
+    echo 'samples: {every: 4, prompts: ["the cat"], tokens: 3}'
+} >states.yaml
+for p in f32 bf16 states; do
     for d in cpu cuda; do
         rc $p.$d 0 "$KIJIL" train $p.yaml --data shards/manifest.jsonl --device $d -o $p-$d
     done
@@ -38,6 +43,9 @@ has device err 'emulated on the processor'
 # Sums in another order; bfloat16 holds 8 bits, and its roundings add up.
 is f32.losses "$(awk -v d="$(apart f32-cpu f32-cuda)" 'BEGIN {print (d < 2e-5)}')" 1
 is bf16.losses "$(awk -v d="$(apart bf16-cpu bf16-cuda)" 'BEGIN {print (d < 0.01)}')" 1
+is states.losses "$(awk -v d="$(apart states-cpu states-cuda)" 'BEGIN {print (d < 0.01)}')" 1
+is states.near "$(awk -v d="$(apart bf16-cuda states-cuda)" 'BEGIN {print (d > 1e-6 && d < 0.02)}')" 1
+is states.samples "$(jq -r .step states-cuda/samples.jsonl | xargs)" '4 7'
 is bf16.differs "$(awk -v d="$(apart f32-cuda bf16-cuda)" 'BEGIN {print (d > 1e-6)}')" 1
 is files "$(cd bf16-cpu && find . -type f | sort)" "$(cd bf16-cuda && find . -type f | sort)"
 
@@ -49,6 +57,19 @@ rm -r again/checkpoints/step-00000007 again/model
 rc resume 0 "$KIJIL" train bf16.yaml --data shards/manifest.jsonl --device cuda -o again
 has resume err 'goes on behind step 6'
 same resumed bf16-cuda/model/model.safetensors again/model/model.safetensors
+
+# The same with weights, gradients and moments in bfloat16, on both devices; here
+# the first part is of another order of threads and blocks.
+for d in cpu cuda; do
+    KJ_EMU_ORDER=reverse rc states.$d 0 "$KIJIL" train states.yaml \
+        --data shards/manifest.jsonl --device $d -q -j2 -o states-again-$d
+    same states.bits.$d states-$d/model/model.safetensors states-again-$d/model/model.safetensors
+    rm -r states-again-$d/checkpoints/step-00000007 states-again-$d/model
+    rc states.resume.$d 0 "$KIJIL" train states.yaml --data shards/manifest.jsonl --device $d \
+        -o states-again-$d
+    has states.resume.$d err 'goes on behind step 6'
+    same states.resumed.$d states-$d/model/model.safetensors states-again-$d/model/model.safetensors
+done
 
 # The optimizer's arithmetic is float32 in both; only a wrong file would differ.
 rc generate 0 "$KIJIL" generate bf16-cuda -p 'the cat' -n 4 --device cuda

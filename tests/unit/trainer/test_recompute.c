@@ -54,11 +54,13 @@ static float *gradients(struct kj_backend *b, const struct kj_shape *s,
     return g;
 }
 
-static void levels(struct kj_backend *b, const struct kj_shape *s, bool bf16,
+/* bf16: 1 in products, 2 in weights and gradients too. */
+static void levels(struct kj_backend *b, const struct kj_shape *s, int bf16,
                    bool taught)
 {
     struct kj_teacher t = {NULL, 0.75, 2};
-    struct kj_llama_how how = {.tokens = N, .chunk = 7, .bf16 = bf16};
+    struct kj_llama_how how = {
+        .tokens = N, .chunk = 7, .bf16 = bf16 > 0, .states_bf16 = bf16 > 1};
     double want[4] = {0}, got[4] = {0};
     float *first = NULL;
     int64_t last = 0;
@@ -83,8 +85,12 @@ static void levels(struct kj_backend *b, const struct kj_shape *s, bool bf16,
         if (!CHECK(g && memcmp(g, first, n * sizeof *g) == 0) ||
             !CHECK(memcmp(got, want, sizeof got) == 0) || !CHECK(bytes < last))
             printf("     %s, level %d, %s%s%s: %lld bytes after %lld\n", b->ops->name,
-                   level, bf16 ? "bf16" : "f32", s->tied ? ", tied" : "",
-                   taught ? ", taught" : "", (long long)bytes, (long long)last);
+                   level,
+                   bf16 > 1 ? "bf16 states"
+                   : bf16   ? "bf16"
+                            : "f32",
+                   s->tied ? ", tied" : "", taught ? ", taught" : "", (long long)bytes,
+                   (long long)last);
         last = bytes;
         free(g);
     }
@@ -114,7 +120,7 @@ static void device(struct kj_backend *b)
     wide.head_dim = 64;
     wide.heads = wide.kv_heads = 2;
     wide.layers = 2;
-    for (int bf16 = 0; bf16 < 2; bf16++) {
+    for (int bf16 = 0; bf16 < 3; bf16++) {
         levels(b, &grouped, bf16, false);
         levels(b, &tied, bf16, true);
         levels(b, &wide, bf16, false);
