@@ -2,9 +2,9 @@
  *
  * Layout: docs/formats/checkpoint.md. DIR/step-00000100/ holds the model in
  * Hugging Face's layout, optimizer.safetensors with the moments of every parameter
- * (both float32, or bfloat16 where the run holds them so), and checkpoint.json, which is written last and carries the
- * step, the place in the data, and size and hash of every other file. The
- * folder is filled under another name and renamed when all is synced.
+ * (float32, or bfloat16 where the run holds them so), and checkpoint.json, which is
+ * written last and carries the step, the place in the data, and size and hash of every
+ * other file. The folder is filled under another name and renamed when all is synced.
  */
 #ifndef KJ_TRAINER_CHECKPOINT_H
 #define KJ_TRAINER_CHECKPOINT_H
