@@ -256,6 +256,8 @@ static void adamw(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
     enum kj_dtype type = w.t->type;
     if (g.t->type != type || m.t->type != type || v.t->type != type)
         kj_backend_fault(b, "adamw", "its operands are of different types");
+    else if (type != KJ_F32 && type != KJ_BF16)
+        kj_backend_fault(b, "adamw", "takes float32 or bfloat16");
     else
         kj_cpu_run(&l, adamw_task);
 }
