@@ -111,9 +111,10 @@ ifneq ($(wildcard $(CUDALIB)/../include/cudnn.h),)
 CUDNNSRC := nn/cuda/attn_cudnn.c nn/cuda/cudnn_graph.c
 CUDNN    := -DKJ_CUDNN
 endif
-CUARCH   = -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a \
-           -gencode arch=compute_100,code=sm_100
-CUFLAGS  = -std=c++20 -O3 -lineinfo $(DEFS) $(CUDNN) -Werror all-warnings -Xcompiler -fPIC,-fvisibility=hidden
+CUSM     = sm_80 sm_90a sm_100     # and code of compute_80, which a driver translates for others
+CUARCH   = -gencode arch=compute_80,code=compute_80 $(foreach a,$(CUSM),-gencode arch=$(a:sm_%=compute_%),code=$a)
+empty   :=
+CUFLAGS  = -std=c++20 -O3 -lineinfo $(DEFS) $(CUDNN) -DKJ_CUDA_FOR=$(subst $(empty) ,+,$(strip $(CUSM))) -Werror all-warnings -Xcompiler -fPIC,-fvisibility=hidden
 cuda: $(B)/kijil-cuda.so                   ## the GPU back end (needs nvcc; no GPU)
 $(B)/kijil-cuda.so: $(CUSRC:nn/cuda/%.cu=$(B)/cuda/%.o) $(patsubst %.c,$(B)/cuda/%.pic.o,$(CUHOST) $(CUDNNSRC))
 	$(CXX) -shared -o $@ $^ -L$(CUDALIB) -Wl,-rpath,$(CUDALIB) -Wl,--exclude-libs,ALL -Wl,-z,defs \

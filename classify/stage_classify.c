@@ -244,7 +244,7 @@ static int score(const struct classify_cfg *c, struct classify_state *s,
         kj_err_doc(err, d->id.p, d->id.n);
         return KJ_FATAL;
     }
-    if (rc != KJ_OK)
+    if (rc == KJ_BAD_RECORD)
         kj_err_reset(err);
     return rc;
 }

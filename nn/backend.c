@@ -24,27 +24,32 @@ static void program_folder(char *buf, size_t n)
         *slash = 0;
 }
 
+/* Why not: the loader names the file, or a library that the file needs. */
+static void *load_file(const char *path, char *why, size_t n)
+{
+    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (so)
+        return so;
+    const char *e = dlerror();
+    bool other = strncmp(e, path, strlen(path)) != 0;
+    snprintf(why, n, "%s%s", e,
+             other ? " (a library of CUDA; LD_LIBRARY_PATH may name its folder)" : "");
+    return NULL;
+}
+
 static void *load(char *why, size_t n)
 {
     static const char *const places[] = {"", "/../lib/kijil"};
     char folder[3800], path[4096];
     const char *set = getenv("KIJIL_CUDA_SO");
     snprintf(why, n, "%s is not there (make cuda builds it)", CUDA_SO);
-    if (set && *set) {
-        void *so = dlopen(set, RTLD_NOW | RTLD_LOCAL);
-        if (!so)
-            snprintf(why, n, "%s", dlerror());
-        return so;
-    }
+    if (set && *set)
+        return load_file(set, why, n);
     program_folder(folder, sizeof folder);
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         snprintf(path, sizeof path, "%s%s/%s", folder, places[i], CUDA_SO);
-        if (access(path, F_OK) != 0)
-            continue;
-        void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        if (!so)
-            snprintf(why, n, "%s", dlerror());
-        return so;
+        if (access(path, F_OK) == 0)
+            return load_file(path, why, n);
     }
     return NULL;
 }

@@ -7,7 +7,7 @@
 
 void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)
 {
-    char what[256], step[40] = "";
+    char what[400], step[40] = "";
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);

@@ -190,15 +190,26 @@ static bool execute(struct kj_cuda *c, const struct kj_attn *a,
               : kj_sdpa_forward(c->dnn->call, &args, why)) == KJ_OK;
 }
 
-static void forward(struct kj_cuda *c, const struct kj_attn *a,
-                    const struct kj_attn_segs *, enum kj_dtype)
+static void go(struct kj_cuda *c, const struct kj_attn *a, const struct kj_attn_grad *g)
 {
     struct kj_err why;
     kj_err_reset(&why);
-    if (!execute(c, a, NULL, &why))
+    if (execute(c, a, g, &why)) {
+        if (c->each)
+            KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+        return;
+    }
+    cudaError_t device = cudaGetLastError(); /* knows more than cuDNN */
+    if (device != cudaSuccess)
+        kj_cuda_good(c, device, "cudnnBackendExecute");
+    else
         kj_cuda_fault(c, "%s", why.msg);
-    else if (c->each)
-        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+}
+
+static void forward(struct kj_cuda *c, const struct kj_attn *a,
+                    const struct kj_attn_segs *, enum kj_dtype)
+{
+    go(c, a, NULL);
 }
 
 /* cuDNN takes row sums of its own */
@@ -206,12 +217,7 @@ static void backward(struct kj_cuda *c, const struct kj_attn *a,
                      const struct kj_attn_grad *g, const struct kj_attn_segs *,
                      const float *, enum kj_dtype)
 {
-    struct kj_err why;
-    kj_err_reset(&why);
-    if (!execute(c, a, g, &why))
-        kj_cuda_fault(c, "%s", why.msg);
-    else if (c->each)
-        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+    go(c, a, g);
 }
 
 /* ---- which calls ---- */
@@ -282,7 +288,7 @@ static bool room(struct kj_cuda *c, struct kj_dnn_state *d, size_t n)
     if (rc == cudaErrorMemoryAllocation)
         leave(c, "no GPU memory for cuDNN's %.1f MB", (double)n * 1e-6);
     else
-        KJ_CUDA(c, rc);
+        kj_cuda_good(c, rc, "cudaMalloc");
     return false;
 }
 

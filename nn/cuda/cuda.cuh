@@ -72,6 +72,12 @@ void kj_cuda_fault(struct kj_cuda *c, const char *fmt, ...)
 /* True when rc is good; else a fault that says which call failed. */
 bool kj_cuda_good(struct kj_cuda *c, cudaError_t rc, const char *call);
 #define KJ_CUDA(c, call) kj_cuda_good(c, call, #call)
+/* What `at` names while sync() waits. */
+#define KJ_CUDA_SYNC "the GPU"
+/* CUDA's words for rc, and what to do about it. Returns buf. */
+const char *kj_cuda_text(cudaError_t rc, char *buf, size_t n);
+/* Whether this GPU can run what was built: KJ_USAGE says what it lacks. */
+int kj_cuda_probe(struct kj_cuda *c, struct kj_err *err);
 
 /* Begin an operation of that shape; false once there is a fault. */
 static inline bool kj_cuda_op(struct kj_cuda *c, const char *op, size_t d0,

@@ -51,6 +51,10 @@ static bool good(struct kj_cuda *c, cublasStatus_t rc, const char *call)
 {
     if (rc == CUBLAS_STATUS_SUCCESS)
         return true;
+    /* "execution failed" says little where the device has said more. */
+    cudaError_t device = cudaGetLastError();
+    if (device != cudaSuccess)
+        return kj_cuda_good(c, device, call);
     kj_cuda_fault(c, "%.*s failed: %s", (int)strcspn(call, "("), call,
                   cublasLtGetStatusString(rc));
     return false;

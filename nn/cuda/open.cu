@@ -1,7 +1,7 @@
 /* open.cu - the CUDA back end: opening, memory, faults, its table. */
 #include "nn/cuda/cuda.cuh"
 
-#include <cstdarg>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -10,32 +10,7 @@
 #include "nn/cuda/dev.cuh"
 #include "nn/cuda/open.h"
 
-/* ---- faults ---- */
-
-void kj_cuda_fault(struct kj_cuda *c, const char *fmt, ...)
-{
-    char what[300], shape[80] = "";
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(what, sizeof what, fmt, ap);
-    va_end(ap);
-    size_t n = 0;
-    for (int i = 0; i < 3 && c->at.d[i]; i++)
-        n += (size_t)snprintf(shape + n, sizeof shape - n, "%s%zu", i ? "x" : " of ",
-                              c->at.d[i]);
-    snprintf(shape + n, sizeof shape - n, ": ");
-    kj_backend_fault(&c->base, c->at.op ? c->at.op : "cuda", "%s%s", n ? shape + 1 : "",
-                     what);
-}
-
-bool kj_cuda_good(struct kj_cuda *c, cudaError_t rc, const char *call)
-{
-    if (rc == cudaSuccess)
-        return true;
-    kj_cuda_fault(c, "%.*s failed: %s", (int)strcspn(call, "("), call,
-                  cudaGetErrorString(rc));
-    return false;
-}
+/* ---- operands and launches ---- */
 
 bool kj_cuda_inside(struct kj_cuda *c, struct kj_mat m, enum kj_dtype type, size_t rows,
                     size_t cols)
@@ -98,14 +73,20 @@ static void *memory(struct kj_cuda *c, size_t bytes)
     if (rc == cudaSuccess)
         return p;
     cudaGetLastError();
-    if (rc == cudaErrorMemoryAllocation && cudaMemGetInfo(&left, &total) == cudaSuccess)
-        kj_cuda_fault(c,
-                      "no GPU memory for %.1f MB: %.1f of %.1f MB are free, %.1f hold "
-                      "this program's tensors",
-                      (double)bytes * 1e-6, (double)left * 1e-6, (double)total * 1e-6,
-                      (double)c->base.bytes * 1e-6);
-    else
+    if (rc != cudaErrorMemoryAllocation ||
+        cudaMemGetInfo(&left, &total) != cudaSuccess) {
         kj_cuda_good(c, rc, "cudaMalloc");
+        return NULL;
+    }
+    /* The rest is this program's scratch, its libraries' (1 GB is usual), or others'. */
+    double rest = (double)(total - left) - (double)c->base.bytes;
+    kj_cuda_fault(c,
+                  "no GPU memory for %.1f MB: %.1f of %.1f MB are free, %.1f hold this "
+                  "program's tensors%s",
+                  (double)bytes * 1e-6, (double)left * 1e-6, (double)total * 1e-6,
+                  (double)c->base.bytes * 1e-6,
+                  rest > 4e9 ? "; nvidia-smi shows which programs have the rest" : "");
+    c->base.fault.err_no = ENOMEM;
     return NULL;
 }
 
@@ -321,13 +302,16 @@ static void complaints(struct kj_cuda *c)
 static int sync_cuda(struct kj_backend *b, struct kj_err *err)
 {
     struct kj_cuda *c = kj_cuda_of(b);
-    c->at.op = "the GPU";
+    c->at.op = KJ_CUDA_SYNC;
     c->at.d[0] = 0;
     if (KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
         complaints(c);
     int rc = b->fault.rc;
-    if (rc)
+    if (rc) {
         kj_err_set(err, rc, "%s", b->fault.msg);
+        if (err && !err->err_no)
+            err->err_no = b->fault.err_no;
+    }
     kj_err_reset(&b->fault);
     return rc;
 }
@@ -413,6 +397,7 @@ static int device_number(void)
 static int find_device(struct kj_cuda *c, struct kj_err *err)
 {
     int n = 0, driver = 0, runtime = 0, device = device_number();
+    char text[200];
     cudaDeviceProp p;
     cudaError_t rc = cudaGetDeviceCount(&n);
     cudaDriverGetVersion(&driver);
@@ -422,18 +407,21 @@ static int find_device(struct kj_cuda *c, struct kj_err *err)
     if (rc == cudaErrorInsufficientDriver)
         return kj_err_set(
             err, KJ_USAGE,
-            "the NVIDIA driver knows CUDA up to %d.%d, this program needs "
-            "%d.%d",
-            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
-    if (rc != cudaSuccess || n == 0)
+            "the NVIDIA driver knows CUDA up to %d.%d, this program needs %d.%d: "
+            "install driver %s or a later one",
+            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10,
+            runtime < 13000 ? "525" : "580");
+    if (rc == cudaErrorNoDevice || (rc == cudaSuccess && n == 0))
+        return kj_err_set(err, KJ_USAGE, "the driver lists no GPU");
+    if (rc != cudaSuccess)
         return kj_err_set(err, KJ_USAGE, "there is no usable GPU: %s",
-                          rc ? cudaGetErrorString(rc) : "the driver lists none");
+                          kj_cuda_text(rc, text, sizeof text));
     if (device < 0 || device >= n)
         return kj_err_set(err, KJ_USAGE, "there is no GPU %d: the driver lists %d",
                           device, n);
     if ((rc = cudaSetDevice(device)) || (rc = cudaGetDeviceProperties(&p, device)))
         return kj_err_set(err, KJ_USAGE, "GPU %d cannot be used: %s", device,
-                          cudaGetErrorString(rc));
+                          kj_cuda_text(rc, text, sizeof text));
     snprintf(c->gpu, sizeof c->gpu, "%s", p.name);
     c->major = p.major;
     c->minor = p.minor;
@@ -444,7 +432,7 @@ static int find_device(struct kj_cuda *c, struct kj_err *err)
         return kj_err_set(err, KJ_USAGE,
                           "%s is of compute capability %d.%d; 8.0 (A100) is the least",
                           c->gpu, p.major, p.minor);
-    return KJ_OK;
+    return kj_cuda_probe(c, err);
 }
 
 static int prepare(struct kj_cuda *c)

@@ -170,11 +170,32 @@ enum cudaError_t {
     cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9,
     cudaErrorInsufficientDriver = 35,
+    cudaErrorDevicesUnavailable = 46,
+    cudaErrorInvalidDeviceFunction = 98,
     cudaErrorNoDevice = 100,
+    cudaErrorInvalidKernelImage = 200,
+    cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorECCUncorrectable = 214,
+    cudaErrorNvlinkUncorrectable = 220,
+    cudaErrorUnsupportedPtxVersion = 222,
+    cudaErrorContained = 226,
     cudaErrorNotReady = 600,
+    cudaErrorIllegalAddress = 700,
+    cudaErrorLaunchTimeout = 702,
+    cudaErrorAssert = 710,
+    cudaErrorHardwareStackError = 714,
+    cudaErrorIllegalInstruction,
+    cudaErrorMisalignedAddress,
+    cudaErrorInvalidAddressSpace,
+    cudaErrorInvalidPc,
+    cudaErrorLaunchFailure,
+    cudaErrorSystemNotReady = 802,
+    cudaErrorSystemDriverMismatch,
+    cudaErrorCompatNotSupportedOnDevice,
     cudaErrorStreamCaptureUnsupported = 900,
     cudaErrorStreamCaptureInvalidated = 901,
-    cudaErrorStreamCaptureIsolation = 905
+    cudaErrorStreamCaptureIsolation = 905,
+    cudaErrorUnknown = 999
 };
 struct kj_emu_stream;
 struct kj_emu_event;
@@ -197,6 +218,9 @@ struct cudaDeviceProp {
     char name[256];
     size_t totalGlobalMem, sharedMemPerBlockOptin;
     int major, minor, multiProcessorCount;
+};
+struct cudaFuncAttributes {
+    int numRegs;
 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
@@ -235,6 +259,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaGetLastError(void);
 const char *cudaGetErrorString(cudaError_t e);
 cudaError_t cudaFuncSetAttribute(const void *f, cudaFuncAttribute a, int v);
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *f);
 
 /* Queue a call of body() by every thread of the grid. */
 cudaError_t kj_emu_launch(const void *key, dim3 grid, dim3 block, size_t shared,
@@ -250,7 +275,13 @@ struct kj_emu_counts {
     uint64_t captures, graphs, replays;
 };
 
-/* ---- between host.cc and emu.cc ---- */
+/* ---- between the emulator's files ---- */
+
+/* What a call of that kind gives: fail.cc. And whether nothing runs any more. */
+cudaError_t kj_emu_fails(const char *call);
+cudaError_t kj_emu_refuse(const char *call); /* and cudaGetLastError tells it */
+bool kj_emu_dead(void);
+int kj_emu_driver(void);
 
 void kj_emu_grid_run(dim3 grid, dim3 block, size_t shared,
                      const std::function<void()> &body);

@@ -68,6 +68,10 @@ static cudaError_t fail(cudaError_t rc)
         last = rc;
     return rc;
 }
+/* In a call: give up where it is to fail (fail.cc). */
+#define MAY_FAIL(call)                                                                 \
+    if (cudaError_t rc_ = kj_emu_fails(call))                                          \
+    return fail(rc_)
 
 /* ---- memory: pages that only the device may touch ---- */
 
@@ -102,7 +106,7 @@ static bool advance(kj_emu_stream *s)
         return false;
     item i = std::move(s->queue.front());
     s->queue.pop_front();
-    if (i.run)
+    if (i.run && !kj_emu_dead())
         i.run();
     if (i.set) {
         struct timespec t;
@@ -211,6 +215,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     LOCKED;
+    MAY_FAIL("wait");
     if (refused())
         return fail(cudaErrorStreamCaptureUnsupported);
     counts.waits++;
@@ -270,6 +275,7 @@ cudaError_t cudaEventQuery(cudaEvent_t p)
 cudaError_t cudaEventSynchronize(cudaEvent_t p)
 {
     LOCKED;
+    MAY_FAIL("wait");
     if (refused())
         return fail(cudaErrorStreamCaptureUnsupported);
     counts.waits++;
@@ -328,6 +334,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned lon
 cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t s)
 {
     LOCKED;
+    MAY_FAIL("launch");
     if (s->graph) {
         s->spoilt = true;
         return fail(cudaErrorStreamCaptureUnsupported);
@@ -354,6 +361,7 @@ cudaError_t cudaMalloc(void **p, size_t n)
 {
     LOCKED;
     *p = NULL;
+    MAY_FAIL("malloc");
     if (refused())
         return fail(cudaErrorStreamCaptureUnsupported);
     if (n > device_total - device_used)
@@ -392,6 +400,7 @@ cudaError_t cudaFree(void *p)
     LOCKED;
     if (!p)
         return cudaSuccess;
+    MAY_FAIL("free");
     if (refused())
         return fail(cudaErrorStreamCaptureUnsupported);
     counts.frees++;
@@ -440,6 +449,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
                             cudaStream_t s)
 {
     LOCKED;
+    MAY_FAIL("copy");
     bool up = kind == cudaMemcpyHostToDevice && !is_pinned(from);
     bool down = kind == cudaMemcpyDeviceToHost && !is_pinned(to);
     if (s->graph && (up || down)) {
@@ -462,6 +472,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
 
 cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
+    LOCKED;
+    MAY_FAIL("set");
     kj_emu_queue(s, [p, v, n] { memset(p, v, n); });
     return cudaSuccess;
 }
@@ -470,11 +482,13 @@ cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = 1;
-    return cudaSuccess;
+    *n = kj_emu_driver() >= 13000;
+    return *n ? cudaSuccess : cudaErrorInsufficientDriver;
 }
 cudaError_t cudaSetDevice(int)
 {
+    LOCKED;
+    MAY_FAIL("open");
     return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
@@ -492,7 +506,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
 }
 cudaError_t cudaDriverGetVersion(int *v)
 {
-    *v = 13000;
+    *v = kj_emu_driver();
     return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int *v)
@@ -514,26 +528,6 @@ cudaError_t cudaGetLastError(void)
     last = cudaSuccess;
     return rc;
 }
-const char *cudaGetErrorString(cudaError_t rc)
-{
-    switch (rc) {
-    case cudaSuccess:
-        return "no error";
-    case cudaErrorMemoryAllocation:
-        return "out of memory";
-    case cudaErrorInvalidConfiguration:
-        return "invalid configuration argument";
-    case cudaErrorStreamCaptureUnsupported:
-        return "operation not permitted when stream is capturing";
-    case cudaErrorStreamCaptureInvalidated:
-        return "operation failed due to a previous error during capture";
-    case cudaErrorStreamCaptureIsolation:
-        return "dependency created on uncaptured work in another stream";
-    default:
-        return "invalid argument";
-    }
-}
-
 static std::map<const void *, size_t> optin;
 
 cudaError_t cudaFuncSetAttribute(const void *f, cudaFuncAttribute, int v)
@@ -545,12 +539,28 @@ cudaError_t cudaFuncSetAttribute(const void *f, cudaFuncAttribute, int v)
     return cudaSuccess;
 }
 
+cudaError_t kj_emu_refuse(const char *call)
+{
+    LOCKED;
+    MAY_FAIL(call);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
+{
+    LOCKED;
+    MAY_FAIL("kernel");
+    a->numRegs = 0;
+    return cudaSuccess;
+}
+
 cudaError_t kj_emu_launch(const void *key, dim3 g, dim3 b, size_t shared,
                           cudaStream_t s, std::function<void()> body)
 {
     LOCKED;
     uint64_t threads = (uint64_t)b.x * b.y * b.z, blocks = (uint64_t)g.x * g.y * g.z;
     size_t most = optin.count(key) ? optin[key] : 48 << 10;
+    MAY_FAIL("launch");
     if (threads == 0 || threads > MAX_THREADS || blocks == 0 || g.x > 0x7fffffffu ||
         g.y > 65535 || g.z > 65535 || b.z > 64 ||
         shared > (most < 49152 ? 49152 : most))

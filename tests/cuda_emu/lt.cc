@@ -64,9 +64,10 @@ size_t cublasLtGetVersion(void)
 }
 const char *cublasLtGetStatusString(cublasStatus_t s)
 {
-    return s == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported"
-           : s                              ? "invalid value"
-                                            : "";
+    return s == CUBLAS_STATUS_NOT_SUPPORTED      ? "not supported"
+           : s == CUBLAS_STATUS_EXECUTION_FAILED ? "execution failed"
+           : s                                   ? "invalid value"
+                                                 : "";
 }
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeType_t,
                                         cudaDataType_t)
@@ -196,6 +197,8 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
         s = CUBLAS_STATUS_INVALID_VALUE;
     if (s)
         return s;
+    if (kj_emu_refuse("launch") != cudaSuccess)
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     kj_emu_lt_desc t = *d;
     kj_emu_lt_layout x = *la, y = *lb, z = *lc, w = *ld;
     float fa = *(const float *)alpha, fb = *(const float *)beta;

@@ -217,14 +217,19 @@ static unsigned seed(void)
     return (unsigned)t.tv_nsec + 77777u * ++calls;
 }
 
-int kj_sdpa_forward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *)
+int kj_sdpa_forward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *err)
 {
+    if (kj_emu_refuse("launch") != cudaSuccess)
+        return kj_err_set(err, KJ_FAIL, "cuDNN, execution: EXECUTION_FAILED");
     struct call c = {p->s, *a, std::minstd_rand(1)};
     kj_emu_queue(p->stream, [=] { c.forward(); });
     return KJ_OK;
 }
-int kj_sdpa_backward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *)
+int kj_sdpa_backward(struct kj_sdpa *p, const struct kj_sdpa_args *a,
+                     struct kj_err *err)
 {
+    if (kj_emu_refuse("launch") != cudaSuccess)
+        return kj_err_set(err, KJ_FAIL, "cuDNN, execution: EXECUTION_FAILED");
     struct call c = {p->s, *a, std::minstd_rand(seed())};
     kj_emu_queue(p->stream, [=] { c.backward(); });
     return KJ_OK;
