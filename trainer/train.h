@@ -6,8 +6,9 @@
  *                        stops at its time limit
  *
  * A run that finds checkpoints in DIR goes on from the newest sound one; the
- * weights at each step are the same bytes as without the interruption. They do
- * not depend on the number of threads either.
+ * weights at each step are the same bytes as without the interruption (on a GPU
+ * where the run file says optim.deterministic). They do not depend on the number of
+ * threads either.
  *
  * One step: the gradients of `batch` rows, in passes of `micro` rows, divided
  * by the number of predictions in the whole step; clipping by global norm;

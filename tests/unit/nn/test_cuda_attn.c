@@ -80,11 +80,15 @@ static bool attend(struct result *r, bool deterministic)
     return true;
 }
 
+static bool bits_of(const void *a, const void *b, size_t n)
+{
+    return memcmp(a, b, n) == 0;
+}
+
 static bool same(const struct result *a, const struct result *b)
 {
-    return memcmp(a->o, b->o, sizeof a->o) == 0 &&
-           memcmp(a->lse, b->lse, sizeof a->lse) == 0 &&
-           memcmp(a->d, b->d, sizeof a->d) == 0;
+    return bits_of(a->o, b->o, sizeof a->o) && bits_of(a->lse, b->lse, sizeof a->lse) &&
+           bits_of(a->d, b->d, sizeof a->d);
 }
 
 /* emu: what goes wrong with cuDNN, or NULL. */
@@ -118,13 +122,13 @@ static void taken(void)
     }
     CHECK(worst < 0.02f);
     with(&again, "1", NULL, false);
-    CHECK(again.err.rc == KJ_OK && memcmp(again.o, first.o, sizeof first.o) == 0);
+    CHECK(again.err.rc == KJ_OK && bits_of(again.o, first.o, sizeof first.o));
 }
 
 /* dQ by atomics: never the same bits twice, unless they are asked for. */
 static void bits(void)
 {
-    CHECK(memcmp(again.d, first.d, sizeof first.d) != 0);
+    CHECK(!bits_of(again.d, first.d, sizeof first.d));
     with(&first, NULL, NULL, true);
     with(&again, NULL, NULL, true);
     CHECK(first.err.rc == KJ_OK && same(&first, &again));
