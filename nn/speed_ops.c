@@ -222,8 +222,11 @@ static void run_cross_entropy(struct bench *s, const struct item *it)
                             it->n, 1, 0, true);
 }
 
+/* flags: on bfloat16 states. */
 static void run_adamw(struct bench *s, const struct item *it)
 {
+    struct kj_mat (*as)(struct bench *, size_t, size_t, double) =
+        it->flags ? low : wide;
     static const struct kj_adamw p = {.lr = 1e-4f,
                                       .beta1 = 0.9f,
                                       .beta2 = 0.95f,
@@ -232,8 +235,8 @@ static void run_adamw(struct bench *s, const struct item *it)
                                       .grad_scale = 1,
                                       .fix1 = 1,
                                       .fix2 = 1};
-    struct kj_mat w = wide(s, 1, it->n, 2), g = wide(s, 1, it->n, 1),
-                  m = wide(s, 1, it->n, 2), v = wide(s, 1, it->n, 2);
+    struct kj_mat w = as(s, 1, it->n, 2), g = as(s, 1, it->n, 1),
+                  m = as(s, 1, it->n, 2), v = as(s, 1, it->n, 2);
     if (s->dry)
         return;
     if (s->first) /* squares */
@@ -320,6 +323,8 @@ static void llama_items(const struct bench *s, struct items *t)
     add(t, pieces, "zero", "gradients", run_zero, 1, some, 0, 0);
     add(t, pieces, "sumsq", "gradients", run_sumsq, 1, some, 0, 0);
     add(t, pieces, "adamw", "", run_adamw, 1, some, 0, 0);
+    if (s->o->bf16) /* instead of that and what follows, where states are so */
+        add(t, 0, "adamw", "bf16 states", run_adamw, 1, some, 0, 1);
     if (s->o->bf16)
         add(t, pieces, "axpby", "weights rounded", run_round, 1, some, 0, 0);
 }
