@@ -42,6 +42,8 @@ else
     rm -r f32/checkpoints/step-00000004
     within "going on" f32 -j1
     within bf16 bf16 -j2 --set optim.precision=bf16
+    within states states -j1 --set optim.precision=bf16 --set optim.states=bf16
+    is "states in bfloat16 take less" "$((last < few - 20))" 1
     within again again -j1 --set optim.recompute=block
     is "blocks made again take less" "$((last < few))" 1
     same "blocks made again" f32/model/model.safetensors again/model/model.safetensors
