@@ -214,9 +214,8 @@ static void f_layer_norm(const struct kj_probe *p)
     }
 }
 
-static void test_layer_norm(struct kj_test *t)
+static void one_layer_norm(struct kj_test *t, size_t N, size_t H)
 {
-    const size_t N = t->wide ? 18 : 133, H = t->wide ? 2176 : 83;
     for (int with = 0; with < 4; with++) {
         struct kj_probe p = {
             .n = {N * H, with & 1 ? N * H : 0, with & 2 ? H : 0, 2 * H},
@@ -243,6 +242,13 @@ static void test_layer_norm(struct kj_test *t)
             kj_test_drop(t, all[i]);
         kj_probe_free(&p);
     }
+}
+
+/* Rows that one warp of a GPU holds, and longer ones; even and odd. */
+static void test_layer_norm(struct kj_test *t)
+{
+    one_layer_norm(t, t->wide ? 18 : 133, t->wide ? 2176 : 83);
+    one_layer_norm(t, t->wide ? 10 : 7, t->wide ? 768 : 131);
 }
 
 /* ---- bias and activation: in = x, bias; d = n, h ---- */

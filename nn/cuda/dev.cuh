@@ -212,5 +212,11 @@ static inline size_t kj_pieces(size_t h, size_t v)
 {
     return kj_ceil(kj_ceil(h, v), KJ_ROW_THREADS);
 }
+/* As few threads as do it in so many pieces, whole warps: of 768 bfloat16 96. */
+static inline unsigned kj_row_threads(size_t h, size_t v)
+{
+    size_t pieces = kj_pieces(h, v);
+    return pieces ? (unsigned)(kj_ceil(kj_ceil(h, v), 32 * pieces) * 32) : 32;
+}
 
 #endif

@@ -216,7 +216,7 @@ KJ_DEV float act_of(float x, int act)
 template <int V> KJ_DEV bool kj_at(unsigned pieces, size_t h, size_t *row, size_t *col)
 {
     *row = blockIdx.x / pieces;
-    *col = ((size_t)(blockIdx.x % pieces) * KJ_ROW_THREADS + threadIdx.x) * V;
+    *col = ((size_t)(blockIdx.x % pieces) * blockDim.x + threadIdx.x) * V;
     return *col < h;
 }
 
@@ -252,8 +252,9 @@ void kj_cuda_bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
         using T = decltype(t);
         const int V = decltype(v)::v;
         size_t pieces = kj_pieces(h, V);
-        kj_launch(c, k_bias_act<T, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<T>(x),
-                  x.stride, kj_ptr<T>(bias), h, (unsigned)pieces, (int)act);
+        kj_launch(c, k_bias_act<T, V>, n * pieces, kj_row_threads(h, V), 0,
+                  kj_ptr<T>(x), x.stride, kj_ptr<T>(bias), h, (unsigned)pieces,
+                  (int)act);
     });
 }
 

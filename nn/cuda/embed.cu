@@ -17,7 +17,7 @@ __global__ void k_embed(T *y, size_t sy, const T *w, size_t sw, const int32_t *i
                         unsigned long long *flags)
 {
     size_t i = blockIdx.x / pieces;
-    size_t j = ((size_t)(blockIdx.x % pieces) * KJ_ROW_THREADS + threadIdx.x) * V;
+    size_t j = ((size_t)(blockIdx.x % pieces) * blockDim.x + threadIdx.x) * V;
     int32_t id = ids[i];
     if (id < 0 || (size_t)id >= rows) {
         kj_complain(flags, KJ_FLAG_TOKEN, i, id);
@@ -45,7 +45,7 @@ void kj_cuda_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
         using T = decltype(t);
         const int V = decltype(v)::v;
         size_t pieces = kj_pieces(h, V);
-        kj_launch(c, k_embed<T, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<T>(y),
+        kj_launch(c, k_embed<T, V>, n * pieces, kj_row_threads(h, V), 0, kj_ptr<T>(y),
                   y.stride, kj_ptr<T>(w), w.stride, kj_ptr<int32_t>(ids), rows_of(w, h),
                   h, (unsigned)pieces, c->flags);
     });
