@@ -62,6 +62,7 @@ uses    = $(1) $(if $(filter classify trainer,$(1)),nn) $(filter-out $(1),base)
 UNIT    := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 REPLAY  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCH   := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
+GRADS   := $(B)/tests/cuda/gradients
 
 all: $(B)/kijil kijil                      ## build the program (default)
 
@@ -93,7 +94,7 @@ $(B)/manifests/embedded.o: manifests/schema.sql manifests/report.css # .incbin
 $(B)/extract/judge_data.o: extract/judge.f32
 $(REPLAY): $(B)/tests/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(LIBS) $(B)/ldflags
 	$(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
-$(BENCH): $(B)/%: $(B)/%.o $(LIBS) $(B)/ldflags
+$(BENCH) $(GRADS): $(B)/%: $(B)/%.o $(LIBS) $(B)/ldflags
 	$(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group $(LDLIBS_ALL)
 
 # Rebuild when a flag changes: each stamp is rewritten only if its text differs.
@@ -142,7 +143,7 @@ $(EMU)/%.o: tests/cuda_emu/%.cc $(B)/cflags
 	@mkdir -p $(@D)
 	$(CXX) $(EMUFLAGS) -MMD -MP -c -o $@ $<
 
-tests: all $(UNIT) $(REPLAY) $(EMU)/kijil-cuda.so ## build all test programs
+tests: all $(UNIT) $(REPLAY) $(GRADS) $(EMU)/kijil-cuda.so ## build all test programs
 check: tests                               ## unit tests, corpus replay, shell tests
 	@B=$(B) tests/run
 check-unit: $(UNIT) $(REPLAY) $(EMU)/kijil-cuda.so ## unit tests and corpus replay only

@@ -9,13 +9,14 @@
 #include "nn/selftest.h"
 #include "nn/speed.h"
 
-/* Of one operation, where --ops has them all timed. */
-#define OP_SECONDS 0.15
+/* The ceilings want the best, single operations the median. */
+#define PEAK_TIMES 6
 
 struct options {
     int64_t jobs, size;
+    double seconds;
     const char *device, *ops;
-    bool verbose, json;
+    bool verbose, json, brief, f8;
 };
 
 #define F(x) offsetof(struct options, x)
@@ -31,6 +32,12 @@ static const struct kj_opt device_opts[] = {
      "instead of the self-test, time each operation of a model's step at its shapes: "
      "nano, qwen, 8b, bert, tiny",
      0, 0, 0},
+    {"f8", 0, KJ_OPT_FLAG, F(f8), 0, "with --ops: the linear maps of blocks in FP8", 0,
+     0, 0},
+    {"seconds", 0, KJ_OPT_REAL, F(seconds), "S",
+     "time for each product and operation; the products get six times that", "0.15",
+     1e-4, 60},
+    {"brief", 0, KJ_OPT_FLAG, F(brief), 0, "only whether they are here", 0, 0, 0},
     {"json", 0, KJ_OPT_FLAG, F(json), 0, "with --ops: JSON, an operation a line", 0, 0,
      0},
     {"verbose", 'v', KJ_OPT_FLAG, F(verbose), 0, "every check, not only each operation",
@@ -62,18 +69,12 @@ static struct op_row *row_of(struct table *t, const char *op)
     return i < t->n ? &t->rows[i] : &t->rows[t->n - 1];
 }
 
-static bool ends(const char *s, const char *end)
-{
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && strcmp(s + n - k, end) == 0;
-}
-
 static void report(void *ctx, const struct kj_selftest *s)
 {
     struct table *t = ctx;
     struct op_row *r = row_of(t, s->op);
     double share = s->limit > 0 ? s->worst / s->limit : s->worst > 0 ? 1e9 : 0;
-    double *worst = &r->worst[ends(s->what, ", bf16")];
+    double *worst = &r->worst[strstr(s->what, ", bf16") != NULL];
     r->checks++;
     r->failed += !s->ok;
     *worst = share > *worst ? share : *worst;
@@ -102,6 +103,15 @@ static unsigned product_size(const struct kj_backend *b)
     return strcmp(b->ops->name, "cpu") == 0 ? 1024 : 8192;
 }
 
+static void print_peaks(unsigned size, const struct kj_speed_peaks *p)
+{
+    printf("  matrix product %u^3: %.0f GFLOP/s, of bfloat16 %.0f", size, p->gflops,
+           p->gflops_bf16);
+    if (p->gflops_f8 > 0)
+        printf(", of FP8 %.0f", p->gflops_f8);
+    printf("   copy: %.1f GB/s   optimizer step: %.1f GB/s\n", p->copy, p->adamw);
+}
+
 static int test(const char *name, const struct options *o, unsigned threads,
                 struct kj_err *err)
 {
@@ -122,20 +132,22 @@ static int test(const char *name, const struct options *o, unsigned threads,
         return kj_err_set(err, rc, "%s", none.msg);
     b->ops->describe(b, what, sizeof what);
     printf("%s: %s\n", name, what);
+    if (o->brief) {
+        kj_backend_close(b);
+        return KJ_OK;
+    }
     clock_gettime(CLOCK_MONOTONIC, &t0);
     rc = kj_selftest_run(b, 1, report, &t, &failed, err);
     print_table(&t);
     clock_gettime(CLOCK_MONOTONIC, &t1);
     unsigned size = o->size ? (unsigned)o->size : product_size(b);
     if (rc == KJ_OK)
-        rc = kj_speed_peaks(b, size, 1.0, &speed, err);
+        rc = kj_speed_peaks(b, size, PEAK_TIMES * o->seconds, &speed, err);
     if (rc == KJ_OK) {
         printf("  each operation against float64 and finite differences, %.1f s\n",
                (double)(t1.tv_sec - t0.tv_sec) +
                    1e-9 * (double)(t1.tv_nsec - t0.tv_nsec));
-        printf("  matrix product %u^3: %.0f GFLOP/s, of bfloat16 %.0f   "
-               "copy: %.1f GB/s   optimizer step: %.1f GB/s\n",
-               size, speed.gflops, speed.gflops_bf16, speed.copy, speed.adamw);
+        print_peaks(size, &speed);
     }
     if (*b->note)
         printf("  %s\n", b->note);
@@ -203,21 +215,21 @@ static int operations(const struct options *o, unsigned threads, struct kj_err *
         return rc;
     b->ops->describe(b, what, sizeof what);
     unsigned size = o->size ? (unsigned)o->size : product_size(b);
-    rc = kj_speed_peaks(b, size, 1.0, &p, err);
+    rc = kj_speed_peaks(b, size, PEAK_TIMES * o->seconds, &p, err);
     if (rc == KJ_OK && o->json)
-        printf("{\"device\": \"%s\", \"shape\": \"%s\", \"product\": %u, \"gflops\": "
-               "%.6g, "
-               "\"gflops_bf16\": %.6g, \"copy_gbytes\": %.6g, \"adamw_gbytes\": %.6g, "
-               "\"ops\": [",
-               b->ops->name, s->name, size, p.gflops, p.gflops_bf16, p.copy, p.adamw);
-    else if (rc == KJ_OK)
-        printf("%s: %s\n  matrix product %u^3: %.0f GFLOP/s, of bfloat16 %.0f   copy: "
-               "%.1f GB/s   optimizer step: %.1f GB/s\n%s: %s; share: of what the "
-               "product or the copy would allow\n",
-               b->ops->name, what, size, p.gflops, p.gflops_bf16, p.copy, p.adamw,
-               s->name, s->about);
+        printf("{\"device\": \"%s\", \"shape\": \"%s%s\", \"product\": %u, "
+               "\"gflops\": %.6g, \"gflops_bf16\": %.6g, \"gflops_f8\": %.6g, "
+               "\"copy_gbytes\": %.6g, \"adamw_gbytes\": %.6g, \"ops\": [",
+               b->ops->name, s->name, o->f8 ? " fp8" : "", size, p.gflops,
+               p.gflops_bf16, p.gflops_f8, p.copy, p.adamw);
+    else if (rc == KJ_OK) {
+        printf("%s: %s\n", b->ops->name, what);
+        print_peaks(size, &p);
+        printf("%s: %s%s; share: of what the product or the copy would allow\n",
+               s->name, s->about, o->f8 ? ", linear maps in FP8" : "");
+    }
     if (rc == KJ_OK)
-        rc = kj_speed_ops(b, s, &p, OP_SECONDS, timed_row, &t, err);
+        rc = kj_speed_ops(b, s, o->f8, &p, o->seconds, timed_row, &t, err);
     if (rc == KJ_OK && o->json)
         printf("\n],\n\"ms\": %.6g, \"tokens_per_s\": %.6g}\n", 1e3 * t.seconds,
                (double)s->tokens / t.seconds);
@@ -240,8 +252,8 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         return status;
     int rc = pos.n ? kj_err_set(&err, KJ_USAGE, "takes no words, only options") : KJ_OK;
     unsigned threads = (unsigned)(o.jobs ? o.jobs : common.jobs);
-    if (rc == KJ_OK && o.json && !o.ops)
-        rc = kj_err_set(&err, KJ_USAGE, "--json goes with --ops");
+    if (rc == KJ_OK && (o.json || o.f8) && !o.ops)
+        rc = kj_err_set(&err, KJ_USAGE, "--json and --f8 go with --ops");
     if (rc == KJ_OK && o.ops)
         rc = operations(&o, threads, &err);
     else if (rc == KJ_OK && o.device)

@@ -41,6 +41,25 @@ static int product(struct kj_backend *b, const struct kj_mat *m, size_t n,
     return rc;
 }
 
+/* The same of FP8: a and b are quantised, once. */
+static int product_f8(struct kj_backend *b, const struct kj_mat *m,
+                      const struct kj_mat *codes, const struct kj_mat *scale, size_t n,
+                      double *best, struct kj_err *err)
+{
+    if (*best == 0) /* the first time */
+        for (int i = 0; i < 2; i++)
+            b->ops->quantize(b, codes[i], KJ_MAT_NONE, scale[i], m[i], n, n);
+    int rc = b->ops->sync(b, err);
+    double t0 = kj_now();
+    if (rc == KJ_OK) {
+        b->ops->matmul_f8(b, m[2], codes[0], scale[0], codes[1], scale[1], n, n, n,
+                          KJ_MM_FAST);
+        rc = b->ops->sync(b, err);
+    }
+    *best = fmax(*best, 2e-9 * (double)(n * n * n) / (kj_now() - t0));
+    return rc;
+}
+
 /* A copy, and a step of the optimizer. */
 static int moves(struct kj_backend *b, const struct kj_mat *m, size_t size,
                  struct kj_speed_peaks *p, struct kj_err *err)
@@ -70,19 +89,27 @@ int kj_speed_peaks(struct kj_backend *b, unsigned n, double seconds,
 {
     const struct kj_ops *o = b->ops;
     size_t size = (size_t)n * n;
-    struct kj_mat m[4], half[3] = {KJ_MAT_NONE};
+    struct kj_mat m[4], half[3] = {KJ_MAT_NONE}, codes[2] = {KJ_MAT_NONE},
+                        scale[2] = {KJ_MAT_NONE};
+    size_t row = (n + 15) / 16 * 16;
     *p = (struct kj_speed_peaks){0};
     for (int i = 0; i < 4; i++)
         m[i] = kj_mat(kj_speed_random(b, KJ_F32, size), 0, n);
     /* as training holds them: where a device keeps bfloat16, nothing is rounded here */
     for (int i = 0; i < 3 && o->bf16; i++)
         half[i] = kj_mat(kj_speed_random(b, KJ_BF16, size), 0, n);
+    for (int i = 0; i < 2 && b->f8; i++) {
+        codes[i] = kj_mat(o->tensor_new(b, KJ_E4M3, n * row), 0, row);
+        scale[i] = kj_mat(o->tensor_new(b, KJ_F32, 1), 0, 1);
+    }
     int rc = o->sync(b, err);
     for (double start = kj_now(); !rc && kj_now() - start < seconds;) {
         rc = product(b, m, n, 0, &p->gflops, err);
         if (!rc)
             rc = product(b, o->bf16 ? half : m, n, o->bf16 ? 0 : KJ_MM_BF16,
                          &p->gflops_bf16, err);
+        if (!rc && codes[0].t)
+            rc = product_f8(b, o->bf16 ? half : m, codes, scale, n, &p->gflops_f8, err);
         if (!rc)
             rc = moves(b, m, size, p, err);
     }
@@ -90,5 +117,9 @@ int kj_speed_peaks(struct kj_backend *b, unsigned n, double seconds,
         o->tensor_free(b, m[i].t);
     for (int i = 0; i < 3; i++)
         o->tensor_free(b, half[i].t);
+    for (int i = 0; i < 2; i++) {
+        o->tensor_free(b, codes[i].t);
+        o->tensor_free(b, scale[i].t);
+    }
     return rc;
 }

@@ -16,10 +16,11 @@
 struct kj_backend;
 struct kj_err;
 
-/* A product of size n (n^3): GFLOP/s of float32 and of bfloat16 operands. GB/s that a
- * copy of n^2 float32 moves (8 bytes an element) and the optimizer step (28). */
+/* A product of size n (n^3): GFLOP/s of float32, bfloat16 and FP8 operands (0 where it
+ * does not multiply FP8). GB/s that a copy of n^2 float32 moves (8 bytes an element)
+ * and the optimizer step (28). */
 struct kj_speed_peaks {
-    double gflops, gflops_bf16, copy, adamw;
+    double gflops, gflops_bf16, gflops_f8, copy, adamw;
 };
 /* The best of a few within about `seconds`. */
 int kj_speed_peaks(struct kj_backend *b, unsigned n, double seconds,
@@ -44,9 +45,10 @@ struct kj_speed_row {
     double share; /* floor over seconds */
 };
 
-/* Time the operations of a step of `p`, in the type in which the back end trains
- * fastest; each for about `seconds`, three times at least. report sees them in order. */
-int kj_speed_ops(struct kj_backend *b, const struct kj_speed_shape *p,
+/* Time the operations of a step of `p`, in bfloat16 where the back end gains by it; f8:
+ * with the blocks' linear maps in FP8. Each for about `seconds`, three times at least.
+ * report sees them in order. */
+int kj_speed_ops(struct kj_backend *b, const struct kj_speed_shape *p, bool f8,
                  const struct kj_speed_peaks *peaks, double seconds,
                  void (*report)(void *ctx, const struct kj_speed_row *r), void *ctx,
                  struct kj_err *err);

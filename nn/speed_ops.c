@@ -47,7 +47,9 @@ struct bench {
     const struct kj_ops *o;
     const struct kj_speed_shape *s;
     size_t n, h, f, q, kv, qkv, params;
-    struct arena low, wide; /* activations and weights; sums */
+    struct arena low, wide;   /* activations and weights; sums */
+    struct arena flat, steep; /* FP8: E4M3, and E5M2 for gradients */
+    bool f8;
     struct kj_tensor *ids, *pos, *rope;
     int32_t *cu;
     size_t segs;
@@ -56,6 +58,8 @@ struct bench {
     bool dry, first; /* only count; the first time with these operands */
     double flops, bytes;
 };
+
+#define ARENAS(s) &(s)->low, &(s)->wide, &(s)->flat, &(s)->steep
 
 struct item {
     const char *op, *what;
@@ -67,7 +71,7 @@ struct item {
 
 static size_t width(enum kj_dtype t)
 {
-    return t == KJ_BF16 ? 2 : 4;
+    return t == KJ_E4M3 || t == KJ_E5M2 ? 1 : t == KJ_BF16 ? 2 : 4;
 }
 
 /* rows x cols of an arena that are moved `uses` times. */
@@ -108,6 +112,46 @@ static void run_matmul(struct bench *s, const struct item *it)
     s->flops += 2.0 * (double)it->m * (double)it->n * (double)it->k;
     if (!s->dry)
         s->o->matmul(s->b, c, a, b, it->m, it->n, it->k, it->flags | s->mm);
+}
+
+/* Rows of FP8 begin at multiples of 16. */
+static struct kj_mat codes(struct bench *s, struct arena *a, size_t rows, size_t cols)
+{
+    return take(s, a, rows, (cols + 15) / 16 * 16, 1);
+}
+
+/* m x n of k; flags: forward, by activations, or by weights. */
+enum { F8_FORWARD, F8_DX, F8_DW };
+
+static void run_matmul_f8(struct bench *s, const struct item *it)
+{
+    struct kj_mat a = codes(s, it->flags ? &s->steep : &s->flat, it->m, it->k);
+    struct kj_mat b = codes(s, &s->flat, it->n, it->k);
+    struct kj_mat c =
+        it->flags == F8_DW ? wide(s, it->m, it->n, 2) : low(s, it->m, it->n, 1);
+    struct kj_mat sa = wide(s, 1, 1, 1), sb = wide(s, 1, 1, 1);
+    struct kj_mat x = low(s, it->m > it->n ? it->m : it->n, it->k, 0);
+    s->flops += 2.0 * (double)it->m * (double)it->n * (double)it->k;
+    if (s->dry)
+        return;
+    if (s->first) {
+        s->o->quantize(s->b, a, KJ_MAT_NONE, sa, x, it->m, it->k);
+        s->o->quantize(s->b, b, KJ_MAT_NONE, sb, x, it->n, it->k);
+    }
+    s->o->matmul_f8(s->b, c, a, sa, b, sb, it->m, it->n, it->k,
+                    it->flags == F8_DW        ? KJ_MM_ADD
+                    : it->flags == F8_FORWARD ? KJ_MM_FAST
+                                              : 0);
+}
+
+/* Rows and transposed, both from one reading. flags: a gradient. */
+static void run_quantize(struct bench *s, const struct item *it)
+{
+    struct arena *to = it->flags ? &s->steep : &s->flat;
+    struct kj_mat x = low(s, it->m, it->n, 1), q = codes(s, to, it->m, it->n),
+                  qt = codes(s, to, it->n, it->m), scale = wide(s, 1, 1, 1);
+    if (!s->dry)
+        s->o->quantize(s->b, q, qt, scale, x, it->m, it->n);
 }
 
 static void run_embed(struct bench *s, const struct item *it)
@@ -281,8 +325,17 @@ static void add(struct items *t, double count, const char *op, const char *what,
 
 /* A linear map from `in` to `out`, of n tokens: forward, dx and dw. */
 static void linear(struct items *t, double count, const char *const *what, size_t n,
-                   size_t out, size_t in, bool back)
+                   size_t out, size_t in, bool back, bool f8)
 {
+    if (f8) { /* the input, the weights and the gradient are quantised */
+        add(t, count, "quantize", what[0], run_quantize, n, in, 0, false);
+        add(t, count, "quantize", what[3], run_quantize, out, in, 0, false);
+        add(t, count, "quantize", what[4], run_quantize, n, out, 0, true);
+        add(t, count, "matmul_f8", what[0], run_matmul_f8, n, out, in, F8_FORWARD);
+        add(t, count, "matmul_f8", what[1], run_matmul_f8, n, in, out, F8_DX);
+        add(t, count, "matmul_f8", what[2], run_matmul_f8, out, in, n, F8_DW);
+        return;
+    }
     add(t, count, "matmul", what[0], run_matmul, n, out, in, KJ_MM_TB);
     if (!back)
         return;
@@ -290,11 +343,14 @@ static void linear(struct items *t, double count, const char *const *what, size_
     add(t, count, "matmul", what[2], run_matmul, out, in, n, KJ_MM_TA | KJ_MM_ADD);
 }
 
-static const char *const qkv_names[] = {"qkv", "qkv dx", "qkv dw"};
-static const char *const o_names[] = {"o", "o dx", "o dw"};
+static const char *const qkv_names[] = {"qkv", "qkv dx", "qkv dw", "qkv weights",
+                                        "qkv gradient"};
+static const char *const o_names[] = {"o", "o dx", "o dw", "o weights", "o gradient"};
 static const char *const up_names[] = {"gate and up", "gate and up dx",
-                                       "gate and up dw"};
-static const char *const down_names[] = {"down", "down dx", "down dw"};
+                                       "gate and up dw", "gate and up weights",
+                                       "gate and up gradient"};
+static const char *const down_names[] = {"down", "down dx", "down dw", "down weights",
+                                         "down gradient"};
 static const char *const head_names[] = {"head", "head dx", "head dw"};
 
 static void llama_items(const struct bench *s, struct items *t)
@@ -309,16 +365,16 @@ static void llama_items(const struct bench *s, struct items *t)
     add(t, 1, "embed_back", "", run_embed_back, n, s->h, 0, 0);
     add(t, 2 * layers + 1, "norm", "", run_norm, n, s->h, 0, 0);
     add(t, 2 * layers + 1, "norm_back", "", run_norm_back, n, s->h, 0, 0);
-    linear(t, layers, qkv_names, n, s->qkv, s->h, true);
+    linear(t, layers, qkv_names, n, s->qkv, s->h, true, s->f8);
     add(t, 2 * layers, "rope", "", run_rope, n, s->q + s->kv, 0, 0);
     add(t, layers, "attention", "", run_attention, n, s->s->seq, s->s->dim, 0);
     add(t, layers, "attention_back", "", run_attention, n, s->s->seq, s->s->dim, 1);
-    linear(t, layers, o_names, n, s->h, s->q, true);
-    linear(t, layers, up_names, n, 2 * s->f, s->h, true);
+    linear(t, layers, o_names, n, s->h, s->q, true, s->f8);
+    linear(t, layers, up_names, n, 2 * s->f, s->h, true, s->f8);
     add(t, layers, "swiglu", "", run_swiglu, n, s->f, 0, 0);
     add(t, layers, "swiglu_back", "", run_swiglu, n, s->f, 0, 1);
-    linear(t, layers, down_names, n, s->h, s->f, true);
-    linear(t, chunks, head_names, c, v, s->h, true);
+    linear(t, layers, down_names, n, s->h, s->f, true, s->f8);
+    linear(t, chunks, head_names, c, v, s->h, true, false);
     add(t, chunks, "cross_entropy", "", run_cross_entropy, c, v, 0, 0);
     add(t, pieces, "zero", "gradients", run_zero, 1, some, 0, 0);
     add(t, pieces, "sumsq", "gradients", run_sumsq, 1, some, 0, 0);
@@ -334,14 +390,14 @@ static void encoder_items(const struct bench *s, struct items *t)
     double layers = (double)s->s->layers;
     size_t n = s->n;
     add(t, 1, "embed", "", run_embed, n, s->h, 0, 0);
-    linear(t, layers, qkv_names, n, s->qkv, s->h, false);
+    linear(t, layers, qkv_names, n, s->qkv, s->h, false, false);
     add(t, layers, "bias_act", "qkv", run_bias_act, n, s->qkv, 0, KJ_ACT_NONE);
     add(t, layers, "attention", "full", run_attention, n, s->s->seq, s->s->dim, 0);
-    linear(t, layers, o_names, n, s->h, s->q, false);
+    linear(t, layers, o_names, n, s->h, s->q, false, false);
     add(t, 2 * layers + 1, "layer_norm", "", run_layer_norm, n, s->h, 0, 0);
-    linear(t, layers, up_names + 0, n, s->f, s->h, false);
+    linear(t, layers, up_names + 0, n, s->f, s->h, false, false);
     add(t, layers, "bias_act", "gelu", run_bias_act, n, s->f, 0, KJ_ACT_GELU);
-    linear(t, layers, down_names, n, s->h, s->f, false);
+    linear(t, layers, down_names, n, s->h, s->f, false, false);
 }
 
 /* ---- timing ---- */
@@ -386,8 +442,9 @@ static void inputs(struct bench *s)
 
 static void run_set(struct bench *s, const struct item *it, size_t set)
 {
-    s->low.at = set * s->low.need;
-    s->wide.at = set * s->wide.need;
+    struct arena *const all[] = {ARENAS(s)};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        all[i]->at = set * all[i]->need;
     s->flops = s->bytes = 0;
     it->run(s, it);
 }
@@ -430,16 +487,23 @@ static int item(struct bench *s, const struct item *it,
                 const struct kj_speed_peaks *peaks, double seconds,
                 struct kj_speed_row *r, struct kj_err *err)
 {
+    struct arena *const all[] = {ARENAS(s)};
+    const size_t n = sizeof all / sizeof *all;
+    double bytes = 0;
     s->dry = true;
-    s->low.need = s->wide.need = 0;
+    for (size_t i = 0; i < n; i++)
+        all[i]->need = 0;
     run_set(s, it, 0);
     s->dry = false;
-    s->low.need = s->low.at;
-    s->wide.need = s->wide.at;
-    double bytes = (double)(s->low.need * width(s->low.type) + s->wide.need * 4);
+    for (size_t i = 0; i < n; i++) {
+        all[i]->need = all[i]->at;
+        bytes += (double)(all[i]->need * width(all[i]->type));
+    }
     size_t sets = (size_t)fmin(fmax(ceil(SPREAD / bytes), 1), SETS);
-    s->low.t = kj_speed_random(s->b, s->low.type, sets * s->low.need);
-    s->wide.t = kj_speed_random(s->b, KJ_F32, sets * s->wide.need);
+    for (size_t i = 0; i < n; i++)
+        all[i]->t = width(all[i]->type) > 1
+                        ? kj_speed_random(s->b, all[i]->type, sets * all[i]->need)
+                        : s->o->tensor_new(s->b, all[i]->type, sets * all[i]->need);
     *r = (struct kj_speed_row){.op = it->op,
                                .what = it->what,
                                .count = it->count,
@@ -451,16 +515,19 @@ static int item(struct bench *s, const struct item *it,
         snprintf(r->size, sizeof r->size, "%zux%zu", it->m, it->n);
     int rc = s->o->sync(s->b, err);
     rc = rc ? rc : clocked(s, it, sets, seconds, &r->seconds, err);
-    s->o->tensor_free(s->b, s->low.t);
-    s->o->tensor_free(s->b, s->wide.t);
-    s->low.t = s->wide.t = NULL;
-    double peak = s->o->bf16 ? peaks->gflops_bf16 : peaks->gflops;
+    for (size_t i = 0; i < n; i++) {
+        s->o->tensor_free(s->b, all[i]->t);
+        all[i]->t = NULL;
+    }
+    double peak = it->run == run_matmul_f8 ? peaks->gflops_f8
+                  : s->o->bf16             ? peaks->gflops_bf16
+                                           : peaks->gflops;
     double floor = fmax(r->flops / (1e9 * peak), r->bytes / (1e9 * peaks->copy));
     r->share = r->seconds > 0 ? floor / r->seconds : 0;
     return rc;
 }
 
-int kj_speed_ops(struct kj_backend *b, const struct kj_speed_shape *p,
+int kj_speed_ops(struct kj_backend *b, const struct kj_speed_shape *p, bool f8,
                  const struct kj_speed_peaks *peaks, double seconds,
                  void (*report)(void *ctx, const struct kj_speed_row *r), void *ctx,
                  struct kj_err *err)
@@ -475,6 +542,11 @@ int kj_speed_ops(struct kj_backend *b, const struct kj_speed_shape *p,
     s.params = 2 * s.h + s.qkv * s.h + s.h * s.q + 3 * s.f * s.h;
     s.low.type = b->ops->bf16 ? KJ_BF16 : KJ_F32;
     s.wide.type = KJ_F32;
+    s.flat.type = KJ_E4M3;
+    s.steep.type = KJ_E5M2;
+    s.f8 = f8 && b->f8;
+    if (f8 && !s.f8)
+        return kj_err_set(err, KJ_USAGE, "%s does not multiply FP8", b->ops->name);
     inputs(&s);
     int rc = b->ops->sync(b, err);
     if (p->encoder)

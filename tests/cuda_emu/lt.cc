@@ -202,6 +202,8 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
     kj_emu_lt_desc t = *d;
     kj_emu_lt_layout x = *la, y = *lb, z = *lc, w = *ld;
     float fa = *(const float *)alpha, fb = *(const float *)beta;
+    if (getenv("KJ_EMU_WRONG")) /* so that tests see checks fail */
+        fa *= 1.0625f;
     kj_emu_queue(stream, [=] {
         uint64_t m = w.rows, n = w.cols, k = t.ta ? x.rows : x.cols;
         double scale =

@@ -1,0 +1,98 @@
+#!/bin/bash
+# gpu-check.sh - scripts/gpu-check from end to end on the emulated GPU: every step is there,
+# a wrong operation fails, what is missing is skipped, time is kept, a kill leaves a table
+# and no process.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+dir=${KIJIL%/*}
+export KIJIL_CUDA_SO=$dir/tests/cuda_emu/kijil-cuda.so PYTHON=/nowhere
+[[ -x $dir/tests/cuda/gradients ]] || rc build 0 make -s -C "$TOP" "CONFIG=${dir##*/}" tests
+# Programs by a path of this test's own: what a kill leaves behind is found by it.
+mkdir bin
+ln -s "$KIJIL" bin/kijil
+ln -s "$dir/tests" bin/tests
+export KIJIL=$T/bin/kijil
+check() { "$TOP/scripts/gpu-check" --small -o "$T/$1" "${@:2}"; }
+# result DIR NAME: of its last row
+result() { jq -r --arg n "$2" '[.rows[] | select(.name == $n) | .result] | last' "$1/gpu-check.json"; }
+
+KJ_EMU_WRONG=1 rc wrong 1 check wrong gradients
+is wrong "$(result wrong gradients.tiny64) $(result wrong gradients.tiny64.f32)" "FAILED FAILED"
+has wrong.table wrong/gpu-check.md '^\| gradients.tiny64.f32 \| FAILED \|'
+is torch.skip "$(result wrong torch.gradients.tiny64)" null
+case $dir in
+*/asan | */tsan)
+    # the emulated device is slow there, and only it is looked at
+    done_testing
+    ;;
+esac
+
+python=$(python_with torch)
+PYTHON=$python rc all 0 check all gradients train ops speed memory classify generate torch
+rc json 0 jq -e '(.rows | length) > 25 and (.commit | length) > 5 and (.operations[0].ops | length) > 25 and
+    (.device | test("emulated"))' all/gpu-check.json
+is none.failed "$(jq -r '.rows[] | select(.result == "FAILED") | .name' all/gpu-check.json)" ""
+for s in gradients.tiny64.f32 gradients.tiny64.bf16 losses.tiny64.bf16 train.agree train.losses.bf16 repeat \
+    resume fasttext.same; do
+    is "$s" "$(result all $s)" good
+done
+for s in ops.tiny nano-4096 nano-8192 qwen-1.5b-1024 nano-4096.deterministic nano-4096.own-attention fasttext \
+    generate.graphs0 generate.graphs1; do
+    is "$s" "$(result all $s)" measured
+done
+rc numbers 0 jq -e '[.rows[] | select(.name == "nano-4096") | .tokens_per_s > 0 and .tflops > 0 and .share > 0] |
+    all' all/gpu-check.json
+has operations all/gpu-check.md '^\| matmul, gate and up dw \| 128x32x64 \| 2 \|'
+if [[ -n $python ]]; then
+    is oracle "$(result all torch.gradients.tiny64.cpu) $(result all torch.losses.tiny64.f32)" "good good"
+    is peer "$(result all nano-4096.torch) $(result all bert-base)" "measured measured"
+    # Gradients of another model are not those of this one.
+    rc mixed 1 "$python" "$TOP/tests/cuda/torch_llama.py" check <(:)
+else
+    skip "no PyTorch: neither oracle nor peer"
+fi
+
+# Without PyTorch; tools that report, and one that hangs; too little time for the rest.
+mkdir tools
+cat >tools/compute-sanitizer <<'E2'
+#!/bin/bash
+case $2 in
+memcheck) echo "=========     at void k_norm<float>(float *)+0x10 in norm.cu:12" && exit 9 ;;
+racecheck) echo "=========     at void cutlass::segment_k_off(float *)+0x10" && exit 9 ;;
+synccheck) sleep 600 ;;
+esac
+E2
+chmod +x tools/compute-sanitizer
+before=$SECONDS
+PATH=$T/tools:$PATH rc tools 1 check some --seconds 20 gradients sanitizer speed torch
+if ((SECONDS - before <= 35)); then ok; else bad "20 seconds took $((SECONDS - before))"; fi
+is own "$(result some memcheck)" FAILED
+is library "$(result some racecheck) $(result some sanitizer.racecheck)" "good measured"
+is hangs "$(result some synccheck) $(result some initcheck)" "FAILED good"
+has hangs some/gpu-check.md '^\| synccheck \| FAILED \| not done after'
+has budget some/gpu-check.md '^\| nano-4096 \| skip \| no time'
+is torch.skip "$(result some torch.gradients.tiny64) $(result some nano-4096.torch)" "skip skip"
+
+KIJIL_CUDA_SO=/nowhere rc none 1 check none
+has none none/gpu-check.md '^\| device \| FAILED \| .*no GPU: /nowhere'
+rc unknown 2 check x abacus
+
+"$TOP/scripts/gpu-check" --small -o "$T/killed" operations >/dev/null 2>&1 &
+pid=$!
+for _ in $(seq 100); do
+    grep -q '"device", "result": "good"' killed/gpu-check.json 2>/dev/null && pgrep -f "$T/bin/kijil device .*-v" \
+        >/dev/null && break
+    sleep 0.1
+done
+kill "$pid"
+wait "$pid"
+is killed "$?" 143
+is table "$(jq -r '.rows[0].name' killed/gpu-check.json)" device
+for _ in $(seq 50); do # it takes its time to go
+    pgrep -f "$T/bin/kijil" >/dev/null || break
+    sleep 0.1
+done
+is left "$(pgrep -f "$T/bin/kijil")" ""
+is files "$(ls -A killed)" "$(printf 'gpu-check.json\ngpu-check.log\ngpu-check.md')"
+done_testing
