@@ -109,15 +109,19 @@ CUDALIB  = $(abspath $(dir $(NVCC))../lib64)
 CUSRC   := $(sort $(wildcard nn/cuda/*.cu))
 CUHOST  := nn/fault.c base/err.c $(wildcard nn/comm*.c)           # C that the object has a copy of
 ifneq ($(wildcard $(CUDALIB)/../include/cudnn.h),)
-CUDNNSRC := nn/cuda/attn_cudnn.c nn/cuda/cudnn_graph.c
-CUDNN    := -DKJ_CUDNN
+CULIBSRC := nn/cuda/attn_cudnn.c nn/cuda/cudnn_graph.c
+CULIBS   := -DKJ_CUDNN
+endif
+ifneq ($(wildcard $(CUDALIB)/../include/nccl.h),)
+CULIBSRC += nn/cuda/nccl_lib.c
+CULIBS   += -DKJ_NCCL
 endif
 CUSM     = sm_80 sm_90a sm_100     # and code of compute_80, which a driver translates for others
 CUARCH   = -gencode arch=compute_80,code=compute_80 $(foreach a,$(CUSM),-gencode arch=$(a:sm_%=compute_%),code=$a)
 empty   :=
-CUFLAGS  = -std=c++20 -O3 -lineinfo $(DEFS) $(CUDNN) -DKJ_CUDA_FOR=$(subst $(empty) ,+,$(strip $(CUSM))) -Werror all-warnings -Xcompiler -fPIC,-fvisibility=hidden
+CUFLAGS  = -std=c++20 -O3 -lineinfo $(DEFS) $(CULIBS) -DKJ_CUDA_FOR=$(subst $(empty) ,+,$(strip $(CUSM))) -Werror all-warnings -Xcompiler -fPIC,-fvisibility=hidden
 cuda: $(B)/kijil-cuda.so                   ## the GPU back end (needs nvcc; no GPU)
-$(B)/kijil-cuda.so: $(CUSRC:nn/cuda/%.cu=$(B)/cuda/%.o) $(patsubst %.c,$(B)/cuda/%.pic.o,$(CUHOST) $(CUDNNSRC))
+$(B)/kijil-cuda.so: $(CUSRC:nn/cuda/%.cu=$(B)/cuda/%.o) $(patsubst %.c,$(B)/cuda/%.pic.o,$(CUHOST) $(CULIBSRC))
 	$(CXX) -shared -o $@ $^ -L$(CUDALIB) -Wl,-rpath,$(CUDALIB) -Wl,--exclude-libs,ALL -Wl,-z,defs \
 	    -lcublasLt -lcudart_static -lrt -ldl -lpthread
 $(B)/cuda/%.o: nn/cuda/%.cu $(B)/cflags
@@ -125,13 +129,13 @@ $(B)/cuda/%.o: nn/cuda/%.cu $(B)/cflags
 	$(NVCC) $(CUFLAGS) $(CUARCH) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 $(B)/cuda/%.pic.o: %.c $(B)/cflags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(if $(filter $(CUDNNSRC),$<),-isystem $(CUDALIB)/../include) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
+	$(CC) $(CFLAGS_ALL) $(if $(filter $(CULIBSRC),$<),-isystem $(CUDALIB)/../include) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
 cuda-check:                                ## kernels for each GPU: warnings, registers, spills
 	@scripts/cuda-check
 
 # The same source for a device that is emulated on the processor (tests/cuda_emu).
 EMU      = $(B)/tests/cuda_emu
-EMUFLAGS = -std=c++20 $(DEFS) -DKJ_CUDNN -Itests/cuda_emu $(OPT.$(CONFIG)) -Wall -Wextra -fno-strict-aliasing -ffp-contract=off \
+EMUFLAGS = -std=c++20 $(DEFS) -DKJ_CUDNN -DKJ_NCCL -Itests/cuda_emu $(OPT.$(CONFIG)) -Wall -Wextra -fno-strict-aliasing -ffp-contract=off \
            -Wno-unknown-pragmas -Wno-clobbered -fPIC -fvisibility=hidden $(CXXFLAGS)
 EMUSRC  := $(CUSRC) $(wildcard tests/cuda_emu/*.cc)
 $(EMU)/kijil-cuda.so: $(patsubst %,$(EMU)/%.o,$(notdir $(basename $(EMUSRC)))) $(CUHOST:%.c=$(B)/cuda/%.pic.o)

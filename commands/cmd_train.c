@@ -266,7 +266,11 @@ static int meet(struct kj_comm **comm, struct kj_backend *b, const struct kj_run
     kj_buf_addz(&id, data_hash);
     int rc = kj_comm_open(comm, place, kj_hash64(id.p, id.n, 0), MEET_SECONDS, err);
     kj_buf_release(&id);
-    return rc ? rc : kj_backend_join(b, *comm, err);
+    if (rc == KJ_OK && (rc = kj_backend_join(b, *comm, err)) != KJ_OK) {
+        char why[1024];
+        kj_comm_abort(*comm, kj_err_text(err, why, sizeof why));
+    }
+    return rc;
 }
 
 /* KIJIL_STATES_NEAREST=wmv: weights, first, second moments in bfloat16 that are not
@@ -374,8 +378,8 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
             rc = tell_parts(&feed, dir, res.last.step, o->quiet, err);
     }
     kj_feed_close(&feed);
-    kj_comm_close(comm);
     kj_backend_close(b);
+    kj_comm_close(comm);
     free(tokenizer);
     return rc ? kj_cmd_fail(cmd, err) : status;
 }

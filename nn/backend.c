@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "nn/comm.h"
 #include "nn/cpu/cpu.h"
 #include "nn/cuda/open.h"
 
@@ -110,8 +111,14 @@ void kj_backend_close(struct kj_backend *b)
 
 int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err)
 {
+    char name[16] = "";
+    snprintf(name, sizeof name, "%s", b->ops->name);
     b->comm = c;
-    return b->ops->join ? b->ops->join(b, c, err) : KJ_OK;
+    int rc = kj_comm_broadcast(c, name, sizeof name, 0, err);
+    if (rc == KJ_OK && strcmp(name, b->ops->name) != 0)
+        rc = kj_err_set(err, KJ_USAGE, "rank %d computes on %s, rank 0 on %s",
+                        kj_comm_rank(c), b->ops->name, name);
+    return rc == KJ_OK && b->ops->join ? b->ops->join(b, c, err) : rc;
 }
 
 static struct kj_mat from(struct kj_mat m, size_t i)

@@ -268,10 +268,13 @@ struct kj_ops {
 
     /* Between ranks (kj_backend_join); all must call them alike. Each rank owns a
      * part of the n elements (kj_comm_part), F32 or BF16: its part of x becomes the
-     * sum over ranks, in float32 and the same order at any speed; or the others'
-     * parts come into x. */
+     * sum over ranks, taken in float32 in the order of ranks; or the others' parts
+     * come into x. They may go on beside operations that are called later. So these
+     * must not touch x before await, which has what is called behind it wait for all
+     * exchanges of elements in those of x; sync() need not wait for them. */
     void (*reduce_scatter)(struct kj_backend *b, struct kj_mat x, size_t n);
     void (*all_gather)(struct kj_backend *b, struct kj_mat x, size_t n);
+    void (*await)(struct kj_backend *b, struct kj_mat x, size_t n);
     /* What opening takes beyond the host's; may be NULL. */
     int (*join)(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
 
@@ -287,7 +290,8 @@ struct kj_ops {
 int kj_backend_open(struct kj_backend **out, const char *name, unsigned threads,
                     struct kj_err *err);
 void kj_backend_close(struct kj_backend *b);
-/* Work with the other ranks of c, which outlives b's use. */
+/* Work with the other ranks of c, which outlives b. All ranks must use back ends of
+ * one name. KJ_USAGE, KJ_FATAL: the others should hear of it (kj_comm_abort). */
 int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
 /* Names of the back ends in this program, NULL-terminated. */
 extern const char *const kj_backend_names[];

@@ -181,20 +181,23 @@ static int serve(struct kj_comm *c, struct kj_comm_peer *p, const struct pollfd 
  * all at once. */
 static int exchange(struct kj_comm *c, struct kj_err *err)
 {
-    int rc = KJ_OK;
-    struct pollfd *f = calloc((size_t)c->size, sizeof *f);
+    int rc = KJ_OK, size = c->size;
+    struct pollfd *f = calloc((size_t)size + 1, sizeof *f);
     if (!f)
         return kj_err_set(err, KJ_FATAL, "out of memory");
+    f[size] = (struct pollfd){.fd = kj_comm_watch_fd(c), .events = POLLIN};
     while (rc == KJ_OK) {
         bool more = false;
-        for (int r = 0; r < c->size; r++)
+        for (int r = 0; r < size; r++)
             more = wanted(&c->peers[r], &f[r]) || more;
         if (!more)
             break;
-        if (poll(f, (nfds_t)c->size, -1) < 0 && errno != EINTR)
+        if (poll(f, (nfds_t)size + 1, -1) < 0 && errno != EINTR)
             rc = kj_err_errno(err, KJ_FATAL, "poll");
-        for (int r = 0; rc == KJ_OK && r < c->size; r++)
+        for (int r = 0; rc == KJ_OK && r < size; r++)
             rc = serve(c, &c->peers[r], &f[r], err);
+        if (rc == KJ_OK && f[size].revents)
+            rc = kj_comm_watch_told(c, err);
     }
     free(f);
     c->call++;
@@ -342,18 +345,22 @@ static void say(struct kj_comm *c, enum kj_comm_kind kind, const char *why)
 
 void kj_comm_abort(struct kj_comm *c, const char *why)
 {
+    kj_comm_watch_stop(c, why);
     say(c, KJ_COMM_ABORT, why);
     c->told = true;
 }
 
 void kj_comm_close(struct kj_comm *c)
 {
+    if (c)
+        kj_comm_watch_stop(c, NULL);
     if (c && c->peers && !c->told)
         say(c, KJ_COMM_BYE, "");
     for (int r = 0; c && c->peers && r < c->size; r++)
         if (c->peers[r].fd >= 0)
             close(c->peers[r].fd);
     if (c) {
+        kj_comm_watch_free(c);
         free(c->peers);
         free(c->pieces);
     }

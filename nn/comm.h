@@ -11,8 +11,11 @@
  * same sizes: a rank that does not is named, not waited for.
  *
  * When a rank's process or machine is gone, the others' calls fail with its number,
- * host and process: at once for a process, within 40 s for a machine. A rank
- * that stops by itself says why (kj_comm_abort).
+ * host and process: at once for a process, within 40 s for a machine or a process
+ * that is stopped. A rank that stops by itself says why (kj_comm_abort). A thread
+ * of each rank watches the others, so that this is known while a rank does something
+ * else (kj_comm_hear); KIJIL_RANK_SILENCE=SECONDS changes the 30 s that a rank may
+ * give no sign of life.
  *
  * Thread-safety: one thread at a time.
  */
@@ -66,6 +69,13 @@ int kj_comm_collect(struct kj_comm *c, const float *mine, size_t all, size_t at,
                     size_t n, float *to, struct kj_err *err);
 /* x[0..n) summed over ranks, the same bits everywhere; for a few numbers */
 int kj_comm_sum(struct kj_comm *c, double *x, size_t n, struct kj_err *err);
+
+/* Have hear() called from the watching thread: about once a second with why NULL, and
+ * once with who is gone and why. It must not call the functions here, nor take long.
+ * When this returns the function that was set before is not running and will not be
+ * called. hear NULL: none. */
+void kj_comm_hear(struct kj_comm *c, void (*hear)(void *ctx, const char *why),
+                  void *ctx);
 
 /* Tell the others why this rank stops. Call before kj_comm_close when leaving early. */
 void kj_comm_abort(struct kj_comm *c, const char *why);

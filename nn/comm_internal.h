@@ -39,12 +39,32 @@ struct kj_comm_peer {
 struct kj_comm {
     int rank, size;
     uint32_t call;
-    bool told;                  /* why this rank stops */
-    struct kj_comm_peer *peers; /* by rank; the own one's fd is -1 */
-    float *pieces;              /* ranks x KJ_COMM_PIECE */
+    bool told;                   /* why this rank stops */
+    struct kj_comm_peer *peers;  /* by rank; the own one's fd is -1 */
+    float *pieces;               /* ranks x KJ_COMM_PIECE */
+    struct kj_comm_watch *watch; /* NULL: alone */
 };
 
 /* All n bytes, in or out, before the deadline: where nothing else is to be done. */
 bool kj_comm_move(int fd, void *p, size_t n, bool out, double deadline);
+
+/* comm_meet.c. Listen at a port (0: any; *got), dial one, take the next who dials
+ * and is of this run; -1 where that fails. */
+int kj_comm_listen(int port, int *got, struct kj_err *err);
+int kj_comm_dial(const char *host, int port, double deadline, struct kj_err *err);
+int kj_comm_answer(int listener, const struct kj_comm_hello *self,
+                   struct kj_comm_hello *who, double deadline);
+
+/* comm_watch.c. All ranks start it; host: where rank 0 is. */
+int kj_comm_watch_start(struct kj_comm *c, const char *host,
+                        const struct kj_comm_hello *self, double deadline,
+                        struct kj_err *err);
+/* This rank leaves: because of something (why), or because it is through. */
+void kj_comm_watch_stop(struct kj_comm *c, const char *why);
+void kj_comm_watch_free(struct kj_comm *c);
+/* To poll: readable once somebody is gone; -1: nobody watches. */
+int kj_comm_watch_fd(const struct kj_comm *c);
+/* KJ_FATAL with who is gone, KJ_OK while nobody is. */
+int kj_comm_watch_told(struct kj_comm *c, struct kj_err *err);
 
 #endif

@@ -60,7 +60,7 @@ bool kj_comm_move(int fd, void *p, size_t n, bool out, double deadline)
     return true;
 }
 
-static int listen_at(int port, int *got, struct kj_err *err)
+int kj_comm_listen(int port, int *got, struct kj_err *err)
 {
     struct sockaddr_in6 a = {.sin6_family = AF_INET6,
                              .sin6_port = htons((uint16_t)port)};
@@ -112,7 +112,7 @@ static int dial_once(const char *host, int port, const char **reason)
     return fd;
 }
 
-static int dial(const char *host, int port, double deadline, struct kj_err *err)
+int kj_comm_dial(const char *host, int port, double deadline, struct kj_err *err)
 {
     const char *reason = "no answer";
     int fd;
@@ -128,8 +128,8 @@ static int dial(const char *host, int port, double deadline, struct kj_err *err)
 /* ---- meeting ---- */
 
 /* The next who dials and is of this run; -1 at the deadline. */
-static int answer(int listener, const struct kj_comm_hello *self,
-                  struct kj_comm_hello *who, double deadline)
+int kj_comm_answer(int listener, const struct kj_comm_hello *self,
+                   struct kj_comm_hello *who, double deadline)
 {
     for (;;) {
         struct pollfd f = {.fd = listener, .events = POLLIN};
@@ -179,7 +179,7 @@ static int wait_for(struct kj_comm *c, int listener, int from,
 {
     for (int need = c->size - from; need > 0;) {
         struct kj_comm_hello who;
-        int fd = answer(listener, self, &who, deadline);
+        int fd = kj_comm_answer(listener, self, &who, deadline);
         if (fd < 0)
             return missing(c, from, err);
         if (who.rank < from || c->peers[who.rank].fd >= 0) { /* twice the same */
@@ -197,7 +197,7 @@ static int meet_as_first(struct kj_comm *c, const struct kj_comm_place *p,
                          struct kj_comm_hello *self, double deadline,
                          struct kj_err *err)
 {
-    int port, listener = listen_at(p->port, &port, err);
+    int port, listener = kj_comm_listen(p->port, &port, err);
     if (listener < 0)
         return KJ_FATAL;
     int rc = wait_for(c, listener, 1, self, deadline, err);
@@ -214,11 +214,11 @@ static int meet_as_other(struct kj_comm *c, const struct kj_comm_place *p,
                          struct kj_comm_hello *self, double deadline,
                          struct kj_err *err)
 {
-    int port, rc = KJ_OK, listener = listen_at(0, &port, err);
+    int port, rc = KJ_OK, listener = kj_comm_listen(0, &port, err);
     if (listener < 0)
         return KJ_FATAL;
     self->port = port;
-    int fd = dial(p->host, p->port, deadline, err);
+    int fd = kj_comm_dial(p->host, p->port, deadline, err);
     if (fd < 0 || !kj_comm_move(fd, self, sizeof *self, true, deadline))
         rc = kj_err_set(err, KJ_FATAL, "rank 0 did not answer");
     c->peers[0].fd = fd;
@@ -234,7 +234,7 @@ static int meet_as_other(struct kj_comm *c, const struct kj_comm_place *p,
         who->host[sizeof who->host - 1] = who->addr[sizeof who->addr - 1] = '\0';
     }
     for (int k = 1; rc == KJ_OK && k < c->rank; k++) {
-        fd = dial(c->peers[k].who.addr, c->peers[k].who.port, deadline, err);
+        fd = kj_comm_dial(c->peers[k].who.addr, c->peers[k].who.port, deadline, err);
         if (fd < 0 || !kj_comm_move(fd, self, sizeof *self, true, deadline))
             rc = kj_err_set(err, KJ_FATAL, "rank %d did not answer", k);
         c->peers[k].fd = fd;
@@ -270,6 +270,9 @@ int kj_comm_open(struct kj_comm **out, const struct kj_comm_place *p, uint64_t r
     int rc = c->size == 1   ? KJ_OK
              : c->rank == 0 ? meet_as_first(c, p, &self, deadline, err)
                             : meet_as_other(c, p, &self, deadline, err);
+    c->peers[c->rank].who = self;
+    if (rc == KJ_OK && c->size > 1)
+        rc = kj_comm_watch_start(c, p->host, &self, deadline, err);
     if (rc != KJ_OK) {
         kj_comm_close(c);
         *out = NULL;

@@ -29,12 +29,15 @@ void kj_ranks_sum(struct kj_ranks *k, struct kj_tensor *g)
     k->b->ops->reduce_scatter(k->b, kj_mat(g, 0, 1), k->n);
     if (k->whole)
         k->b->ops->all_gather(k->b, kj_mat(g, 0, 1), k->n);
+    k->b->ops->await(k->b, kj_mat(g, 0, 1), k->n);
 }
 
 void kj_ranks_share(struct kj_ranks *k, struct kj_tensor *w)
 {
-    if (k->comm && !k->whole)
-        k->b->ops->all_gather(k->b, kj_mat(w, 0, 1), k->n);
+    if (!k->comm || k->whole)
+        return;
+    k->b->ops->all_gather(k->b, kj_mat(w, 0, 1), k->n);
+    k->b->ops->await(k->b, kj_mat(w, 0, 1), k->n);
 }
 
 int kj_ranks_norm(struct kj_ranks *k, struct kj_tensor *g, double *norm,

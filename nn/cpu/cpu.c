@@ -330,6 +330,7 @@ static struct kj_ops cpu_ops = {
     .adamw = adamw,
     .reduce_scatter = kj_cpu_reduce_scatter,
     .all_gather = kj_cpu_all_gather,
+    .await = kj_cpu_await,
     .sync = sync_cpu,
 };
 

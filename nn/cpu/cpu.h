@@ -91,6 +91,7 @@ void kj_cpu_adamw_bf16(struct kj_mat w, struct kj_mat g, struct kj_mat m,
 
 /* ranks.c */
 void kj_cpu_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
+void kj_cpu_await(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cpu_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
 
 /* rows.c: see struct kj_ops. */

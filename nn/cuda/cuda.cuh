@@ -35,6 +35,7 @@ struct kj_buffer {
 struct kj_gemm_plans;
 struct kj_attn_cache;
 struct kj_dnn_state;
+struct kj_cuda_ranks;
 
 /* Attention by cuDNN (KIJIL_CUDNN): not at all; where it has a plan that agrees with
  * our own kernels; or an error where it has none. */
@@ -52,6 +53,7 @@ struct kj_cuda {
     struct kj_attn_cache *attn;
     enum kj_dnn_use dnn_use;
     struct kj_dnn_state *dnn; /* once the library was looked for */
+    struct kj_cuda_ranks *ranks; /* NCCL; NULL: alone, or by way of the host */
     struct kj_buffer scratch, workspace, rounded;
     unsigned long long *flags, *flags_host; /* KJ_FLAGS, of device and host */
     double *sum_host;
@@ -166,6 +168,11 @@ void kj_cuda_matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
 bool kj_cuda_f8_inside(struct kj_cuda *c, struct kj_mat m, size_t rows, size_t cols);
 void kj_cuda_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cuda_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
+void kj_cuda_await(struct kj_backend *b, struct kj_mat x, size_t n);
+int kj_cuda_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
+/* False, and a fault with its name, once another rank is gone or NCCL has failed. */
+bool kj_cuda_ranks_good(struct kj_cuda *c);
+void kj_cuda_ranks_close(struct kj_cuda *c);
 void kj_cuda_attention(struct kj_backend *b, const struct kj_attn *a);
 void kj_cuda_attention_back(struct kj_backend *b, const struct kj_attn *a,
                             const struct kj_attn_grad *g);

@@ -304,7 +304,7 @@ static int sync_cuda(struct kj_backend *b, struct kj_err *err)
     struct kj_cuda *c = kj_cuda_of(b);
     c->at.op = KJ_CUDA_SYNC;
     c->at.d[0] = 0;
-    if (KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
+    if (KJ_CUDA(c, cudaStreamSynchronize(c->stream)) && kj_cuda_ranks_good(c))
         complaints(c);
     int rc = b->fault.rc;
     if (rc) {
@@ -332,6 +332,7 @@ static void describe(struct kj_backend *b, char *buf, size_t n)
 static void close_cuda(struct kj_backend *b)
 {
     struct kj_cuda *c = kj_cuda_of(b);
+    kj_cuda_ranks_close(c);
     if (c->stream)
         cudaStreamSynchronize(c->stream);
     kj_cuda_gemm_close(c);
@@ -382,21 +383,26 @@ static const struct kj_ops cuda_ops = {
     .adamw = kj_cuda_adamw,
     .reduce_scatter = kj_cuda_reduce_scatter,
     .all_gather = kj_cuda_all_gather,
-    .join = NULL,
+    .await = kj_cuda_await,
+    .join = kj_cuda_join,
     .sync = sync_cuda,
 };
 
-/* Which GPU: the first; LOCAL_RANK (torchrun) or SLURM_LOCALID choose another. */
-static int device_number(void)
+/* Which GPU: the first; launchers number the ranks of a machine. One that is shown
+ * a single GPU (Slurm with --gpus-per-task) takes that, whatever its number. */
+static int device_number(int gpus)
 {
-    const char *s = getenv("LOCAL_RANK");
-    s = s ? s : getenv("SLURM_LOCALID");
-    return s ? (int)strtol(s, NULL, 10) : 0;
+    static const char *const names[] = {"LOCAL_RANK", "SLURM_LOCALID",
+                                        "OMPI_COMM_WORLD_LOCAL_RANK"};
+    const char *s = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !s; i++)
+        s = getenv(names[i]);
+    return s && gpus > 1 ? (int)strtol(s, NULL, 10) : 0;
 }
 
 static int find_device(struct kj_cuda *c, struct kj_err *err)
 {
-    int n = 0, driver = 0, runtime = 0, device = device_number();
+    int n = 0, driver = 0, runtime = 0;
     char text[200];
     cudaDeviceProp p;
     cudaError_t rc = cudaGetDeviceCount(&n);
@@ -416,8 +422,11 @@ static int find_device(struct kj_cuda *c, struct kj_err *err)
     if (rc != cudaSuccess)
         return kj_err_set(err, KJ_USAGE, "there is no usable GPU: %s",
                           kj_cuda_text(rc, text, sizeof text));
+    int device = device_number(n);
     if (device < 0 || device >= n)
-        return kj_err_set(err, KJ_USAGE, "there is no GPU %d: the driver lists %d",
+        return kj_err_set(err, KJ_USAGE,
+                          "there is no GPU %d for the rank of that number on this "
+                          "machine: the driver lists %d",
                           device, n);
     if ((rc = cudaSetDevice(device)) || (rc = cudaGetDeviceProperties(&p, device)))
         return kj_err_set(err, KJ_USAGE, "GPU %d cannot be used: %s", device,

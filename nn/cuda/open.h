@@ -16,7 +16,7 @@ extern "C" {
 /* The KJ_BACKEND_ABI that it was built with. */
 KJ_CUDA_EXPORT unsigned kj_cuda_abi(void);
 /* KJ_USAGE with the reason when there is no driver, no GPU, or none that serves.
- * Of several GPUs the one that LOCAL_RANK or SLURM_LOCALID number. With
+ * Of several GPUs the one that LOCAL_RANK, SLURM_LOCALID or Open MPI number. With
  * KIJIL_CUDA_WAIT set, every operation is waited for, so that a fault on the GPU
  * names the operation that had it (faults.cu). */
 KJ_CUDA_EXPORT int kj_cuda_open(struct kj_backend **out, unsigned threads,

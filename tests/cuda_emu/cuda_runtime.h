@@ -227,6 +227,8 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
 cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int *device);
+cudaError_t cudaDeviceGetPCIBusId(char *buf, int n, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device);
 cudaError_t cudaDriverGetVersion(int *v);
 cudaError_t cudaRuntimeGetVersion(int *v);
@@ -239,6 +241,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
                             cudaStream_t s);
 cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int priority);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
 cudaError_t cudaStreamDestroy(cudaStream_t s);
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
@@ -264,6 +268,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *f);
 /* Queue a call of body() by every thread of the grid. */
 cudaError_t kj_emu_launch(const void *key, dim3 grid, dim3 block, size_t shared,
                           cudaStream_t s, std::function<void()> body);
+/* Memory of the device, as far as its end? */
+bool kj_emu_is_device(const void *p, size_t n);
 /* Queue something that the device does at that time, such as a library's call. */
 void kj_emu_queue(cudaStream_t s, std::function<void()> f);
 

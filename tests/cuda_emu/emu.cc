@@ -331,8 +331,12 @@ static void block(void)
 /* Which stack the caller is on; sanitizers want to know. */
 static void main_stack(void)
 {
+    static pthread_t of; /* asking takes reading all of the process's map */
     pthread_attr_t a;
     void *p;
+    if (e.main.stack && pthread_equal(of, pthread_self()))
+        return;
+    of = pthread_self();
     pthread_getattr_np(pthread_self(), &a);
     pthread_attr_getstack(&a, &p, &e.main.size);
     pthread_attr_destroy(&a);

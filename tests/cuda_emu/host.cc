@@ -436,6 +436,16 @@ cudaError_t cudaFreeHost(void *p)
     return cudaSuccess;
 }
 
+bool kj_emu_is_device(const void *p, size_t n)
+{
+    LOCKED;
+    auto it = regions.upper_bound((void *)(uintptr_t)p);
+    if (it == regions.begin())
+        return false;
+    --it;
+    return (const char *)p + n <= (const char *)it->first + it->second.user;
+}
+
 static bool is_pinned(const void *p)
 {
     auto it = pinned.upper_bound((void *)(uintptr_t)p);
@@ -480,16 +490,45 @@ cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 
 /* ---- the device, errors, launches ---- */
 
+/* KJ_EMU_GPUS: how many, each of a process of its own. */
 cudaError_t cudaGetDeviceCount(int *n)
 {
-    *n = kj_emu_driver() >= 13000;
+    const char *s = getenv("KJ_EMU_GPUS");
+    *n = kj_emu_driver() < 13000 ? 0 : s ? atoi(s) : 1;
     return *n ? cudaSuccess : cudaErrorInsufficientDriver;
 }
-cudaError_t cudaSetDevice(int)
+static int chosen;
+
+cudaError_t cudaSetDevice(int device)
 {
     LOCKED;
     MAY_FAIL("open");
+    int n;
+    cudaGetDeviceCount(&n);
+    if (device < 0 || device >= n)
+        return fail(cudaErrorInvalidValue);
+    chosen = device;
     return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = chosen;
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceGetPCIBusId(char *buf, int n, int device)
+{
+    snprintf(buf, (size_t)n, "0000:%02X:00.0", (unsigned)device + 1);
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
+{
+    return cudaStreamCreateWithFlags(s, flags);
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
 {

@@ -187,6 +187,93 @@ static int one_stops(const struct kj_comm_place *p)
     return !c || told(c, "disk full at step 12");
 }
 
+/* A rank that is stopped closes nothing; after a while it counts as gone. The others
+ * end it, or the test would wait for it. */
+static int one_hangs(const struct kj_comm_place *p)
+{
+    struct kj_comm *c = join(p);
+    double pid[2] = {p->rank == 1 ? getpid() : 0, 1};
+    struct kj_err err = KJ_ERR_INIT;
+    if (!c || kj_comm_sum(c, pid, 2, &err) != KJ_OK)
+        return 1;
+    if (p->rank == 1)
+        raise(SIGSTOP);
+    int bad = told(c, "rank 1 (process ");
+    if (p->rank == 2)
+        kill((pid_t)pid[0], SIGKILL);
+    return bad;
+}
+
+/* Who computes hears of it as well, and by which name. */
+static void hear(void *ctx, const char *why)
+{
+    char *got = ctx;
+    if (why)
+        snprintf(got + 1, 1000, "%s", why);
+    __atomic_store_n(got, why ? 2 : 1, __ATOMIC_RELEASE);
+}
+
+static int heard(const struct kj_comm_place *p, void (*leave)(struct kj_comm *c),
+                 const char *words)
+{
+    static char got[1001];
+    struct kj_comm *c = join(p);
+    if (!c)
+        return 1;
+    kj_comm_hear(c, hear, got);
+    for (int i = 0; i < 2000 && !__atomic_load_n(got, __ATOMIC_ACQUIRE); i++)
+        usleep(5000);
+    if (p->rank == 2) {
+        leave(c);
+        return 0;
+    }
+    for (int i = 0; i < 2000 && __atomic_load_n(got, __ATOMIC_ACQUIRE) != 2; i++)
+        usleep(5000);
+    int bad = got[0] != 2 || !strstr(got + 1, words);
+    if (bad)
+        printf("     got: %s\n     not: %s\n", got + 1, words);
+    kj_comm_hear(c, NULL, NULL);
+    kj_comm_abort(c, "another rank");
+    kj_comm_close(c);
+    return bad;
+}
+
+static void leave_dead(struct kj_comm *c)
+{
+    (void)c;
+    _exit(0);
+}
+
+static void leave_telling(struct kj_comm *c)
+{
+    kj_comm_abort(c, "no room");
+    kj_comm_close(c);
+}
+
+static int death_heard(const struct kj_comm_place *p)
+{
+    return heard(p, leave_dead, "rank 2 (process ");
+}
+
+static int reason_heard(const struct kj_comm_place *p)
+{
+    return heard(p, leave_telling, "stopped: no room");
+}
+
+/* A rank that is through is not missed. */
+static int early_end(const struct kj_comm_place *p)
+{
+    static char got[1001];
+    struct kj_comm *c = join(p);
+    if (!c)
+        return 1;
+    kj_comm_hear(c, hear, got);
+    if (p->rank != 1)
+        usleep(1500000);
+    kj_comm_close(c);
+    return got[0] == 2;
+}
+
 static int one_differs(const struct kj_comm_place *p)
 {
     struct kj_comm *c = join(p);
@@ -302,5 +389,10 @@ int main(void)
     }
     CHECK_INT(together(3, one_differs), 0);
     CHECK_INT(together(3, not_all), 0);
+    CHECK_INT(together(4, death_heard), 0);
+    CHECK_INT(together(4, reason_heard), 0);
+    CHECK_INT(together(3, early_end), 0);
+    setenv("KIJIL_RANK_SILENCE", "2", 1);
+    CHECK_INT(together(4, one_hangs), 1); /* the one that is ended */
     return test_end();
 }
