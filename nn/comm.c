@@ -25,7 +25,8 @@
 #include "base/err.h"
 #include "nn/comm_internal.h"
 
-#define CUT 16 /* elements: a cache line */
+#define CUT      16  /* elements: a cache line */
+#define GRACE_MS 200 /* for what was sent before somebody was gone */
 
 int kj_comm_rank(const struct kj_comm *c)
 {
@@ -182,6 +183,7 @@ static int serve(struct kj_comm *c, struct kj_comm_peer *p, const struct pollfd 
 static int exchange(struct kj_comm *c, struct kj_err *err)
 {
     int rc = KJ_OK, size = c->size;
+    bool told = false;
     struct pollfd *f = calloc((size_t)size + 1, sizeof *f);
     if (!f)
         return kj_err_set(err, KJ_FATAL, "out of memory");
@@ -192,12 +194,17 @@ static int exchange(struct kj_comm *c, struct kj_err *err)
             more = wanted(&c->peers[r], &f[r]) || more;
         if (!more)
             break;
-        if (poll(f, (nfds_t)size + 1, -1) < 0 && errno != EINTR)
+        int got = poll(f, (nfds_t)size + 1, told ? GRACE_MS : -1);
+        if (got < 0 && errno != EINTR)
             rc = kj_err_errno(err, KJ_FATAL, "poll");
         for (int r = 0; rc == KJ_OK && r < size; r++)
             rc = serve(c, &c->peers[r], &f[r], err);
-        if (rc == KJ_OK && f[size].revents)
+        if (rc == KJ_OK && got == 0)
             rc = kj_comm_watch_told(c, err);
+        if (f[size].fd >= 0 && f[size].revents) {
+            told = true;
+            f[size].fd = -1;
+        }
     }
     free(f);
     c->call++;

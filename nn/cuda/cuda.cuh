@@ -52,7 +52,7 @@ struct kj_cuda {
     struct kj_gemm_plans *plans;
     struct kj_attn_cache *attn;
     enum kj_dnn_use dnn_use;
-    struct kj_dnn_state *dnn; /* once the library was looked for */
+    struct kj_dnn_state *dnn;    /* once the library was looked for */
     struct kj_cuda_ranks *ranks; /* NCCL; NULL: alone, or by way of the host */
     struct kj_buffer scratch, workspace, rounded;
     unsigned long long *flags, *flags_host; /* KJ_FLAGS, of device and host */

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdio>
 #include <errno.h>
+#include <memory>
 #include <mutex>
 #include <poll.h>
 #include <string>
