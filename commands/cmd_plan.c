@@ -12,11 +12,15 @@
 #include "commands/data.h"
 #include "commands/model.h"
 #include "commands/stages.h"
+#include "nn/backend.h"
+#include "trainer/memory.h"
 #include "trainer/plan.h"
 
 struct options {
     const char *data;
     struct kj_strs set;
+    const char *device;
+    int64_t memory, ranks;
     double tflops;
     bool keys, json;
 };
@@ -27,6 +31,13 @@ static const struct kj_opt plan_opts[] = {
      "shards, for the vocabulary and the number of epochs", 0, 0, 0},
     {"set", 0, KJ_OPT_LIST, F(set), "KEY=VALUE", "override a key of the run file", 0, 0,
      0},
+    {"device", 0, KJ_OPT_STR, F(device), "NAME",
+     "where it would be trained: auto, cpu, cuda, which need not be here", "auto", 0,
+     0},
+    {"memory", 0, KJ_OPT_SIZE, F(memory), "SIZE",
+     "memory of that device (80G); default: what is free here", "0", 0, 0x1p60},
+    {"ranks", 0, KJ_OPT_INT, F(ranks), "N", "processes that train together", "1", 1,
+     1 << 20},
     {"tflops", 0, KJ_OPT_REAL, F(tflops), "X",
      "sustained TFLOP/s of the hardware: adds the days that the run takes", "0", 0,
      1e12},
@@ -84,7 +95,44 @@ static void bytes(const char *name, int64_t v)
         printf("%-22s %.2f MB\n", name, (double)v * 1e-6);
 }
 
+static const struct {
+    const char *name, *key;
+} kinds[KJ_MEM_KINDS] = {
+    [KJ_MEM_WEIGHTS] = {"  weights", "bytes_weights"},
+    [KJ_MEM_LOW] = {"  bfloat16 copy", "bytes_copy"},
+    [KJ_MEM_GRADS] = {"  gradients", "bytes_gradients"},
+    [KJ_MEM_MOMENTS] = {"  moments", "bytes_moments"},
+    [KJ_MEM_ACTS] = {"  activations", "bytes_activations"},
+    [KJ_MEM_WORK] = {"  workspaces", "bytes_workspaces"},
+};
+
+static void memory(const struct kj_run *r, const struct kj_machine *m,
+                   const struct kj_memory_plan *p)
+{
+    char name[40], why[512];
+    static const char *const precisions[] = {"f32", "bf16"};
+    snprintf(name, sizeof name, "memory, %s, %s", m->gpu ? "GPU" : "CPU",
+             precisions[r->optim.precision]);
+    bytes(name, p->all);
+    for (size_t i = 0; i < KJ_MEM_KINDS; i++)
+        if (p->bytes[i])
+            bytes(kinds[i].name, p->bytes[i]);
+    if (m->left == 0) {
+        printf("%-22s not known (--memory 80G)\n", "there is");
+        return;
+    }
+    bytes("there is", m->left);
+    if (p->fits) {
+        printf("%-22s with optim.recompute: %s\n", "it fits",
+               kj_recompute_name(p->recompute));
+        return;
+    }
+    kj_memory_advice(r, m, why, sizeof why);
+    printf("%-22s %s\n", "it does not fit", why);
+}
+
 static void text(const struct kj_run *r, const struct kj_plan *p,
+                 const struct kj_machine *m, const struct kj_memory_plan *mem,
                  const struct kj_datas *d, double tflops)
 {
     const struct kj_shape *s = &r->model;
@@ -109,11 +157,7 @@ static void text(const struct kj_run *r, const struct kj_plan *p,
     if (tflops > 0)
         printf("%-22s %.4g days at %g TFLOP/s\n", "time",
                p->flops / (tflops * 1e12) / 86400, tflops);
-    bytes("memory, float32", p->bytes);
-    bytes("  weights", p->bytes_weights);
-    bytes("  gradients", p->bytes_grads);
-    bytes("  moments", p->bytes_moments);
-    bytes("  activations", p->bytes_acts);
+    memory(r, m, mem);
     printf("%-22s C = %.3g: learning rate %.2e, batch %.3g tokens", "DeepSeek's law",
            p->law_c, p->law_lr, p->law_batch);
     printf("%s\n", p->law_c < 1e17 ? " (fitted above 1e17 only)" : "");
@@ -122,6 +166,7 @@ static void text(const struct kj_run *r, const struct kj_plan *p,
 }
 
 static void json(const struct kj_run *r, const struct kj_plan *p,
+                 const struct kj_machine *m, const struct kj_memory_plan *mem,
                  const struct kj_datas *d)
 {
     struct kj_buf b;
@@ -137,11 +182,8 @@ static void json(const struct kj_run *r, const struct kj_plan *p,
         {"tokens_per_step", (double)p->tokens_step},
         {"flops_per_token", p->flops_token},
         {"flops", p->flops},
-        {"bytes", (double)p->bytes},
-        {"bytes_weights", (double)p->bytes_weights},
-        {"bytes_gradients", (double)p->bytes_grads},
-        {"bytes_moments", (double)p->bytes_moments},
-        {"bytes_activations", (double)p->bytes_acts},
+        {"bytes", (double)mem->all},
+        {"bytes_free", (double)m->left},
         {"law_compute", p->law_c},
         {"law_lr", p->law_lr},
         {"law_batch_tokens", p->law_batch},
@@ -150,6 +192,14 @@ static void json(const struct kj_run *r, const struct kj_plan *p,
         kj_buf_printf(&b, "%s\"%s\":", i ? "," : "{", rows[i].key);
         kj_json_put_real(&b, rows[i].v);
     }
+    for (size_t i = 0; i < KJ_MEM_KINDS; i++) {
+        kj_buf_printf(&b, ",\"%s\":", kinds[i].key);
+        kj_json_put_real(&b, (double)mem->bytes[i]);
+    }
+    kj_buf_printf(&b, ",\"device\":\"%s\",\"recompute\":\"%s\"",
+                  m->gpu ? "cuda" : "cpu", kj_recompute_name(mem->recompute));
+    if (m->left)
+        kj_buf_printf(&b, ",\"fits\":%s", mem->fits ? "true" : "false");
     if (r->staged) {
         kj_buf_addz(&b, ",\"stages\":");
         kj_stages_json(r, d, &b);
@@ -159,8 +209,37 @@ static void json(const struct kj_run *r, const struct kj_plan *p,
     kj_buf_release(&b);
 }
 
-static int plan(const char *file, const struct options *o, struct kj_err *err)
+/* The device, which need not be here where its memory is told or does not matter. */
+static int find_machine(const struct options *o, unsigned threads, struct kj_machine *m,
+                        struct kj_err *err)
 {
+    struct kj_backend *b = NULL;
+    if (strcmp(o->device, "cuda") == 0 && o->memory) {
+        kj_machine_gpu(m, o->memory, (int)o->ranks);
+        return KJ_OK;
+    }
+    int rc = kj_backend_open(&b, o->device, threads, err);
+    if (rc && strcmp(o->device, "cuda") == 0) { /* counted, without a verdict */
+        kj_err_reset(err);
+        kj_machine_gpu(m, 0, (int)o->ranks);
+        return KJ_OK;
+    }
+    if (rc)
+        return rc;
+    kj_machine_open(m, b, (int)o->ranks);
+    kj_backend_close(b);
+    if (o->memory && m->gpu)
+        kj_machine_gpu(m, o->memory, (int)o->ranks);
+    else if (o->memory)
+        kj_machine_cpu(m, o->memory, threads, (int)o->ranks);
+    return KJ_OK;
+}
+
+static int plan(const char *file, const struct options *o, unsigned threads,
+                struct kj_err *err)
+{
+    struct kj_machine m;
+    struct kj_memory_plan mem;
     struct kj_run r = {0};
     struct kj_datas d = {0};
     const struct kj_shards *known = NULL;
@@ -179,13 +258,16 @@ static int plan(const char *file, const struct options *o, struct kj_err *err)
         known = d.v[i].first;
     if (rc == KJ_OK)
         rc = kj_run_resolve(&r, known ? kj_shards_vocab_size(known) : 0, err);
+    if (rc == KJ_OK)
+        rc = find_machine(o, threads, &m, err);
     if (rc == KJ_OK) {
         kj_plan_make(&r, &p);
         kj_plan_teacher(&r, &p);
+        kj_memory_plan(&r, &m, &mem);
         if (o->json)
-            json(&r, &p, &d);
+            json(&r, &p, &m, &mem, &d);
         else
-            text(&r, &p, &d, o->tflops);
+            text(&r, &p, &m, &mem, &d, o->tflops);
     }
     kj_datas_close(&d);
     kj_run_release(&r);
@@ -208,7 +290,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     else if (pos.n != 1)
         rc = kj_err_set(&err, KJ_USAGE, "one run file is needed");
     else
-        rc = plan(pos.v[0], &o, &err);
+        rc = plan(pos.v[0], &o, (unsigned)common.jobs, &err);
     status = rc ? kj_cmd_fail(cmd, &err) : 0;
     kj_strs_release(&pos);
     kj_opt_release(plan_opts, &o);
@@ -217,16 +299,22 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
 
 const struct kj_cmd kj_cmd_plan = {
     .name = "plan",
-    .synopsis = "RUN.yaml [--data manifest.jsonl] [--tflops X]",
+    .synopsis = "RUN.yaml [--data manifest.jsonl] [--device cuda --memory 80G]",
     .about = "what a training run will need: parameters, FLOPs, memory, time",
     .details =
         "FLOPs per token are 6 for each weight that multiplies (the head among them) "
         "and 6 x layers x heads x head_dim x T for attention, counted causally. "
         "Learning rate and batch by DeepSeek LLM's scaling law stand beside the run "
-        "file's own.",
-    .examples = "kijil plan recipes/nano-2.1b.yaml --tflops 400  # days on one such "
-                "device\n"
-                "kijil plan --keys  # every key of a run file with its default\n",
+        "file's own.\n\n"
+        "Memory is counted by kind for the device that kijil train would take, or for "
+        "one that is not here. Where it is too little, the last line tells which "
+        "settings would fit; optim.recompute: auto takes the cheapest level of what "
+        "layers make again that does.",
+    .examples =
+        "kijil plan recipes/8b.yaml --device cuda --memory 80G  # does it fit?\n"
+        "kijil plan recipes/nano-2.1b.yaml --tflops 400  # days on one such "
+        "device\n"
+        "kijil plan --keys  # every key of a run file with its default\n",
     .opts = (const struct kj_opt *const[]){plan_opts, NULL},
     .run = run,
 };

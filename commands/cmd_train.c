@@ -19,6 +19,7 @@
 #include "commands/stages.h"
 #include "commands/train_watch.h"
 #include "nn/comm.h"
+#include "trainer/memory.h"
 #include "trainer/plan.h"
 #include "trainer/train.h"
 
@@ -190,11 +191,6 @@ static int load(struct kj_run *r, const char *file, const struct options *o,
     return rc;
 }
 
-/* OpenBLAS's buffers, attention's blocks, the matrices that measure the peak, stacks:
- * found 10.5 on one thread, 11.5 on three (heads of 64). */
-#define OWN_MB    10.0
-#define THREAD_MB 0.5
-
 static double peak_mb(void)
 {
     struct rusage ru;
@@ -204,10 +200,19 @@ static double peak_mb(void)
 
 /* So far this process has mapped its program and opened the data: what it takes now
  * is what it will take besides. */
-static void print_plan(const struct kj_run *r, const struct kj_datas *d,
-                       unsigned threads)
+static int print_plan(const struct kj_run *r, const struct kj_datas *d,
+                      unsigned threads, struct kj_err *err)
 {
     struct kj_plan p;
+    struct kj_machine m;
+    struct kj_memory_plan mem;
+    struct kj_backend *cpu;
+    int rc = kj_backend_open(&cpu, "cpu", threads, err);
+    if (rc)
+        return rc;
+    kj_machine_open(&m, cpu, 1);
+    kj_backend_close(cpu);
+    kj_memory_plan(r, &m, &mem);
     struct kj_buf b;
     kj_buf_init(&b, 1 << 20);
     kj_run_dump(r, false, &b);
@@ -218,14 +223,16 @@ static void print_plan(const struct kj_run *r, const struct kj_datas *d,
         kj_stages_print(r, d, "# ");
     printf("# %.3f M parameters, %.1f M tokens, %.1f MB of tensors, %.0f MB of memory "
            "on a CPU\n",
-           (double)p.params * 1e-6, p.tokens * 1e-6, (double)p.bytes * 1e-6,
-           (double)(p.bytes + p.bytes_work) * 1e-6 + peak_mb() + OWN_MB +
-               THREAD_MB * threads);
+           (double)p.params * 1e-6, p.tokens * 1e-6,
+           (double)(mem.all - mem.bytes[KJ_MEM_WORK]) * 1e-6,
+           (double)mem.all * 1e-6 + peak_mb());
     kj_buf_release(&b);
+    return KJ_OK;
 }
 
 static int summary(const struct kj_cmd *cmd, const struct options *o, const char *dir,
-                   const struct kj_train_result *res, double wall)
+                   const struct kj_train_result *res, const struct kj_backend *b,
+                   double wall)
 {
     static const char *const how[] = {"", "done", "stopped at the time limit",
                                       "interrupted"};
@@ -239,7 +246,11 @@ static int summary(const struct kj_cmd *cmd, const struct options *o, const char
                 (double)res->last.tokens * 1e-6, t);
         if (res->ran > 1)
             fprintf(stderr, ", loss %.4f to %.4f", res->first_loss, res->last_loss);
-        fprintf(stderr, ", %.0f MB peak memory\n", peak_mb());
+        fprintf(stderr, ", %.0f MB peak memory", peak_mb());
+        if (strcmp(b->ops->name, "cpu") != 0)
+            fprintf(stderr, ", %.1f MB of the GPU's",
+                    (double)(b->peak + b->work) * 1e-6);
+        fputs("\n", stderr);
         if (o->no_save)
             fprintf(stderr, "metrics: %s/metrics.jsonl\n", dir);
         else if (res->end != KJ_TRAIN_STOPPED)
@@ -287,6 +298,19 @@ static unsigned nearest(void)
     return which;
 }
 
+/* Memory was there when it was counted. What could be had is what there is. */
+static int ran_out(const struct kj_run *r, const struct kj_machine *counted,
+                   const struct kj_backend *b, struct kj_err *err)
+{
+    struct kj_machine m = *counted;
+    struct kj_err why = *err;
+    char advice[512];
+    m.left = b->peak + b->work;
+    kj_memory_advice(r, &m, advice, sizeof advice);
+    kj_err_reset(err);
+    return kj_err_set(err, KJ_USAGE, "%.400s; the run %s", why.msg, advice);
+}
+
 static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
                  const struct kj_comm_place *place, const struct kj_datas *d,
                  unsigned threads, struct kj_err *err)
@@ -299,6 +323,8 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     char *tokenizer = NULL, hash[40], dir[4096], what[256];
     double limit = 0, start = kj_now();
     struct kj_plan p;
+    struct kj_machine machine;
+    struct kj_memory_plan mem;
     int status = 0;
     int rc = kj_run_resolve(r, kj_shards_vocab_size(d->v[0].first), err);
     if (rc == KJ_OK && o->time_limit)
@@ -309,10 +335,10 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     if (rc == KJ_OK)
         rc = kj_feed_open(&feed, r, d->docs, d->n, err);
     if (rc == KJ_OK && o->dry_run) {
-        print_plan(r, d, threads);
+        rc = print_plan(r, d, threads, err);
         kj_feed_close(&feed);
         free(tokenizer);
-        return 0;
+        return rc ? kj_cmd_fail(cmd, err) : 0;
     }
     if (rc == KJ_OK)
         rc = kj_backend_open(&b, o->device, threads, err);
@@ -322,8 +348,13 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         rc = meet(&comm, b, r, place, hash, err);
     }
     if (rc == KJ_OK) {
+        kj_machine_open(&machine, b, place->size);
+        rc = kj_memory_settle(r, &machine, err);
+    }
+    if (rc == KJ_OK) {
         kj_plan_make(r, &p);
         kj_plan_teacher(r, &p);
+        kj_memory_plan(r, &machine, &mem);
         snprintf(dir, sizeof dir, "%s%s", o->output ? "" : "out/",
                  o->output ? o->output : r->name);
         b->ops->describe(b, what, sizeof what);
@@ -335,7 +366,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                     d->n > 1        ? "sets"
                     : d->v[0].order ? "order"
                                     : "shards",
-                    (double)p.bytes * 1e-6, what, *b->note ? "; " : "", b->note);
+                    (double)mem.all * 1e-6, what, *b->note ? "; " : "", b->note);
         if (!o->quiet && comm)
             fprintf(stderr, "kijil train: %d ranks\n", place->size);
         if (!tokenizer && !o->quiet)
@@ -370,10 +401,13 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                              .on_step = kj_train_watch_step,
                              .on_note = kj_train_watch_note,
                              .stop = stop};
+        b->peak = b->bytes; /* the peak of speed was measured before */
         rc = kj_train(&t, b, &res, err);
+        if (rc && b->no_memory)
+            rc = ran_out(r, &machine, b, err);
         kj_train_watch_end(watch, rc == KJ_OK);
         if (rc == KJ_OK)
-            status = summary(cmd, o, dir, &res, kj_now() - start);
+            status = summary(cmd, o, dir, &res, b, kj_now() - start);
         if (rc == KJ_OK && place->rank == 0)
             rc = tell_parts(&feed, dir, res.last.step, o->quiet, err);
     }

@@ -70,9 +70,14 @@ static int peak(struct kj_train_watch *w, struct kj_err *err)
     size_t n = 0;
     for (double t0 = kj_now(); n < 3 && kj_now() - t0 < PEAK_SLOW * PEAK_SECONDS; n++) {
         struct kj_speed_peaks s;
-        int rc = kj_speed_peaks(w->o.b, sizes[n], PEAK_SECONDS, &s, err);
+        struct kj_err e = KJ_ERR_INIT;
+        int rc = kj_speed_peaks(w->o.b, sizes[n], PEAK_SECONDS, &s, &e);
+        if (rc && n > 0 && w->o.b->no_memory) { /* that is no reason not to train */
+            w->o.b->no_memory = false;
+            break;
+        }
         if (rc)
-            return rc;
+            return kj_err_set(err, rc, "%s", e.msg);
         w->peak = fmax(w->peak, bf16 ? s.gflops_bf16 : s.gflops);
     }
     fprintf(stderr,

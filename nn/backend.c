@@ -10,6 +10,7 @@
 #include "nn/comm.h"
 #include "nn/cpu/cpu.h"
 #include "nn/cuda/open.h"
+#include "nn/cuda/work.h"
 
 const char *const kj_backend_names[] = {"cpu", "cuda", NULL};
 
@@ -119,6 +120,29 @@ int kj_backend_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err)
         rc = kj_err_set(err, KJ_USAGE, "rank %d computes on %s, rank 0 on %s",
                         kj_comm_rank(c), b->ops->name, name);
     return rc == KJ_OK && b->ops->join ? b->ops->join(b, c, err) : rc;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t kj_cuda_work(const struct kj_step_shape *s)
+{
+    size_t norm = sizeof(float) * kj_cuda_norm_ws(s->tokens, s->hidden);
+    size_t rows = sizeof(float) * (s->tokens * s->heads + 1);
+    size_t order = sizeof(int32_t) * (s->tokens + 1);
+    size_t sums = sizeof(double) * (kj_cuda_parts(s->elements, KJ_CUDA_SUM_PIECE) + 1);
+    size_t piece = s->elements < KJ_CUDA_PIECE ? s->elements : KJ_CUDA_PIECE;
+    size_t across = s->bf16 ? sizeof(float) * piece : 0;
+    struct kj_sdpa_parts t = kj_sdpa_parts_of(larger(s->tokens, KJ_SDPA_TRIAL_TOKENS),
+                                              s->heads, s->kv_heads, s->dim);
+    size_t attention = t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads;
+    /* Lists of documents, were each of one token: of their bounds and tiles, cuDNN's. */
+    size_t lists = (s->tokens + 1) * (6 + (s->bf16 ? 10 : 0)) * sizeof(int32_t);
+    return KJ_CUDA_WORKSPACE +
+           larger(larger(larger(norm, rows), larger(order, sums)), across) + lists +
+           (s->bf16 ? attention : 0);
 }
 
 static struct kj_mat from(struct kj_mat m, size_t i)

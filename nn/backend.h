@@ -54,6 +54,8 @@ struct kj_backend {
     bool deterministic;
     int64_t bytes;        /* device memory held by tensors now */
     int64_t peak;         /* and at most so far */
+    int64_t work;         /* held by operations for their own; only grows */
+    bool no_memory;       /* set for good when there was not enough */
     bool f8;              /* it multiplies FP8 (GPUs from 8.9 on do) */
     int64_t step;         /* set by who trains: faults name it; 0: none */
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
@@ -155,6 +157,9 @@ struct kj_ops {
     struct kj_tensor *(*tensor_new)(struct kj_backend *b, enum kj_dtype type, size_t n);
     void (*tensor_free)(struct kj_backend *b, struct kj_tensor *t);
     size_t (*tensor_size)(const struct kj_tensor *t);
+    /* Bytes of the device that this program may still take, and that it has in all;
+     * both 0 where that is not known. */
+    void (*memory)(struct kj_backend *b, int64_t *left, int64_t *all);
     /* Copies of n elements between host memory and t[at...]. read() waits. The host
      * has int32_t for I32 and float for all others, rounded to nearest. */
     void (*write)(struct kj_backend *b, struct kj_tensor *t, size_t at, const void *src,
@@ -300,6 +305,16 @@ extern const char *const kj_backend_names[];
  * matmul_f8. */
 size_t kj_matmul_scratch(size_t m, size_t n, size_t k, unsigned flags);
 size_t kj_matmul_f8_scratch(size_t m, size_t n, size_t k);
+
+/* A step of training, for those who count before it is made. */
+struct kj_step_shape {
+    size_t tokens, hidden, heads, kv_heads, dim; /* of a pass */
+    size_t elements;                             /* of the weights */
+    bool bf16;
+};
+/* Bytes of kj_backend.work that a GPU takes for it, at most: cuDNN's attention needs more
+ * than our own. */
+size_t kj_cuda_work(const struct kj_step_shape *s);
 
 /* Keep the first fault; for implementations. */
 void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)

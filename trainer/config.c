@@ -91,10 +91,11 @@ static const struct kj_opt optim_opts[] = {
      "weights, gradients and AdamW's moments; bf16: 8 bytes a parameter, rounded by "
      "chance, for a precision of bf16",
      "f32", 0, 0},
-    {"recompute", 0, KJ_OPT_ENUM, R(optim.recompute), "none|swiglu|norm|ffn|qkv|block",
-     "what layers make again in backward passes rather than keep it; each has those "
-     "before it, too",
-     "none", 0, 0},
+    {"recompute", 0, KJ_OPT_ENUM, R(optim.recompute),
+     "none|swiglu|norm|ffn|qkv|block|auto",
+     "what layers make again in backward passes rather than keep it, each with those "
+     "before it; auto: the first that fits into memory",
+     "auto", 0, 0},
     {"lr", 0, KJ_OPT_REAL, R(optim.lr), "X", "peak learning rate", "1e-3", 0, 10},
     {"beta1", 0, KJ_OPT_REAL, R(optim.beta1), "X", "decay of the first moment", "0.9",
      0, 0.999999},

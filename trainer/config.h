@@ -50,6 +50,7 @@ enum kj_recompute {
     KJ_RECOMPUTE_FFN,    /* gate and up: a product */
     KJ_RECOMPUTE_QKV,    /* q, k and v: a product */
     KJ_RECOMPUTE_BLOCK, /* attention, its output's product: all but the block's input */
+    KJ_RECOMPUTE_AUTO   /* the first of them that fits into memory (memory.h) */
 };
 enum kj_decay { KJ_DECAY_COUPLED, KJ_DECAY_INDEPENDENT };
 enum kj_cooldown { KJ_COOLDOWN_LINEAR, KJ_COOLDOWN_SQRT };

@@ -140,8 +140,10 @@ int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_s
     m->how = *how;
     m->how.chunk = how->chunk < how->tokens ? how->chunk : how->tokens;
     m->mm = how->bf16 ? KJ_MM_BF16 : 0;
+    if (how->recompute == KJ_RECOMPUTE_AUTO) /* nobody asked how much fits */
+        m->how.recompute = KJ_RECOMPUTE_NONE;
     m->params = kj_llama_params(s, &m->n_params, &m->n);
-    kj_llama_needs(s, how, b->ops->bf16, need);
+    kj_llama_needs(s, &m->how, b->ops->bf16, need);
     struct kj_tensor **const own[] = {
         [KJ_LT_WEIGHTS] = &m->w, [KJ_LT_GRADS] = &m->g, [KJ_LT_LOW] = &m->low};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
@@ -163,21 +165,6 @@ int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_sh
 {
     struct kj_llama_how how = {.tokens = tokens, .chunk = chunk, .train = train};
     return kj_llama_make(out, b, s, &how, err);
-}
-
-int kj_llama_bf16(struct kj_llama *m, struct kj_err *err)
-{
-    m->mm = KJ_MM_BF16;
-    m->how.bf16 = true;
-    if (!m->b->ops->bf16)
-        return KJ_OK;
-    kj_llama_acts_free(m);
-    kj_llama_acts_new(m);
-    if (m->how.states_bf16)
-        return m->b->ops->sync(m->b, err);
-    m->low = m->b->ops->tensor_new(m->b, KJ_BF16, m->n);
-    m->stale = true;
-    return m->b->ops->sync(m->b, err);
 }
 
 /* The weights that passes read. */

@@ -58,14 +58,21 @@ struct kj_llama_view {
 
 /* How a model is held. */
 struct kj_llama_how {
-    size_t tokens;    /* most of one pass */
-    size_t chunk;     /* tokens whose logits exist at a time */
-    bool train;       /* gradients, and what backward passes need */
-    bool bf16;        /* multiply bfloat16 numbers (kj_llama_bf16) */
+    size_t tokens; /* most of one pass */
+    size_t chunk;  /* tokens whose logits exist at a time */
+    bool train;    /* gradients, and what backward passes need */
+    /* Multiply bfloat16 numbers. On back ends whose operations take them (ops->bf16)
+     * activations are kept in bfloat16 too, and a copy of the weights, which stay
+     * float32 themselves; elsewhere only products round their operands. */
+    bool bf16;
     bool states_bf16; /* weights and gradients are bfloat16 themselves; on back ends
                          with ops->bf16, for models that multiply it */
     enum kj_recompute recompute; /* of training; the same bits at each */
 };
+
+/* As a run says; bf16: the back end's operations take bfloat16 (ops->bf16). Without
+ * train: its teacher, whose weights are only multiplied. */
+struct kj_llama_how kj_llama_how_of(const struct kj_run *run, bool bf16, bool train);
 
 /* What memory is taken for; in this order it is told. */
 enum kj_memory {
@@ -104,11 +111,6 @@ int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_s
 int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
                  size_t tokens, size_t chunk, bool train, struct kj_err *err);
 void kj_llama_free(struct kj_llama *m);
-/* Multiply bfloat16 numbers from now on. On back ends whose operations take them
- * (ops->bf16) activations are kept in bfloat16 too, and a copy of the weights, which
- * stay float32 themselves; elsewhere only products round their operands. */
-int kj_llama_bf16(struct kj_llama *m, struct kj_err *err);
-
 /* Fresh weights: normal with init_range (the two projections back into the
  * residual stream divided by sqrt(2 layers)), norms 1. Each element depends on
  * seed, parameter and index only. */

@@ -135,6 +135,18 @@ static struct need rest_acts(const struct kj_llama *m)
     return (struct need){at, as};
 }
 
+struct kj_llama_how kj_llama_how_of(const struct kj_run *run, bool bf16, bool train)
+{
+    bool low = run->optim.precision != KJ_PRECISION_F32;
+    return (struct kj_llama_how){
+        .tokens = (size_t)(run->data.micro * run->data.seq_len),
+        .chunk = (size_t)run->optim.loss_chunk,
+        .train = train,
+        .bf16 = low,
+        .states_bf16 = run->optim.states == KJ_STATES_BF16 || (!train && low && bf16),
+        .recompute = (enum kj_recompute)run->optim.recompute};
+}
+
 void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bool bf16,
                     struct kj_llama_need need[KJ_LT_COUNT])
 {

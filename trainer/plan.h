@@ -1,5 +1,5 @@
-/* plan.h - what a run costs before it is started: parameters, FLOPs, memory,
- * and the learning rate and batch that DeepSeek's law advises. */
+/* plan.h - what a run costs before it is started: parameters, FLOPs, and the learning
+ * rate and batch that DeepSeek's law advises. Memory: memory.h. */
 #ifndef KJ_TRAINER_PLAN_H
 #define KJ_TRAINER_PLAN_H
 
@@ -17,9 +17,6 @@ struct kj_plan {
     double flops_forward; /* a third of it */
     int64_t steps, tokens_step;
     double tokens, flops; /* of the run */
-    int64_t bytes_weights, bytes_grads, bytes_moments, bytes_acts, bytes;
-    int64_t bytes_work; /* besides `bytes`, in a process that trains on the CPU: rows
-                           read ahead, what products pack. Its program comes on top */
     /* DeepSeek LLM (Bi et al. 2024): C = M D, M = 72 L d^2 + 12 L d T;
      * lr = 0.3118 C^-0.125, batch = 0.2920 C^0.3271 tokens. Fitted on models
      * with plain attention and a feed-forward of 4d, from 1e17 FLOPs up. */

@@ -57,7 +57,7 @@ static int run_hash(struct kj_trainer *r, struct kj_err *err)
     return rc;
 }
 
-static int open_teacher(struct kj_trainer *r, size_t pass, struct kj_err *err)
+static int open_teacher(struct kj_trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     struct kj_hf_config h;
@@ -68,10 +68,7 @@ static int open_teacher(struct kj_trainer *r, size_t pass, struct kj_err *err)
     if (rc == KJ_OK && h.shape.max_positions < c->data.seq_len)
         rc = kj_err_set(err, KJ_USAGE, "the teacher's context is %lld, below %lld",
                         (long long)h.shape.max_positions, (long long)c->data.seq_len);
-    struct kj_llama_how how = {.tokens = pass,
-                               .chunk = (size_t)c->optim.loss_chunk,
-                               .bf16 = c->optim.precision == KJ_PRECISION_BF16,
-                               .states_bf16 = c->optim.states == KJ_STATES_BF16};
+    struct kj_llama_how how = kj_llama_how_of(c, r->b->ops->bf16, false);
     if (rc == KJ_OK)
         rc = kj_llama_make(&r->teacher.m, r->b, &h.shape, &how, err);
     if (rc == KJ_OK)
@@ -89,19 +86,13 @@ static int open_teacher(struct kj_trainer *r, size_t pass, struct kj_err *err)
 static int set_up(struct kj_trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
-    size_t pass = (size_t)c->data.micro * (size_t)c->data.seq_len;
-    struct kj_llama_how how = {.tokens = pass,
-                               .chunk = (size_t)c->optim.loss_chunk,
-                               .train = true,
-                               .bf16 = c->optim.precision == KJ_PRECISION_BF16,
-                               .states_bf16 = c->optim.states == KJ_STATES_BF16,
-                               .recompute = (enum kj_recompute)c->optim.recompute};
+    struct kj_llama_how how = kj_llama_how_of(c, r->b->ops->bf16, true);
     r->b->deterministic = c->optim.deterministic;
     int rc = kj_llama_make(&r->m, r->b, &c->model, &how, err);
     if (rc)
         return rc;
     if (c->distil.teacher)
-        rc = open_teacher(r, pass, err);
+        rc = open_teacher(r, err);
     if (rc)
         return rc;
     kj_ranks_init(&r->ranks, r->b, r->t->comm, r->m->n, c->optim.kind == KJ_OPTIM_MUON);

@@ -48,13 +48,16 @@ bool kj_cpu_grow(struct kj_cpu *c, const char *op, struct scratch *s, size_t n)
     if (s->n >= n)
         return true;
     free(s->p);
+    c->base.work -= (int64_t)(s->n * sizeof(float));
     s->n = 0;
     s->p = aligned_alloc(64, (n * sizeof(float) + 63) / 64 * 64);
     if (!s->p) {
+        c->base.no_memory = true;
         kj_backend_fault(&c->base, op, "no memory for %zu bytes", n * sizeof(float));
         return false;
     }
     s->n = n;
+    c->base.work += (int64_t)(n * sizeof(float));
     return true;
 }
 
@@ -76,6 +79,7 @@ static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, si
     size_t bytes = n <= SIZE_MAX / 4 - 64 ? (n * width + 63) / 64 * 64 : 0;
     void *p = bytes || n == 0 ? aligned_alloc(64, bytes ? bytes : 64) : NULL;
     if (!p) {
+        b->no_memory = true;
         kj_backend_fault(b, "tensor", "no memory for %zu elements", n);
         return NULL;
     }
@@ -102,6 +106,12 @@ static void tensor_free(struct kj_backend *b, struct kj_tensor *t)
 static size_t tensor_size(const struct kj_tensor *t)
 {
     return t ? t->n : 0;
+}
+
+static void memory_of(struct kj_backend *b, int64_t *left, int64_t *all)
+{
+    (void)b;
+    kj_cpu_memory("", left, all);
 }
 
 static void write_host(struct kj_backend *b, struct kj_tensor *t, size_t at,
@@ -303,6 +313,7 @@ static struct kj_ops cpu_ops = {
     .tensor_new = tensor_new,
     .tensor_free = tensor_free,
     .tensor_size = tensor_size,
+    .memory = memory_of,
     .write = write_host,
     .read = read_host,
     .zero = zero,

@@ -82,7 +82,7 @@ __global__ void k_apart(float *out, const bf16 *x, const bf16 *y, size_t stride,
 
 static void lay_out(struct trial *t, const struct kj_sdpa_shape *s)
 {
-    static const int32_t length[DOCS] = {1, 77, 0, 200};
+    static const int32_t length[DOCS] = {1, 77, 0, KJ_SDPA_TRIAL_TOKENS - 78};
     size_t h = (size_t)s->heads, kv = (size_t)s->kv_heads, d = (size_t)s->dim;
     size_t q = (size_t)s->q, k = (size_t)s->kv, o = (size_t)s->o;
     size_t stride[TENSORS] = {

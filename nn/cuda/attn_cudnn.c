@@ -28,6 +28,7 @@
 
 #include "base/err.h"
 #include "nn/cuda/cudnn_graph.h"
+#include "nn/cuda/work.h"
 
 #define F32  CUDNN_DATA_FLOAT
 #define BF16 CUDNN_DATA_BFLOAT16
@@ -395,34 +396,20 @@ int kj_sdpa_table(const struct kj_sdpa *p, const int32_t *cu, int64_t segs,
 }
 
 /* Parts of scratch, in bytes, each a multiple of 256. */
-struct parts {
-    size_t rowsum, dq_sum, dk_heads, dv_heads, workspace;
-};
-
-static size_t part(size_t n)
+static struct kj_sdpa_parts parts_of(const struct kj_sdpa *p, int64_t tokens)
 {
-    return (n + 255) / 256 * 256;
-}
-
-static struct parts parts_of(const struct kj_sdpa *p, int64_t tokens)
-{
-    size_t rows_ = (size_t)tokens * (size_t)p->s.heads, all = rows_ * (size_t)p->s.dim;
-    bool groups = p->s.heads != p->s.kv_heads;
-    struct parts t = {.rowsum = part(4 * rows_),
-                      .dq_sum = part(4 * all),
-                      .dk_heads = groups ? part(2 * all) : 0,
-                      .dv_heads = groups ? part(2 * all) : 0,
-                      .workspace = part((size_t)p->backward_bytes)};
-    return t;
+    return kj_sdpa_parts_of((size_t)tokens, (size_t)p->s.heads, (size_t)p->s.kv_heads,
+                            (size_t)p->s.dim);
 }
 
 /* Where there is no backward pass, nobody keeps lse. */
 size_t kj_sdpa_scratch(const struct kj_sdpa *p, int64_t tokens, bool back)
 {
-    struct parts t = parts_of(p, tokens);
+    struct kj_sdpa_parts t = parts_of(p, tokens);
     if (!back)
-        return part((size_t)p->forward_bytes) + (p->s.train ? 0 : t.rowsum);
-    return t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads + t.workspace;
+        return kj_sdpa_part((size_t)p->forward_bytes) + (p->s.train ? 0 : t.rowsum);
+    return t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads +
+           kj_sdpa_part((size_t)p->backward_bytes);
 }
 
 #define ROW(uid) (1u << ((uid)-U_LENGTH))
@@ -459,7 +446,7 @@ static void bind_common(struct bindings *b, const struct kj_sdpa *p,
 int kj_sdpa_forward(struct kj_sdpa *p, const struct kj_sdpa_args *a, struct kj_err *err)
 {
     struct bindings b;
-    char *lse = (char *)a->scratch + part((size_t)p->forward_bytes);
+    char *lse = (char *)a->scratch + kj_sdpa_part((size_t)p->forward_bytes);
     bind_common(&b, p, a,
                 ROW(U_LENGTH) | ROW(U_AT_Q) | ROW(U_AT_KV) | ROW(U_AT_O) |
                     ROW(U_AT_LSE));
@@ -471,7 +458,7 @@ int kj_sdpa_backward(struct kj_sdpa *p, const struct kj_sdpa_args *a,
                      struct kj_err *err)
 {
     struct bindings b;
-    struct parts t = parts_of(p, a->tokens);
+    struct kj_sdpa_parts t = parts_of(p, a->tokens);
     char *at = a->scratch;
     bind_common(&b, p, a, ROW(ROWS + U_LENGTH) - 1);
     bind(&b, U_ONE, &b.one);

@@ -15,6 +15,7 @@ extern "C" {
 #include "nn/backend.h"
 }
 #include "nn/arith.h"
+#include "nn/cuda/work.h"
 
 /* Changes whenever struct kj_ops or struct kj_backend does: kj_cuda_abi says which
  * of them a shared object was built for. */
@@ -190,11 +191,9 @@ void kj_cuda_adamw(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
 void kj_cuda_round(struct kj_cuda *c, struct kj_bf16 *y, size_t stride, struct kj_mat x,
                    size_t n, size_t h);
 /* out[j] += the sum over n rows of x (rows of h; both f32 or bf16), 128 rows at a time,
- * the sums in order and float32. */
+ * the sums in order and float32. ws: kj_cuda_colsum_ws floats. */
 void kj_cuda_colsum(struct kj_cuda *c, void *out, enum kj_dtype type_out, const void *x,
                     enum kj_dtype type, size_t stride, size_t n, size_t h, float *ws);
-/* Floats of workspace that it wants. */
-size_t kj_cuda_colsum_ws(size_t n, size_t h);
 
 int kj_cuda_gemm_open(struct kj_cuda *c);
 void kj_cuda_gemm_close(struct kj_cuda *c);

@@ -55,7 +55,7 @@ void kj_cuda_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_
 
 /* ---- sum of squares: pieces of SUM_PIECE elements, then their sums ---- */
 
-#define SUM_PIECE 16384
+#define SUM_PIECE KJ_CUDA_SUM_PIECE
 
 template <class T, int V> __global__ void k_sumsq(double *part, const T *x, size_t n)
 {
@@ -129,7 +129,7 @@ double kj_cuda_sumsq(struct kj_backend *b, struct kj_mat x, size_t n)
 
 /* ---- sums over rows: 128 rows by 32 columns a block, 8 warps of 16 rows ---- */
 
-#define SUM_ROWS 128
+#define SUM_ROWS KJ_CUDA_SUM_ROWS
 
 template <class T, class TO>
 __global__ void k_colsum(TO *out, const T *x, size_t stride, size_t n, size_t h,
@@ -151,14 +151,6 @@ __global__ void k_colsum(TO *out, const T *x, size_t stride, size_t n, size_t h,
             sum += sm[w * 32 + lane];
         kj_set(&out[run * h + j], add ? kj_get(out[run * h + j]) + sum : sum);
     }
-}
-
-size_t kj_cuda_colsum_ws(size_t n, size_t h)
-{
-    size_t floats = 0;
-    for (n = kj_ceil(n, SUM_ROWS); n > 1; n = kj_ceil(n, SUM_ROWS))
-        floats += n * h;
-    return floats;
 }
 
 template <class T, class TO>

@@ -22,7 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#define WORKSPACE ((size_t)32 << 20) /* NVIDIA's advice for Hopper */
+#define WORKSPACE KJ_CUDA_WORKSPACE
 #define BUCKETS   512
 #define OFFERS    8
 #define TRIES     5

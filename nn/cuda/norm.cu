@@ -7,7 +7,7 @@
 #include "nn/cuda/dev.cuh"
 
 #define THREADS   256
-#define NORM_ROWS 16
+#define NORM_ROWS KJ_CUDA_NORM_ROWS
 
 /* What is left of x when it is stored as T. */
 template <class T> KJ_DEV float rounded(float x)
@@ -129,8 +129,8 @@ void kj_cuda_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
         !kj_cuda_inside(c, w, type, 1, h) ||
         !kj_cuda_inside(c, dw, kj_cuda_type(dw), 1, h))
         return;
-    float *part = (float *)kj_cuda_scratch(
-        c, &c->scratch, (parts * h + kj_cuda_colsum_ws(parts, h)) * sizeof *part);
+    float *part =
+        (float *)kj_cuda_scratch(c, &c->scratch, kj_cuda_norm_ws(n, h) * sizeof *part);
     if (!part)
         return;
     w.stride = h;

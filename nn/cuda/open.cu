@@ -73,6 +73,7 @@ static void *memory(struct kj_cuda *c, size_t bytes)
     if (rc == cudaSuccess)
         return p;
     cudaGetLastError();
+    c->base.no_memory |= rc == cudaErrorMemoryAllocation;
     if (rc != cudaErrorMemoryAllocation ||
         cudaMemGetInfo(&left, &total) != cudaSuccess) {
         kj_cuda_good(c, rc, "cudaMalloc");
@@ -96,10 +97,12 @@ void *kj_cuda_scratch(struct kj_cuda *c, struct kj_buffer *b, size_t n)
         return b->p;
     if (b->p && !KJ_CUDA(c, cudaFree(b->p))) /* waits for what still reads it */
         return NULL;
+    c->base.work -= (int64_t)b->n;
     b->n = 0;
     b->p = memory(c, n);
     if (b->p)
         b->n = n;
+    c->base.work += (int64_t)b->n;
     return b->p;
 }
 
@@ -151,13 +154,22 @@ static size_t tensor_size(const struct kj_tensor *t)
     return t ? t->n : 0;
 }
 
+static void memory_of(struct kj_backend *b, int64_t *left, int64_t *all)
+{
+    size_t free = 0, total = 0;
+    if (!KJ_CUDA(kj_cuda_of(b), cudaMemGetInfo(&free, &total)))
+        free = total = 0;
+    *left = (int64_t)free;
+    *all = (int64_t)total;
+}
+
 static void *address(const struct kj_tensor *t, size_t at)
 {
     return (char *)t->p + at * kj_width(t->type);
 }
 
 /* bf16 crosses as floats: through scratch, PIECE elements at a time. */
-enum { PIECE = 1 << 22 };
+enum { PIECE = KJ_CUDA_PIECE };
 
 static struct kj_mat staging(struct kj_cuda *c, struct kj_tensor *f, size_t n)
 {
@@ -356,6 +368,7 @@ static const struct kj_ops cuda_ops = {
     .tensor_new = tensor_new,
     .tensor_free = tensor_free,
     .tensor_size = tensor_size,
+    .memory = memory_of,
     .write = write_host,
     .read = read_host,
     .zero = zero,

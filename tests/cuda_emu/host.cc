@@ -81,7 +81,17 @@ struct region {
 };
 static std::map<void *, region> regions, pinned;
 static size_t device_used;
-static const size_t device_total = (size_t)2 << 30;
+/* KJ_EMU_MEMORY: MB that the device tells. KJ_EMU_USABLE: those that can be had, as
+ * where another program takes some meanwhile. */
+static size_t megabytes(const char *name, size_t otherwise)
+{
+    const char *s = getenv(name);
+    return s ? strtoul(s, NULL, 10) * 1000000 : otherwise;
+}
+static size_t device_total(void)
+{
+    return megabytes("KJ_EMU_MEMORY", (size_t)2 << 30);
+}
 static unsigned inside; /* runs of the device under way */
 
 static void device_memory(bool on)
@@ -364,7 +374,8 @@ cudaError_t cudaMalloc(void **p, size_t n)
     MAY_FAIL("malloc");
     if (refused())
         return fail(cudaErrorStreamCaptureUnsupported);
-    if (n > device_total - device_used)
+    size_t most = megabytes("KJ_EMU_USABLE", device_total());
+    if (n > most - (device_used < most ? device_used : most))
         return fail(cudaErrorMemoryAllocation);
     counts.mallocs++;
     region r;
@@ -534,7 +545,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
 {
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "emulated on the processor, for tests");
-    p->totalGlobalMem = device_total;
+    p->totalGlobalMem = device_total();
     p->sharedMemPerBlockOptin = SHARED_MAX;
     const char *cc = getenv("KJ_EMU_CAPABILITY");
     int number = cc ? atoi(cc) : 90;
@@ -556,8 +567,8 @@ cudaError_t cudaRuntimeGetVersion(int *v)
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
     LOCKED;
-    *total = device_total;
-    *left = device_total - device_used;
+    *total = device_total();
+    *left = *total - (device_used < *total ? device_used : *total);
     return cudaSuccess;
 }
 cudaError_t cudaGetLastError(void)

@@ -19,6 +19,7 @@
 extern "C" {
 #include "base/err.h"
 #include "nn/cuda/attn_cudnn.h"
+#include "nn/cuda/work.h"
 }
 #include "nn/arith.h"
 
@@ -79,7 +80,11 @@ size_t kj_sdpa_scratch(const struct kj_sdpa *p, int64_t tokens, bool back)
 {
     if (wrong("huge") && tokens < 200) /* the trial has more, and gets on */
         return (size_t)1 << 40;
-    return back || !p->s.train ? (size_t)(tokens * p->s.heads) * sizeof(float) : 0;
+    struct kj_sdpa_parts t = kj_sdpa_parts_of((size_t)tokens, (size_t)p->s.heads,
+                                              (size_t)p->s.kv_heads, (size_t)p->s.dim);
+    if (!back)
+        return p->s.train ? 0 : t.rowsum;
+    return t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads;
 }
 size_t kj_sdpa_table_bytes(const struct kj_sdpa *p)
 {

@@ -1,0 +1,65 @@
+/* work.h - how much memory operations of the CUDA back end take for themselves: asked by
+ * the operations, and by who counts before a run (kj_cuda_work).
+ *
+ * C and CUDA C++; pure functions. */
+#ifndef KJ_NN_CUDA_WORK_H
+#define KJ_NN_CUDA_WORK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cuBLASLt's: NVIDIA's advice for Hopper. */
+#define KJ_CUDA_WORKSPACE ((size_t)32 << 20)
+
+/* Elements that cross between host and bfloat16 at a time. */
+#define KJ_CUDA_PIECE (1 << 22)
+
+/* Rows that a block of the norms' backward pass takes, rows that a sum over rows takes
+ * at a time, elements of a piece of a sum of squares. */
+#define KJ_CUDA_NORM_ROWS 16
+#define KJ_CUDA_SUM_ROWS  128
+#define KJ_CUDA_SUM_PIECE 16384
+
+static inline size_t kj_cuda_parts(size_t n, size_t per)
+{
+    return (n + per - 1) / per;
+}
+
+/* Floats for sums over n rows of h. */
+static inline size_t kj_cuda_colsum_ws(size_t n, size_t h)
+{
+    size_t floats = 0;
+    for (n = kj_cuda_parts(n, KJ_CUDA_SUM_ROWS); n > 1;
+         n = kj_cuda_parts(n, KJ_CUDA_SUM_ROWS))
+        floats += n * h;
+    return floats;
+}
+
+/* Floats for the gradients of norms. */
+static inline size_t kj_cuda_norm_ws(size_t n, size_t h)
+{
+    size_t parts = kj_cuda_parts(n, KJ_CUDA_NORM_ROWS);
+    return parts * h + kj_cuda_colsum_ws(parts, h);
+}
+
+/* Tokens on which cuDNN's attention is tried before it is used. */
+#define KJ_SDPA_TRIAL_TOKENS 278
+
+/* Bytes of cuDNN's attention, backward, without its own workspace. */
+struct kj_sdpa_parts {
+    size_t rowsum, dq_sum, dk_heads, dv_heads;
+};
+static inline size_t kj_sdpa_part(size_t n)
+{
+    return (n + 255) / 256 * 256;
+}
+static inline struct kj_sdpa_parts kj_sdpa_parts_of(size_t tokens, size_t heads,
+                                                    size_t kv_heads, size_t dim)
+{
+    size_t rows = tokens * heads, one = heads == kv_heads ? 0 : 2 * rows * dim;
+    struct kj_sdpa_parts t = {kj_sdpa_part(4 * rows), kj_sdpa_part(4 * rows * dim),
+                              kj_sdpa_part(one), kj_sdpa_part(one)};
+    return t;
+}
+
+#endif
