@@ -420,11 +420,6 @@ static void advise(const struct kj_trainer *r, struct kj_err *err)
     size_t n = err ? strlen(err->msg) : 0;
     if (n == 0 || err->rc == KJ_USAGE || r->t->no_save || strstr(err->msg, "; start "))
         return;
-    if (err->err_no == ENOMEM) {
-        snprintf(err->msg + n, sizeof err->msg - n,
-                 "; smaller data.micro_sequences or optim.loss_chunk take less");
-        n = strlen(err->msg);
-    }
     if (r->spoiled && r->saved >= 0)
         snprintf(err->msg + n, sizeof err->msg - n,
                  "; the newest checkpoint is of step %" PRId64, r->saved);
