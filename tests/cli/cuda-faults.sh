@@ -93,7 +93,7 @@ has "not finite" err 'step 1: the weight model\.norm\.weight is not finite \(fir
 port=$((20000 + RANDOM % 20000))
 pids=()
 for r in 0 1; do
-    RANK=$r WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
+    KJ_EMU_GPUS=2 RANK=$r WORLD_SIZE=2 LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
         KJ_EMU_FAIL=$([[ $r == 1 ]] && echo launch:$((late / 2)):700) \
         "$KIJIL" train run.yaml --data shards -q -j1 --device cuda -o ranks 2>"r$r" &
     pids+=($!)
