@@ -96,10 +96,11 @@ static void keep_own(const struct moments *s, size_t which, size_t at, const flo
                      size_t n)
 {
     const struct kj_ranks *k = s->own->ranks;
-    size_t from = k->from > at ? k->from : at, end = k->to < at + n ? k->to : at + n;
-    if (from < end)
-        k->b->ops->write(k->b, s->own->t[which], from - k->from, x + (from - at),
-                         end - from);
+    struct kj_span p;
+    for (size_t i = 0; i < k->n_spans; i++)
+        if (kj_ranks_span(k, i, at, at + n, &p))
+            k->b->ops->write(k->b, s->own->t[which], p.moment, x + (p.from - at),
+                             p.to - p.from);
 }
 
 static int load_moments(struct moments *s, const char *path, struct kj_err *err)

@@ -17,7 +17,7 @@
 #include "trainer/ranks.h"
 #include "trainer/spike.h"
 
-/* The moments as this rank keeps them: elements ranks->from .. ranks->to. With
+/* The moments as this rank keeps them: elements of its spans. With
  * `seconds` (kj_muon_seconds) the second moments are those of some parameters
  * only, one behind the other. */
 struct kj_moments {

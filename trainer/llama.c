@@ -167,6 +167,17 @@ int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_sh
     return kj_llama_make(out, b, s, &how, err);
 }
 
+size_t kj_llama_units(const struct kj_llama *m)
+{
+    return (size_t)m->shape.layers + 2;
+}
+
+size_t kj_llama_unit(const struct kj_llama *m, size_t i)
+{
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    return i == 0 ? 0 : i > d.layers + 1 ? m->n : d.v * d.h + (i - 1) * d.per_layer;
+}
+
 /* The weights that passes read. */
 static struct kj_tensor *weights(const struct kj_llama *m)
 {
@@ -366,6 +377,15 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
                                                      .delta = a->delta});
 }
 
+/* A unit's weights, which may still be coming from other ranks, for what comes now. */
+static void take_unit(const struct kj_llama *m, size_t unit, bool stale)
+{
+    size_t at = kj_llama_unit(m, unit), n = kj_llama_unit(m, unit + 1) - at;
+    m->b->ops->await(m->b, kj_mat(m->w, at, 1), n);
+    if (stale)
+        m->b->ops->axpby(m->b, kj_mat(m->low, at, 1), kj_mat(m->w, at, 1), n, 1, 0);
+}
+
 static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *err)
 {
     const struct kj_ops *o = m->b->ops;
@@ -375,19 +395,22 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
     if (r->n > m->how.tokens || r->n == 0)
         return kj_err_set(err, KJ_FATAL, "batch of %zu tokens in a model for %zu", r->n,
                           m->how.tokens);
-    if (m->low && m->stale)
-        o->axpby(m->b, kj_mat(m->low, 0, 1), kj_mat(m->w, 0, 1), m->n, 1, 0);
+    bool stale = m->low && m->stale;
     m->stale = false;
+    take_unit(m, 0, stale);
     o->write(m->b, a->ids, 0, r->ids, r->n);
     o->write(m->b, a->pos, 0, r->pos, r->n);
     kj_llama_layer_acts(m, 0, &l);
     o->embed(m->b, l.x1, kj_llama_embed(m, weights(m)), kj_mat(a->ids, 0, 1), r->n,
              d.h);
+    take_unit(m, 1, stale);
     block(m, 0, r, l.x1, KJ_MAT_NONE);
     for (size_t i = 1; i < d.layers; i++) {
+        take_unit(m, i + 1, stale);
         kj_llama_layer_acts(m, i - 1, &l);
         block(m, i, r, l.x2, a->delta);
     }
+    take_unit(m, d.layers + 1, stale);
     kj_llama_layer_acts(m, d.layers - 1, &l);
     o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta, kj_llama_norm(m, weights(m)), r->n,
             d.h, (float)m->shape.norm_eps);
@@ -475,6 +498,12 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
     attn_back(&p, &g);
 }
 
+static void grown(const struct kj_llama *m, size_t unit)
+{
+    if (m->grown)
+        m->grown(m->grown_ctx, unit);
+}
+
 static void backward(struct kj_llama *m, const struct kj_rows *r)
 {
     const struct kj_ops *o = m->b->ops;
@@ -482,10 +511,14 @@ static void backward(struct kj_llama *m, const struct kj_rows *r)
     size_t h = (size_t)m->shape.hidden;
     o->norm_back(m->b, a->dres, kj_llama_norm(m, m->g), a->dy, a->x, a->r,
                  kj_llama_norm(m, weights(m)), r->n, h, false);
-    for (size_t i = (size_t)m->shape.layers; i-- > 0;)
+    grown(m, (size_t)m->shape.layers + 1);
+    for (size_t i = (size_t)m->shape.layers; i-- > 0;) {
         block_back(m, i, r);
+        grown(m, i + 1);
+    }
     o->embed_back(m->b, kj_llama_embed(m, m->g), a->dres, kj_mat(a->ids, 0, 1), r->n,
                   h);
+    grown(m, 0);
 }
 
 static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool back,

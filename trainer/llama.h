@@ -101,8 +101,19 @@ struct kj_llama {
     struct kj_tensor *low;   /* the weights in bfloat16 beside float32 ones, or NULL */
     bool stale;              /* set when w was changed behind the first pass: low
                                 is made again */
+    /* Called in backward passes while set, when the gradients of a unit are complete
+     * as far as this pass goes: from the last unit to the first. */
+    void (*grown)(void *ctx, size_t unit);
+    void *grown_ctx;
     struct kj_llama_acts *acts;
 };
+
+/* Parts of the weights that passes use one behind the other: the embedding, each
+ * layer, the last norm with the head. Unit i is elements kj_llama_unit(m, i) up to
+ * kj_llama_unit(m, i + 1). Forward passes let the back end await each one's weights
+ * (kj_ops.await) before they use it. */
+size_t kj_llama_units(const struct kj_llama *m);
+size_t kj_llama_unit(const struct kj_llama *m, size_t i);
 
 /* Weights are zero. KJ_FATAL without memory. */
 int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,

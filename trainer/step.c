@@ -46,21 +46,23 @@ static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *f
                       r->at.step + 1, loss, from->row, from->at.token, from->at.epoch);
 }
 
-/* As far as the elements are this rank's to move; their second moments begin at
- * `second`. */
+/* As far as the elements are this rank's to move; with Muon their second moments begin
+ * at `second`. */
 static void adamw(struct kj_trainer *r, size_t at, size_t end, size_t second,
                   const struct kj_adamw *p)
 {
-    const struct kj_ranks *k = &r->ranks;
     struct kj_adamw q = *p;
-    second += at < k->from ? k->from - at : 0;
-    at = at > k->from ? at : k->from;
-    end = end < k->to ? end : k->to;
-    q.at = at;
-    if (at < end)
-        r->b->ops->adamw(r->b, kj_mat(r->m->w, at, 1), kj_mat(r->m->g, at, 1),
-                         kj_mat(r->moments.t[0], at - k->from, 1),
-                         kj_mat(r->moments.t[1], second - k->from, 1), end - at, &q);
+    struct kj_span s;
+    for (size_t i = 0; i < r->ranks.n_spans; i++) {
+        if (!kj_ranks_span(&r->ranks, i, at, end, &s))
+            continue;
+        q.at = s.from;
+        r->b->ops->adamw(
+            r->b, kj_mat(r->m->w, s.from, 1), kj_mat(r->m->g, s.from, 1),
+            kj_mat(r->moments.t[0], s.moment, 1),
+            kj_mat(r->moments.t[1], r->muon ? second + (s.from - at) : s.moment, 1),
+            s.to - s.from, &q);
+    }
 }
 
 /* Muon for its matrices; AdamW over runs of other parameters that are decayed
@@ -123,6 +125,13 @@ static bool move(struct kj_trainer *r, double factor, double loss, double norm)
     return true;
 }
 
+/* A unit's gradients of all passes are there. */
+static void grown(void *ctx, size_t unit)
+{
+    struct kj_trainer *r = ctx;
+    kj_ranks_sum_unit(&r->ranks, r->m->g, unit);
+}
+
 int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
@@ -139,6 +148,8 @@ int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err
         const struct kj_rows *rows = &batch->packs[i].rows;
         double part = 0, apart = 0;
         float one = 1.0f / (float)count, zeta = (float)c->optim.z_loss;
+        r->m->grown = i + 1 == batch->passes ? grown : NULL;
+        r->m->grown_ctx = r;
         if (r->teacher.m)
             rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, &part,
                                  &apart, err);
@@ -147,6 +158,7 @@ int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err
         sum[0] += part;
         sum[1] += apart;
     }
+    r->m->grown = NULL;
     if (rc == KJ_OK)
         rc = kj_ranks_add(&r->ranks, sum, 2, err);
     if (rc)

@@ -95,9 +95,9 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
         rc = open_teacher(r, err);
     if (rc)
         return rc;
-    kj_ranks_init(&r->ranks, r->b, r->t->comm, r->m->n, c->optim.kind == KJ_OPTIM_MUON);
+    kj_ranks_init(&r->ranks, r->b, r->t->comm, r->m, c->optim.kind == KJ_OPTIM_MUON);
     r->moments.ranks = &r->ranks;
-    size_t n[2] = {r->ranks.to - r->ranks.from, r->ranks.to - r->ranks.from};
+    size_t n[2] = {r->ranks.own, r->ranks.own};
     if (c->optim.kind == KJ_OPTIM_MUON) {
         r->muon = kj_muon_new(r->b, &c->model);
         r->moments.seconds = kj_muon_seconds(r->m->params, r->m->n_params, &n[1]);
@@ -136,6 +136,7 @@ static void tear_down(struct kj_trainer *r)
     for (int i = 0; i < 2; i++)
         r->b->ops->tensor_free(r->b, r->moments.t[i]);
     free(r->moments.seconds);
+    kj_ranks_free(&r->ranks);
     kj_llama_free(r->m);
     kj_llama_free(r->teacher.m);
     kj_muon_free(r->muon);
@@ -430,6 +431,15 @@ static void advise(const struct kj_trainer *r, struct kj_err *err)
         snprintf(err->msg + n, sizeof err->msg - n, "; there is no checkpoint yet");
 }
 
+/* Behind this step others than the next one read the weights. */
+static bool looked_at(const struct kj_trainer *r)
+{
+    const struct kj_run *c = r->run;
+    bool last = r->at.step == c->schedule.steps;
+    return (c->checkpoint.every && r->at.step % c->checkpoint.every == 0) ||
+           (c->samples.every && (last || r->at.step % c->samples.every == 0));
+}
+
 static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
@@ -445,6 +455,8 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
         rc = kj_trainer_step(r, &out->last, err);
         if (rc == KJ_OK)
             rc = log_step(r, &out->last, err);
+        if (rc == KJ_OK && looked_at(r))
+            rc = kj_ranks_settle(&r->ranks, r->m->w, err);
         if (rc)
             break;
         if (out->ran == 0)
@@ -460,7 +472,7 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
         if (c->checkpoint.every && r->at.step % c->checkpoint.every == 0)
             rc = save(r, err);
     }
-    return rc;
+    return rc ? rc : kj_ranks_settle(&r->ranks, r->m->w, err);
 }
 
 int kj_train(const struct kj_train *t, struct kj_backend *b,
