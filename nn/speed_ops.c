@@ -144,12 +144,18 @@ static void run_matmul_f8(struct bench *s, const struct item *it)
                                               : 0);
 }
 
-/* Rows and transposed, both from one reading. flags: a gradient. */
+/* From one reading: rows, or transposed, or both. */
+enum { Q_ROWS = 1, Q_TURNED = 2, Q_GRADIENT = 4 };
+
 static void run_quantize(struct bench *s, const struct item *it)
 {
-    struct arena *to = it->flags ? &s->steep : &s->flat;
-    struct kj_mat x = low(s, it->m, it->n, 1), q = codes(s, to, it->m, it->n),
-                  qt = codes(s, to, it->n, it->m), scale = wide(s, 1, 1, 1);
+    struct arena *to = it->flags & Q_GRADIENT ? &s->steep : &s->flat;
+    struct kj_mat x = low(s, it->m, it->n, 1), q = KJ_MAT_NONE, qt = KJ_MAT_NONE;
+    struct kj_mat scale = wide(s, 1, 1, 1);
+    if (it->flags & Q_ROWS)
+        q = codes(s, to, it->m, it->n);
+    if (it->flags & Q_TURNED)
+        qt = codes(s, to, it->n, it->m);
     if (!s->dry)
         s->o->quantize(s->b, q, qt, scale, x, it->m, it->n);
 }
@@ -312,7 +318,7 @@ static void run_round(struct bench *s, const struct item *it)
 /* ---- which of them a step has ---- */
 
 struct items {
-    struct item v[64];
+    struct item v[72];
     size_t n;
 };
 
@@ -327,10 +333,12 @@ static void add(struct items *t, double count, const char *op, const char *what,
 static void linear(struct items *t, double count, const char *const *what, size_t n,
                    size_t out, size_t in, bool back, bool f8)
 {
-    if (f8) { /* the input, the weights and the gradient are quantised */
-        add(t, count, "quantize", what[0], run_quantize, n, in, 0, false);
-        add(t, count, "quantize", what[3], run_quantize, out, in, 0, false);
-        add(t, count, "quantize", what[4], run_quantize, n, out, 0, true);
+    if (f8) { /* weights twice: forward and back, so that no copy is kept */
+        add(t, count, "quantize", what[0], run_quantize, n, in, 0, Q_ROWS | Q_TURNED);
+        add(t, count, "quantize", what[3], run_quantize, out, in, 0, Q_ROWS);
+        add(t, count, "quantize", what[4], run_quantize, out, in, 0, Q_TURNED);
+        add(t, count, "quantize", what[5], run_quantize, n, out, 0,
+            Q_ROWS | Q_TURNED | Q_GRADIENT);
         add(t, count, "matmul_f8", what[0], run_matmul_f8, n, out, in, F8_FORWARD);
         add(t, count, "matmul_f8", what[1], run_matmul_f8, n, in, out, F8_DX);
         add(t, count, "matmul_f8", what[2], run_matmul_f8, out, in, n, F8_DW);
@@ -343,14 +351,19 @@ static void linear(struct items *t, double count, const char *const *what, size_
     add(t, count, "matmul", what[2], run_matmul, out, in, n, KJ_MM_TA | KJ_MM_ADD);
 }
 
-static const char *const qkv_names[] = {"qkv", "qkv dx", "qkv dw", "qkv weights",
-                                        "qkv gradient"};
-static const char *const o_names[] = {"o", "o dx", "o dw", "o weights", "o gradient"};
-static const char *const up_names[] = {"gate and up", "gate and up dx",
-                                       "gate and up dw", "gate and up weights",
+static const char *const qkv_names[] = {
+    "qkv", "qkv dx", "qkv dw", "qkv weights", "qkv weights turned", "qkv gradient"};
+static const char *const o_names[] = {
+    "o", "o dx", "o dw", "o weights", "o weights turned", "o gradient"};
+static const char *const up_names[] = {"gate and up",
+                                       "gate and up dx",
+                                       "gate and up dw",
+                                       "gate and up weights",
+                                       "gate and up weights turned",
                                        "gate and up gradient"};
-static const char *const down_names[] = {"down", "down dx", "down dw", "down weights",
-                                         "down gradient"};
+static const char *const down_names[] = {
+    "down",         "down dx", "down dw", "down weights", "down weights turned",
+    "down gradient"};
 static const char *const head_names[] = {"head", "head dx", "head dw"};
 
 static void llama_items(const struct bench *s, struct items *t)

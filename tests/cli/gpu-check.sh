@@ -33,11 +33,11 @@ PYTHON=$python rc all 0 check all gradients train ops speed memory classify gene
 rc json 0 jq -e '(.rows | length) > 25 and (.commit | length) > 5 and (.operations[0].ops | length) > 25 and
     (.device | test("emulated"))' all/gpu-check.json
 is none.failed "$(jq -r '.rows[] | select(.result == "FAILED") | .name' all/gpu-check.json)" ""
-for s in gradients.tiny64.f32 gradients.tiny64.bf16 losses.tiny64.bf16 train.agree train.losses.bf16 repeat \
+for s in gradients.tiny64.f32 gradients.tiny64.bf16 losses.tiny64.bf16 train.agree train.losses.bf16 train.losses.states repeat \
     resume fasttext.same; do
     is "$s" "$(result all $s)" good
 done
-for s in ops.tiny nano-4096 nano-8192 qwen-1.5b-1024 nano-4096.deterministic nano-4096.own-attention fasttext \
+for s in ops.tiny nano-4096 nano-8192 qwen-1.5b-1024 8b-8192 nano-4096.deterministic nano-4096.own-attention fasttext \
     generate.graphs0 generate.graphs1; do
     is "$s" "$(result all $s)" measured
 done
