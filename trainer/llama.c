@@ -381,7 +381,7 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
 static void take_unit(const struct kj_llama *m, size_t unit, bool stale)
 {
     size_t at = kj_llama_unit(m, unit), n = kj_llama_unit(m, unit + 1) - at;
-    m->b->ops->await(m->b, kj_mat(m->w, at, 1), n);
+    m->b->ops->await(m->b, kj_mat(weights(m), at, 1), n);
     if (stale)
         m->b->ops->axpby(m->b, kj_mat(m->low, at, 1), kj_mat(m->w, at, 1), n, 1, 0);
 }

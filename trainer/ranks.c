@@ -84,17 +84,42 @@ void kj_ranks_sum(struct kj_ranks *k, struct kj_tensor *g)
 }
 
 /* In the order of forward passes. */
-void kj_ranks_share(struct kj_ranks *k, struct kj_tensor *w)
+static void gather(struct kj_ranks *k, struct kj_tensor *t)
 {
-    for (size_t i = 0; k->comm && !k->whole && i < k->units; i++)
-        k->b->ops->all_gather(k->b, kj_mat(w, k->cut[i], 1), k->cut[i + 1] - k->cut[i]);
+    for (size_t i = 0; i < k->units; i++)
+        k->b->ops->all_gather(k->b, kj_mat(t, k->cut[i], 1), k->cut[i + 1] - k->cut[i]);
 }
 
-int kj_ranks_settle(struct kj_ranks *k, struct kj_tensor *w, struct kj_err *err)
+void kj_ranks_share(struct kj_ranks *k, struct kj_llama *m)
 {
+    m->stale = true;
+    if (!k->comm || k->whole)
+        return;
+    if (!m->low) {
+        gather(k, m->w);
+        return;
+    }
+    for (size_t i = 0; i < k->n_spans; i++) {
+        const struct kj_span *s = &k->spans[i];
+        k->b->ops->axpby(k->b, kj_mat(m->low, s->from, 1), kj_mat(m->w, s->from, 1),
+                         s->to - s->from, 1, 0);
+    }
+    gather(k, m->low);
+    m->stale = false;
+    k->behind = true;
+}
+
+int kj_ranks_settle(struct kj_ranks *k, struct kj_llama *m, struct kj_err *err)
+{
+    size_t n = k->cut[k->units];
     if (!k->comm)
         return KJ_OK;
-    k->b->ops->await(k->b, kj_mat(w, 0, 1), k->cut[k->units]);
+    if (k->behind)
+        gather(k, m->w);
+    k->behind = false;
+    k->b->ops->await(k->b, kj_mat(m->w, 0, 1), n);
+    if (m->low)
+        k->b->ops->await(k->b, kj_mat(m->low, 0, 1), n);
     return k->b->ops->sync(k->b, err);
 }
 

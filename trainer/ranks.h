@@ -42,6 +42,7 @@ struct kj_ranks {
     size_t n_spans; /* alone or whole: one of all elements */
     struct kj_span *spans;
     size_t units, *cut; /* unit i is elements cut[i] .. cut[i + 1] */
+    bool behind;        /* others' parts of float32 weights are old */
     size_t begun;       /* units of this step whose sums are under way, from the last */
 };
 void kj_ranks_init(struct kj_ranks *k, struct kj_backend *b, struct kj_comm *c,
@@ -56,11 +57,13 @@ bool kj_ranks_span(const struct kj_ranks *k, size_t i, size_t at, size_t end,
  * on all ranks; kj_ranks_sum does what is left and has operations wait for all. */
 void kj_ranks_sum_unit(struct kj_ranks *k, struct kj_tensor *g, size_t unit);
 void kj_ranks_sum(struct kj_ranks *k, struct kj_tensor *g);
-/* The weights that others have moved. They may still be coming: forward passes wait for
- * them layer by layer; whoever else reads them calls kj_ranks_settle first. */
-void kj_ranks_share(struct kj_ranks *k, struct kj_tensor *w);
-/* Until all weights are there, on all ranks (which must call it alike). */
-int kj_ranks_settle(struct kj_ranks *k, struct kj_tensor *w, struct kj_err *err);
+/* The weights that others have moved, as passes multiply them: where m has those in
+ * bfloat16 beside (m->low), only these travel, and m->w keeps old values of the others'
+ * parts. They may still be coming when this returns: forward passes wait for them unit by
+ * unit. */
+void kj_ranks_share(struct kj_ranks *k, struct kj_llama *m);
+/* Until all of m->w is there, for whoever reads it; called by all ranks alike. */
+int kj_ranks_settle(struct kj_ranks *k, struct kj_llama *m, struct kj_err *err);
 /* Norm of the summed gradients, the same bits on all ranks. */
 int kj_ranks_norm(struct kj_ranks *k, struct kj_tensor *g, double *norm,
                   struct kj_err *err);

@@ -19,6 +19,9 @@ static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *f
     struct kj_tensor *t[2] = {r->m->w, r->m->g};
     static const char *const what[2] = {"the weight", "the gradient of"};
     r->spoiled = true;
+    int rc = kj_ranks_settle(&r->ranks, r->m, err); /* all ranks come here */
+    if (rc)
+        return rc;
     for (int k = 0; k < 2; k++) {
         const struct kj_param *first = NULL;
         size_t bad = 0;
@@ -103,8 +106,7 @@ static void update(struct kj_trainer *r, double factor, double clip)
         p.decay = m->params[i].vector ? 0.0f : (float)decay;
         adamw(r, at, end, r->muon ? r->moments.seconds[i] : at, &p);
     }
-    kj_ranks_share(&r->ranks, m->w);
-    m->stale = true;
+    kj_ranks_share(&r->ranks, m);
 }
 
 /* Move the weights, or leave a step out that stands out. */

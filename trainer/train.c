@@ -456,7 +456,7 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
         if (rc == KJ_OK)
             rc = log_step(r, &out->last, err);
         if (rc == KJ_OK && looked_at(r))
-            rc = kj_ranks_settle(&r->ranks, r->m->w, err);
+            rc = kj_ranks_settle(&r->ranks, r->m, err);
         if (rc)
             break;
         if (out->ran == 0)
@@ -472,7 +472,7 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
         if (c->checkpoint.every && r->at.step % c->checkpoint.every == 0)
             rc = save(r, err);
     }
-    return rc ? rc : kj_ranks_settle(&r->ranks, r->m->w, err);
+    return rc ? rc : kj_ranks_settle(&r->ranks, r->m, err);
 }
 
 int kj_train(const struct kj_train *t, struct kj_backend *b,
