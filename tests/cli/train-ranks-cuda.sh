@@ -21,6 +21,7 @@ data: {sequence_length: 32, batch_sequences: 3, micro_sequences: 1}
 optim: {lr: 1e-2, precision: bf16, loss_chunk: 48}
 schedule: {steps: 4, warmup_steps: 2}
 checkpoint: {every_steps: 2}
+samples: {every: 3, prompts: ["the cat"], tokens: 6}
 E2
 port=$((20000 + RANDOM % 20000))
 pids=()
@@ -79,6 +80,15 @@ for n in 2 3; do
     KJ_EMU_ORDER=reverse ranks "$n" "back$n" -q
     all "back$n" "$want"
     same "back$n.bytes" "nccl$n/model/model.safetensors" "back$n/model/model.safetensors"
+done
+same samples host2/samples.jsonl nccl2/samples.jsonl
+# Other types of what travels: float32 weights, bfloat16 gradients.
+for set in optim.precision=f32 optim.states=bf16; do
+    ranks 2 "$set.nccl" -q --set "$set"
+    all "$set.nccl" "0 0"
+    KIJIL_NCCL=host ranks 2 "$set.host" -q --set "$set"
+    all "$set.host" "0 0"
+    same "$set.bytes" "$set.nccl/model/model.safetensors" "$set.host/model/model.safetensors"
 done
 # taken up again by as many, and by fewer
 cp -r nccl2 again
