@@ -109,7 +109,7 @@ static const struct {
 static void memory(const struct kj_run *r, const struct kj_machine *m,
                    const struct kj_memory_plan *p)
 {
-    char name[40], why[512];
+    char name[40], why[512], again[64];
     static const char *const precisions[] = {"f32", "bf16"};
     snprintf(name, sizeof name, "memory, %s, %s", m->gpu ? "GPU" : "CPU",
              precisions[r->optim.precision]);
@@ -124,7 +124,7 @@ static void memory(const struct kj_run *r, const struct kj_machine *m,
     bytes("there is", m->left);
     if (p->fits) {
         printf("%-22s with optim.recompute: %s\n", "it fits",
-               kj_recompute_name(p->recompute));
+               kj_memory_recompute(p, r->model.layers, again));
         return;
     }
     kj_memory_advice(r, m, why, sizeof why);
@@ -196,8 +196,11 @@ static void json(const struct kj_run *r, const struct kj_plan *p,
         kj_buf_printf(&b, ",\"%s\":", kinds[i].key);
         kj_json_put_real(&b, (double)mem->bytes[i]);
     }
-    kj_buf_printf(&b, ",\"device\":\"%s\",\"recompute\":\"%s\"",
-                  m->gpu ? "cuda" : "cpu", kj_recompute_name(mem->recompute));
+    kj_buf_printf(&b,
+                  ",\"device\":\"%s\",\"recompute\":\"%s\","
+                  "\"recompute_deeper\":%" PRId64,
+                  m->gpu ? "cuda" : "cpu", kj_recompute_name(mem->recompute),
+                  mem->deeper);
     if (m->left)
         kj_buf_printf(&b, ",\"fits\":%s", mem->fits ? "true" : "false");
     if (r->staged) {

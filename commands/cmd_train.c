@@ -325,6 +325,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
     struct kj_plan p;
     struct kj_machine machine;
     struct kj_memory_plan mem;
+    char again[64];
     int status = 0;
     int rc = kj_run_resolve(r, kj_shards_vocab_size(d->v[0].first), err);
     if (rc == KJ_OK && o->time_limit)
@@ -367,6 +368,9 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                     : d->v[0].order ? "order"
                                     : "shards",
                     (double)mem.all * 1e-6, what, *b->note ? "; " : "", b->note);
+        if (!o->quiet && mem.recompute != KJ_RECOMPUTE_NONE)
+            fprintf(stderr, "kijil train: layers make again: %s\n",
+                    kj_memory_recompute(&mem, r->model.layers, again));
         if (!o->quiet && comm)
             fprintf(stderr, "kijil train: %d ranks\n", place->size);
         if (!tokenizer && !o->quiet)

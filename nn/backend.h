@@ -13,8 +13,8 @@
  * looks once per step.
  *
  * Results do not depend on the number of threads: work is cut by shape alone,
- * and every sum has a fixed order (on a GPU, where `deterministic` is set). Two machines with different processors (or
- * BLAS libraries) may differ in the last bits.
+ * and every sum has a fixed order (on a GPU, where `deterministic` is set). Two machines
+ * with different processors (or BLAS libraries) may differ in the last bits.
  *
  * Element arithmetic is in nn/arith.h, which every back end compiles.
  * nn/selftest.h checks any back end against float64 and finite differences.

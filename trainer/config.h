@@ -108,6 +108,7 @@ struct kj_run {
         int precision;   /* enum kj_precision */
         int states;      /* enum kj_states */
         int recompute;   /* enum kj_recompute */
+        int64_t deeper;  /* resolved from auto: layers that take the next level, too */
         int64_t loss_chunk;
         bool deterministic;
     } optim;

@@ -288,6 +288,7 @@ struct pass {
     struct kj_llama_dims d;
     struct kj_llama_layer w;
     struct kj_llama_layer_acts l;
+    enum kj_recompute again;
 };
 
 static struct pass pass_of(const struct kj_llama *m, size_t i, const struct kj_rows *r)
@@ -295,7 +296,8 @@ static struct pass pass_of(const struct kj_llama *m, size_t i, const struct kj_r
     struct pass p = {.m = m,
                      .r = r,
                      .d = kj_llama_dims(&m->shape),
-                     .w = kj_llama_layer(m, weights(m), i)};
+                     .w = kj_llama_layer(m, weights(m), i),
+                     .again = kj_llama_again(&m->how, i)};
     kj_llama_layer_acts(m, i, &p.l);
     return p;
 }
@@ -426,7 +428,7 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
 /* What the feed-forward half needs and the layer did not keep. */
 static void ffn_again(const struct pass *p)
 {
-    enum kj_recompute again = p->m->how.recompute;
+    enum kj_recompute again = p->again;
     if (again == KJ_RECOMPUTE_BLOCK) {
         norm_again(p, p->l.y1, p->l.r1, p->l.x1, p->w.norm1);
         project(p);
@@ -468,9 +470,9 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
     struct kj_llama_dims d = p->d;
     struct kj_attn at;
     size_t n = p->r->n;
-    if (m->how.recompute >= KJ_RECOMPUTE_NORM)
+    if (p->again >= KJ_RECOMPUTE_NORM)
         norm_again(p, l->y1, l->r1, l->x1, p->w.norm1);
-    if (m->how.recompute == KJ_RECOMPUTE_QKV)
+    if (p->again == KJ_RECOMPUTE_QKV)
         project(p);
     o->matmul(m->b, g->o, a->dres, l->att, d.h, d.q, n, grad);
     o->matmul(m->b, a->datt, a->dres, p->w.o, n, d.q, d.h, m->mm);

@@ -68,6 +68,7 @@ struct kj_llama_how {
     bool states_bf16; /* weights and gradients are bfloat16 themselves; on back ends
                          with ops->bf16, for models that multiply it */
     enum kj_recompute recompute; /* of training; the same bits at each */
+    size_t deeper;               /* so many of the first layers take the next level */
 };
 
 /* As a run says; bf16: the back end's operations take bfloat16 (ops->bf16). Without

@@ -48,6 +48,19 @@ static struct kj_mat keep(bool kept, struct kj_tensor *t, size_t *at, size_t n,
     return kept ? kj_mat(t, take(at, n * width), width) : shared;
 }
 
+enum kj_recompute kj_llama_again(const struct kj_llama_how *how, size_t i)
+{
+    bool deeper = i < how->deeper && how->recompute < KJ_RECOMPUTE_BLOCK;
+    return how->train ? how->recompute + deeper : KJ_RECOMPUTE_NONE;
+}
+
+/* Where layer i's set begins, of sets of two sizes. */
+static size_t set_at(const struct kj_llama *m, size_t i, const size_t size[2])
+{
+    size_t deep = i < m->how.deeper ? i : m->how.deeper;
+    return m->how.train ? deep * size[0] + (i - deep) * size[1] : 0;
+}
+
 static struct need layer_acts(const struct kj_llama *m, size_t i,
                               struct kj_llama_layer_acts *l)
 {
@@ -55,10 +68,9 @@ static struct need layer_acts(const struct kj_llama *m, size_t i,
     const struct kj_llama_layer_acts *s = &a->shared;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     struct kj_tensor *t = a->layers, *f = a->layer_sums;
-    enum kj_recompute again = m->how.train ? m->how.recompute : KJ_RECOMPUTE_NONE;
-    size_t n = m->how.tokens, set = m->how.train ? i : 0;
-    size_t from = set * a->per_layer, at = from, from_s = set * a->sums_layer;
-    size_t as = from_s;
+    enum kj_recompute again = kj_llama_again(&m->how, i);
+    size_t n = m->how.tokens, from = set_at(m, i, a->per_layer), at = from;
+    size_t from_s = set_at(m, i, a->sums_layer), as = from_s;
     bool norm = again < KJ_RECOMPUTE_NORM, block = again < KJ_RECOMPUTE_BLOCK;
     l->x1 = kj_mat(t, take(&at, n * d.h), d.h);
     l->r1 = kj_mat(f, take(&as, n), 1);
@@ -80,6 +92,17 @@ void kj_llama_layer_acts(const struct kj_llama *m, size_t i,
     layer_acts(m, i, l);
 }
 
+/* Of the first layer and of the last; without layers that go deeper, the same. */
+static void set_sizes(const struct kj_llama *m)
+{
+    struct kj_llama_layer_acts l;
+    for (size_t i = 0; i < 2; i++) {
+        struct need need = layer_acts(m, i ? (size_t)m->shape.layers - 1 : 0, &l);
+        m->acts->per_layer[i] = need.acts;
+        m->acts->sums_layer[i] = need.sums;
+    }
+}
+
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -93,17 +116,18 @@ static size_t shared_acts(const struct kj_llama *m, size_t at)
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     struct kj_tensor *t = a->rest;
     size_t n = m->how.tokens, chunk = m->how.chunk;
+    enum kj_recompute most = kj_llama_again(&m->how, 0);
     s->y1 = s->y2 = a->y;
-    if (m->how.recompute == KJ_RECOMPUTE_BLOCK) {
+    if (most == KJ_RECOMPUTE_BLOCK) {
         s->x2 = kj_mat(t, take(&at, n * d.h), d.h);
         s->att = kj_mat(t, take(&at, n * d.q), d.q);
         s->qkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
     }
     size_t ffn = at, attn = at, head = at;
-    if (m->how.recompute >= KJ_RECOMPUTE_FFN)
+    if (most >= KJ_RECOMPUTE_FFN)
         s->gu = kj_mat(t, take(&ffn, n * 2 * d.f), 2 * d.f);
     s->h = a->dh = kj_mat(t, take(&ffn, n * d.f), d.f);
-    if (m->how.recompute == KJ_RECOMPUTE_QKV)
+    if (most == KJ_RECOMPUTE_QKV)
         s->qkv = kj_mat(t, take(&attn, n * d.qkv), d.qkv);
     a->datt = kj_mat(t, take(&attn, n * d.q), d.q);
     a->dqkv = kj_mat(t, take(&attn, n * d.qkv), d.qkv);
@@ -144,7 +168,8 @@ struct kj_llama_how kj_llama_how_of(const struct kj_run *run, bool bf16, bool tr
         .train = train,
         .bf16 = low,
         .states_bf16 = run->optim.states == KJ_STATES_BF16 || (!train && low && bf16),
-        .recompute = (enum kj_recompute)run->optim.recompute};
+        .recompute = (enum kj_recompute)run->optim.recompute,
+        .deeper = (size_t)run->optim.deeper};
 }
 
 void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bool bf16,
@@ -153,18 +178,22 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
     struct kj_llama_acts a = {0};
     struct kj_llama m = {.shape = *s, .how = *how, .acts = &a};
     struct kj_llama_layer_acts l;
-    size_t count, n, sets = how->train ? (size_t)s->layers : 1;
+    size_t count, n;
     enum kj_dtype low = bf16 && how->bf16 ? KJ_BF16 : KJ_F32;
     enum kj_dtype state = how->states_bf16 ? KJ_BF16 : KJ_F32;
     m.how.chunk = how->chunk < how->tokens ? how->chunk : how->tokens;
-    struct need per = layer_acts(&m, 0, &l), rest = rest_acts(&m);
+    set_sizes(&m);
+    size_t end = how->train ? (size_t)s->layers : 1;
+    struct need last = layer_acts(&m, end - 1, &l), rest = rest_acts(&m);
+    size_t acts = set_at(&m, end - 1, a.per_layer) + last.acts;
+    size_t sums = set_at(&m, end - 1, a.sums_layer) + last.sums;
     free(kj_llama_params(s, &count, &n));
     const struct kj_llama_need all[KJ_LT_COUNT] = {
         [KJ_LT_WEIGHTS] = {KJ_MEM_WEIGHTS, state, n},
         [KJ_LT_GRADS] = {KJ_MEM_GRADS, state, how->train ? n : 0},
         [KJ_LT_LOW] = {KJ_MEM_LOW, KJ_BF16, low == KJ_BF16 && state == KJ_F32 ? n : 0},
-        [KJ_LT_LAYERS] = {KJ_MEM_ACTS, low, per.acts * sets},
-        [KJ_LT_LAYER_SUMS] = {KJ_MEM_ACTS, KJ_F32, per.sums * sets},
+        [KJ_LT_LAYERS] = {KJ_MEM_ACTS, low, acts},
+        [KJ_LT_LAYER_SUMS] = {KJ_MEM_ACTS, KJ_F32, sums},
         [KJ_LT_REST] = {KJ_MEM_ACTS, low, rest.acts},
         [KJ_LT_REST_SUMS] = {KJ_MEM_ACTS, KJ_F32, rest.sums},
         [KJ_LT_IDS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
@@ -232,11 +261,8 @@ void kj_llama_acts_new(struct kj_llama *m)
 {
     struct kj_llama_need need[KJ_LT_COUNT];
     struct kj_llama_acts *a = m->acts = kj_xcalloc(1, sizeof *a);
-    struct kj_llama_layer_acts l;
     kj_llama_needs(&m->shape, &m->how, m->b->ops->bf16, need);
-    struct need per = layer_acts(m, 0, &l);
-    a->per_layer = per.acts;
-    a->sums_layer = per.sums;
+    set_sizes(m);
     a->layers = make(m, &need[KJ_LT_LAYERS]);
     a->layer_sums = make(m, &need[KJ_LT_LAYER_SUMS]);
     a->rest = make(m, &need[KJ_LT_REST]);

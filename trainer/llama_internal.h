@@ -29,6 +29,8 @@ struct kj_llama_layer_acts {
 };
 void kj_llama_layer_acts(const struct kj_llama *m, size_t i,
                          struct kj_llama_layer_acts *l);
+/* What layer i makes again. */
+enum kj_recompute kj_llama_again(const struct kj_llama_how *how, size_t i);
 
 /* The tensors of a model, one table for those who make them and those who count. */
 enum kj_llama_tensor {
@@ -55,7 +57,8 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
                     struct kj_llama_need need[KJ_LT_COUNT]);
 
 struct kj_llama_acts {
-    size_t per_layer, sums_layer; /* elements of a layer's set */
+    /* Elements of a layer's set: of those that go deeper, and of the others. */
+    size_t per_layer[2], sums_layer[2];
     struct kj_tensor *layers, *layer_sums, *rest, *rest_sums;
     struct kj_tensor *ids, *pos, *targets, *rope;
     struct kj_mat delta, x, r, y, logits, loss, lse;

@@ -146,6 +146,7 @@ static void count(const struct kj_run *run, const struct kj_machine *m,
     how.recompute = again;
     memset(p, 0, sizeof *p);
     p->recompute = again;
+    p->deeper = run->optim.deeper;
     count_model(&run->model, &how, m->bf16, p->bytes);
     count_moments(run, m->ranks > 0 ? m->ranks : 1, p->bytes);
     how = kj_llama_how_of(run, m->bf16, false);
@@ -156,6 +157,27 @@ static void count(const struct kj_run *run, const struct kj_machine *m,
     for (size_t i = 0; i < KJ_MEM_KINDS; i++)
         p->all += p->bytes[i];
     p->fits = m->left == 0 || p->all <= m->left;
+}
+
+/* The fewest layers that must go from `level` to the next one; more of them take less,
+ * so this halves. They do fit if all do. */
+static void mix(const struct kj_run *run, const struct kj_machine *m,
+                const struct kj_shape *teacher, enum kj_recompute level,
+                struct kj_memory_plan *p)
+{
+    struct kj_run part = *run;
+    int64_t low = 0, high = run->model.layers;
+    while (high - low > 1) {
+        struct kj_memory_plan q;
+        part.optim.deeper = low + (high - low) / 2;
+        count(&part, m, teacher, level, &q);
+        if (q.fits) {
+            high = part.optim.deeper;
+            *p = q;
+        } else {
+            low = part.optim.deeper;
+        }
+    }
 }
 
 static void plan(const struct kj_run *run, const struct kj_machine *m,
@@ -170,6 +192,8 @@ static void plan(const struct kj_run *run, const struct kj_machine *m,
     do
         count(run, m, teacher, (enum kj_recompute)level, p);
     while (!p->fits && level++ < KJ_RECOMPUTE_BLOCK);
+    if (p->fits && level > KJ_RECOMPUTE_NONE)
+        mix(run, m, teacher, (enum kj_recompute)(level - 1), p);
 }
 
 /* The teacher's shape, if the run has one that can be read. */
@@ -204,9 +228,11 @@ static bool fits(struct trial *t)
     return t->plan.fits;
 }
 
+/* The first level that fits, or the last. */
 static void change_recompute(struct trial *t)
 {
-    t->run.optim.recompute = KJ_RECOMPUTE_AUTO;
+    while (t->run.optim.recompute < KJ_RECOMPUTE_BLOCK && !fits(t))
+        t->run.optim.recompute++;
 }
 
 /* The most rows a pass that fit, or one. */
@@ -349,6 +375,7 @@ int kj_memory_settle(struct kj_run *run, const struct kj_machine *m, struct kj_e
         return kj_err_set(err, KJ_USAGE, "the run %s", why);
     }
     run->optim.recompute = (int)p.recompute;
+    run->optim.deeper = p.deeper;
     return KJ_OK;
 }
 
@@ -357,4 +384,16 @@ const char *kj_recompute_name(enum kj_recompute r)
     static const char *const names[] = {"none", "swiglu", "norm", "ffn",
                                         "qkv",  "block",  "auto"};
     return names[r];
+}
+
+const char *kj_memory_recompute(const struct kj_memory_plan *p, int64_t layers,
+                                char *buf)
+{
+    snprintf(buf, 64, "%s", kj_recompute_name(p->recompute));
+    if (p->deeper)
+        snprintf(buf, 64, "%s, and %s in %" PRId64 " of %" PRId64 " layers",
+                 kj_recompute_name(p->recompute),
+                 kj_recompute_name((enum kj_recompute)(p->recompute + 1)), p->deeper,
+                 layers);
+    return buf;
 }

@@ -39,12 +39,14 @@ void kj_machine_cpu(struct kj_machine *m, int64_t bytes, unsigned threads, int r
 
 struct kj_memory_plan {
     enum kj_recompute recompute; /* never AUTO */
+    int64_t deeper;              /* so many layers take the next level, too */
     int64_t bytes[KJ_MEM_KINDS], all;
     bool fits; /* into what is left, or that is not known */
 };
 
-/* run must be resolved. Where it says `auto`, the first level that fits is taken, or
- * the last if none does. Its teacher is counted when its config.json can be read. */
+/* run must be resolved. Where it says `auto`, the first level that fits is taken, in no
+ * more layers than needed, or the last if none does. Its teacher is counted when its
+ * config.json can be read. */
 void kj_memory_plan(const struct kj_run *run, const struct kj_machine *m,
                     struct kj_memory_plan *p);
 
@@ -59,5 +61,8 @@ void kj_memory_advice(const struct kj_run *run, const struct kj_machine *m, char
 
 /* The words of optim.recompute. */
 const char *kj_recompute_name(enum kj_recompute r);
+/* "norm, and ffn in 13 of 32 layers"; buf of 64. Returns buf. */
+const char *kj_memory_recompute(const struct kj_memory_plan *p, int64_t layers,
+                                char *buf);
 
 #endif

@@ -126,7 +126,8 @@ static void shapes(void)
                 bool bf16 = low > 0;
                 x.optim.precision = bf16;
                 x.optim.states = low > 1;
-                x.optim.recompute = (int)(i + 3 * (size_t)bf16) % 6;
+                x.optim.recompute = (int)(i + 3 * (size_t)low) % 6;
+                x.optim.deeper = (int64_t)i / 3;
                 x.optim.kind = i == 1 && !bf16 ? KJ_OPTIM_MUON : KJ_OPTIM_ADAMW;
                 counted(devices[d], &x);
             }
@@ -156,6 +157,26 @@ static void levels(void)
         CHECK_INT(q.recompute, level);
         CHECK_INT(q.all, p.all);
     }
+    /* In no more layers than needed: one less does not fit. */
+    r.optim.recompute = KJ_RECOMPUTE_FFN;
+    kj_machine_gpu(&m, 0, 1);
+    kj_memory_plan(&r, &m, &p);
+    m.left = p.all;
+    r.optim.recompute = KJ_RECOMPUTE_NORM;
+    kj_memory_plan(&r, &m, &q);
+    m.left += (q.all - p.all) / 3;
+    r.optim.recompute = KJ_RECOMPUTE_AUTO;
+    kj_memory_plan(&r, &m, &p);
+    CHECK(p.fits && p.recompute == KJ_RECOMPUTE_NORM && p.deeper > 16 && p.deeper < 28);
+    r.optim.recompute = KJ_RECOMPUTE_NORM;
+    for (int more = 0; more < 2; more++) {
+        r.optim.deeper = p.deeper - !more;
+        kj_memory_plan(&r, &m, &q);
+        CHECK_INT(q.fits, more);
+    }
+    CHECK_INT(q.all, p.all);
+    r.optim.deeper = 0;
+    r.optim.recompute = KJ_RECOMPUTE_AUTO;
     m.left = last - 1;
     kj_memory_plan(&r, &m, &q);
     CHECK(!q.fits && q.recompute == KJ_RECOMPUTE_BLOCK);

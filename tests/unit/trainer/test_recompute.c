@@ -72,18 +72,24 @@ static void levels(struct kj_backend *b, const struct kj_shape *s, int bf16,
         kj_llama_init(t.m, 5);
     }
     how.train = true;
-    for (int level = 0; level < LEVELS; level++) {
+    bool slow = strcmp(b->ops->name, "cpu") != 0; /* an emulator */
+    for (int i = 0; i < 2 * LEVELS - 1; i++) {
         size_t n = 0;
         int64_t bytes = 0;
+        int level = i / 2;
         how.recompute = (enum kj_recompute)level;
-        float *g = gradients(b, s, how, &t, level ? got : want, &n, &bytes);
+        how.deeper = i % 2; /* the first layer goes on to the next level */
+        if (how.deeper && slow && bf16 != 1)
+            continue;
+        float *g = gradients(b, s, how, &t, i ? got : want, &n, &bytes);
         if (!first) {
             first = g;
             last = bytes;
             continue;
         }
         if (!CHECK(g && memcmp(g, first, n * sizeof *g) == 0) ||
-            !CHECK(memcmp(got, want, sizeof got) == 0) || !CHECK(bytes < last))
+            !CHECK(memcmp(got, want, sizeof got) == 0) ||
+            !CHECK(how.deeper || bytes < last))
             printf("     %s, level %d, %s%s%s: %lld bytes after %lld\n", b->ops->name,
                    level,
                    bf16 > 1 ? "bf16 states"
@@ -91,7 +97,8 @@ static void levels(struct kj_backend *b, const struct kj_shape *s, int bf16,
                             : "f32",
                    s->tied ? ", tied" : "", taught ? ", taught" : "", (long long)bytes,
                    (long long)last);
-        last = bytes;
+        last =
+            how.deeper ? last : bytes; /* one layer less may pay for what is shared */
         free(g);
     }
     free(first);
@@ -120,10 +127,13 @@ static void device(struct kj_backend *b)
     wide.head_dim = 64;
     wide.heads = wide.kv_heads = 2;
     wide.layers = 2;
+    bool cpu = strcmp(b->ops->name, "cpu") == 0;
+    b->deterministic = true; /* cuDNN's sums may differ from call to call */
     for (int bf16 = 0; bf16 < 3; bf16++) {
         levels(b, &grouped, bf16, false);
         levels(b, &tied, bf16, true);
-        levels(b, &wide, bf16, false);
+        if (cpu || bf16 == 1)
+            levels(b, &wide, bf16, false);
     }
     kj_backend_close(b);
 }
