@@ -133,15 +133,14 @@ size_t kj_cuda_work(const struct kj_step_shape *s)
     size_t rows = sizeof(float) * (s->tokens * s->heads + 1);
     size_t order = sizeof(int32_t) * (s->tokens + 1);
     size_t sums = sizeof(double) * (kj_cuda_parts(s->elements, KJ_CUDA_SUM_PIECE) + 1);
-    size_t piece = s->elements < KJ_CUDA_PIECE ? s->elements : KJ_CUDA_PIECE;
-    size_t across = s->bf16 ? sizeof(float) * piece : 0;
     struct kj_sdpa_parts t = kj_sdpa_parts_of(larger(s->tokens, KJ_SDPA_TRIAL_TOKENS),
                                               s->heads, s->kv_heads, s->dim);
     size_t attention = t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads;
     /* Lists of documents, were each of one token: of their bounds and tiles, cuDNN's. */
-    size_t lists = (s->tokens + 1) * (6 + (s->bf16 ? 10 : 0)) * sizeof(int32_t);
-    return KJ_CUDA_WORKSPACE +
-           larger(larger(larger(norm, rows), larger(order, sums)), across) + lists +
+    size_t lists =
+        (s->tokens + 1) * (6 * KJ_CUDA_TABLES + (s->bf16 ? 10 : 0)) * sizeof(int32_t);
+    return KJ_CUDA_WORKSPACE + KJ_CUDA_SLOTS * KJ_CUDA_SLOT +
+           larger(larger(norm, rows), larger(order, sums)) + lists +
            (s->bf16 ? attention : 0);
 }
 
@@ -188,4 +187,16 @@ void kj_head_loss(struct kj_backend *b, const struct kj_head *p)
         o->matmul(b, p->dw, z, from(p->x, i), p->v, p->h, n,
                   KJ_MM_TA | KJ_MM_ADD | p->flags);
     }
+}
+
+uint64_t kj_section_key(const void *what, const uint64_t *more, size_t n)
+{
+    uint64_t key = (uint64_t)(uintptr_t)what;
+    for (size_t i = 0; i <= n; i++) {
+        key += i < n ? more[i] : 1;
+        key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9u;
+        key = (key ^ key >> 27) * 0x94D049BB133111EBu;
+        key ^= key >> 31;
+    }
+    return key;
 }

@@ -109,6 +109,9 @@ struct kj_attn {
     size_t segs;
     const int32_t *cu_q, *cu_k; /* host memory, segs + 1 entries each, read
                                    during the call */
+    /* Forward only: segs + 1 int32 on the device that are taken for cu_k when the
+     * operation runs; cu_k then says what they are at most. Or none. */
+    struct kj_mat cu_k_then;
 };
 
 /* What stands behind a linear map. GELU is x Phi(x) (Hendrycks and Gimpel 2016);
@@ -174,6 +177,11 @@ struct kj_ops {
                   float alpha, float beta);
     /* Sum of squares of n elements, in double; waits. */
     double (*sumsq)(struct kj_backend *b, struct kj_mat x, size_t n);
+    /* Without a wait: acc, two int32 elements at an even place, hold a double, to which
+     * the sum of n float32 (or of the squares of n elements) is added. Read them and
+     * memcpy. */
+    void (*add_sum)(struct kj_backend *b, struct kj_mat acc, struct kj_mat x, size_t n,
+                    bool squares);
 
     /* ---- C[m,n] = A[m,k] B[k,n]; flags: enum kj_mm_flags ---- */
     void (*matmul)(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
@@ -197,6 +205,9 @@ struct kj_ops {
     /* y[i] = w[ids[i]]; dw[ids[i]] += dy[i], in order of i */
     void (*embed)(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                   struct kj_mat ids, size_t n, size_t h);
+    /* w[ids[i]] = y[i]; the ids differ */
+    void (*put)(struct kj_backend *b, struct kj_mat w, struct kj_mat y,
+                struct kj_mat ids, size_t n, size_t h);
     void (*embed_back)(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
                        struct kj_mat ids, size_t n, size_t h);
     /* Bags of rows: y[i] = the mean of w[ids[k]] for k = cu[i] .. cu[i+1] - 1, added in
@@ -283,6 +294,16 @@ struct kj_ops {
     /* What opening takes beyond the host's; may be NULL. */
     int (*join)(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
 
+    /* A section: operations that will come again with the same operands (the same
+     * tensors, places, shapes, scalars and host tables; what the tensors hold may
+     * differ). `key` stands for all that. Where section_begin() says true, the caller
+     * issues them and section_end(); where false, the device does them by itself, as
+     * it has kept them. Inside, nothing is read or written by the host, nor sync()ed.
+     * When any tensor is freed all that was kept is forgotten, so addresses may be
+     * part of a key (kj_section_key). Sections inside of a section count as nothing. */
+    bool (*section_begin)(struct kj_backend *b, uint64_t key);
+    void (*section_end)(struct kj_backend *b);
+
     /* Wait for the device; the first fault since the last call, or KJ_OK. */
     int (*sync)(struct kj_backend *b, struct kj_err *err);
 };
@@ -315,6 +336,9 @@ struct kj_step_shape {
 /* Bytes of kj_backend.work that a GPU takes for it, at most: cuDNN's attention needs more
  * than our own. */
 size_t kj_cuda_work(const struct kj_step_shape *s);
+
+/* A key for a section of `what`, an object, whose tensors nothing else has. */
+uint64_t kj_section_key(const void *what, const uint64_t *more, size_t n);
 
 /* Keep the first fault; for implementations. */
 void kj_backend_fault(struct kj_backend *b, const char *op, const char *fmt, ...)

@@ -107,6 +107,41 @@ static void test_attention(struct kj_test *t)
     one_attention(t, 4, 1, 16, 2, k, q, true);
 }
 
+/* A cache with room for more: how many keys there are is on the device. */
+static void test_attention_then(struct kj_test *t)
+{
+    enum { ROOM = 90, KEYS = 71, N = 3 };
+    const size_t dim = t->wide ? 64 : 10, wq = 4 * dim, wk = 2 * dim;
+    static const int32_t cu_q[] = {0, N}, cu_k[] = {0, KEYS}, most[] = {0, ROOM};
+    double *x[3] = {kj_test_random(t, N * wq), kj_test_random(t, ROOM * wk),
+                    kj_test_random(t, ROOM * wk)};
+    struct kj_attn a = {.q = kj_test_put(t, x[0], N * wq, wq),
+                        .k = kj_test_put(t, x[1], ROOM * wk, wk),
+                        .v = kj_test_put(t, x[2], ROOM * wk, wk),
+                        .o = kj_test_put(t, NULL, N * wq, wq),
+                        .heads = 4,
+                        .kv_heads = 2,
+                        .dim = dim,
+                        .scale = 0.25f,
+                        .segs = 1,
+                        .cu_q = cu_q,
+                        .cu_k = cu_k};
+    t->o->attention(t->b, &a);
+    double *want = kj_test_get(t, a.o, N * wq);
+    a.cu_k = most;
+    a.cu_k_then = kj_test_put_ids(t, cu_k, 2);
+    t->o->zero(t->b, a.o, N * wq);
+    t->o->attention(t->b, &a);
+    kj_test_compare(t, "attention", "keys by a number on the device", a.o, want, N * wq,
+                    0);
+    struct kj_mat all[] = {a.q, a.k, a.v, a.o, a.cu_k_then};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        kj_test_drop(t, all[i]);
+    for (int i = 0; i < 3; i++)
+        free(x[i]);
+    free(want);
+}
+
 /* ---- head and cross-entropy: in = x, w; d = n, h, v; s = scale, zeta.
  * out has one value, dy[0] = 1. ---- */
 
@@ -352,7 +387,7 @@ static void test_adamw(struct kj_test *t)
 }
 
 kj_test_fn *const kj_tests_model[] = {
-    test_attention, test_head, test_distil, test_adamw, NULL,
+    test_attention, test_attention_then, test_head, test_distil, test_adamw, NULL,
 };
 
 kj_test_fn *const kj_tests_model_grads[] = {test_head, NULL};

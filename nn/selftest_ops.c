@@ -97,6 +97,54 @@ static void test_embed(struct kj_test *t)
     kj_probe_free(&p);
 }
 
+/* Rows of a table are replaced, the others stay. */
+static void test_put(struct kj_test *t)
+{
+    enum { V = 23, N = 9 };
+    const size_t H = t->wide ? 2176 : 77;
+    int32_t ids[N];
+    double *w = kj_test_random(t, V * H), *y = kj_test_random(t, N * H);
+    struct kj_mat mw = kj_test_put(t, w, V * H, H), my = kj_test_put(t, y, N * H, H);
+    for (int i = 0; i < N; i++) {
+        ids[i] = (i * 5 + 3) % V;
+        memcpy(w + (size_t)ids[i] * H, y + (size_t)i * H, H * sizeof *w);
+    }
+    struct kj_mat id = kj_test_put_ids(t, ids, N);
+    t->o->put(t->b, mw, my, id, N, H);
+    kj_test_compare(t, "put", "9 of 23 rows", mw, w, V * H, 0);
+    kj_test_drop(t, mw);
+    kj_test_drop(t, my);
+    kj_test_drop(t, id);
+    free(w);
+    free(y);
+}
+
+/* Sums are added to what is there, in double. */
+static void test_add_sum(struct kj_test *t)
+{
+    const size_t N = t->wide ? 40000 : 331;
+    const double start = 1e6;
+    int32_t bits[2];
+    double *x = kj_test_random(t, N), want[2] = {start, start}, got[2];
+    memcpy(bits, &start, sizeof bits);
+    struct kj_mat v = kj_test_put(t, x, N, N), f = kj_test_put_sum(t, x, N, N);
+    for (size_t i = 0; i < N; i++) {
+        want[0] += (double)(float)x[i];
+        want[1] += (double)(float)x[i] * (double)(float)x[i];
+    }
+    for (int k = 0; k < 2; k++) {
+        struct kj_mat acc = kj_test_put_ids(t, bits, 2);
+        t->o->add_sum(t->b, acc, k ? v : f, N, k == 1);
+        t->o->read(t->b, acc.t, 0, &got[k], 2);
+        kj_test_drop(t, acc);
+    }
+    kj_test_verdict(t, "add_sum", "plain", fabs(got[0] - want[0]), 1e-8);
+    kj_test_verdict(t, "add_sum", "squares", fabs(got[1] - want[1]) / (double)N, 1e-7);
+    kj_test_drop(t, v);
+    kj_test_drop(t, f);
+    free(x);
+}
+
 /* Bags of 0 to 9 rows, and one that is larger than a block of threads. */
 static void test_embed_mean(struct kj_test *t)
 {
@@ -396,8 +444,9 @@ static void test_swiglu(struct kj_test *t)
 }
 
 kj_test_fn *const kj_tests_ops[] = {
-    test_matmul, test_embed, test_embed_mean, test_norm, test_layer_norm,
-    test_act,    test_rope,  test_swiglu,     NULL,
+    test_matmul, test_embed,      test_put, test_add_sum, test_embed_mean,
+    test_norm,   test_layer_norm, test_act, test_rope,    test_swiglu,
+    NULL,
 };
 
 kj_test_fn *const kj_tests_ops_grads[] = {test_matmul, test_embed, test_norm, test_act,

@@ -559,6 +559,27 @@ static int sum_of(struct kj_llama *m, struct kj_mat x, size_t n, double *sum,
     return rc;
 }
 
+struct kj_mat kj_llama_sum(const struct kj_llama *m, enum kj_llama_sum which)
+{
+    return kj_mat(m->sums, 2 * (size_t)which, 2);
+}
+
+int kj_llama_sums(struct kj_llama *m, double sum[KJ_SUMS], struct kj_err *err)
+{
+    m->b->ops->read(m->b, m->sums, 0, sum, 2 * KJ_SUMS);
+    return m->b->ops->sync(m->b, err);
+}
+
+/* Of a pass: to the host, or added to what the device keeps. */
+static int take_sum(struct kj_llama *m, struct kj_mat x, size_t n,
+                    enum kj_llama_sum which, double *sum, struct kj_err *err)
+{
+    if (sum)
+        return sum_of(m, x, n, sum, err);
+    m->b->ops->add_sum(m->b, kj_llama_sum(m, which), x, n, false);
+    return KJ_OK;
+}
+
 int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
                   float zeta, double *sum, float *each, struct kj_err *err)
 {
@@ -571,7 +592,7 @@ int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float 
     kj_head_loss(m->b, &head);
     if (back)
         backward(m, r);
-    rc = sum_of(m, a->loss, r->n, sum, err);
+    rc = take_sum(m, a->loss, r->n, KJ_SUM_LOSS, sum, err);
     if (rc == KJ_OK && each)
         memcpy(each, a->host, r->n * sizeof *each);
     return rc;
@@ -601,8 +622,8 @@ int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
     kj_head_loss(m->b, &head);
     if (back)
         backward(m, r);
-    rc = sum_of(m, a->loss, r->n, sum, err);
-    return rc ? rc : sum_of(m, b->loss, r->n, kl, err);
+    rc = take_sum(m, a->loss, r->n, KJ_SUM_LOSS, sum, err);
+    return rc ? rc : take_sum(m, b->loss, r->n, KJ_SUM_KL, kl, err);
 }
 
 int kj_llama_pick(struct kj_llama *m, const struct kj_rows *r, const int32_t *rows,

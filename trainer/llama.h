@@ -106,6 +106,7 @@ struct kj_llama {
      * as far as this pass goes: from the last unit to the first. */
     void (*grown)(void *ctx, size_t unit);
     void *grown_ctx;
+    struct kj_tensor *sums; /* doubles, as add_sum has them; of who trains, or NULL */
     struct kj_llama_acts *acts;
 };
 
@@ -133,6 +134,13 @@ void kj_llama_init(struct kj_llama *m, uint64_t seed);
  * each: per-token losses (r->n), or NULL. */
 int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
                   float zeta, double *sum, float *each, struct kj_err *err);
+
+/* The sums of losses and of the teacher's terms, where they are left on the device: with
+ * `sum` (and kl) NULL, a pass waits for nothing and adds to these of m->sums. */
+enum kj_llama_sum { KJ_SUM_LOSS, KJ_SUM_KL, KJ_SUM_SQUARES, KJ_SUMS };
+struct kj_mat kj_llama_sum(const struct kj_llama *m, enum kj_llama_sum which);
+/* Reads them, and waits; a fault of the passes shows here. */
+int kj_llama_sums(struct kj_llama *m, double sum[KJ_SUMS], struct kj_err *err);
 
 /* The same against a teacher of the same vocabulary (weight, temperature and
  * the loss: kj_ops.distil). *kl gets the sum of its terms. Neither model's

@@ -1,8 +1,10 @@
 /* llama_cache.c - generation: one token (or a prompt) at a time, with the keys
  * and values of what came before kept per layer.
  *
- * The product that makes keys and values writes straight into their rows of
- * the cache, k and v side by side, so nothing is copied.
+ * Keys and values of the new tokens are made side by side, turned, and put into
+ * their rows of the cache. Which rows these are, and how many keys there are to see, the
+ * device reads from `in` (ids, positions, bounds of keys: one copy up per token),
+ * so one token after the other is the same section of operations (nn/backend.h).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -20,8 +22,9 @@ struct kj_cache {
     struct kj_tensor *kv; /* layers x size rows of 2 * kv */
     struct kj_tensor *t;  /* scratch for FEED tokens */
     struct kj_tensor *rt; /* the norms' factors */
-    struct kj_tensor *ids, *pos, *rope;
-    struct kj_mat x, y, r, q, att, delta, gu, h, logits;
+    struct kj_tensor *in; /* of n tokens: ids, positions, 0 and the number of keys */
+    struct kj_tensor *rope;
+    struct kj_mat x, y, r, q, new_kv, att, delta, gu, h, logits;
 };
 
 static struct kj_mat scratch(struct kj_cache *c, size_t *at, size_t rows, size_t cols)
@@ -39,6 +42,7 @@ static size_t layout(struct kj_cache *c)
     c->y = scratch(c, &at, FEED, d.h);
     c->r = kj_mat(c->rt, 0, 1);
     c->q = scratch(c, &at, FEED, d.q);
+    c->new_kv = scratch(c, &at, FEED, 2 * d.kv);
     c->att = scratch(c, &at, FEED, d.q);
     c->delta = scratch(c, &at, FEED, d.h);
     c->gu = scratch(c, &at, FEED, 2 * d.f);
@@ -72,8 +76,7 @@ int kj_cache_new(struct kj_cache **out, struct kj_llama *m, size_t positions,
     c->rt = o->tensor_new(m->b, KJ_F32, FEED);
     c->t = o->tensor_new(m->b, type, layout(c));
     layout(c);
-    c->ids = o->tensor_new(m->b, KJ_I32, FEED);
-    c->pos = o->tensor_new(m->b, KJ_I32, FEED);
+    c->in = o->tensor_new(m->b, KJ_I32, 2 * FEED + 2);
     c->rope = o->tensor_new(m->b, KJ_F32, positions * d.dim);
     if (c->rope)
         rope_table(c);
@@ -90,7 +93,7 @@ void kj_cache_free(struct kj_cache *c)
 {
     if (!c)
         return;
-    struct kj_tensor *t[] = {c->kv, c->t, c->rt, c->ids, c->pos, c->rope};
+    struct kj_tensor *t[] = {c->kv, c->t, c->rt, c->in, c->rope};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         c->m->b->ops->tensor_free(c->m->b, t[i]);
     free(c);
@@ -101,30 +104,28 @@ size_t kj_cache_used(const struct kj_cache *c)
     return c->used;
 }
 
-/* Layer i over n rows at positions used ..; x + delta is the stream before and
- * behind it. */
-static void layer(struct kj_cache *c, size_t i, size_t n, bool first)
+/* Layer i over n rows; x + delta is the stream before and behind it. */
+static void layer(struct kj_cache *c, size_t i, size_t n)
 {
     struct kj_llama *m = c->m;
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     struct kj_llama_layer w = kj_llama_layer(m, m->w, i);
     size_t row = 2 * d.kv, base = i * c->size * row;
-    struct kj_mat wkv = w.qkv, at = kj_mat(c->kv, base + c->used * row, row);
-    struct kj_mat k = kj_mat(c->kv, base, row), pos = kj_mat(c->pos, 0, 1);
+    struct kj_mat wkv = w.qkv, pos = kj_mat(c->in, n, 1);
     struct kj_mat up = c->gu, rope = kj_mat(c->rope, 0, d.dim);
     float eps = (float)m->shape.norm_eps;
-    int32_t cu_q[2] = {0, (int32_t)n}, cu_k[2] = {0, (int32_t)(c->used + n)};
+    int32_t cu_q[2] = {0, (int32_t)n}, cu_k[2] = {0, (int32_t)c->size};
     wkv.at += d.q * d.h;
     up.at += d.f;
-    o->norm(m->b, c->y, c->x, c->r, c->x, first ? KJ_MAT_NONE : c->delta, w.norm1, n,
+    o->norm(m->b, c->y, c->x, c->r, c->x, i == 0 ? KJ_MAT_NONE : c->delta, w.norm1, n,
             d.h, eps);
     o->matmul(m->b, c->q, c->y, w.qkv, n, d.q, d.h, KJ_MM_TB);
-    o->matmul(m->b, at, c->y, wkv, n, row, d.h, KJ_MM_TB);
+    o->matmul(m->b, c->new_kv, c->y, wkv, n, row, d.h, KJ_MM_TB);
     o->rope(m->b, c->q, pos, rope, n, d.heads, d.dim, false);
-    o->rope(m->b, at, pos, rope, n, d.kv_heads, d.dim, false);
+    o->rope(m->b, c->new_kv, pos, rope, n, d.kv_heads, d.dim, false);
     struct kj_attn a = {.q = c->q,
-                        .k = k,
+                        .k = kj_mat(c->kv, base, row),
                         .v = kj_mat(c->kv, base + d.kv, row),
                         .o = c->att,
                         .heads = d.heads,
@@ -133,7 +134,9 @@ static void layer(struct kj_cache *c, size_t i, size_t n, bool first)
                         .scale = (float)(1 / sqrt((double)d.dim)),
                         .segs = 1,
                         .cu_q = cu_q,
-                        .cu_k = cu_k};
+                        .cu_k = cu_k,
+                        .cu_k_then = kj_mat(c->in, 2 * n, 1)};
+    o->put(m->b, a.k, c->new_kv, pos, n, row);
     o->attention(m->b, &a);
     o->matmul(m->b, c->delta, c->att, w.o, n, d.h, d.q, KJ_MM_TB);
     o->norm(m->b, c->y, c->x, c->r, c->x, c->delta, w.norm2, n, d.h, eps);
@@ -142,23 +145,37 @@ static void layer(struct kj_cache *c, size_t i, size_t n, bool first)
     o->matmul(m->b, c->delta, c->h, w.down, n, d.h, d.f, KJ_MM_TB);
 }
 
-static void feed(struct kj_cache *c, const uint32_t *ids, size_t n)
+/* From what lies in `in` to the logits of the last row. */
+static void pass(struct kj_cache *c, size_t n)
 {
     struct kj_llama *m = c->m;
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    int32_t id[FEED], pos[FEED];
-    for (size_t i = 0; i < n; i++) {
-        id[i] = (int32_t)ids[i];
-        pos[i] = (int32_t)(c->used + i);
-    }
-    o->write(m->b, c->ids, 0, id, n);
-    o->write(m->b, c->pos, 0, pos, n);
-    o->embed(m->b, c->x, kj_llama_embed(m, m->w), kj_mat(c->ids, 0, 1), n, d.h);
+    o->embed(m->b, c->x, kj_llama_embed(m, m->w), kj_mat(c->in, 0, 1), n, d.h);
     for (size_t i = 0; i < d.layers; i++)
-        layer(c, i, n, i == 0);
+        layer(c, i, n);
     o->norm(m->b, c->y, c->x, c->r, c->x, c->delta, kj_llama_norm(m, m->w), n, d.h,
             (float)m->shape.norm_eps);
+    struct kj_mat y = kj_mat(c->y.t, c->y.at + (n - 1) * d.h, d.h);
+    o->matmul(m->b, c->logits, y, kj_llama_head(m, m->w), 1, d.v, d.h, KJ_MM_TB);
+}
+
+static void feed(struct kj_cache *c, const uint32_t *ids, size_t n)
+{
+    const struct kj_ops *o = c->m->b->ops;
+    int32_t in[2 * FEED + 2];
+    uint64_t more = n;
+    for (size_t i = 0; i < n; i++) {
+        in[i] = (int32_t)ids[i];
+        in[n + i] = (int32_t)(c->used + i);
+    }
+    in[2 * n] = 0;
+    in[2 * n + 1] = (int32_t)(c->used + n);
+    o->write(c->m->b, c->in, 0, in, 2 * n + 2);
+    if (o->section_begin(c->m->b, kj_section_key(c, &more, 1))) {
+        pass(c, n);
+        o->section_end(c->m->b);
+    }
     c->used += n;
 }
 
@@ -166,18 +183,14 @@ int kj_cache_feed(struct kj_cache *c, const uint32_t *ids, size_t n, float *logi
                   struct kj_err *err)
 {
     struct kj_llama *m = c->m;
-    const struct kj_ops *o = m->b->ops;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
     if (n == 0 || n > c->size - c->used)
         return kj_err_set(err, KJ_FAIL, "%zu tokens behind %zu of %zu positions", n,
                           c->used, c->size);
-    size_t k = 0;
-    for (size_t i = 0; i < n; i += k) {
+    for (size_t i = 0, k; i < n; i += k) {
         k = n - i < FEED ? n - i : FEED;
         feed(c, ids + i, k);
     }
-    struct kj_mat y = kj_mat(c->y.t, c->y.at + (k - 1) * d.h, d.h);
-    o->matmul(m->b, c->logits, y, kj_llama_head(m, m->w), 1, d.v, d.h, KJ_MM_TB);
-    o->read(m->b, c->logits.t, c->logits.at, logits, d.v);
-    return o->sync(m->b, err);
+    m->b->ops->read(m->b, c->logits.t, c->logits.at, logits, d.v);
+    return m->b->ops->sync(m->b, err);
 }

@@ -123,14 +123,16 @@ int kj_ranks_settle(struct kj_ranks *k, struct kj_llama *m, struct kj_err *err)
     return k->b->ops->sync(k->b, err);
 }
 
-int kj_ranks_norm(struct kj_ranks *k, struct kj_tensor *g, double *norm,
-                  struct kj_err *err)
+void kj_ranks_squares(struct kj_ranks *k, struct kj_tensor *g, struct kj_mat acc)
 {
-    double squares = 0;
     for (size_t i = 0; i < k->n_spans; i++) {
         const struct kj_span *s = &k->spans[i];
-        squares += k->b->ops->sumsq(k->b, kj_mat(g, s->from, 1), s->to - s->from);
+        k->b->ops->add_sum(k->b, acc, kj_mat(g, s->from, 1), s->to - s->from, true);
     }
+}
+
+int kj_ranks_norm(struct kj_ranks *k, double squares, double *norm, struct kj_err *err)
+{
     int rc = k->whole ? KJ_OK : kj_ranks_add(k, &squares, 1, err);
     *norm = sqrt(squares);
     return rc;

@@ -64,9 +64,11 @@ void kj_ranks_sum(struct kj_ranks *k, struct kj_tensor *g);
 void kj_ranks_share(struct kj_ranks *k, struct kj_llama *m);
 /* Until all of m->w is there, for whoever reads it; called by all ranks alike. */
 int kj_ranks_settle(struct kj_ranks *k, struct kj_llama *m, struct kj_err *err);
-/* Norm of the summed gradients, the same bits on all ranks. */
-int kj_ranks_norm(struct kj_ranks *k, struct kj_tensor *g, double *norm,
-                  struct kj_err *err);
+/* Adds the squares of the summed gradients, as far as they are this rank's, to acc (as
+ * kj_ops.add_sum has it), without a wait. */
+void kj_ranks_squares(struct kj_ranks *k, struct kj_tensor *g, struct kj_mat acc);
+/* Their norm, the same bits on all ranks, of the own squares. */
+int kj_ranks_norm(struct kj_ranks *k, double squares, double *norm, struct kj_err *err);
 /* x[0..n) summed over ranks */
 int kj_ranks_add(struct kj_ranks *k, double *x, size_t n, struct kj_err *err);
 /* rank 0's bytes to all */

@@ -134,43 +134,51 @@ static void grown(void *ctx, size_t unit)
     kj_ranks_sum_unit(&r->ranks, r->m->g, unit);
 }
 
+/* The step's gradients, summed over ranks; its sums, likewise, and their norm. The host
+ * waits once, when all of it is on its way. */
+static int gradients(struct kj_trainer *r, const struct kj_feed_step *batch,
+                     double sum[KJ_SUMS], double *norm, struct kj_err *err)
+{
+    const struct kj_ops *o = r->b->ops;
+    float one = 1.0f / (float)batch->count, zeta = (float)r->run->optim.z_loss;
+    int rc = KJ_OK;
+    o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
+    o->zero(r->b, kj_mat(r->m->sums, 0, 1), 2 * KJ_SUMS);
+    for (size_t i = 0; i < batch->passes && rc == KJ_OK; i++) {
+        const struct kj_rows *rows = &batch->packs[i].rows;
+        r->m->grown = i + 1 == batch->passes ? grown : NULL;
+        r->m->grown_ctx = r;
+        if (r->teacher.m)
+            rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, NULL, NULL,
+                                 err);
+        else
+            rc = kj_llama_loss(r->m, rows, true, one, zeta, NULL, NULL, err);
+    }
+    r->m->grown = NULL;
+    if (rc)
+        return rc;
+    kj_ranks_sum(&r->ranks, r->m->g);
+    kj_ranks_squares(&r->ranks, r->m->g, kj_llama_sum(r->m, KJ_SUM_SQUARES));
+    rc = kj_llama_sums(r->m, sum, err);
+    rc = rc ? rc : kj_ranks_add(&r->ranks, sum, 2, err);
+    return rc ? rc : kj_ranks_norm(&r->ranks, sum[KJ_SUM_SQUARES], norm, err);
+}
+
 int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
     const struct kj_ops *o = r->b->ops;
-    double t0 = kj_now(), sum[2] = {0}, norm;
+    double t0 = kj_now(), sum[KJ_SUMS], norm;
     r->b->step = r->at.step + 1;
     const struct kj_feed_step *batch = kj_prefetch_next(r->ahead, err);
     if (!batch)
         return err ? err->rc : KJ_FAIL;
     double count = (double)batch->count;
-    int rc = KJ_OK;
-    o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
-    for (size_t i = 0; i < batch->passes && rc == KJ_OK; i++) {
-        const struct kj_rows *rows = &batch->packs[i].rows;
-        double part = 0, apart = 0;
-        float one = 1.0f / (float)count, zeta = (float)c->optim.z_loss;
-        r->m->grown = i + 1 == batch->passes ? grown : NULL;
-        r->m->grown_ctx = r;
-        if (r->teacher.m)
-            rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, &part,
-                                 &apart, err);
-        else
-            rc = kj_llama_loss(r->m, rows, true, one, zeta, &part, NULL, err);
-        sum[0] += part;
-        sum[1] += apart;
-    }
-    r->m->grown = NULL;
-    if (rc == KJ_OK)
-        rc = kj_ranks_add(&r->ranks, sum, 2, err);
+    int rc = gradients(r, batch, sum, &norm, err);
     if (rc)
         return rc;
-    kj_ranks_sum(&r->ranks, r->m->g);
-    rc = kj_ranks_norm(&r->ranks, r->m->g, &norm, err);
-    if (rc)
-        return rc;
-    double loss = sum[0] / count;
-    if (!isfinite(sum[0]) || !isfinite(sum[1]) || !isfinite(norm))
+    double loss = sum[KJ_SUM_LOSS] / count;
+    if (!isfinite(sum[KJ_SUM_LOSS]) || !isfinite(sum[KJ_SUM_KL]) || !isfinite(norm))
         return blame(r, loss, batch, err);
     double factor = kj_schedule_factor(c, r->at.step);
     bool moved = move(r, factor, loss, norm);
@@ -185,7 +193,7 @@ int kj_trainer_step(struct kj_trainer *r, struct kj_train_step *s, struct kj_err
         .step = r->at.step,
         .steps = c->schedule.steps,
         .loss = loss,
-        .kl = sum[1] / count,
+        .kl = sum[KJ_SUM_KL] / count,
         .skipped = !moved,
         .lr = c->optim.lr * factor,
         .grad_norm = norm,

@@ -105,6 +105,7 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
     for (int i = 0; i < 2; i++)
         r->moments.t[i] =
             r->b->ops->tensor_new(r->b, how.states_bf16 ? KJ_BF16 : KJ_F32, n[i]);
+    r->m->sums = r->b->ops->tensor_new(r->b, KJ_I32, 2 * KJ_SUMS);
     rc = r->b->ops->sync(r->b, err);
     if (rc)
         return rc;
@@ -137,6 +138,8 @@ static void tear_down(struct kj_trainer *r)
         r->b->ops->tensor_free(r->b, r->moments.t[i]);
     free(r->moments.seconds);
     kj_ranks_free(&r->ranks);
+    if (r->m)
+        r->b->ops->tensor_free(r->b, r->m->sums);
     kj_llama_free(r->m);
     kj_llama_free(r->teacher.m);
     kj_muon_free(r->muon);

@@ -105,6 +105,8 @@ bool kj_cpu_ids_valid(struct kj_backend *b, const char *op, struct kj_mat w,
                       const int32_t *ids, size_t n, size_t h);
 void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                   struct kj_mat ids, size_t n, size_t h);
+void kj_cpu_put(struct kj_backend *b, struct kj_mat w, struct kj_mat y,
+                struct kj_mat ids, size_t n, size_t h);
 void kj_cpu_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
                        struct kj_mat ids, size_t n, size_t h);
 void kj_cpu_embed_mean(struct kj_backend *b, struct kj_mat y, struct kj_mat w,

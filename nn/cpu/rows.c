@@ -51,6 +51,38 @@ void kj_cpu_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
         kj_cpu_run(&l, embed_task);
 }
 
+static void put_task(void *ctx, size_t task, unsigned worker)
+{
+    const struct kj_loop *l = ctx;
+    const int32_t *ids = kj_cpu_i32(l->d);
+    size_t w = kj_cpu_width(l->a.t);
+    (void)worker;
+    KJ_TASK_RANGE(l, task, i, end);
+    for (; i < end; i++)
+        memcpy((char *)l->a.t->p + (l->a.at + (size_t)ids[i] * l->a.stride) * w,
+               (const char *)l->b.t->p + (l->b.at + i * l->b.stride) * w, l->h * w);
+}
+
+void kj_cpu_put(struct kj_backend *b, struct kj_mat w, struct kj_mat y,
+                struct kj_mat ids, size_t n, size_t h)
+{
+    struct kj_loop l = {.c = kj_cpu_of(b),
+                        .n = n,
+                        .per = kj_cpu_per_task(h),
+                        .h = h,
+                        .a = w,
+                        .b = y,
+                        .d = ids};
+    if (!kj_cpu_fits(b, "put", y, n, h) || !kj_cpu_inside(b, "put", ids, 1, n) ||
+        !kj_cpu_fits(b, "put", w, 1, h) ||
+        !kj_cpu_ids_valid(b, "put", w, kj_cpu_i32(ids), n, h))
+        return;
+    if (n && w.t->type != y.t->type)
+        kj_backend_fault(b, "put", "rows of another type");
+    else
+        kj_cpu_run(&l, put_task);
+}
+
 /* A task owns some columns, and adds rows in order. */
 static void embed_back_task(void *ctx, size_t task, unsigned worker)
 {

@@ -10,12 +10,28 @@ static const struct kj_attn_path *const paths[] = {
 #endif
     &kj_attn_mma, &kj_attn_any};
 
-/* The lists of the last call: layers of a model come with the same ones. */
-struct kj_attn_cache {
+/* The lists of the last calls: layers of a model come with the same ones. A graph keeps
+ * those that it was captured with. */
+#define TABLES KJ_CUDA_TABLES
+
+struct table {
     int32_t *host; /* cu_q, cu_k, then the tiles of queries and of keys */
     size_t segs, q_tiles, k_tiles;
     struct kj_buffer device;
+    uint64_t used;
+    bool kept;
 };
+struct kj_attn_cache {
+    struct table all[TABLES];
+    uint64_t clock;
+};
+
+/* No graph is left. */
+void kj_cuda_attn_forget(struct kj_cuda *c)
+{
+    for (int i = 0; c->attn && i < TABLES; i++)
+        c->attn->all[i].kept = false;
+}
 
 void kj_cuda_attn_close(struct kj_cuda *c)
 {
@@ -24,8 +40,10 @@ void kj_cuda_attn_close(struct kj_cuda *c)
 #endif
     if (!c->attn)
         return;
-    cudaFree(c->attn->device.p);
-    free(c->attn->host);
+    for (int i = 0; i < TABLES; i++) {
+        cudaFree(c->attn->all[i].device.p);
+        free(c->attn->all[i].host);
+    }
     free(c->attn);
 }
 
@@ -42,12 +60,11 @@ static size_t tiles(const int32_t *cu, size_t segs, int32_t *to)
     return n;
 }
 
-static bool renew(struct kj_cuda *c, struct kj_attn_cache *t, const struct kj_attn *a)
+static bool renew(struct kj_cuda *c, struct table *t, const struct kj_attn *a)
 {
     size_t n = a->segs + 1, nq = tiles(a->cu_q, a->segs, NULL);
-    size_t nk = tiles(a->cu_k, a->segs, NULL);
-    size_t bytes = (2 * n + 2 * nq + 2 * nk) * sizeof(int32_t);
-    int32_t *host = (int32_t *)realloc(t->host, bytes);
+    size_t nk = tiles(a->cu_k, a->segs, NULL), all = 2 * n + 2 * nq + 2 * nk;
+    int32_t *host = (int32_t *)realloc(t->host, all * sizeof *host);
     t->segs = 0;
     if (!host) {
         kj_cuda_fault(c, "no memory");
@@ -58,9 +75,8 @@ static bool renew(struct kj_cuda *c, struct kj_attn_cache *t, const struct kj_at
     memcpy(host + n, a->cu_k, n * sizeof *host);
     tiles(a->cu_q, a->segs, host + 2 * n);
     tiles(a->cu_k, a->segs, host + 2 * n + 2 * nq);
-    if (!kj_cuda_scratch(c, &t->device, bytes) ||
-        !KJ_CUDA(c, cudaMemcpyAsync(t->device.p, host, bytes, cudaMemcpyHostToDevice,
-                                    c->stream)))
+    if (!kj_cuda_scratch(c, &t->device, all * sizeof *host) ||
+        !kj_cuda_up(c, t->device.p, KJ_I32, host, all))
         return false;
     t->segs = a->segs;
     t->q_tiles = nq;
@@ -68,20 +84,41 @@ static bool renew(struct kj_cuda *c, struct kj_attn_cache *t, const struct kj_at
     return true;
 }
 
-static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_segs *s)
+/* The call's table, or the one that may be overwritten. */
+static struct table *table_of(struct kj_cuda *c, const struct kj_attn *a, bool *found)
 {
     size_t n = a->segs + 1, bytes = n * sizeof(int32_t);
+    struct table *old = NULL;
+    for (int i = 0; i < TABLES; i++) {
+        struct table *t = &c->attn->all[i];
+        *found = t->segs == a->segs && memcmp(t->host, a->cu_q, bytes) == 0 &&
+                 memcmp(t->host + n, a->cu_k, bytes) == 0;
+        if (*found)
+            return t;
+        if (!t->kept && (!old || t->used < old->used))
+            old = t;
+    }
+    if (old)
+        return old;
+    kj_cuda_forget(c); /* graphs have them all */
+    return &c->attn->all[0];
+}
+
+static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_segs *s)
+{
+    size_t n = a->segs + 1;
+    bool found;
     if (!c->attn)
         c->attn = (struct kj_attn_cache *)calloc(1, sizeof *c->attn);
-    struct kj_attn_cache *t = c->attn;
-    if (!t) {
+    if (!c->attn) {
         kj_cuda_fault(c, "no memory");
         return false;
     }
-    if ((t->segs != a->segs || memcmp(t->host, a->cu_q, bytes) != 0 ||
-         memcmp(t->host + n, a->cu_k, bytes) != 0) &&
-        !renew(c, t, a))
+    struct table *t = table_of(c, a, &found);
+    if (!found && !renew(c, t, a))
         return false;
+    t->used = ++c->attn->clock;
+    t->kept = t->kept || kj_cuda_capturing(c);
     s->cu_q = (const int32_t *)t->device.p;
     s->cu_k = s->cu_q + n;
     s->q_tiles = s->cu_k + n;
@@ -90,6 +127,8 @@ static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_se
     s->n_k_tiles = (unsigned)t->k_tiles;
     s->segs = (unsigned)a->segs;
     s->full = a->full;
+    if (a->cu_k_then.t)
+        s->cu_k = kj_ptr<int32_t>(a->cu_k_then);
     return true;
 }
 
@@ -120,7 +159,8 @@ static const struct kj_attn_path *begin(struct kj_cuda *c, const char *op,
         !kj_cuda_inside(c, a->o, type, nq, wq) ||
         !kj_cuda_inside(c, a->k, type, nk, wk) ||
         !kj_cuda_inside(c, a->v, type, nk, wk) ||
-        !kj_cuda_maybe(c, a->lse, KJ_F32, nq, a->heads))
+        !kj_cuda_maybe(c, a->lse, KJ_F32, nq, a->heads) ||
+        !kj_cuda_maybe(c, a->cu_k_then, KJ_I32, 1, a->segs + 1))
         return NULL;
     const struct kj_attn_path *p = NULL;
     for (size_t i = 0; i < sizeof paths / sizeof *paths && !p && !c->base.fault.rc; i++)

@@ -157,7 +157,8 @@ static void describe(struct trial *t, const struct kj_sdpa_shape *s)
                       s->full,
                       t->segs,
                       t->cu,
-                      t->cu};
+                      t->cu,
+                      KJ_MAT_NONE};
         t->g[side] = {m[T_DO], m[R_DQ], m[R_DK], m[R_DV]};
     }
 }

@@ -143,8 +143,7 @@ static bool renew(struct kj_cuda *c, struct kj_dnn_state *d, const struct kj_sdp
     memcpy(cu, a->cu_q, n * sizeof *cu);
     if (kj_sdpa_table(p, a->cu_q, (int64_t)a->segs, host, &c->base.fault) != KJ_OK ||
         !kj_cuda_scratch(c, &d->table, bytes) ||
-        !KJ_CUDA(c, cudaMemcpyAsync(d->table.p, host, bytes, cudaMemcpyHostToDevice,
-                                    c->stream)))
+        !kj_cuda_up(c, d->table.p, KJ_I32, host, bytes / sizeof *host))
         return false;
     d->segs = a->segs;
     d->made_for = p;
@@ -276,6 +275,7 @@ static bool room(struct kj_cuda *c, struct kj_dnn_state *d, size_t n)
     void *p = NULL;
     if (n <= d->scratch.n)
         return true;
+    kj_cuda_forget(c);
     if (d->scratch.p && !KJ_CUDA(c, cudaFree(d->scratch.p)))
         return false;
     d->scratch = {NULL, 0};
@@ -298,8 +298,8 @@ static bool takes(struct kj_cuda *c, const struct kj_attn *a,
     size_t h = a->heads * a->dim;
     /* Without lse it is a model at work, whose texts are to get the same bits whatever
      * stands beside them; plans go by the number of texts and the longest of them. */
-    if (!a->lse.t || c->dnn_use == KJ_DNN_NEVER || (c->dnn && c->dnn->trying) ||
-        (g && c->base.deterministic) || type != KJ_BF16 ||
+    if (!a->lse.t || a->cu_k_then.t || c->dnn_use == KJ_DNN_NEVER ||
+        (c->dnn && c->dnn->trying) || (g && c->base.deterministic) || type != KJ_BF16 ||
         (a->dim != 64 && a->dim != 128) || a->cu_q[0] != 0 ||
         a->k.stride != a->v.stride ||
         memcmp(a->cu_q, a->cu_k, (a->segs + 1) * sizeof *a->cu_q) != 0 ||
@@ -313,6 +313,7 @@ static bool takes(struct kj_cuda *c, const struct kj_attn *a,
     if (!d)
         return false;
     struct kj_sdpa_shape s = shape_of(a, g);
+    kj_cuda_leave(c); /* a graph would not notice that the table changes */
     d->call = plan_of(c, d, &s);
     return d->call && room(c, d, kj_sdpa_scratch(d->call, a->cu_q[a->segs], g) + 1);
 }

@@ -1,9 +1,10 @@
 /* cuda.cuh - what the files of the CUDA back end share on the host's side.
  *
- * All work goes to one stream, in order. An operation checks its operands,
- * notes its name and shape in `at`, and launches; whatever fails is kept as the back
- * end's fault with both. Memory that only one operation needs is `scratch`, which
- * only grows; because of the one stream two operations never use it at a time.
+ * All operations go to one stream, in order; copies have another (stage.cu). An
+ * operation checks its operands, notes its name and shape in `at`, and launches;
+ * whatever fails is kept as the back end's fault with both. Memory that only one
+ * operation needs is `scratch`, which only grows; because of the one stream two
+ * operations never use it at a time.
  */
 #ifndef KJ_NN_CUDA_CUDA_CUH
 #define KJ_NN_CUDA_CUDA_CUH
@@ -26,7 +27,7 @@ struct kj_tensor {
 };
 
 /* What device code complains of; read by sync(). */
-enum kj_flag { KJ_FLAG_TOKEN, KJ_FLAG_POSITION, KJ_FLAG_TARGET, KJ_FLAGS };
+enum kj_flag { KJ_FLAG_TOKEN, KJ_FLAG_POSITION, KJ_FLAG_TARGET, KJ_FLAG_ROW, KJ_FLAGS };
 
 struct kj_buffer {
     void *p;
@@ -37,6 +38,8 @@ struct kj_gemm_plans;
 struct kj_attn_cache;
 struct kj_dnn_state;
 struct kj_cuda_ranks;
+struct kj_stage;
+struct kj_sections;
 
 /* Attention by cuDNN (KIJIL_CUDNN): not at all; where it has a plan that agrees with
  * our own kernels; or an error where it has none. */
@@ -55,9 +58,11 @@ struct kj_cuda {
     enum kj_dnn_use dnn_use;
     struct kj_dnn_state *dnn;    /* once the library was looked for */
     struct kj_cuda_ranks *ranks; /* NCCL; NULL: alone, or by way of the host */
+    struct kj_stage *stage;
+    struct kj_sections *sections;
+    bool waited; /* for all that was begun, and the flags are read */
     struct kj_buffer scratch, workspace, rounded;
     unsigned long long *flags, *flags_host; /* KJ_FLAGS, of device and host */
-    double *sum_host;
     struct {
         const char *op;
         size_t d[3];
@@ -88,6 +93,7 @@ static inline bool kj_cuda_op(struct kj_cuda *c, const char *op, size_t d0,
 {
     if (c->base.fault.rc)
         return false;
+    c->waited = false;
     c->at.op = op;
     c->at.d[0] = d0;
     c->at.d[1] = d1;
@@ -111,8 +117,32 @@ static inline size_t kj_width(enum kj_dtype type)
 {
     return type >= KJ_E4M3 ? 1 : type == KJ_BF16 ? 2 : 4;
 }
-/* At least n bytes of scratch memory; NULL leaves a fault. */
+/* At least n bytes of scratch memory; NULL leaves a fault. Where it grows, graphs are
+ * forgotten. */
 void *kj_cuda_scratch(struct kj_cuda *c, struct kj_buffer *b, size_t n);
+
+/* ---- copies (stage.cu); elements as write() and read() have them on the host ---- */
+
+/* Begun when it returns; `from` may be freed then. False: a fault. */
+bool kj_cuda_up(struct kj_cuda *c, void *to, enum kj_dtype type, const void *from,
+                size_t n);
+/* Done when it returns, as is all that was begun before. */
+bool kj_cuda_down(struct kj_cuda *c, void *to, enum kj_dtype type, const void *from,
+                  size_t n);
+bool kj_cuda_stage_open(struct kj_cuda *c);
+void kj_cuda_stage_close(struct kj_cuda *c);
+/* Waits for the stream, and keeps what kernels complained of as the fault. */
+bool kj_cuda_wait(struct kj_cuda *c);
+
+/* ---- sections (section.cu) ---- */
+
+bool kj_cuda_section_open(struct kj_cuda *c);
+void kj_cuda_section_close(struct kj_cuda *c);
+bool kj_cuda_capturing(const struct kj_cuda *c);
+/* Whoever does what a graph cannot hold calls this first. */
+void kj_cuda_leave(struct kj_cuda *c);
+/* And who gives memory back that a graph may use, this. */
+void kj_cuda_forget(struct kj_cuda *c);
 
 template <class T> static inline T *kj_ptr(struct kj_mat m)
 {
@@ -129,6 +159,10 @@ static inline void *kj_address(struct kj_mat m)
 void kj_cuda_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,
                    float alpha, float beta);
 double kj_cuda_sumsq(struct kj_backend *b, struct kj_mat x, size_t n);
+void kj_cuda_add_sum(struct kj_backend *b, struct kj_mat acc, struct kj_mat x, size_t n,
+                     bool squares);
+bool kj_cuda_section_begin(struct kj_backend *b, uint64_t key);
+void kj_cuda_section_end(struct kj_backend *b);
 void kj_cuda_bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
                       size_t n, size_t h, enum kj_act act);
 void kj_cuda_act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbias,
@@ -144,6 +178,8 @@ void kj_cuda_swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat d
                          size_t f);
 void kj_cuda_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
                    struct kj_mat ids, size_t n, size_t h);
+void kj_cuda_put(struct kj_backend *b, struct kj_mat w, struct kj_mat y,
+                 struct kj_mat ids, size_t n, size_t h);
 void kj_cuda_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
                         struct kj_mat ids, size_t n, size_t h);
 void kj_cuda_embed_mean(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
@@ -198,5 +234,6 @@ void kj_cuda_colsum(struct kj_cuda *c, void *out, enum kj_dtype type_out, const 
 int kj_cuda_gemm_open(struct kj_cuda *c);
 void kj_cuda_gemm_close(struct kj_cuda *c);
 void kj_cuda_attn_close(struct kj_cuda *c);
+void kj_cuda_attn_forget(struct kj_cuda *c);
 
 #endif

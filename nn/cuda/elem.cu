@@ -57,12 +57,14 @@ void kj_cuda_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_
 
 #define SUM_PIECE KJ_CUDA_SUM_PIECE
 
-template <class T, int V> __global__ void k_sumsq(double *part, const T *x, size_t n)
+template <class T, int V, bool SQUARES>
+__global__ void k_part_sums(double *part, const T *x, size_t n)
 {
     KJ_SHARED(double, sm);
     size_t from = (size_t)blockIdx.x * SUM_PIECE;
     size_t end = n - from < SUM_PIECE ? n : from + SUM_PIECE;
     float sum = 0;
+    double plain = 0; /* there are few of these: log likelihoods of a pass */
     for (size_t i = from + threadIdx.x * V; i < end; i += 256 * V) {
         float u[V];
         if (i + V <= end)
@@ -71,9 +73,12 @@ template <class T, int V> __global__ void k_sumsq(double *part, const T *x, size
             for (int j = 0; j < V; j++)
                 u[j] = i + (size_t)j < end ? kj_get(x[i + (size_t)j]) : 0.0f;
         for (int j = 0; j < V; j++)
-            sum += u[j] * u[j];
+            if (SQUARES)
+                sum += u[j] * u[j];
+            else
+                plain += (double)u[j];
     }
-    sm[threadIdx.x] = (double)sum;
+    sm[threadIdx.x] = SQUARES ? (double)sum : plain;
     for (unsigned w = 128; w > 0; w /= 2) {
         __syncthreads();
         if (threadIdx.x < w)
@@ -83,7 +88,7 @@ template <class T, int V> __global__ void k_sumsq(double *part, const T *x, size
         part[blockIdx.x] = sm[0];
 }
 
-__global__ void k_sum(double *out, const double *part, size_t n)
+__global__ void k_sum(double *out, const double *part, size_t n, bool add)
 {
     KJ_SHARED(double, sm);
     double sum = 0;
@@ -96,35 +101,55 @@ __global__ void k_sum(double *out, const double *part, size_t n)
             sm[threadIdx.x] += sm[threadIdx.x + w];
     }
     if (threadIdx.x == 0)
-        *out = sm[0];
+        *out = add ? *out + sm[0] : sm[0];
+}
+
+/* *out (+)= the sum; out NULL: to the first of the scratch memory, which is returned. */
+static double *sum(struct kj_cuda *c, double *out, struct kj_mat x, size_t n,
+                   enum kj_dtype type, bool squares)
+{
+    size_t parts = kj_ceil(n, SUM_PIECE);
+    double *part =
+        (double *)kj_cuda_scratch(c, &c->scratch, (parts + 1) * sizeof *part);
+    if (!part)
+        return NULL;
+    x.stride = kj_wide(type);
+    kj_by_type(type, kj_aligned(x, x.stride, x.stride), [&](auto t, auto v) {
+        using T = decltype(t);
+        kj_launch(c,
+                  squares ? k_part_sums<T, decltype(v)::v, true>
+                          : k_part_sums<T, decltype(v)::v, false>,
+                  parts, 256, 256 * sizeof(double), part + 1, kj_ptr<T>(x), n);
+    });
+    kj_launch(c, k_sum, 1, 1024, 1024 * sizeof(double), out ? out : part, part + 1,
+              parts, out != NULL);
+    return c->base.fault.rc ? NULL : part;
 }
 
 double kj_cuda_sumsq(struct kj_backend *b, struct kj_mat x, size_t n)
 {
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(x);
-    size_t parts = kj_ceil(n, SUM_PIECE);
     if (!kj_cuda_op(c, "sumsq", n) || !kj_cuda_inside(c, x, type, 1, n))
         return NAN;
     if (n == 0)
         return 0;
-    double *part =
-        (double *)kj_cuda_scratch(c, &c->scratch, (parts + 1) * sizeof *part);
-    if (!part)
-        return NAN;
-    x.stride = kj_wide(type);
-    kj_by_type(type, kj_aligned(x, x.stride, x.stride), [&](auto t, auto v) {
-        using T = decltype(t);
-        kj_launch(c, k_sumsq<T, decltype(v)::v>, parts, 256, 256 * sizeof(double),
-                  part + 1, kj_ptr<T>(x), n);
-    });
-    kj_launch(c, k_sum, 1, 1024, 1024 * sizeof(double), part, part + 1, parts);
-    if (b->fault.rc ||
-        !KJ_CUDA(c, cudaMemcpyAsync(c->sum_host, part, sizeof *part,
-                                    cudaMemcpyDeviceToHost, c->stream)) ||
-        !KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
-        return NAN;
-    return *c->sum_host;
+    double *at = sum(c, NULL, x, n, type, true), result;
+    return at && kj_cuda_down(c, &result, KJ_I32, at, 2) ? result : NAN;
+}
+
+void kj_cuda_add_sum(struct kj_backend *b, struct kj_mat acc, struct kj_mat x, size_t n,
+                     bool squares)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    enum kj_dtype type = squares ? kj_cuda_type(x) : KJ_F32;
+    if (!kj_cuda_op(c, "add_sum", n) || !kj_cuda_inside(c, acc, KJ_I32, 1, 2) ||
+        !kj_cuda_inside(c, x, type, 1, n))
+        return;
+    if (acc.at % 2)
+        kj_cuda_fault(c, "a double at an odd place");
+    else if (n)
+        sum(c, (double *)kj_ptr<int32_t>(acc), x, n, type, squares);
 }
 
 /* ---- sums over rows: 128 rows by 32 columns a block, 8 warps of 16 rows ---- */

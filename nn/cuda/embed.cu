@@ -51,6 +51,40 @@ void kj_cuda_embed(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
     });
 }
 
+template <class T, int V>
+__global__ void k_put(T *w, size_t sw, const T *y, size_t sy, const int32_t *ids,
+                      size_t rows, size_t h, unsigned pieces, unsigned long long *flags)
+{
+    size_t i = blockIdx.x / pieces;
+    size_t j = ((size_t)(blockIdx.x % pieces) * KJ_ROW_THREADS + threadIdx.x) * V;
+    int32_t id = ids[i];
+    if (id < 0 || (size_t)id >= rows) {
+        kj_complain(flags, KJ_FLAG_ROW, i, id);
+        return;
+    }
+    if (j < h)
+        *reinterpret_cast<kj_pack<T, V> *>(w + (size_t)id * sw + j) =
+            *reinterpret_cast<const kj_pack<T, V> *>(y + i * sy + j);
+}
+
+void kj_cuda_put(struct kj_backend *b, struct kj_mat w, struct kj_mat y,
+                 struct kj_mat ids, size_t n, size_t h)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    enum kj_dtype type = kj_cuda_type(y);
+    if (!kj_cuda_op(c, "put", n, h) || !kj_cuda_inside(c, y, type, n, h) ||
+        !kj_cuda_inside(c, w, type, 1, h) || !kj_cuda_inside(c, ids, KJ_I32, 1, n))
+        return;
+    kj_by_type(type, kj_all_aligned(h, kj_wide(type), y, w), [&](auto t, auto v) {
+        using T = decltype(t);
+        const int V = decltype(v)::v;
+        size_t pieces = kj_pieces(h, V);
+        kj_launch(c, k_put<T, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<T>(w), w.stride,
+                  kj_ptr<T>(y), y.stride, kj_ptr<int32_t>(ids), rows_of(w, h), h,
+                  (unsigned)pieces, c->flags);
+    });
+}
+
 __global__ void k_rank(int32_t *order, const int32_t *ids, unsigned n)
 {
     KJ_SHARED(int32_t, tile);

@@ -326,6 +326,7 @@ static void tune(struct kj_cuda *c, struct plan *p, struct operands o,
     cudaEvent_t e[2] = {NULL, NULL};
     float best = -1;
     int choice = 0;
+    kj_cuda_leave(c);
     if (p->key.flags & KJ_MM_ADD) {
         if (cudaMemGetInfo(&left, &total) != cudaSuccess ||
             (c->scratch.n < bytes && left < bytes + ((size_t)256 << 20)))

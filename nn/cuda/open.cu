@@ -95,6 +95,7 @@ void *kj_cuda_scratch(struct kj_cuda *c, struct kj_buffer *b, size_t n)
 {
     if (b->n >= n)
         return b->p;
+    kj_cuda_forget(c);
     if (b->p && !KJ_CUDA(c, cudaFree(b->p))) /* waits for what still reads it */
         return NULL;
     c->base.work -= (int64_t)b->n;
@@ -121,6 +122,7 @@ static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, si
         return NULL;
     }
     size_t bytes = n * kj_width(type);
+    kj_cuda_leave(c);
     void *p = memory(c, bytes);
     if (!p)
         return NULL;
@@ -145,6 +147,7 @@ static void tensor_free(struct kj_backend *b, struct kj_tensor *t)
     if (!t)
         return;
     b->bytes -= (int64_t)(t->n * kj_width(t->type));
+    kj_cuda_forget(kj_cuda_of(b));
     cudaFree(t->p); /* an earlier operation's failure would show here again */
     delete t;
 }
@@ -168,72 +171,13 @@ static void *address(const struct kj_tensor *t, size_t at)
     return (char *)t->p + at * kj_width(t->type);
 }
 
-/* bf16 crosses as floats: through scratch, PIECE elements at a time. */
-enum { PIECE = KJ_CUDA_PIECE };
-
-static struct kj_mat staging(struct kj_cuda *c, struct kj_tensor *f, size_t n)
-{
-    f->type = KJ_F32;
-    f->n = n;
-    f->p = kj_cuda_scratch(c, &c->scratch, n * sizeof(float));
-    return kj_mat(f->p ? f : NULL, 0, n);
-}
-
-/* FP8 crosses as codes. */
-static void write_f8(struct kj_cuda *c, struct kj_tensor *t, size_t at,
-                     const float *src, size_t n)
-{
-    uint8_t *q = (uint8_t *)malloc(n);
-    if (!q) {
-        kj_cuda_fault(c, "no memory");
-        return;
-    }
-    for (size_t i = 0; i < n; i++)
-        q[i] = t->type == KJ_E5M2 ? kj_to_e5m2(src[i]).u : kj_to_e4m3(src[i]).u;
-    if (KJ_CUDA(c, cudaMemcpyAsync(address(t, at), q, n, cudaMemcpyHostToDevice,
-                                   c->stream)))
-        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
-    free(q);
-}
-
-/* They come into the last quarter of dst, and are read before they are written over. */
-static void read_f8(struct kj_cuda *c, struct kj_tensor *t, size_t at, float *dst,
-                    size_t n)
-{
-    const uint8_t *q = (const uint8_t *)dst + 3 * n;
-    if (!KJ_CUDA(c, cudaMemcpyAsync((uint8_t *)dst + 3 * n, address(t, at), n,
-                                    cudaMemcpyDeviceToHost, c->stream)) ||
-        !KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
-        return;
-    for (size_t i = 0; i < n; i++)
-        dst[i] = t->type == KJ_E5M2 ? kj_from_e5m2({q[i]}) : kj_from_e4m3({q[i]});
-}
-
 static void write_host(struct kj_backend *b, struct kj_tensor *t, size_t at,
                        const void *src, size_t n)
 {
     struct kj_cuda *c = kj_cuda_of(b);
-    if (n == 0 || !kj_cuda_op(c, "write", n) ||
-        !kj_cuda_inside(c, kj_mat(t, at, n), t ? t->type : KJ_F32, 1, n))
-        return;
-    if (t->type >= KJ_E4M3) {
-        write_f8(c, t, at, (const float *)src, n);
-        return;
-    }
-    if (t->type != KJ_BF16) {
-        KJ_CUDA(c, cudaMemcpyAsync(address(t, at), src, n * 4, cudaMemcpyHostToDevice,
-                                   c->stream));
-        return;
-    }
-    for (size_t i = 0; i < n; i += PIECE) {
-        size_t k = n - i < PIECE ? n - i : (size_t)PIECE;
-        struct kj_tensor f;
-        struct kj_mat s = staging(c, &f, k);
-        if (!s.t || !KJ_CUDA(c, cudaMemcpyAsync(f.p, (const float *)src + i, k * 4,
-                                                cudaMemcpyHostToDevice, c->stream)))
-            return;
-        kj_cuda_axpby(b, kj_mat(t, at + i, k), s, k, 1.0f, 0.0f);
-    }
+    if (n && kj_cuda_op(c, "write", n) &&
+        kj_cuda_inside(c, kj_mat(t, at, n), t ? t->type : KJ_F32, 1, n))
+        kj_cuda_up(c, address(t, at), t->type, src, n);
 }
 
 static void read_host(struct kj_backend *b, const struct kj_tensor *t, size_t at,
@@ -241,32 +185,9 @@ static void read_host(struct kj_backend *b, const struct kj_tensor *t, size_t at
 {
     struct kj_cuda *c = kj_cuda_of(b);
     struct kj_tensor *u = (struct kj_tensor *)(uintptr_t)t;
-    if (n == 0 || !kj_cuda_op(c, "read", n) ||
-        !kj_cuda_inside(c, kj_mat(u, at, n), t ? t->type : KJ_F32, 1, n))
-        return;
-    if (t->type >= KJ_E4M3) {
-        read_f8(c, u, at, (float *)dst, n);
-        return;
-    }
-    if (t->type != KJ_BF16) {
-        if (KJ_CUDA(c, cudaMemcpyAsync(dst, address(t, at), n * 4,
-                                       cudaMemcpyDeviceToHost, c->stream)))
-            KJ_CUDA(c, cudaStreamSynchronize(c->stream));
-        return;
-    }
-    for (size_t i = 0; i < n; i += PIECE) {
-        size_t k = n - i < PIECE ? n - i : (size_t)PIECE;
-        struct kj_tensor f;
-        struct kj_mat s = staging(c, &f, k);
-        if (!s.t)
-            return;
-        kj_cuda_axpby(b, s, kj_mat(u, at + i, k), k, 1.0f, 0.0f);
-        if (b->fault.rc ||
-            !KJ_CUDA(c, cudaMemcpyAsync((float *)dst + i, f.p, k * 4,
-                                        cudaMemcpyDeviceToHost, c->stream)) ||
-            !KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
-            return;
-    }
+    if (n && kj_cuda_op(c, "read", n) &&
+        kj_cuda_inside(c, kj_mat(u, at, n), t ? t->type : KJ_F32, 1, n))
+        kj_cuda_down(c, dst, t->type, address(t, at), n);
 }
 
 static void zero(struct kj_backend *b, struct kj_mat x, size_t n)
@@ -285,18 +206,14 @@ static void scale(struct kj_backend *b, struct kj_mat x, size_t n, float s)
 
 /* ---- waiting ---- */
 
-/* What kernels complained of since the last time. */
+/* What kernels complained of since the last time; the flags are read. */
 static void complaints(struct kj_cuda *c)
 {
     static const char *const what[] = {
         [KJ_FLAG_TOKEN] = "embed: token %d at %u is outside the rows",
         [KJ_FLAG_POSITION] = "rope: position %d at %u is outside the table",
-        [KJ_FLAG_TARGET] = "cross_entropy: target %d at %u is outside the vocabulary"};
-    size_t bytes = KJ_FLAGS * sizeof *c->flags;
-    if (!KJ_CUDA(c, cudaMemcpyAsync(c->flags_host, c->flags, bytes,
-                                    cudaMemcpyDeviceToHost, c->stream)) ||
-        !KJ_CUDA(c, cudaStreamSynchronize(c->stream)))
-        return;
+        [KJ_FLAG_TARGET] = "cross_entropy: target %d at %u is outside the vocabulary",
+        [KJ_FLAG_ROW] = "put: row %d at %u is outside the rows"};
     for (int i = 0; i < KJ_FLAGS; i++) {
         unsigned long long f = c->flags_host[i];
         if (!f)
@@ -307,8 +224,21 @@ static void complaints(struct kj_cuda *c)
         char *colon = strchr(text, ':');
         *colon = 0;
         kj_backend_fault(&c->base, text, "%s", colon + 2);
-        KJ_CUDA(c, cudaMemsetAsync(c->flags, 0, bytes, c->stream));
+        KJ_CUDA(c,
+                cudaMemsetAsync(c->flags, 0, KJ_FLAGS * sizeof *c->flags, c->stream));
     }
+}
+
+bool kj_cuda_wait(struct kj_cuda *c)
+{
+    if (!KJ_CUDA(c,
+                 cudaMemcpyAsync(c->flags_host, c->flags, KJ_FLAGS * sizeof *c->flags,
+                                 cudaMemcpyDeviceToHost, c->stream)) ||
+        !KJ_CUDA(c, cudaStreamSynchronize(c->stream)) || !kj_cuda_ranks_good(c))
+        return false;
+    complaints(c);
+    c->waited = true;
+    return true;
 }
 
 static int sync_cuda(struct kj_backend *b, struct kj_err *err)
@@ -316,8 +246,9 @@ static int sync_cuda(struct kj_backend *b, struct kj_err *err)
     struct kj_cuda *c = kj_cuda_of(b);
     c->at.op = KJ_CUDA_SYNC;
     c->at.d[0] = 0;
-    if (KJ_CUDA(c, cudaStreamSynchronize(c->stream)) && kj_cuda_ranks_good(c))
-        complaints(c);
+    kj_cuda_leave(c);
+    if (c->waited || kj_cuda_wait(c))
+        kj_cuda_ranks_good(c);
     int rc = b->fault.rc;
     if (rc) {
         kj_err_set(err, rc, "%s", b->fault.msg);
@@ -347,6 +278,8 @@ static void close_cuda(struct kj_backend *b)
     kj_cuda_ranks_close(c);
     if (c->stream)
         cudaStreamSynchronize(c->stream);
+    kj_cuda_section_close(c);
+    kj_cuda_stage_close(c);
     kj_cuda_gemm_close(c);
     kj_cuda_attn_close(c);
     cudaFree(c->scratch.p);
@@ -354,7 +287,6 @@ static void close_cuda(struct kj_backend *b)
     cudaFree(c->rounded.p);
     cudaFree(c->flags);
     cudaFreeHost(c->flags_host);
-    cudaFreeHost(c->sum_host);
     if (c->stream)
         cudaStreamDestroy(c->stream);
     free(c);
@@ -375,10 +307,12 @@ static const struct kj_ops cuda_ops = {
     .scale = scale,
     .axpby = kj_cuda_axpby,
     .sumsq = kj_cuda_sumsq,
+    .add_sum = kj_cuda_add_sum,
     .matmul = kj_cuda_matmul,
     .quantize = kj_cuda_quantize,
     .matmul_f8 = kj_cuda_matmul_f8,
     .embed = kj_cuda_embed,
+    .put = kj_cuda_put,
     .embed_back = kj_cuda_embed_back,
     .embed_mean = kj_cuda_embed_mean,
     .norm = kj_cuda_norm,
@@ -398,6 +332,8 @@ static const struct kj_ops cuda_ops = {
     .all_gather = kj_cuda_all_gather,
     .await = kj_cuda_await,
     .join = kj_cuda_join,
+    .section_begin = kj_cuda_section_begin,
+    .section_end = kj_cuda_section_end,
     .sync = sync_cuda,
 };
 
@@ -464,8 +400,8 @@ static int prepare(struct kj_cuda *c)
     if (KJ_CUDA(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking)) &&
         KJ_CUDA(c, cudaMalloc((void **)&c->flags, bytes)) &&
         KJ_CUDA(c, cudaMallocHost((void **)&c->flags_host, bytes)) &&
-        KJ_CUDA(c, cudaMallocHost((void **)&c->sum_host, sizeof *c->sum_host)) &&
-        KJ_CUDA(c, cudaMemsetAsync(c->flags, 0, bytes, c->stream)))
+        KJ_CUDA(c, cudaMemsetAsync(c->flags, 0, bytes, c->stream)) &&
+        kj_cuda_stage_open(c) && kj_cuda_section_open(c))
         return kj_cuda_gemm_open(c);
     return KJ_FATAL;
 }

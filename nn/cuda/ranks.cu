@@ -118,6 +118,7 @@ static void host_exchange(struct kj_cuda *c, struct kj_mat x, size_t n, bool gat
 /* The operation may go on: there are ranks, x fits, nobody is gone. */
 static bool begin(struct kj_cuda *c, const char *op, struct kj_mat x, size_t n)
 {
+    kj_cuda_leave(c);
     return n && c->base.comm && kj_comm_size(c->base.comm) > 1 &&
            kj_cuda_op(c, op, n) && kj_cuda_inside(c, x, kj_cuda_type(x), 1, n) &&
            kj_cuda_ranks_good(c);
@@ -587,6 +588,7 @@ void kj_cuda_await(struct kj_backend *b, struct kj_mat x, size_t n)
     struct kj_cuda_ranks *r = c->ranks;
     if (!r || !n || !kj_cuda_op(c, "await", n))
         return;
+    kj_cuda_leave(c);
     size_t upto = 0;
     for (size_t i = 0; i < r->n_pending; i++) {
         const struct pending *p = &r->pending[i];

@@ -11,8 +11,12 @@
 /* cuBLASLt's: NVIDIA's advice for Hopper. */
 #define KJ_CUDA_WORKSPACE ((size_t)32 << 20)
 
-/* Elements that cross between host and bfloat16 at a time. */
-#define KJ_CUDA_PIECE (1 << 22)
+/* Long copies from the host come into a ring of so many pieces of so many bytes. */
+#define KJ_CUDA_SLOTS 8
+#define KJ_CUDA_SLOT  ((size_t)1 << 20)
+
+/* Lists of documents that attention keeps on the device. */
+#define KJ_CUDA_TABLES 8
 
 /* Rows that a block of the norms' backward pass takes, rows that a sum over rows takes
  * at a time, elements of a piece of a sum of squares. */

@@ -71,6 +71,34 @@ for d in cpu cuda; do
     same states.resumed.$d states-$d/model/model.safetensors states-again-$d/model/model.safetensors
 done
 
+# The host waits twice in a step (for its sums, and behind the move), however many passes it
+# has; it allocates nothing, and a step is launched alike each time.
+count() { # FIELD STEPS MICRO
+    sed -e "s/steps: 7/steps: $2/" -e "s/micro_sequences: 2/micro_sequences: $3/" \
+        -e 's/every_steps: 3/every_steps: 99/' bf16.yaml >count.yaml
+    rm -rf counted
+    KJ_EMU_COUNTS=count.json "$KIJIL" train count.yaml --data shards/manifest.jsonl \
+        --device cuda -q -o counted 2>/dev/null || echo failed
+    jq ".$1" count.json
+}
+is waits "$(($(count waits 7 1) - $(count waits 3 1)))" 8
+is mallocs "$(($(count mallocs 7 2) - $(count mallocs 4 2)))" 0
+
+# One token after the other is one launch of the same graph; without graphs the text is
+# the same.
+tokens() { # TOKENS FIELD
+    KJ_EMU_COUNTS=count.json "$KIJIL" generate bf16-cuda -p 'the cat' -n "$1" --device cuda --temperature 0 \
+        2>/dev/null >"text.$1" || echo failed
+    jq ".$2" count.json
+}
+is replays "$(($(tokens 12 replays) - $(tokens 6 replays)))" 6
+is launches "$(($(tokens 12 launches) - $(tokens 6 launches)))" 0
+is token-waits "$(($(tokens 12 waits) - $(tokens 6 waits)))" 6
+is token-mallocs "$(($(tokens 12 mallocs) - $(tokens 6 mallocs)))" 0
+KIJIL_CUDA_GRAPHS=0 rc plain 0 "$KIJIL" generate bf16-cuda -p 'the cat' -n 12 --device cuda --temperature 0
+same plain text.12 "$T/out"
+is no-graphs "$(KIJIL_CUDA_GRAPHS=0 tokens 12 replays)" 0
+
 # The optimizer's arithmetic is float32 in both; only a wrong file would differ.
 rc generate 0 "$KIJIL" generate bf16-cuda -p 'the cat' -n 4 --device cuda
 rc eval 0 "$KIJIL" eval f32-cuda -t ppl --device cuda docs.jsonl
