@@ -66,6 +66,8 @@ int32_t kj_ft_labels(const struct kj_ft *m);
 struct kj_str kj_ft_label(const struct kj_ft *m, int32_t i);
 /* Its number, or -1. The prefix "__label__" may be left out. */
 int32_t kj_ft_label_find(const struct kj_ft *m, const char *name);
+/* Bytes of the input matrix, whose rows every text reads; 0 where it is quantised. */
+size_t kj_ft_matrix_bytes(const struct kj_ft *m);
 /* Bytes held besides the mapping. */
 size_t kj_ft_memory(const struct kj_ft *m);
 

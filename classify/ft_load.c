@@ -393,6 +393,11 @@ bool kj_ft_quantised(const struct kj_ft *m)
     return m->in.quant;
 }
 
+size_t kj_ft_matrix_bytes(const struct kj_ft *m)
+{
+    return m->in.quant ? 0 : (size_t)m->in.rows * (size_t)m->in.cols * sizeof(float);
+}
+
 int32_t kj_ft_words(const struct kj_ft *m)
 {
     return m->dict.n_words;

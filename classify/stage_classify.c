@@ -104,21 +104,38 @@ static int usable_name(const char *s)
                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == 0;
 }
 
-/* "auto" takes a GPU for what a GPU can do. */
+/* "auto" takes a GPU for what a GPU is better at. A matrix of 22 MB that the caches
+ * hold costs a fifth of a score's time, one of 800 MB four fifths; the rest, words and
+ * hashing, stays with the processor anyhow (docs/benchmarks.md). */
+#define CACHED ((size_t)32 << 20)
+
 static int fasttext_device(struct classify_cfg *c, struct kj_err *err)
 {
     bool choose = strcmp(c->device, "auto") == 0;
-    if (strcmp(c->device, "cpu") == 0 || (choose && kj_ft_quantised(c->ft)))
+    size_t bytes = kj_ft_matrix_bytes(c->ft);
+    if (strcmp(c->device, "cpu") == 0)
         return KJ_OK;
+    if (choose && kj_ft_quantised(c->ft)) {
+        snprintf(c->remark, sizeof c->remark,
+                 "on the CPU: a quantised model (.ftz) is scored there alone");
+        return KJ_OK;
+    }
+    if (choose && bytes <= CACHED) {
+        snprintf(c->remark, sizeof c->remark,
+                 "on the CPU: its caches hold the model's %.1f MB",
+                 (double)bytes * 1e-6);
+        return KJ_OK;
+    }
     struct kj_backend *b;
+    char line[300];
     int rc = kj_backend_open(&b, c->device, 1, err);
     if (rc != KJ_OK)
         return rc;
     bool cpu = strcmp(b->ops->name, "cpu") == 0;
-    if (cpu)
-        snprintf(c->remark, sizeof c->remark, "on the CPU: %s", b->note);
-    else
-        b->ops->describe(b, c->remark, sizeof c->remark);
+    snprintf(line, sizeof line, "%s", b->note);
+    if (!cpu)
+        b->ops->describe(b, line, sizeof line);
+    snprintf(c->remark, sizeof c->remark, "on the %s: %s", cpu ? "CPU" : "GPU", line);
     rc = cpu ? KJ_OK : kj_ft_device_open(&c->on_device, c->ft, b->ops->name, err);
     kj_backend_close(b);
     return rc;

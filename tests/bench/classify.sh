@@ -6,6 +6,7 @@
 #            bigrams in 2 million buckets of 100 numbers (the shape of DCLM's filter; the
 #            table is far larger than the caches), a small model, the language model.
 #            TEXT=FILE.jsonl instead of generated text of about 700 words a document
+#   host     of real texts: what of a score stays with the processor when a GPU has the matrix
 #   train    time and held-out precision of training and quantising beside it
 #   lid      the language model beside lid.176.ftz (all languages: make bench-lid)
 #   refine   learning in rounds, one draw (three, other options: make bench-refine)
@@ -145,6 +146,26 @@ speed() {
         "fasttext predict-prob '$lid' lines.txt"
 }
 
+# ---- the host's part ----
+host() {
+    [[ -e $data/text/ko.jsonl.zst ]] || { echo "bench: no $data/text"; return 0; }
+    make -s "$B/tests/bench/bench_fasttext"
+    local bench=$PWD/$B/tests/bench/bench_fasttext f m
+    cd "$tmp"
+    for f in en ko; do
+        zstd -dcq "$data/text/$f.jsonl.zst" >$f.jsonl
+        jq -c .text $f.jsonl | sed 's/\\[nrt"\\]/ /g; s/"//g' |
+            awk 'NR % 3 == 0 { print (NR % 2 ? "__label__hq " : "__label__cc ") $0 }'
+    done >both.txt
+    "$kijil" model train -q both.txt -o large.bin --word-ngrams 2 --epoch 1
+    "$kijil" model train -q both.txt -o small.bin --dim 16 --epoch 1
+    for m in large small; do
+        for f in en ko; do
+            "$bench" $m.bin hq $f.jsonl | sed "s/^/$m, $f\t/"
+        done
+    done
+}
+
 # ---- training ----
 p1() { awk '$1 == "P@1" { printf "%.4f", $2 }'; }
 # trained NAME STEM BUCKET OPTIONS : fastText's names of options; ours are the same with a hyphen
@@ -182,10 +203,10 @@ languages() { BRIEF=1 "$here/lid.sh"; }
 refine() { DRAWS=1 BRIEF=1 "$here/refine.sh"; }
 encoder() { "$here/encoder.sh" 24; }
 
-[[ $# -gt 0 ]] || set -- parity speed train lid refine encoder
+[[ $# -gt 0 ]] || set -- parity speed host train lid refine encoder
 for table; do
     case $table in
-    parity | speed | train | refine | encoder) what=$table ;;
+    parity | speed | host | train | refine | encoder) what=$table ;;
     lid) what=languages ;;
     *) echo "bench: no table '$table'" >&2; exit 2 ;;
     esac

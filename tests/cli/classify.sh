@@ -39,8 +39,14 @@ if [[ -e $emu ]]; then
     export KIJIL_CUDA_SO=$emu
     rc "on a GPU" 0 "${C[@]}" --device cuda in.jsonl -o outg.jsonl
     same "a GPU gives the same bytes" out.jsonl outg.jsonl
-    rc "auto takes it" 0 "$KIJIL" classify -m m.bin --as edu_score in.jsonl -o outg.jsonl
-    has "and says so" err '^kijil classify: .* \(sm_'
+    rc "auto, a small model" 0 "$KIJIL" classify -m m.bin --as edu_score in.jsonl -o outg.jsonl
+    has "stays with the processor, and says so" err '^kijil classify: on the CPU: its caches hold'
+    head -n 60 in.jsonl >few.jsonl
+    "$KIJIL" model train -q train.txt -o large.bin --dim 64 --epoch 1 --word-ngrams 2 --bucket 140000
+    rc "auto, a large one" 0 "$KIJIL" classify -m large.bin --as edu_score few.jsonl -o outg.jsonl
+    has "takes the GPU, and says so" err '^kijil classify: on the GPU: .* \(sm_'
+    "$KIJIL" classify -q -m large.bin --as edu_score --device cpu few.jsonl -o outc.jsonl
+    same "the same bytes" outc.jsonl outg.jsonl
     unset KIJIL_CUDA_SO
 else
     skip "no emulated GPU was built"
