@@ -36,6 +36,10 @@ const struct kj_opt kj_model_head_opts[] = {
      "256", 1, 65536},
     {"head_decay", 0, KJ_OPT_REAL, OFF(decay), "R", "train --encoder: weight decay",
      "0.01", 0, 1},
+    {"device", 0, KJ_OPT_STR, OFF(device), "NAME",
+     "train --encoder and test of a folder: where the encoder runs: cpu, cuda, or auto: "
+     "a GPU if there is one",
+     "auto", 0, 0},
     {0},
 };
 #undef OFF
@@ -164,10 +168,18 @@ static int read_set(struct set *s, const char *const *files, size_t n,
 }
 
 static int open_set(struct set *s, struct model_job *j, const char *dir,
-                    const struct kj_texts_opts *o, struct kj_err *err)
+                    struct kj_texts_opts *o, struct kj_err *err)
 {
+    char line[300];
     s->j = j;
+    o->device = j->h.device;
     int rc = kj_texts_open(&s->texts, dir, &kj_encoder_words, o, err);
+    if (rc == KJ_OK && !j->common.quiet) {
+        kj_encoder_device(kj_texts_encoder(s->texts), line, sizeof line);
+        if (*line)
+            fprintf(stderr, "kijil model: on the %s: %s\n",
+                    kj_texts_shared(s->texts) ? "GPU, in bfloat16" : "CPU", line);
+    }
     return rc ? rc : kj_texts_begin(&s->w, s->texts, (unsigned)j->c.t.threads, err);
 }
 

@@ -8,7 +8,7 @@ struct model_job;
 
 /* Options of the head; stand in their own table beside the fastText ones. */
 struct model_head {
-    const char *encoder, *prefix;
+    const char *encoder, *prefix, *device;
     int task, pooling, activation;
     int64_t hidden, max_tokens, epochs, batch;
     double lr, decay;

@@ -149,6 +149,17 @@ if [[ -e $emu ]]; then
         is "the same bytes a text, $j threads" \
             "$(sed 's/"id":"again/"id":"/' other.$j.jsonl | sort -u | cmp - <(sort -u gpu.jsonl) && echo yes)" yes
     done
+    # Vectors for a head come from there too.
+    head -n 60 train.jsonl >some.jsonl
+    for d in cpu cuda; do
+        rc "train, $d" 0 "${M[@]}" train --encoder enc --pooling mean --device $d some.jsonl -o on_$d --head-epochs 20 \
+            --head-lr 0.01
+        [[ $d == cpu ]] || has "it says where" err 'kijil model: on the GPU, in bfloat16: '
+        rc "test, $d" 0 "${M[@]}" test -q on_$d some.jsonl --device $d -o table.$d
+    done
+    is "nearly the same head" "$(paste <(awk '$1 == "r" { print $2 }' table.cpu) <(awk '$1 == "r" { print $2 }' table.cuda) |
+        awk '{ d = $1 - $2; print (d < 0.02 && d > -0.02 && $1 > 0.3) }')" 1
+    is "not the same bits" "$(cmp -s on_cpu/head.safetensors on_cuda/head.safetensors; echo $?)" 1
     KIJIL_CUDA_WINDOW=100 rc "a window too small" 2 "$KIJIL" classify -q -m edu --as edu few.jsonl --device cuda -o x.jsonl
     has "says how large" err 'KIJIL_CUDA_WINDOW: 256 to'
     unset KIJIL_CUDA_SO KIJIL_CUDA_WINDOW
