@@ -65,7 +65,7 @@ static void give_up(bool *flag, const struct kj_err *e, const char *what)
 static int peak(struct kj_train_watch *w, struct kj_err *err)
 {
     bool cpu = strcmp(w->o.b->ops->name, "cpu") == 0;
-    bool bf16 = w->o.run->optim.precision == KJ_PRECISION_BF16;
+    bool bf16 = w->o.run->optim.precision != KJ_PRECISION_F32;
     const unsigned *sizes = cpu ? peak_sizes : peak_sizes_gpu;
     size_t n = 0;
     for (double t0 = kj_now(); n < 3 && kj_now() - t0 < PEAK_SLOW * PEAK_SECONDS; n++) {

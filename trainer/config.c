@@ -84,12 +84,13 @@ static const struct kj_opt optim_opts[] = {
     {"kind", 0, KJ_OPT_ENUM, R(optim.kind), "adamw|muon",
      "how weights move; muon: matrices of blocks by Muon, all others by AdamW", "adamw",
      0, 0},
-    {"precision", 0, KJ_OPT_ENUM, R(optim.precision), "f32|bf16",
-     "numbers that matrix products multiply; weights, sums and moments stay f32", "f32",
-     0, 0},
+    {"precision", 0, KJ_OPT_ENUM, R(optim.precision), "f32|bf16|fp8",
+     "numbers that matrix products multiply (fp8: in blocks, bf16 elsewhere); sums "
+     "stay f32",
+     "f32", 0, 0},
     {"states", 0, KJ_OPT_ENUM, R(optim.states), "f32|bf16",
      "weights, gradients and AdamW's moments; bf16: 8 bytes a parameter, rounded by "
-     "chance, for a precision of bf16",
+     "chance, for a precision of bf16 or fp8",
      "f32", 0, 0},
     {"recompute", 0, KJ_OPT_ENUM, R(optim.recompute),
      "none|swiglu|norm|ffn|qkv|block|auto",

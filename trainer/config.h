@@ -38,7 +38,7 @@ struct kj_shape {
 enum kj_lr_shape { KJ_LR_CONSTANT, KJ_LR_COSINE, KJ_LR_WSD, KJ_LR_MULTISTEP };
 enum kj_packing { KJ_PACK_CONCAT, KJ_PACK_BESTFIT };
 enum kj_optim { KJ_OPTIM_ADAMW, KJ_OPTIM_MUON };
-enum kj_precision { KJ_PRECISION_F32, KJ_PRECISION_BF16 };
+enum kj_precision { KJ_PRECISION_F32, KJ_PRECISION_BF16, KJ_PRECISION_FP8 };
 /* What weights, gradients and moments are held in. */
 enum kj_states { KJ_STATES_F32, KJ_STATES_BF16 };
 /* What a layer does not keep for its backward pass and makes again there, in the order

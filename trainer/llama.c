@@ -134,6 +134,10 @@ int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_s
     int rc = kj_shape_check(s, err);
     if (rc)
         return rc;
+    if (how->f8 && !b->f8)
+        return kj_err_set(err, KJ_USAGE,
+                          "this GPU has no FP8, which begins with compute capability "
+                          "8.9: take optim.precision bf16");
     struct kj_llama *m = kj_xcalloc(1, sizeof *m);
     m->b = b;
     m->shape = *s;
@@ -308,8 +312,7 @@ static void project(const struct pass *p)
     const struct kj_llama *m = p->m;
     const struct kj_llama_acts *a = m->acts;
     size_t n = p->r->n;
-    m->b->ops->matmul(m->b, p->l.qkv, p->l.y1, p->w.qkv, n, p->d.qkv, p->d.h,
-                      KJ_MM_TB | m->mm);
+    kj_llama_linear(m, p->l.qkv, p->l.y1, p->w.qkv, &p->l.kept_y1, n, p->d.qkv, p->d.h);
     m->b->ops->rope(m->b, p->l.qkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, p->d.dim),
                     n, p->d.heads + p->d.kv_heads, p->d.dim, false);
 }
@@ -324,7 +327,7 @@ static void attend(const struct pass *p)
     size_t n = p->r->n;
     attn_of(m, &p->l, p->r, &at);
     o->attention(m->b, &at);
-    o->matmul(m->b, a->delta, p->l.att, p->w.o, n, p->d.h, p->d.q, KJ_MM_TB | m->mm);
+    kj_llama_linear(m, a->delta, p->l.att, p->w.o, NULL, n, p->d.h, p->d.q);
     o->norm(m->b, p->l.y2, p->l.x2, p->l.r2, p->l.x1, a->delta, p->w.norm2, n, p->d.h,
             (float)m->shape.norm_eps);
 }
@@ -332,8 +335,8 @@ static void attend(const struct pass *p)
 /* Gate and up from the second norm's output. */
 static void gate(const struct pass *p)
 {
-    p->m->b->ops->matmul(p->m->b, p->l.gu, p->l.y2, p->w.gu, p->r->n, 2 * p->d.f,
-                         p->d.h, KJ_MM_TB | p->m->mm);
+    kj_llama_linear(p->m, p->l.gu, p->l.y2, p->w.gu, &p->l.kept_y2, p->r->n, 2 * p->d.f,
+                    p->d.h);
 }
 
 static void activate(const struct pass *p)
@@ -366,7 +369,7 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
     attend(&p);
     gate(&p);
     activate(&p);
-    o->matmul(m->b, a->delta, l.h, p.w.down, n, p.d.h, p.d.f, KJ_MM_TB | m->mm);
+    kj_llama_linear(m, a->delta, l.h, p.w.down, &l.kept_h, n, p.d.h, p.d.f);
     if (m->look)
         m->look(m->look_ctx, &(struct kj_llama_view){.layer = i,
                                                      .n = n,
@@ -448,15 +451,14 @@ static void ffn_back(const struct pass *p, const struct kj_llama_layer *g)
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
     const struct kj_llama_layer_acts *l = &p->l;
-    const unsigned grad = KJ_MM_TA | KJ_MM_ADD | m->mm;
     size_t n = p->r->n, h = p->d.h, f = p->d.f;
     ffn_again(p);
     /* The product's own gradient takes its place where it is not kept. */
-    o->matmul(m->b, g->down, a->dres, l->h, h, f, n, grad);
-    o->matmul(m->b, a->dh, a->dres, p->w.down, n, f, h, m->mm);
+    kj_llama_linear_back(m, a->dh, g->down, a->dres, l->h, &l->kept_h, p->w.down, n, h,
+                         f);
     o->swiglu_back(m->b, l->gu, upper(l->gu, f), a->dh, l->gu, upper(l->gu, f), n, f);
-    o->matmul(m->b, g->gu, l->gu, l->y2, 2 * f, h, n, grad);
-    o->matmul(m->b, a->dy, l->gu, p->w.gu, n, h, 2 * f, m->mm);
+    kj_llama_linear_back(m, a->dy, g->gu, l->gu, l->y2, &l->kept_y2, p->w.gu, n, 2 * f,
+                         h);
     o->norm_back(m->b, a->dres, g->norm2, a->dy, l->x2, l->r2, p->w.norm2, n, h, true);
 }
 
@@ -466,7 +468,6 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
     const struct kj_llama_layer_acts *l = &p->l;
-    const unsigned grad = KJ_MM_TA | KJ_MM_ADD | m->mm;
     struct kj_llama_dims d = p->d;
     struct kj_attn at;
     size_t n = p->r->n;
@@ -474,8 +475,7 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
         norm_again(p, l->y1, l->r1, l->x1, p->w.norm1);
     if (p->again == KJ_RECOMPUTE_QKV)
         project(p);
-    o->matmul(m->b, g->o, a->dres, l->att, d.h, d.q, n, grad);
-    o->matmul(m->b, a->datt, a->dres, p->w.o, n, d.q, d.h, m->mm);
+    kj_llama_linear_back(m, a->datt, g->o, a->dres, l->att, NULL, p->w.o, n, d.h, d.q);
     attn_of(m, l, p->r, &at);
     struct kj_attn_grad ag = {
         .d_o = a->datt,
@@ -486,8 +486,8 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
     o->attention_back(m->b, &at, &ag);
     o->rope(m->b, a->dqkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
             d.heads + d.kv_heads, d.dim, true);
-    o->matmul(m->b, g->qkv, a->dqkv, l->y1, d.qkv, d.h, n, grad);
-    o->matmul(m->b, a->dy, a->dqkv, p->w.qkv, n, d.h, d.qkv, m->mm);
+    kj_llama_linear_back(m, a->dy, g->qkv, a->dqkv, l->y1, &l->kept_y1, p->w.qkv, n,
+                         d.qkv, d.h);
     o->norm_back(m->b, a->dres, g->norm1, a->dy, l->x1, l->r1, p->w.norm1, n, d.h,
                  true);
 }

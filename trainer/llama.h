@@ -67,6 +67,7 @@ struct kj_llama_how {
     bool bf16;
     bool states_bf16; /* weights and gradients are bfloat16 themselves; on back ends
                          with ops->bf16, for models that multiply it */
+    bool f8;          /* the maps of blocks multiply FP8 (llama_linear.c) */
     enum kj_recompute recompute; /* of training; the same bits at each */
     size_t deeper;               /* so many of the first layers take the next level */
 };
@@ -117,13 +118,16 @@ struct kj_llama {
 size_t kj_llama_units(const struct kj_llama *m);
 size_t kj_llama_unit(const struct kj_llama *m, size_t i);
 
-/* Weights are zero. KJ_FATAL without memory. */
+/* Weights are zero. KJ_FATAL without memory; KJ_USAGE when f8 is asked of a device that
+ * has no FP8. */
 int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
                   const struct kj_llama_how *how, struct kj_err *err);
 /* The same in float32, with all activations kept. */
 int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
                  size_t tokens, size_t chunk, bool train, struct kj_err *err);
 void kj_llama_free(struct kj_llama *m);
+/* How many of a block's four maps are FP8: those with sides of multiples of 16. */
+size_t kj_llama_f8_maps(const struct kj_shape *s, const struct kj_llama_how *how);
 /* Fresh weights: normal with init_range (the two projections back into the
  * residual stream divided by sqrt(2 layers)), norms 1. Each element depends on
  * seed, parameter and index only. */

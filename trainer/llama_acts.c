@@ -36,9 +36,9 @@ static size_t take(size_t *at, size_t n)
     return here;
 }
 
-/* Elements of a set: activations, and sums, which are always float32. */
+/* Elements of a set: activations, sums, which are always float32, and codes of FP8. */
 struct need {
-    size_t acts, sums;
+    size_t acts, sums, f8;
 };
 
 /* Rows of this layer's own where that is kept; else those that all share. */
@@ -61,6 +61,19 @@ static size_t set_at(const struct kj_llama *m, size_t i, const size_t size[2])
     return m->how.train ? deep * size[0] + (i - deep) * size[1] : 0;
 }
 
+/* Room for the codes of a map's input: n columns, from 256 bytes on. */
+static struct kj_llama_kept keep_codes(bool kept, const struct kj_llama *m, size_t *at,
+                                       size_t *as, size_t width)
+{
+    const struct kj_llama_acts *a = m->acts;
+    size_t stride = (m->how.tokens + 15) / 16 * 16, here = *at;
+    if (!kept)
+        return (struct kj_llama_kept){KJ_MAT_NONE, KJ_MAT_NONE};
+    *at += (width * stride + 255) / 256 * 256;
+    return (struct kj_llama_kept){kj_mat(a->f8.kept, here, stride),
+                                  kj_mat(a->layer_sums, take(as, 1), 1)};
+}
+
 static struct need layer_acts(const struct kj_llama *m, size_t i,
                               struct kj_llama_layer_acts *l)
 {
@@ -71,19 +84,28 @@ static struct need layer_acts(const struct kj_llama *m, size_t i,
     enum kj_recompute again = kj_llama_again(&m->how, i);
     size_t n = m->how.tokens, from = set_at(m, i, a->per_layer), at = from;
     size_t from_s = set_at(m, i, a->sums_layer), as = from_s;
+    size_t from_8 = set_at(m, i, a->f8_layer), at8 = from_8;
+    const struct kj_llama_how *how = &m->how;
+    bool f8_y1 = how->train && kj_llama_f8_fits(how, d.qkv, d.h);
+    bool f8_y2 = how->train && kj_llama_f8_fits(how, 2 * d.f, d.h);
+    bool f8_h = how->train && kj_llama_f8_fits(how, d.h, d.f);
+    bool swiglu = again < KJ_RECOMPUTE_SWIGLU;
     bool norm = again < KJ_RECOMPUTE_NORM, block = again < KJ_RECOMPUTE_BLOCK;
     l->x1 = kj_mat(t, take(&at, n * d.h), d.h);
     l->r1 = kj_mat(f, take(&as, n), 1);
-    l->y1 = keep(norm, t, &at, n, d.h, s->y1);
+    l->y1 = keep(norm && !f8_y1, t, &at, n, d.h, s->y1);
     l->qkv = keep(again < KJ_RECOMPUTE_QKV, t, &at, n, d.qkv, s->qkv);
     l->att = keep(block, t, &at, n, d.q, s->att);
     l->lse = keep(block, f, &as, n, d.heads, s->lse);
     l->x2 = keep(block, t, &at, n, d.h, s->x2);
     l->r2 = keep(block, f, &as, n, 1, s->r2);
-    l->y2 = keep(norm, t, &at, n, d.h, s->y2);
+    l->y2 = keep(norm && !f8_y2, t, &at, n, d.h, s->y2);
     l->gu = keep(again < KJ_RECOMPUTE_FFN, t, &at, n, 2 * d.f, s->gu);
-    l->h = keep(again < KJ_RECOMPUTE_SWIGLU, t, &at, n, d.f, s->h);
-    return (struct need){at - from, as - from_s};
+    l->h = keep(swiglu && !f8_h, t, &at, n, d.f, s->h);
+    l->kept_y1 = keep_codes(norm && f8_y1, m, &at8, &as, d.h);
+    l->kept_y2 = keep_codes(norm && f8_y2, m, &at8, &as, d.h);
+    l->kept_h = keep_codes(swiglu && f8_h, m, &at8, &as, d.f);
+    return (struct need){at - from, as - from_s, at8 - from_8};
 }
 
 void kj_llama_layer_acts(const struct kj_llama *m, size_t i,
@@ -100,6 +122,7 @@ static void set_sizes(const struct kj_llama *m)
         struct need need = layer_acts(m, i ? (size_t)m->shape.layers - 1 : 0, &l);
         m->acts->per_layer[i] = need.acts;
         m->acts->sums_layer[i] = need.sums;
+        m->acts->f8_layer[i] = need.f8;
     }
 }
 
@@ -156,7 +179,9 @@ static struct need rest_acts(const struct kj_llama *m)
         a->x = kj_mat(t, take(&at, n * d.h), d.h);
         a->logits = kj_mat(t, take(&at, m->how.chunk * d.v), d.v);
     }
-    return (struct need){at, as};
+    if (m->how.f8)
+        a->f8.scales = kj_mat(f, take(&as, 3), 1);
+    return (struct need){at, as, 0};
 }
 
 struct kj_llama_how kj_llama_how_of(const struct kj_run *run, bool bf16, bool train)
@@ -168,6 +193,7 @@ struct kj_llama_how kj_llama_how_of(const struct kj_run *run, bool bf16, bool tr
         .train = train,
         .bf16 = low,
         .states_bf16 = run->optim.states == KJ_STATES_BF16 || (!train && low && bf16),
+        .f8 = train && run->optim.precision == KJ_PRECISION_FP8,
         .recompute = (enum kj_recompute)run->optim.recompute,
         .deeper = (size_t)run->optim.deeper};
 }
@@ -187,6 +213,8 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
     struct need last = layer_acts(&m, end - 1, &l), rest = rest_acts(&m);
     size_t acts = set_at(&m, end - 1, a.per_layer) + last.acts;
     size_t sums = set_at(&m, end - 1, a.sums_layer) + last.sums;
+    size_t codes = set_at(&m, end - 1, a.f8_layer) + last.f8, f8_work, f8_grads;
+    kj_llama_f8_place(&m, &f8_work, &f8_grads);
     free(kj_llama_params(s, &count, &n));
     const struct kj_llama_need all[KJ_LT_COUNT] = {
         [KJ_LT_WEIGHTS] = {KJ_MEM_WEIGHTS, state, n},
@@ -196,6 +224,9 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
         [KJ_LT_LAYER_SUMS] = {KJ_MEM_ACTS, KJ_F32, sums},
         [KJ_LT_REST] = {KJ_MEM_ACTS, low, rest.acts},
         [KJ_LT_REST_SUMS] = {KJ_MEM_ACTS, KJ_F32, rest.sums},
+        [KJ_LT_F8_KEPT] = {KJ_MEM_ACTS, KJ_E4M3, codes},
+        [KJ_LT_F8_WORK] = {KJ_MEM_ACTS, KJ_E4M3, f8_work},
+        [KJ_LT_F8_GRADS] = {KJ_MEM_ACTS, KJ_E5M2, f8_grads},
         [KJ_LT_IDS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
         [KJ_LT_POS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
         [KJ_LT_TARGETS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
@@ -267,7 +298,11 @@ void kj_llama_acts_new(struct kj_llama *m)
     a->layer_sums = make(m, &need[KJ_LT_LAYER_SUMS]);
     a->rest = make(m, &need[KJ_LT_REST]);
     a->rest_sums = make(m, &need[KJ_LT_REST_SUMS]);
+    a->f8.kept = make(m, &need[KJ_LT_F8_KEPT]);
+    a->f8.work = make(m, &need[KJ_LT_F8_WORK]);
+    a->f8.grads = make(m, &need[KJ_LT_F8_GRADS]);
     rest_acts(m);
+    kj_llama_f8_place(m, &(size_t){0}, &(size_t){0});
     a->ids = make(m, &need[KJ_LT_IDS]);
     a->pos = make(m, &need[KJ_LT_POS]);
     a->targets = make(m, &need[KJ_LT_TARGETS]);
@@ -282,8 +317,9 @@ void kj_llama_acts_free(struct kj_llama *m)
     struct kj_llama_acts *a = m->acts;
     if (!a)
         return;
-    struct kj_tensor *t[] = {a->layers, a->layer_sums, a->rest,    a->rest_sums,
-                             a->ids,    a->pos,        a->targets, a->rope};
+    struct kj_tensor *t[] = {a->layers,  a->layer_sums, a->rest,     a->rest_sums,
+                             a->f8.kept, a->f8.work,    a->f8.grads, a->ids,
+                             a->pos,     a->targets,    a->rope};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         m->b->ops->tensor_free(m->b, t[i]);
     free(a->host);

@@ -20,12 +20,19 @@ struct kj_mat kj_llama_norm(const struct kj_llama *m, struct kj_tensor *t);
 struct kj_mat kj_llama_embed(const struct kj_llama *m, struct kj_tensor *t);
 struct kj_mat kj_llama_head(const struct kj_llama *m, struct kj_tensor *t);
 
+/* Codes of a map's input, transposed (width rows of tokens), and their scale: what FP8
+ * keeps in place of the input. t.t NULL: it does not. */
+struct kj_llama_kept {
+    struct kj_mat t, scale;
+};
+
 /* What a layer makes on its way forward and wants on its way back: the stream before
  * each norm and the norm's factor and output; q, k, v behind the rotation;
  * attention's output and log sums; gate and up, and their product. Those that the
  * model's `recompute` does not keep lie in memory that all layers share. */
 struct kj_llama_layer_acts {
     struct kj_mat x1, r1, y1, qkv, att, lse, x2, r2, y2, gu, h;
+    struct kj_llama_kept kept_y1, kept_y2, kept_h;
 };
 void kj_llama_layer_acts(const struct kj_llama *m, size_t i,
                          struct kj_llama_layer_acts *l);
@@ -41,6 +48,9 @@ enum kj_llama_tensor {
     KJ_LT_LAYER_SUMS,
     KJ_LT_REST,
     KJ_LT_REST_SUMS,
+    KJ_LT_F8_KEPT,
+    KJ_LT_F8_WORK,
+    KJ_LT_F8_GRADS,
     KJ_LT_IDS,
     KJ_LT_POS,
     KJ_LT_TARGETS,
@@ -56,19 +66,43 @@ struct kj_llama_need {
 void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bool bf16,
                     struct kj_llama_need need[KJ_LT_COUNT]);
 
+/* FP8: codes of layers, and of the map at hand: its input, its weights, the gradient of
+ * its output both ways; and the scales of these three. */
+struct kj_llama_f8 {
+    struct kj_tensor *kept, *work, *grads;
+    struct kj_mat x, w, dy, dyt, scales;
+};
+
 struct kj_llama_acts {
     /* Elements of a layer's set: of those that go deeper, and of the others. */
-    size_t per_layer[2], sums_layer[2];
+    size_t per_layer[2], sums_layer[2], f8_layer[2];
     struct kj_tensor *layers, *layer_sums, *rest, *rest_sums;
     struct kj_tensor *ids, *pos, *targets, *rope;
     struct kj_mat delta, x, r, y, logits, loss, lse;
     struct kj_mat dres, dy, dqkv, datt, dh;
     struct kj_llama_layer_acts shared; /* of what is not kept; else t is NULL */
-    float *host;                       /* tokens */
+    struct kj_llama_f8 f8;
+    float *host; /* tokens */
 };
 /* By m->how; faults stay in the back end. */
 void kj_llama_acts_new(struct kj_llama *m);
 void kj_llama_acts_free(struct kj_llama *m);
+
+/* Places in acts->f8; elements of `work` and `grads`. */
+void kj_llama_f8_place(const struct kj_llama *m, size_t *work, size_t *grads);
+bool kj_llama_f8_fits(const struct kj_llama_how *how, size_t out, size_t in);
+
+/* y = x w': n rows; x of `in` numbers, y of `out`. kept (may be NULL): where the codes of
+ * x go, if they are kept. */
+void kj_llama_linear(const struct kj_llama *m, struct kj_mat y, struct kj_mat x,
+                     struct kj_mat w, const struct kj_llama_kept *kept, size_t n,
+                     size_t out, size_t in);
+/* dw += dy' x, then dx = dy w. dx may lie where x did; x is not read if its codes were
+ * kept. */
+void kj_llama_linear_back(const struct kj_llama *m, struct kj_mat dx, struct kj_mat dw,
+                          struct kj_mat dy, struct kj_mat x,
+                          const struct kj_llama_kept *kept, struct kj_mat w, size_t n,
+                          size_t out, size_t in);
 
 /* Row p of the rotary table: cosines of p theta^(-2i/dim) for i below dim/2,
  * then the sines. With YaRN other speeds, and both times its factor. */

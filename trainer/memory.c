@@ -85,8 +85,15 @@ static void count_moments(const struct kj_run *run, int ranks,
 }
 
 /* The most that a linear map packs, forward and backward. */
-static size_t packed(size_t tokens, size_t out, size_t in, unsigned flags)
+static size_t packed(size_t tokens, size_t out, size_t in, unsigned flags, bool f8)
 {
+    if (f8) {
+        size_t y = kj_matmul_f8_scratch(tokens, out, in);
+        size_t x = kj_matmul_f8_scratch(tokens, in, out);
+        size_t w = kj_matmul_f8_scratch(out, in, tokens);
+        x = x > y ? x : y;
+        return w > x ? w : x;
+    }
     size_t most = kj_matmul_scratch(tokens, out, in, flags);
     size_t dx = kj_matmul_scratch(tokens, in, out, flags);
     size_t dw = kj_matmul_scratch(out, in, tokens, flags);
@@ -99,7 +106,8 @@ static size_t packed(size_t tokens, size_t out, size_t in, unsigned flags)
 static int64_t cpu_work(const struct kj_run *run, size_t pass, unsigned threads)
 {
     struct kj_llama_dims d = kj_llama_dims(&run->model);
-    unsigned flags = run->optim.precision == KJ_PRECISION_BF16 ? KJ_MM_BF16 : 0;
+    unsigned flags = run->optim.precision != KJ_PRECISION_F32 ? KJ_MM_BF16 : 0;
+    struct kj_llama_how how = {.f8 = run->optim.precision == KJ_PRECISION_FP8};
     size_t chunk = (size_t)run->optim.loss_chunk;
     const size_t maps[][3] = {{pass, d.qkv, d.h},
                               {pass, d.h, d.q},
@@ -108,7 +116,8 @@ static int64_t cpu_work(const struct kj_run *run, size_t pass, unsigned threads)
                               {chunk < pass ? chunk : pass, d.v, d.h}};
     size_t most = 0;
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
-        size_t n = packed(maps[i][0], maps[i][1], maps[i][2], flags);
+        size_t n = packed(maps[i][0], maps[i][1], maps[i][2], flags,
+                          i < 4 && kj_llama_f8_fits(&how, maps[i][1], maps[i][2]));
         most = n > most ? n : most;
     }
     if (run->optim.states == KJ_STATES_BF16) { /* a matrix and embeddings as float32 */

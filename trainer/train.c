@@ -91,6 +91,13 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
     int rc = kj_llama_make(&r->m, r->b, &c->model, &how, err);
     if (rc)
         return rc;
+    size_t maps = kj_llama_f8_maps(&c->model, &how);
+    if (how.f8 && maps < 4)
+        kj_trainer_note(
+            r,
+            "optim.precision fp8: of the 4 products of a block %zu %s bf16, "
+            "for sides that are no multiples of 16",
+            4 - maps, maps == 3 ? "stays" : "stay");
     if (c->distil.teacher)
         rc = open_teacher(r, err);
     if (rc)

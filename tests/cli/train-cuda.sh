@@ -30,11 +30,12 @@ apart() {
 }
 recipe f32 7 >f32.yaml
 recipe bf16 7 >bf16.yaml
+recipe fp8 7 >fp8.yaml
 { # samples are written with weights in bfloat16, too
     recipe bf16 7 bf16
     echo 'samples: {every: 4, prompts: ["the cat"], tokens: 3}'
 } >states.yaml
-for p in f32 bf16 states; do
+for p in f32 bf16 states fp8; do
     for d in cpu cuda; do
         rc $p.$d 0 "$KIJIL" train $p.yaml --data shards/manifest.jsonl --device $d -o $p-$d
     done
@@ -46,6 +47,9 @@ is bf16.losses "$(awk -v d="$(apart bf16-cpu bf16-cuda)" 'BEGIN {print (d < 0.01
 is states.losses "$(awk -v d="$(apart states-cpu states-cuda)" 'BEGIN {print (d < 0.01)}')" 1
 is states.near "$(awk -v d="$(apart bf16-cuda states-cuda)" 'BEGIN {print (d > 1e-6 && d < 0.02)}')" 1
 is states.samples "$(jq -r .step states-cuda/samples.jsonl | xargs)" '4 7'
+echo "# FP8: CPU and GPU within $(apart fp8-cpu fp8-cuda)"
+is fp8.losses "$(awk -v d="$(apart fp8-cpu fp8-cuda)" 'BEGIN {print (d < 0.002)}')" 1
+is fp8.differs "$(awk -v d="$(apart bf16-cuda fp8-cuda)" 'BEGIN {print (d > 1e-6)}')" 1
 is bf16.differs "$(awk -v d="$(apart f32-cuda bf16-cuda)" 'BEGIN {print (d > 1e-6)}')" 1
 is files "$(cd bf16-cpu && find . -type f | sort)" "$(cd bf16-cuda && find . -type f | sort)"
 

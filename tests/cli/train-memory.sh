@@ -44,6 +44,7 @@ else
     within bf16 bf16 -j2 --set optim.precision=bf16
     within states states -j1 --set optim.precision=bf16 --set optim.states=bf16
     is "states in bfloat16 take less" "$((last < few - 20))" 1
+    within fp8 fp8 -j2 --set optim.precision=fp8
     within again again -j1 --set optim.recompute=block
     is "blocks made again take less" "$((last < few))" 1
     same "blocks made again" f32/model/model.safetensors again/model/model.safetensors

@@ -54,13 +54,19 @@ static float *gradients(struct kj_backend *b, const struct kj_shape *s,
     return g;
 }
 
-/* bf16: 1 in products, 2 in weights and gradients too. */
-static void levels(struct kj_backend *b, const struct kj_shape *s, int bf16,
+/* What a model multiplies, and what it is held in. */
+enum { F32, BF16, STATES, F8, F8_STATES, KINDS };
+
+static void levels(struct kj_backend *b, const struct kj_shape *s, int kind,
                    bool taught)
 {
+    static const char *const names[] = {"f32", "bf16", "bf16 states", "fp8",
+                                        "fp8, bf16 states"};
     struct kj_teacher t = {NULL, 0.75, 2};
-    struct kj_llama_how how = {
-        .tokens = N, .chunk = 7, .bf16 = bf16 > 0, .states_bf16 = bf16 > 1};
+    struct kj_llama_how how = {.tokens = N,
+                               .chunk = 7,
+                               .bf16 = kind > F32,
+                               .states_bf16 = kind == STATES || kind == F8_STATES};
     double want[4] = {0}, got[4] = {0};
     float *first = NULL;
     int64_t last = 0;
@@ -72,6 +78,7 @@ static void levels(struct kj_backend *b, const struct kj_shape *s, int bf16,
         kj_llama_init(t.m, 5);
     }
     how.train = true;
+    how.f8 = kind >= F8;
     bool slow = strcmp(b->ops->name, "cpu") != 0; /* an emulator */
     for (int i = 0; i < 2 * LEVELS - 1; i++) {
         size_t n = 0;
@@ -79,7 +86,7 @@ static void levels(struct kj_backend *b, const struct kj_shape *s, int bf16,
         int level = i / 2;
         how.recompute = (enum kj_recompute)level;
         how.deeper = i % 2; /* the first layer goes on to the next level */
-        if (how.deeper && slow && bf16 != 1)
+        if (how.deeper && slow && kind != BF16 && kind != F8)
             continue;
         float *g = gradients(b, s, how, &t, i ? got : want, &n, &bytes);
         if (!first) {
@@ -91,12 +98,8 @@ static void levels(struct kj_backend *b, const struct kj_shape *s, int bf16,
             !CHECK(memcmp(got, want, sizeof got) == 0) ||
             !CHECK(how.deeper || bytes < last))
             printf("     %s, level %d, %s%s%s: %lld bytes after %lld\n", b->ops->name,
-                   level,
-                   bf16 > 1 ? "bf16 states"
-                   : bf16   ? "bf16"
-                            : "f32",
-                   s->tied ? ", tied" : "", taught ? ", taught" : "", (long long)bytes,
-                   (long long)last);
+                   level, names[kind], s->tied ? ", tied" : "",
+                   taught ? ", taught" : "", (long long)bytes, (long long)last);
         last =
             how.deeper ? last : bytes; /* one layer less may pay for what is shared */
         free(g);
@@ -129,11 +132,17 @@ static void device(struct kj_backend *b)
     wide.layers = 2;
     bool cpu = strcmp(b->ops->name, "cpu") == 0;
     b->deterministic = true; /* cuDNN's sums may differ from call to call */
-    for (int bf16 = 0; bf16 < 3; bf16++) {
-        levels(b, &grouped, bf16, false);
-        levels(b, &tied, bf16, true);
-        if (cpu || bf16 == 1)
-            levels(b, &wide, bf16, false);
+    for (int kind = 0; kind < KINDS; kind++) {
+        /* FP8 are maps whose sides are multiples of 16: here none, two, all. */
+        if (kind >= F8) {
+            wide.hidden = tied.hidden = 48;
+            wide.ffn = 80;
+        }
+        if (kind != F8_STATES)
+            levels(b, &grouped, kind, false);
+        levels(b, &tied, kind, true);
+        if (cpu || kind == BF16 || kind == F8)
+            levels(b, &wide, kind, false);
     }
     kj_backend_close(b);
 }

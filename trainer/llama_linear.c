@@ -1,0 +1,130 @@
+/* llama_linear.c - the linear maps of blocks and their gradients, in FP8 where asked.
+ *
+ * In FP8 each of the three products of a map y = x W' has two quantised operands:
+ *
+ *   y  (+)= x  W'       x by rows, W by rows      both E4M3
+ *   dW  += dy' x        dy and x transposed       dy E5M2, x E4M3
+ *   dx   = dy W         dy by rows, W transposed
+ *
+ * because tensor cores take FP8 along the inner dimension only. A tensor's scale is made
+ * of its own largest magnitude when it is quantised ("current scaling": nothing to keep
+ * from step to step). x is written both ways at once where its transposed codes can be
+ * kept for dW: they take the place of x itself, at half of its size. dy is written both
+ * ways at once. Weights are quantised when they are used: reading them costs a hundredth
+ * of multiplying them, and no second copy of the model lies about.
+ *
+ * Maps with a side that is no multiple of 16 stay as they are without FP8.
+ */
+#include <string.h>
+
+#include "trainer/llama_internal.h"
+
+/* Where tensors within others begin: as in llama_acts.c. */
+#define GRAIN 256
+
+static size_t up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+bool kj_llama_f8_fits(const struct kj_llama_how *how, size_t out, size_t in)
+{
+    return how->f8 && out % 16 == 0 && in % 16 == 0;
+}
+
+/* Widths out and in of a block's maps. */
+static void maps_of(const struct kj_shape *s, size_t map[4][2])
+{
+    struct kj_llama_dims d = kj_llama_dims(s);
+    const size_t all[4][2] = {{d.qkv, d.h}, {d.h, d.q}, {2 * d.f, d.h}, {d.h, d.f}};
+    memcpy(map, all, sizeof all);
+}
+
+size_t kj_llama_f8_maps(const struct kj_shape *s, const struct kj_llama_how *how)
+{
+    size_t map[4][2], n = 0;
+    maps_of(s, map);
+    for (size_t i = 0; i < 4; i++)
+        n += kj_llama_f8_fits(how, map[i][0], map[i][1]);
+    return n;
+}
+
+void kj_llama_f8_place(const struct kj_llama *m, size_t *work, size_t *grads)
+{
+    struct kj_llama_f8 *f = &m->acts->f8;
+    size_t map[4][2], tokens = up(m->how.tokens, 16), x = 0, w = 0, dy = 0;
+    maps_of(&m->shape, map);
+    for (size_t i = 0; i < 4; i++) {
+        size_t out = map[i][0], in = map[i][1];
+        if (!kj_llama_f8_fits(&m->how, out, in))
+            continue;
+        x = tokens * in > x ? tokens * in : x;
+        w = out * in > w ? out * in : w;
+        dy = m->how.train && tokens * out > dy ? tokens * out : dy;
+    }
+    f->x = kj_mat(f->work, 0, 0);
+    f->w = kj_mat(f->work, up(x, GRAIN), 0);
+    f->dy = kj_mat(f->grads, 0, 0);
+    f->dyt = kj_mat(f->grads, up(dy, GRAIN), 0);
+    *work = up(x, GRAIN) + w;
+    *grads = up(dy, GRAIN) + dy;
+}
+
+/* ---- maps ---- */
+
+static struct kj_mat rows(struct kj_mat m, size_t stride)
+{
+    return kj_mat(m.t, m.at, stride);
+}
+
+static struct kj_mat scale(const struct kj_llama_f8 *f, size_t i)
+{
+    return kj_mat(f->scales.t, f->scales.at + i, 1);
+}
+enum { OF_X, OF_W, OF_DY };
+
+void kj_llama_linear(const struct kj_llama *m, struct kj_mat y, struct kj_mat x,
+                     struct kj_mat w, const struct kj_llama_kept *kept, size_t n,
+                     size_t out, size_t in)
+{
+    const struct kj_ops *o = m->b->ops;
+    const struct kj_llama_f8 *f = &m->acts->f8;
+    if (!kj_llama_f8_fits(&m->how, out, in)) {
+        o->matmul(m->b, y, x, w, n, out, in, KJ_MM_TB | m->mm);
+        return;
+    }
+    struct kj_mat q = rows(f->x, in), qw = rows(f->w, in);
+    struct kj_mat t = kept ? kept->t : KJ_MAT_NONE;
+    struct kj_mat sx = t.t ? kept->scale : scale(f, OF_X), sw = scale(f, OF_W);
+    o->quantize(m->b, q, t, sx, x, n, in);
+    o->quantize(m->b, qw, KJ_MAT_NONE, sw, w, out, in);
+    o->matmul_f8(m->b, y, q, sx, qw, sw, n, out, in, KJ_MM_FAST);
+}
+
+void kj_llama_linear_back(const struct kj_llama *m, struct kj_mat dx, struct kj_mat dw,
+                          struct kj_mat dy, struct kj_mat x,
+                          const struct kj_llama_kept *kept, struct kj_mat w, size_t n,
+                          size_t out, size_t in)
+{
+    const struct kj_ops *o = m->b->ops;
+    const struct kj_llama_f8 *f = &m->acts->f8;
+    if (!kj_llama_f8_fits(&m->how, out, in)) {
+        o->matmul(m->b, dw, dy, x, out, in, n, KJ_MM_TA | KJ_MM_ADD | m->mm);
+        o->matmul(m->b, dx, dy, w, n, in, out, m->mm);
+        return;
+    }
+    size_t tokens = up(m->how.tokens, 16);
+    struct kj_mat q = rows(f->dy, out), qt = rows(f->dyt, tokens);
+    struct kj_mat xt = rows(f->x, tokens), wt = rows(f->w, out);
+    struct kj_mat sx = scale(f, OF_X), sw = scale(f, OF_W), sy = scale(f, OF_DY);
+    o->quantize(m->b, q, qt, sy, dy, n, out);
+    if (kept && kept->t.t) {
+        xt = kept->t;
+        sx = kept->scale;
+    } else {
+        o->quantize(m->b, KJ_MAT_NONE, xt, sx, x, n, in);
+    }
+    o->matmul_f8(m->b, dw, qt, sy, xt, sx, out, in, n, KJ_MM_ADD);
+    o->quantize(m->b, KJ_MAT_NONE, wt, sw, w, out, in);
+    o->matmul_f8(m->b, dx, q, sy, wt, sw, n, in, out, 0);
+}
