@@ -264,8 +264,9 @@ static int summary(const struct kj_cmd *cmd, const struct options *o, const char
 /* Ranks may be started minutes apart. */
 #define MEET_SECONDS 300
 
-/* Meet the other ranks of the same run file and data, if there are any. */
-static int meet(struct kj_comm **comm, struct kj_backend *b, const struct kj_run *r,
+/* Meet the other ranks of the same run file and data, if there are any: first of all,
+ * so that they hear of whatever stops this one. */
+static int meet(struct kj_comm **comm, const struct kj_run *r,
                 const struct kj_comm_place *place, const char *data_hash,
                 struct kj_err *err)
 {
@@ -277,10 +278,6 @@ static int meet(struct kj_comm **comm, struct kj_backend *b, const struct kj_run
     kj_buf_addz(&id, data_hash);
     int rc = kj_comm_open(comm, place, kj_hash64(id.p, id.n, 0), MEET_SECONDS, err);
     kj_buf_release(&id);
-    if (rc == KJ_OK && (rc = kj_backend_join(b, *comm, err)) != KJ_OK) {
-        char why[1024];
-        kj_comm_abort(*comm, kj_err_text(err, why, sizeof why));
-    }
     return rc;
 }
 
@@ -341,12 +338,15 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         free(tokenizer);
         return rc ? kj_cmd_fail(cmd, err) : 0;
     }
+    if (rc == KJ_OK) {
+        kj_datas_hash(d, hash);
+        rc = meet(&comm, r, place, hash, err);
+    }
     if (rc == KJ_OK)
         rc = kj_backend_open(&b, o->device, threads, err);
     if (rc == KJ_OK) {
         b->deterministic = r->optim.deterministic; /* from the first product on */
-        kj_datas_hash(d, hash);
-        rc = meet(&comm, b, r, place, hash, err);
+        rc = comm ? kj_backend_join(b, comm, err) : KJ_OK;
     }
     if (rc == KJ_OK) {
         kj_machine_open(&machine, b, place->size);
@@ -416,6 +416,10 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
             rc = tell_parts(&feed, dir, res.last.step, o->quiet, err);
     }
     kj_feed_close(&feed);
+    if (rc && comm) {
+        char why[1024];
+        kj_comm_abort(comm, kj_err_text(err, why, sizeof why));
+    }
     kj_backend_close(b);
     kj_comm_close(comm);
     free(tokenizer);

@@ -141,7 +141,10 @@ size_t kj_cuda_work(const struct kj_step_shape *s)
         (s->tokens + 1) * (6 * KJ_CUDA_TABLES + (s->bf16 ? 10 : 0)) * sizeof(int32_t);
     return KJ_CUDA_WORKSPACE + KJ_CUDA_SLOTS * KJ_CUDA_SLOT +
            larger(larger(norm, rows), larger(order, sums)) + lists +
-           (s->bf16 ? attention : 0);
+           (s->bf16 ? attention : 0) +
+           (s->ranks > 1
+                ? (s->ranks - 1) * kj_cuda_apart(s->unit, s->ranks) * sizeof(float)
+                : 0);
 }
 
 static struct kj_mat from(struct kj_mat m, size_t i)

@@ -331,6 +331,7 @@ size_t kj_matmul_f8_scratch(size_t m, size_t n, size_t k);
 struct kj_step_shape {
     size_t tokens, hidden, heads, kv_heads, dim; /* of a pass */
     size_t elements;                             /* of the weights */
+    size_t ranks, unit; /* that share it; elements that they exchange at a time */
     bool bf16;
 };
 /* Bytes of kj_backend.work that a GPU takes for it, at most: cuDNN's attention needs more

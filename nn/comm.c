@@ -352,6 +352,8 @@ static void say(struct kj_comm *c, enum kj_comm_kind kind, const char *why)
 
 void kj_comm_abort(struct kj_comm *c, const char *why)
 {
+    if (c->told)
+        return;
     kj_comm_watch_stop(c, why);
     say(c, KJ_COMM_ABORT, why);
     c->told = true;

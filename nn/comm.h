@@ -77,7 +77,8 @@ int kj_comm_sum(struct kj_comm *c, double *x, size_t n, struct kj_err *err);
 void kj_comm_hear(struct kj_comm *c, void (*hear)(void *ctx, const char *why),
                   void *ctx);
 
-/* Tell the others why this rank stops. Call before kj_comm_close when leaving early. */
+/* Tell the others why this rank stops; only the first time counts. Call before
+ * kj_comm_close when leaving early. */
 void kj_comm_abort(struct kj_comm *c, const char *why);
 
 #endif

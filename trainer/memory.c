@@ -131,7 +131,7 @@ static int64_t cpu_work(const struct kj_run *run, size_t pass, unsigned threads)
            OWN_BYTES + THREAD_BYTES * (int64_t)threads;
 }
 
-static int64_t gpu_work(const struct kj_run *run, size_t pass)
+static int64_t gpu_work(const struct kj_run *run, size_t pass, int ranks)
 {
     struct kj_llama_dims d = kj_llama_dims(&run->model);
     struct kj_step_shape s = {.tokens = pass,
@@ -139,9 +139,12 @@ static int64_t gpu_work(const struct kj_run *run, size_t pass)
                               .heads = d.heads,
                               .kv_heads = d.kv_heads,
                               .dim = d.dim,
+                              .ranks = ranks > 1 ? (size_t)ranks : 1,
+                              .unit = d.v * d.h + d.h,
                               .bf16 = run->optim.precision != KJ_PRECISION_F32};
     size_t n;
     free(kj_llama_params(&run->model, &n, &s.elements));
+    s.unit = s.unit > d.per_layer ? s.unit : d.per_layer;
     return (int64_t)kj_cuda_work(&s);
 }
 
@@ -162,7 +165,7 @@ static void count(const struct kj_run *run, const struct kj_machine *m,
     if (teacher)
         count_model(teacher, &how, m->bf16, p->bytes);
     p->bytes[KJ_MEM_WORK] =
-        m->gpu ? gpu_work(run, pass) : cpu_work(run, pass, m->threads);
+        m->gpu ? gpu_work(run, pass, m->ranks) : cpu_work(run, pass, m->threads);
     for (size_t i = 0; i < KJ_MEM_KINDS; i++)
         p->all += p->bytes[i];
     p->fits = m->left == 0 || p->all <= m->left;

@@ -31,13 +31,11 @@ extern "C" {
 #include "nn/comm.h"
 }
 #include "base/clock.h"
+#include "nn/cuda/work.h"
 #if defined(KJ_NCCL)
 #include "nn/cuda/nccl_lib.h"
 #endif
 
-/* Elements that come from each rank before they are summed: 16 MB of float32, so that
- * a group's start is small beside its transfer. Not measured yet. */
-#define PIECE ((size_t)1 << 22)
 /* Ranks reach NCCL's start within seconds of each other: they have met before. */
 #define INIT_SECONDS 120
 #define END_SECONDS  5
@@ -315,8 +313,8 @@ static void piece_of(const struct kj_comm *c, int rank, size_t n, size_t k,
 {
     size_t end;
     kj_comm_part(c, rank, n, from, &end);
-    *from = *from + k * PIECE < end ? *from + k * PIECE : end;
-    *to = *from + PIECE < end ? *from + PIECE : end;
+    *from = *from + k * KJ_CUDA_EXCHANGE < end ? *from + k * KJ_CUDA_EXCHANGE : end;
+    *to = *from + KJ_CUDA_EXCHANGE < end ? *from + KJ_CUDA_EXCHANGE : end;
 }
 
 static struct parcel *parcels(struct kj_cuda *c)
@@ -335,11 +333,11 @@ static void nccl_reduce_scatter(struct kj_cuda *c, struct kj_mat x, size_t n)
     int ranks = kj_comm_size(comm), rank = kj_comm_rank(comm);
     struct parcel *p = parcels(c);
     size_t part = n / (size_t)ranks + 32, mine, end, a, b; /* the largest, at least */
-    size_t apart = part < PIECE ? (part + 15) / 16 * 16 : PIECE;
+    size_t apart = kj_cuda_apart(n, (size_t)ranks);
     struct kj_tensor slots = {x.t->type, (size_t)(ranks - 1) * apart, NULL};
     slots.p = kj_cuda_scratch(c, &r->pieces, slots.n * sizeof(float));
     if (p && slots.p && fork_off(c)) {
-        for (size_t k = 0; k * PIECE < part && !c->base.fault.rc; k++) {
+        for (size_t k = 0; k * KJ_CUDA_EXCHANGE < part && !c->base.fault.rc; k++) {
             piece_of(comm, rank, n, k, &mine, &end);
             for (int i = 0; i < ranks; i++) {
                 piece_of(comm, i, n, k, &a, &b);

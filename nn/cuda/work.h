@@ -46,6 +46,17 @@ static inline size_t kj_cuda_norm_ws(size_t n, size_t h)
     return parts * h + kj_cuda_colsum_ws(parts, h);
 }
 
+/* Elements that come from each other rank before they are summed: 16 MB of float32, so
+ * that a group's start is small beside its transfer. Not measured yet. */
+#define KJ_CUDA_EXCHANGE ((size_t)1 << 22)
+
+/* And between ranks that share n elements. */
+static inline size_t kj_cuda_apart(size_t n, size_t ranks)
+{
+    size_t part = n / ranks + 32; /* the largest, at least */
+    return part < KJ_CUDA_EXCHANGE ? (part + 15) / 16 * 16 : KJ_CUDA_EXCHANGE;
+}
+
 /* Tokens on which cuDNN's attention is tried before it is used. */
 #define KJ_SDPA_TRIAL_TOKENS 278
 

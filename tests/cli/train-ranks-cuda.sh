@@ -55,12 +55,12 @@ under_way() {
         sleep 0.1
     done
 }
-# gone NAME RANK : it fails, has said so in one line, and only it
+# line NAME FILE REGEX : it says that, and no more
 line() {
     has "$1" "$2" "$3"
     is "$1.lines" "$(grep -c '^kijil' "$2")" 1
 }
-# losses NAME DIR DIR TOLERANCE
+# close NAME DIR DIR TOLERANCE : the same steps, losses as close as that
 close() {
     jq -r .loss "$2/metrics.jsonl" >a
     jq -r .loss "$3/metrics.jsonl" >b
@@ -77,10 +77,10 @@ for n in 2 3; do
     KIJIL_NCCL=host ranks "$n" "host$n" -q
     all "host$n" "$want"
     same "host$n.bytes" "nccl$n/model/model.safetensors" "host$n/model/model.safetensors"
-    KJ_EMU_ORDER=reverse ranks "$n" "back$n" -q
-    all "back$n" "$want"
-    same "back$n.bytes" "nccl$n/model/model.safetensors" "back$n/model/model.safetensors"
 done
+KJ_EMU_ORDER=reverse ranks 2 back -q
+all back "0 0"
+same back.bytes nccl2/model/model.safetensors back/model/model.safetensors
 same samples host2/samples.jsonl nccl2/samples.jsonl
 # Other types of what travels: float32 weights, bfloat16 gradients.
 for set in optim.precision=f32 optim.states=bf16; do
@@ -129,9 +129,10 @@ line shared r0 'ranks 0 and 1 are on one GPU \(0000:02:00.0 of '
 KJ_EMU_GPUS=1 ranks 2 few -q
 all few "2 2"
 line few r1 'ranks 0 and 1 are on one GPU'
-KJ_EMU_GPUS=2 RANK=2 WORLD_SIZE=3 LOCAL_RANK=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
-    rc fewer 2 "$KIJIL" train run.yaml --data shards -q --device cuda -o fewer
-has fewer err 'there is no GPU 2 for the rank of that number on this machine: .* 2'
+KJ_EMU_GPUS=2 ranks 3 fewer -q
+all fewer "1 1 2"
+line fewer r2 'there is no GPU 2 for the rank of that number on this machine: .* 2'
+line fewer.others r0 'rank 2 \(process [0-9]+ on .*\) stopped: no GPU: there is no GPU 2'
 KJ_EMU_NCCL=none ranks 2 none -q
 all none "2 2"
 line none r0 'several ranks on GPUs need NCCL: libnccl'
