@@ -3,8 +3,8 @@
  * gradients SHAPE DEVICE STEPS PRECISION... [-o FILE]
  *
  * A Llama of that shape (tiny, odd, small, nano) gets the same fresh weights on the CPU
- * in float32 and on DEVICE in each PRECISION (f32, bf16; states: bfloat16 weights,
- * gradients and moments as well), and one batch of packed documents. Each
+ * in float32 and on DEVICE in each PRECISION (f32, bf16, fp8; states: bfloat16
+ * weights, gradients and moments as well), and one batch of packed documents. Each
  * parameter's gradient is compared (length of the difference over the length of the
  * CPU's), then the losses of STEPS steps of AdamW over fresh batches. FILE
  * (safetensors) gets weights, batches, gradients and losses, for torch_llama.py, which
@@ -38,11 +38,15 @@ static const struct shape {
     {"nano", 1792, 8064, 1, 24, 8, 128, 8192, false, 2048, 512},
 };
 
-/* What is allowed, for each precision: of gradients, of losses. */
+/* What is allowed, for each precision: of gradients, of losses. FP8's codes are off by an
+ * eighth (E5M2) and a sixteenth (E4M3) of themselves at most. */
 static const struct way {
     const char *name;
     double gradient, loss;
-} ways[] = {{"f32", 2e-4, 1e-3}, {"bf16", 4e-2, 1e-2}, {"states", 5e-2, 2e-2}};
+} ways[] = {{"f32", 2e-4, 1e-3},
+            {"bf16", 4e-2, 1e-2},
+            {"states", 5e-2, 2e-2},
+            {"fp8", 0.35, 2e-2}};
 
 struct model {
     struct kj_backend *b;
@@ -182,7 +186,8 @@ static void model_new(struct model *d, const struct shape *s, const char *device
                                      .chunk = s->chunk,
                                      .train = true,
                                      .bf16 = strcmp(precision, "f32") != 0,
-                                     .states_bf16 = strcmp(precision, "states") == 0};
+                                     .states_bf16 = strcmp(precision, "states") == 0,
+                                     .f8 = strcmp(precision, "fp8") == 0};
     if (kj_backend_open(&d->b, device, 4, &err) ||
         kj_llama_make(&d->m, d->b, &shape, &how, &err))
         die(&err);
