@@ -9,7 +9,7 @@
 
 #include "nn/backend.h"
 
-enum { HEADS = 4, KV = 2, DIM = 64, SEGS = 4, TOKENS = 99 };
+enum { HEADS = 2, KV = 1, DIM = 64, SEGS = 4, TOKENS = 99 };
 enum { WQ = HEADS * DIM, WK = KV * DIM, WIDE = WQ + 2 * WK };
 
 /* One call, forward and backward; q, k and v in one tensor as in training. */
@@ -148,7 +148,7 @@ static void left(const char *emu, const char *note)
     CHECK_INT(again.err.rc, KJ_FATAL);
     if (!CHECK(strstr(again.err.msg, "KIJIL_CUDNN=1: ") &&
                strstr(again.err.msg, note) &&
-               strstr(again.err.msg, "attention: of 99x4x64: ")))
+               strstr(again.err.msg, "attention: of 99x2x64: ")))
         printf("     %s: %s\n", emu, again.err.msg);
 }
 
@@ -164,13 +164,15 @@ int main(void)
     }
     taken();
     bits();
+    left("dq", "not right here: dQ is off by 0.");
     left("missing", "no cuDNN: libcudnn.so.9");
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* slow fibers */
     left("none", "no engine");
     left("huge", "no GPU memory for cuDNN's 1099511.6 MB");
     left("o", "not right here: the result is off by 0.");
     left("lse", "not right here: the log sum is off by ");
-    left("dq", "not right here: dQ is off by 0.");
     left("dk", "not right here: dK is off by 0.");
     left("dv", "not right here: dV is off by 0.");
+#endif
     return test_end();
 }
