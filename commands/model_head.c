@@ -37,7 +37,8 @@ const struct kj_opt kj_model_head_opts[] = {
     {"head_decay", 0, KJ_OPT_REAL, OFF(decay), "R", "train --encoder: weight decay",
      "0.01", 0, 1},
     {"device", 0, KJ_OPT_STR, OFF(device), "NAME",
-     "train --encoder and test of a folder: where the encoder runs: cpu, cuda, or auto: "
+     "train --encoder and test of a folder: where the encoder runs: cpu, cuda, or "
+     "auto: "
      "a GPU if there is one",
      "auto", 0, 0},
     {0},
