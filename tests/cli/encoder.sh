@@ -150,7 +150,7 @@ if [[ -e $emu ]]; then
             "$(sed 's/"id":"again/"id":"/' other.$j.jsonl | sort -u | cmp - <(sort -u gpu.jsonl) && echo yes)" yes
     done
     # Vectors for a head come from there too.
-    head -n 60 train.jsonl >some.jsonl
+    head -n 40 train.jsonl >some.jsonl
     for d in cpu cuda; do
         rc "train, $d" 0 "${M[@]}" train --encoder enc --pooling mean --device $d some.jsonl -o on_$d --head-epochs 20 \
             --head-lr 0.01
