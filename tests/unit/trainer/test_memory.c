@@ -9,6 +9,13 @@
 #include "trainer/memory.h"
 #include "trainer/muon.h"
 
+/* Emulated threads are slow under sanitizers. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SLOW 1
+#else
+#define SLOW 0
+#endif
+
 static struct kj_run run_of(int64_t hidden, int64_t ffn, int64_t layers, int64_t heads,
                             int64_t kv, int64_t dim, int64_t vocab, bool tied)
 {
@@ -123,6 +130,8 @@ static void shapes(void)
         for (size_t i = 0; i < sizeof r / sizeof *r; i++)
             for (int low = 0; low < 3; low++) {
                 struct kj_run x = r[i];
+                if (SLOW && d == 1 && i != (size_t)low)
+                    continue;
                 bool bf16 = low > 0;
                 x.optim.precision = bf16;
                 x.optim.states = low > 1;
