@@ -53,6 +53,12 @@ else
     skip "no PyTorch: neither oracle nor peer"
 fi
 
+rc compare 0 "$TOP/scripts/gpu-check" compare wrong/gpu-check.json all/gpu-check.json
+has compare.result out '^gradients.tiny64.f32 +FAILED +good$'
+rc compare.same 0 "$TOP/scripts/gpu-check" compare all/gpu-check.json all/gpu-check.json
+has compare.rate out '^nano-4096 .* 1\.00$'
+hasnt compare.same out 'good'
+
 # Without PyTorch; tools that report, and one that hangs; too little time for the rest.
 mkdir tools
 cat >tools/compute-sanitizer <<'E2'

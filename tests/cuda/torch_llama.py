@@ -18,6 +18,8 @@ import torch.nn.functional as F
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
+# Attention of few key heads without copies of them, where this version has it.
+GQA = "enable_gqa" in (getattr(F, "scaled_dot_product_attention", None).__doc__ or "")
 
 
 def norm(x, w):
@@ -44,9 +46,12 @@ def block(x, n1, qkv, o, n2, gu, down, cos, sin, mask, heads, kv, dim):
     k = turn(k.view(b, t, kv, dim).transpose(1, 2), cos, sin)
     v = v.view(b, t, kv, dim).transpose(1, 2)
     if mask is None:
-        a = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=heads != kv)
+        if not GQA:
+            k, v = k.repeat_interleave(heads // kv, 1), v.repeat_interleave(heads // kv, 1)
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True,
+                                           **({"enable_gqa": heads != kv} if GQA else {}))
     else:
-        k, v = (z.repeat_interleave(heads // kv, 1) for z in (k, v))
+        k, v = k.repeat_interleave(heads // kv, 1), v.repeat_interleave(heads // kv, 1)
         s = (q @ k.transpose(-1, -2)) / math.sqrt(dim)
         a = torch.softmax(s.masked_fill(~mask, -math.inf), -1) @ v
     x = x + a.transpose(1, 2).reshape(b, t, heads * dim) @ o.T
