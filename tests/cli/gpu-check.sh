@@ -33,17 +33,18 @@ PYTHON=$python rc all 0 check all gradients train ops speed memory classify gene
 rc json 0 jq -e '(.rows | length) > 25 and (.commit | length) > 5 and (.operations[0].ops | length) > 25 and
     (.device | test("emulated"))' all/gpu-check.json
 is none.failed "$(jq -r '.rows[] | select(.result == "FAILED") | .name' all/gpu-check.json)" ""
-for s in gradients.tiny64.f32 gradients.tiny64.bf16 losses.tiny64.bf16 train.agree train.losses.bf16 train.losses.states repeat \
+for s in gradients.tiny64.f32 gradients.tiny64.bf16 gradients.tiny64.fp8 gradients.tiny64.states fp8.gate losses.tiny64.bf16 train.agree train.losses.bf16 train.losses.states repeat \
     resume fasttext.same; do
     is "$s" "$(result all $s)" good
 done
-for s in ops.tiny nano-4096 nano-8192 qwen-1.5b-1024 8b-8192 nano-4096.deterministic nano-4096.own-attention fasttext \
+for s in ops.tiny ops.tiny.fp8 nano-4096 nano-4096.fp8 nano-8192.fp8 nano-8192 qwen-1.5b-1024 8b-8192 nano-4096.deterministic nano-4096.own-attention fasttext \
     generate.graphs0 generate.graphs1; do
     is "$s" "$(result all $s)" measured
 done
 rc numbers 0 jq -e '[.rows[] | select(.name == "nano-4096") | .tokens_per_s > 0 and .tflops > 0 and .share > 0] |
     all' all/gpu-check.json
 has operations all/gpu-check.md '^\| matmul, gate and up dw \| 128x32x64 \| 2 \|'
+has operations.fp8 all/gpu-check.md '^\| quantize, down gradient \| 64x32 \| 2 \|'
 if [[ -n $python ]]; then
     is oracle "$(result all torch.gradients.tiny64.cpu) $(result all torch.losses.tiny64.f32)" "good good"
     is peer "$(result all nano-4096.torch) $(result all bert-base)" "measured measured"

@@ -69,7 +69,7 @@ def head_loss(x, n, w, targets):
 # ---- the oracle ----
 
 LIMITS = {"cpu": (1e-4, 1e-3), "f32": (2e-4, 1e-3), "bf16": (4e-2, 1e-2),
-          "states": (5e-2, 2e-2), "fp8": (4e-1, 5e-2)}
+          "states": (5e-2, 2e-2), "fp8": (4e-1, 2e-2)}
 
 
 def load(path):
