@@ -249,7 +249,7 @@ static bool verdict(const char *what, const struct shape *s, const char *precisi
                     double worst, double limit, const char *where)
 {
     bool good = worst <= limit; /* NaN is not */
-    printf("row\t%s.%s.%s\t%s\t%s: at worst %.2g of %.0e (%s)\tworst=%.4g\n", what,
+    printf("row\t%s.%s.%s\t%s\t%s: at worst %.2g of %.2g (%s)\tworst=%.4g\n", what,
            s->name, precision, good ? "good" : "FAILED",
            strcmp(what, "gradients") == 0 ? "each parameter's gradient beside the CPU's"
                                           : "losses of a run beside the CPU's",
