@@ -264,6 +264,12 @@ KJ_ARITH float kj_f8_inverse(float s)
     return v.f;
 }
 
+/* 16 of them for element i. */
+KJ_ARITH uint32_t kj_chance16(uint64_t key, uint64_t i)
+{
+    return (uint32_t)(kj_random64(key, i / 4u) >> (i % 4u * 16u)) & 0xffffu;
+}
+
 /* AdamW. sqrt is given as an argument's value by the caller's own function. */
 KJ_ARITH float kj_ema(float old, float x, float beta)
 {

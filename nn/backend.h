@@ -35,8 +35,8 @@
 /* E4M3, E5M2: FP8, made by quantize and read by matmul_f8 only.
  * BF16: bfloat16. Activations and weights may be BF16, those of one operation all
  * alike (the CPU also takes them mixed). Gradients by weights are F32, or BF16 beside
- * BF16 activations: what a call adds is then summed in float32 and rounded to nearest
- * once. Log sums, losses and tables are F32. Sums are float32 or wider whatever the
+ * BF16 activations: what a call adds is then summed in float32 and rounded once, to
+ * nearest or by chance (kj_backend.chance). Log sums, losses and tables are F32. Sums are float32 or wider whatever the
  * operands are. */
 enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16, KJ_E4M3, KJ_E5M2 };
 
@@ -58,6 +58,12 @@ struct kj_backend {
     bool no_memory;       /* set for good when there was not enough */
     bool f8;              /* it multiplies FP8 (GPUs from 8.9 on do) */
     int64_t step;         /* set by who trains: faults name it; 0: none */
+    /* Set by who adds up many passes, to another number each pass: what is added to
+     * BF16 gradients by weights (KJ_MM_ADD, norm_back, embed_back, act_back) is rounded
+     * by chance, with kj_chance16 of (chance, the element's place in its tensor). So
+     * nothing is lost on average, at 1.4 times nearest rounding's error where nothing
+     * would be. 0: to nearest. */
+    uint64_t chance;
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
     char note[256];       /* for the user: "auto" took the CPU, and why; or a fast way
                              that is left, once an operation found so. Else "" */
@@ -66,7 +72,7 @@ struct kj_backend {
 /* What a shared object was built for: the number counts changes of the structs in
  * this header that their sizes do not show. */
 #define KJ_BACKEND_ABI                                                                 \
-    ((unsigned)(5000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
+    ((unsigned)(6000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
 /* Rows of a tensor: row i begins at element at + i * stride. For vectors the
  * stride is not looked at. t == NULL is "none" where an operand is optional. */

@@ -329,4 +329,68 @@ static void test_states(struct kj_test *t)
         free(from[k]);
 }
 
-kj_test_fn *const kj_tests_bf16[] = {test_rounding, test_chance, test_states, NULL};
+/* ---- gradients by weights in bfloat16, added up ---- */
+
+enum { ADDED_ROWS = 40, ADDED_COLS = 37, ADDS = 64 };
+
+/* ADDS times a sixteenth of what lies between neighbours is added to ones; rows x cols of
+ * them. What came of it: 1 if nearest rounding lost all. */
+static double added(struct kj_test *t, const char *op, size_t cols, bool chance,
+                    double *off)
+{
+    const float inc = 0x1p-11f;
+    size_t n = ADDED_ROWS * cols;
+    double one[ADDED_ROWS * 40], small[ADDED_ROWS * 40], sum = 0;
+    int32_t ids[ADDED_ROWS];
+    for (size_t i = 0; i < n; i++) {
+        one[i] = 1;
+        small[i] = (double)inc;
+    }
+    for (int32_t i = 0; i < ADDED_ROWS; i++)
+        ids[i] = ADDED_ROWS - 1 - i;
+    struct kj_mat g = kj_test_put(t, one, n, cols), x = kj_test_put(t, one, n, cols),
+                  y = kj_test_put(t, small, n, cols), dx = kj_test_put(t, one, n, cols),
+                  r = kj_test_put_sum(t, one, ADDED_ROWS, 1),
+                  id = kj_test_put_ids(t, ids, ADDED_ROWS);
+    size_t used = op[0] == 'n' || op[0] == 'a' ? cols : n;
+    for (int i = 0; i < ADDS; i++) {
+        t->b->chance = chance ? kj_random64(11, (uint64_t)i) : 0;
+        if (op[0] == 'm')
+            t->o->matmul(t->b, g, x, y, ADDED_ROWS, cols, 1, KJ_MM_TA | KJ_MM_ADD);
+        else if (op[0] == 'e')
+            t->o->embed_back(t->b, g, y, id, ADDED_ROWS, cols);
+        else if (op[0] == 'n')
+            t->o->norm_back(t->b, dx, g, y, x, r, x, 1, cols, false);
+        else
+            t->o->act_back(t->b, dx, g, y, y, 1, cols, KJ_ACT_NONE);
+    }
+    t->b->chance = 0;
+    double *got = kj_test_get(t, g, n);
+    for (size_t i = 0; i < used; i++)
+        sum += got[i];
+    *off = sqrt(ADDS * (1.0 / 16) * (15.0 / 16) / (double)used) * 0x1p-7;
+    struct kj_mat all[] = {g, x, y, dx, r, id};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        kj_test_drop(t, all[i]);
+    free(got);
+    return sum / (double)used;
+}
+
+static void test_added(struct kj_test *t)
+{
+    static const char *const ops[] = {"matmul", "embed_back", "norm_back", "act_back"};
+    t->type = KJ_BF16;
+    for (size_t k = 0; k < 8; k++) {
+        double sigma;
+        size_t cols = k % 2 ? 40 : ADDED_COLS;
+        double x = added(t, ops[k / 2], cols, false, &sigma);
+        kj_test_verdict(t, ops[k / 2], "added to nearest", fabs(x - 1), 0);
+        x = added(t, ops[k / 2], cols, true, &sigma);
+        kj_test_verdict(t, ops[k / 2], "added by chance",
+                        fabs(x - 1 - ADDS * 0x1p-11) / sigma, 5);
+    }
+    t->type = KJ_F32;
+}
+
+kj_test_fn *const kj_tests_bf16[] = {test_rounding, test_chance, test_states,
+                                     test_added, NULL};

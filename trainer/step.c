@@ -11,6 +11,24 @@
 
 /* Chance that rounds states has nothing in common with that of fresh weights. */
 #define STATES_SEED 0x73746174u
+#define GRADS_SEED  0x67726164u
+
+/* Passes of a rank from which on bfloat16 gradients are added up by chance. Rounded to
+ * nearest they are nearer to float32's until some 250 passes; then what is below
+ * half a neighbour's distance begins to be lost (docs/benchmarks.md). */
+#define CHANCE_PASSES 128
+
+/* kj_backend.chance for pass i of this rank's. */
+static uint64_t chance_of(const struct kj_trainer *r, size_t i)
+{
+    const struct kj_run *c = r->run;
+    int64_t passes = (c->data.batch + c->data.micro - 1) / c->data.micro;
+    uint64_t pass = i * (uint64_t)r->ranks.size + (uint64_t)r->ranks.rank;
+    if (!r->m->how.states_bf16 || passes / r->ranks.size <= CHANCE_PASSES)
+        return 0;
+    uint64_t key = kj_random64((uint64_t)c->seed ^ GRADS_SEED, (uint64_t)r->at.step);
+    return kj_random64(key, pass) | 1u;
+}
 
 /* Name the first parameter with a value that is not finite. */
 static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *from,
@@ -148,6 +166,7 @@ static int gradients(struct kj_trainer *r, const struct kj_feed_step *batch,
         const struct kj_rows *rows = &batch->packs[i].rows;
         r->m->grown = i + 1 == batch->passes ? grown : NULL;
         r->m->grown_ctx = r;
+        r->b->chance = chance_of(r, i);
         if (r->teacher.m)
             rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, NULL, NULL,
                                  err);
@@ -155,6 +174,7 @@ static int gradients(struct kj_trainer *r, const struct kj_feed_step *batch,
             rc = kj_llama_loss(r->m, rows, true, one, zeta, NULL, NULL, err);
     }
     r->m->grown = NULL;
+    r->b->chance = 0;
     if (rc)
         return rc;
     kj_ranks_sum(&r->ranks, r->m->g);

@@ -78,11 +78,6 @@ static int open_teacher(struct kj_trainer *r, struct kj_err *err)
     return rc;
 }
 
-/* Gradients of passes are added up in bfloat16, rounded to nearest. Against float32 they
- * were off by 0.7 % behind 32 passes, 1.5 % behind 128, 2.7 % behind 256; 8.6 % behind
- * 1024, of which norms had lost 6 % of their size (docs/benchmarks.md). */
-#define BF16_PASSES 256
-
 static int set_up(struct kj_trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
@@ -123,13 +118,6 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
                           " has no work for %d ranks: more data.batch_sequences, or "
                           "fewer data.micro_sequences",
                           c->data.batch, c->data.micro, r->ranks.size);
-    passes = (passes + r->ranks.size - 1) / r->ranks.size;
-    if (how.states_bf16 && passes > BF16_PASSES)
-        kj_trainer_note(r,
-                        "%" PRId64 " passes a step are many for gradients in bfloat16: "
-                        "more than %d lose a part of them (more data.micro_sequences, "
-                        "or ranks)",
-                        passes, BF16_PASSES);
     r->feed = r->t->feed;
     return run_hash(r, err);
 }

@@ -1,7 +1,8 @@
 /* any.c - bfloat16 operands for every operation of the CPU.
  *
  * An operation that meets bfloat16 gets float32 copies of those operands and runs as
- * always; what it wrote is rounded back to nearest. Copies are packed, so that operands
+ * always; what it wrote is rounded back to nearest, gradients by weights by chance if
+ * the back end says so. Copies are packed, so that operands
  * of one operation may be slices of one matrix or, where the operation allows it,
  * the same memory. Of tables that are read by number (embeddings) only the rows that
  * occur are copied. Slower than float32, the same numbers as on devices that
@@ -15,7 +16,7 @@
 #include "base/mem.h"
 #include "nn/cpu/loop.h"
 
-enum how { IN = 1, OUT = 2, INOUT = 3 };
+enum how { IN = 1, OUT = 2, INOUT = 3, GRADIENT = 7 };
 
 /* The operands of one call as it goes on. */
 struct any {
@@ -27,6 +28,7 @@ struct any {
         struct kj_tensor t;
         size_t rows, cols;
         enum how how;
+        uint64_t chance;
     } list[KJ_CPU_WIDE];
 };
 
@@ -56,8 +58,13 @@ static void copy_out(void *ctx, size_t task, unsigned worker)
     const struct operand *o = ctx;
     size_t per = kj_cpu_per_task(o->cols), i = task * per;
     (void)worker;
-    for (size_t end = i + per < o->rows ? i + per : o->rows; i < end; i++)
-        kj_cpu_store(o->was, i * o->was.stride, (float *)o->t.p + i * o->cols, o->cols);
+    for (size_t end = i + per < o->rows ? i + per : o->rows; i < end; i++) {
+        const float *x = (float *)o->t.p + i * o->cols;
+        if (o->chance)
+            kj_cpu_store_by(o->was, i * o->was.stride, x, o->cols, o->chance);
+        else
+            kj_cpu_store(o->was, i * o->was.stride, x, o->cols);
+    }
 }
 
 static void over_rows(const struct any *a, struct operand *o, kj_pool_fn *fn)
@@ -82,6 +89,7 @@ static void widen(struct any *a, struct kj_mat *m, size_t rows, size_t cols,
                           .rows = rows,
                           .cols = cols};
     o->how = how;
+    o->chance = how == GRADIENT ? a->c->base.chance : 0;
     *m = kj_mat(&o->t, 0, cols);
     if (how & IN)
         over_rows(a, o, copy_in);
@@ -189,8 +197,13 @@ static void embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,
     }
     widen(&a, &dy, n, h, IN);
     plain.embed_back(b, dw, dy, ids, n, h);
-    for (size_t i = 0; i < f.n && !b->fault.rc; i++)
-        kj_cpu_store(was, (size_t)f.rows[i] * was.stride, (float *)dw.t->p + i * h, h);
+    for (size_t i = 0; i < f.n && !b->fault.rc; i++) {
+        size_t to = (size_t)f.rows[i] * was.stride;
+        if (b->chance) /* not as a head's that is the same matrix */
+            kj_cpu_store_by(was, to, (float *)dw.t->p + i * h, h, b->chance + 1);
+        else
+            kj_cpu_store(was, to, (float *)dw.t->p + i * h, h);
+    }
     few_free(&f);
 }
 
@@ -232,7 +245,7 @@ static void matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
     struct any l = begin(b, "matmul");
     widen(&l, &a, ta ? k : m, ta ? m : k, IN);
     widen(&l, &bb, tb ? n : k, tb ? k : n, IN);
-    widen(&l, &c, m, n, flags & KJ_MM_ADD ? INOUT : OUT);
+    widen(&l, &c, m, n, flags & KJ_MM_ADD ? GRADIENT : OUT);
     plain.matmul(b, c, a, bb, m, n, k, flags);
     finish(&l);
 }
@@ -250,7 +263,7 @@ static void matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                       size_t n, size_t k, unsigned flags)
 {
     struct any l = begin(b, "matmul_f8");
-    widen(&l, &c, m, n, flags & KJ_MM_ADD ? INOUT : OUT);
+    widen(&l, &c, m, n, flags & KJ_MM_ADD ? GRADIENT : OUT);
     plain.matmul_f8(b, c, a, sa, bb, sb, m, n, k, flags);
     finish(&l);
 }
@@ -276,7 +289,7 @@ static void norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
 {
     struct any a = begin(b, "norm_back");
     widen(&a, &dx, n, h, add ? INOUT : OUT);
-    widen(&a, &dw, 1, h, INOUT);
+    widen(&a, &dw, 1, h, GRADIENT);
     widen(&a, &dy, n, h, IN);
     widen(&a, &s, n, h, IN);
     widen(&a, &w, 1, h, IN);
@@ -315,7 +328,7 @@ static void act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbias
 {
     struct any a = begin(b, "act_back");
     widen(&a, &dx, n, h, OUT);
-    widen(&a, &dbias, 1, h, INOUT);
+    widen(&a, &dbias, 1, h, GRADIENT);
     widen(&a, &dy, n, h, IN);
     widen(&a, &y, n, h, IN);
     plain.act_back(b, dx, dbias, dy, y, n, h, act);

@@ -50,6 +50,14 @@ void kj_cpu_store(struct kj_mat m, size_t i, const float *from, size_t n)
         memcpy((float *)m.t->p + m.at + i, from, n * sizeof *from);
 }
 
+void kj_cpu_store_by(struct kj_mat m, size_t i, const float *from, size_t n,
+                     uint64_t chance)
+{
+    struct kj_bf16 *x = (struct kj_bf16 *)m.t->p + m.at + i;
+    for (size_t j = 0; j < n; j++)
+        x[j] = kj_to_bf16_by(from[j], kj_chance16(chance, m.at + i + j));
+}
+
 static void mixed(const struct work *w, size_t at, size_t n)
 {
     float x[RUN], y[RUN];

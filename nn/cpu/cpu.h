@@ -48,6 +48,9 @@ static inline size_t kj_cpu_width(const struct kj_tensor *t)
 /* Elements i .. i+n of m as float, and back. */
 void kj_cpu_load(float *to, struct kj_mat m, size_t i, size_t n);
 void kj_cpu_store(struct kj_mat m, size_t i, const float *from, size_t n);
+/* To bfloat16 by chance: kj_backend.chance. */
+void kj_cpu_store_by(struct kj_mat m, size_t i, const float *from, size_t n,
+                     uint64_t chance);
 /* Make sure every worker has n floats; the operation's own (number
  * base.threads) has n0. false leaves a fault. */
 bool kj_cpu_scratch(struct kj_cpu *c, const char *op, size_t n, size_t n0);

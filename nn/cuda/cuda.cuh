@@ -223,12 +223,15 @@ void kj_cuda_adamw(struct kj_backend *b, struct kj_mat w, struct kj_mat g,
                    struct kj_mat m, struct kj_mat v, size_t n,
                    const struct kj_adamw *p);
 
+/* y: n rows of h bfloat16, plus x, rounded by c->base.chance. */
+void kj_cuda_add_by_chance(struct kj_cuda *c, struct kj_mat y, const float *x,
+                           size_t stride, size_t n, size_t h);
 /* y: n rows of h bfloat16, `stride` apart, from the float32 rows of x. */
 void kj_cuda_round(struct kj_cuda *c, struct kj_bf16 *y, size_t stride, struct kj_mat x,
                    size_t n, size_t h);
 /* out[j] += the sum over n rows of x (rows of h; both f32 or bf16), 128 rows at a time,
  * the sums in order and float32. ws: kj_cuda_colsum_ws floats. */
-void kj_cuda_colsum(struct kj_cuda *c, void *out, enum kj_dtype type_out, const void *x,
+void kj_cuda_colsum(struct kj_cuda *c, struct kj_mat out, const void *x,
                     enum kj_dtype type, size_t stride, size_t n, size_t h, float *ws);
 
 int kj_cuda_gemm_open(struct kj_cuda *c);

@@ -188,13 +188,15 @@ static void colsum(struct kj_cuda *c, void *out, const void *x, size_t stride, s
               (unsigned)across, add);
 }
 
-void kj_cuda_colsum(struct kj_cuda *c, void *out, enum kj_dtype type_out, const void *x,
+void kj_cuda_colsum(struct kj_cuda *c, struct kj_mat out, const void *x,
                     enum kj_dtype type, size_t stride, size_t n, size_t h, float *ws)
 {
+    bool chance = out.t->type == KJ_BF16 && c->base.chance;
     while (n > 0) {
         size_t runs = kj_ceil(n, SUM_ROWS);
-        bool last = runs == 1, low = last && type_out == KJ_BF16;
-        void *to = last ? out : (void *)ws;
+        bool end = runs == 1, last = end && !chance,
+             low = last && out.t->type == KJ_BF16;
+        void *to = last ? kj_address(out) : (void *)ws;
         if (type == KJ_BF16 && low)
             colsum<struct kj_bf16, struct kj_bf16>(c, to, x, stride, n, h, last);
         else if (type == KJ_BF16)
@@ -206,8 +208,10 @@ void kj_cuda_colsum(struct kj_cuda *c, void *out, enum kj_dtype type_out, const 
         x = to;
         type = KJ_F32;
         stride = h;
+        if (end && chance)
+            kj_cuda_add_by_chance(c, out, ws, h, 1, h);
         ws += runs * h;
-        n = last ? 0 : runs;
+        n = end ? 0 : runs;
     }
 }
 
@@ -318,12 +322,46 @@ void kj_cuda_act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbia
                   dx.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<T>(y), y.stride, h,
                   (unsigned)pieces, (int)act);
         if (ws && dbias.t)
-            kj_cuda_colsum(c, kj_address(dbias), dbias.t->type, kj_ptr<T>(dx), type,
-                           dx.stride, n, h, ws);
+            kj_cuda_colsum(c, dbias, kj_ptr<T>(dx), type, dx.stride, n, h, ws);
     });
 }
 
 /* ---- rows to bfloat16 ---- */
+
+/* at: y's place in its tensor; four elements share a random number, and a thread's
+ * begin at a multiple of four. */
+template <int V>
+__global__ void k_chance(struct kj_bf16 *y, size_t sy, const float *x, size_t sx,
+                         size_t h, unsigned pieces, uint64_t key, size_t at)
+{
+    typedef kj_pack<struct kj_bf16, V> pack;
+    size_t i, j;
+    float u[V];
+    if (!kj_at<V>(pieces, h, &i, &j))
+        return;
+    struct kj_bf16 *to = y + i * sy + j;
+    pack old = *reinterpret_cast<pack *>(to);
+    kj_load<V>(u, x + i * sx + j);
+    at += i * sy + j;
+    uint64_t r = kj_random64(key, at / 4) >> at % 4 * 16;
+#pragma unroll
+    for (int k = 0; k < V; k++) {
+        r = k > 0 && k % 4 == 0 ? kj_random64(key, (at + (size_t)k) / 4) : r;
+        old.v[k] = kj_to_bf16_by(kj_get(old.v[k]) + u[k], (uint32_t)(r >> k % 4 * 16));
+    }
+    *reinterpret_cast<pack *>(to) = old;
+}
+
+void kj_cuda_add_by_chance(struct kj_cuda *c, struct kj_mat y, const float *x,
+                           size_t stride, size_t n, size_t h)
+{
+    y.stride = n == 1 ? kj_ceil(h, 8) * 8 : y.stride;
+    bool wide = kj_aligned(y, h, 8) && stride % 8 == 0 && (uintptr_t)x % 32 == 0;
+    size_t pieces = kj_pieces(h, wide ? 8 : 1);
+    kj_launch(c, wide ? k_chance<8> : k_chance<1>, n * pieces, KJ_ROW_THREADS, 0,
+              kj_ptr<struct kj_bf16>(y), y.stride, x, stride, h, (unsigned)pieces,
+              c->base.chance, y.at);
+}
 
 template <int V>
 __global__ void k_round(struct kj_bf16 *y, size_t sy, const float *x, size_t sx,

@@ -106,8 +106,8 @@ __global__ void k_rank(int32_t *order, const int32_t *ids, unsigned n)
 template <class T, class TW, int V>
 __global__ void k_embed_back(TW *dw, size_t sw, const T *dy, size_t sy,
                              const int32_t *ids, const int32_t *order, size_t rows,
-                             size_t n, size_t h, unsigned pieces,
-                             unsigned long long *flags)
+                             size_t n, size_t h, unsigned pieces, uint64_t chance,
+                             size_t at, unsigned long long *flags)
 {
     size_t p = blockIdx.x / pieces;
     size_t j = ((size_t)(blockIdx.x % pieces) * KJ_ROW_THREADS + threadIdx.x) * V;
@@ -128,6 +128,10 @@ __global__ void k_embed_back(TW *dw, size_t sw, const T *dy, size_t sy,
         for (int k = 0; k < V; k++)
             sum[k] += x[k];
     } while (++p < n && ids[order[p]] == id);
+    at += (size_t)id * sw + j;
+    for (int k = 0; chance && k < V; k++)
+        sum[k] =
+            kj_from_bf16(kj_to_bf16_by(sum[k], kj_chance16(chance, at + (size_t)k)));
     kj_store<V>(to, sum);
 }
 
@@ -138,7 +142,10 @@ static void embed_back(struct kj_cuda *c, struct kj_mat dw, struct kj_mat dy,
     size_t pieces = kj_pieces(h, V);
     kj_launch(c, k_embed_back<T, TW, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<TW>(dw),
               dw.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<int32_t>(ids), order,
-              rows_of(dw, h), n, h, (unsigned)pieces, c->flags);
+              rows_of(dw, h), n, h, (unsigned)pieces,
+              /* not as a head's that is the same matrix */
+              sizeof(TW) == 2 && c->base.chance ? c->base.chance + 1 : 0, dw.at,
+              c->flags);
 }
 
 void kj_cuda_embed_back(struct kj_backend *b, struct kj_mat dw, struct kj_mat dy,

@@ -415,8 +415,9 @@ static bool rounded(struct kj_cuda *c, struct kj_mat *a, size_t ra, size_t ca,
 }
 
 /* The rest of the key: alignments; then by its plan. */
-static void product(struct kj_cuda *c, struct key *key, struct kj_mat cc,
-                    struct kj_mat a, struct kj_mat bb, const float *sa, const float *sb)
+static void product_as_is(struct kj_cuda *c, struct key *key, struct kj_mat cc,
+                          struct kj_mat a, struct kj_mat bb, const float *sa,
+                          const float *sb)
 {
     struct operands o = {place(a), place(bb), place(cc), (void *)(uintptr_t)place(cc),
                          sa,       sb};
@@ -429,6 +430,39 @@ static void product(struct kj_cuda *c, struct key *key, struct kj_mat cc,
     struct plan *p = plan_of(c, key, &o);
     if (p && multiply(c, p, &o) && c->each)
         KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+}
+
+/* Floats of a product that waits to be added by chance: 16 MB, which plans do not count
+ * (they keep more in reserve). */
+#if defined(KJ_CUDA_EMU)
+#define CHANCE_FLOATS ((size_t)1 << 10)
+#else
+#define CHANCE_FLOATS ((size_t)4 << 20)
+#endif
+
+/* The same; but what is added to bfloat16 by chance is made in float32 first, as many
+ * rows at a time as lie in little memory. */
+static void product(struct kj_cuda *c, struct key *key, struct kj_mat cc,
+                    struct kj_mat a, struct kj_mat bb, const float *sa, const float *sb)
+{
+    if (!(key->flags & KJ_MM_ADD) || cc.t->type != KJ_BF16 || !c->base.chance) {
+        product_as_is(c, key, cc, a, bb, sa, sb);
+        return;
+    }
+    size_t m = key->m, wide = kj_ceil(key->n, 16) * 16;
+    size_t most = CHANCE_FLOATS / wide / 16 * 16, per = most < 16 ? 16 : most;
+    per = per < m ? per : m;
+    struct kj_tensor t = {KJ_F32, per * wide, NULL};
+    t.p = kj_cuda_scratch(c, &c->scratch, per * wide * sizeof(float));
+    key->flags &= ~(uint32_t)KJ_MM_ADD;
+    key->ldc = wide;
+    for (size_t i = 0; t.p && i < m && !c->base.fault.rc; i += per) {
+        key->m = m - i < per ? m - i : per;
+        product_as_is(c, key, kj_mat(&t, 0, wide), a, bb, sa, sb);
+        kj_cuda_add_by_chance(c, kj_mat(cc.t, cc.at + i * cc.stride, cc.stride),
+                              (const float *)t.p, wide, key->m, key->n);
+        a.at += per * (key->flags & KJ_MM_TA ? 1 : a.stride);
+    }
 }
 
 void kj_cuda_matmul(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,

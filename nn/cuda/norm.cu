@@ -142,8 +142,7 @@ void kj_cuda_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
                              kj_ptr<T>(dy), dy.stride, kj_ptr<T>(s), s.stride,
                              kj_ptr<float>(r), kj_ptr<T>(w), n, h, add);
                });
-    kj_cuda_colsum(c, kj_address(dw), dw.t->type, part, KJ_F32, h, parts, h,
-                   part + parts * h);
+    kj_cuda_colsum(c, dw, part, KJ_F32, h, parts, h, part + parts * h);
 }
 
 template <class T, int V>

@@ -29,10 +29,10 @@ static inline size_t kj_cuda_parts(size_t n, size_t per)
     return (n + per - 1) / per;
 }
 
-/* Floats for sums over n rows of h. */
+/* Floats for sums over n rows of h; h of them for a sum that is added by chance. */
 static inline size_t kj_cuda_colsum_ws(size_t n, size_t h)
 {
-    size_t floats = 0;
+    size_t floats = h;
     for (n = kj_cuda_parts(n, KJ_CUDA_SUM_ROWS); n > 1;
          n = kj_cuda_parts(n, KJ_CUDA_SUM_ROWS))
         floats += n * h;
