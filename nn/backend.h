@@ -52,12 +52,12 @@ struct kj_backend {
      * the same machine. Else a GPU may add in an order that changes (the CPU never
      * does), and pick its ways by the clock, which is faster. */
     bool deterministic;
-    int64_t bytes;        /* device memory held by tensors now */
-    int64_t peak;         /* and at most so far */
-    int64_t work;         /* held by operations for their own; only grows */
-    bool no_memory;       /* set for good when there was not enough */
-    bool f8;              /* it multiplies FP8 (GPUs from 8.9 on do) */
-    int64_t step;         /* set by who trains: faults name it; 0: none */
+    int64_t bytes;  /* device memory held by tensors now */
+    int64_t peak;   /* and at most so far */
+    int64_t work;   /* held by operations for their own; only grows */
+    bool no_memory; /* set for good when there was not enough */
+    bool f8;        /* it multiplies FP8 (GPUs from 8.9 on do) */
+    int64_t step;   /* set by who trains: faults name it; 0: none */
     /* Set by who adds up many passes, to another number each pass: what is added to
      * BF16 gradients by weights (KJ_MM_ADD, norm_back, embed_back, act_back) is rounded
      * by chance, with kj_chance16 of (chance, the element's place in its tensor). So
