@@ -36,8 +36,8 @@
  * BF16: bfloat16. Activations and weights may be BF16, those of one operation all
  * alike (the CPU also takes them mixed). Gradients by weights are F32, or BF16 beside
  * BF16 activations: what a call adds is then summed in float32 and rounded once, to
- * nearest or by chance (kj_backend.chance). Log sums, losses and tables are F32. Sums are float32 or wider whatever the
- * operands are. */
+ * nearest or by chance (kj_backend.chance). Log sums, losses and tables are F32. Sums
+ * are float32 or wider whatever the operands are. */
 enum kj_dtype { KJ_F32 = 1, KJ_I32, KJ_BF16, KJ_E4M3, KJ_E5M2 };
 
 struct kj_comm;
