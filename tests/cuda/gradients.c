@@ -230,6 +230,8 @@ static void model_free(struct model *d)
     d->b->ops->tensor_free(d->b, d->moments[1]);
     kj_llama_free(d->m);
     kj_backend_close(d->b);
+    free(d->grad);
+    free(d->losses);
 }
 
 /* ---- comparison ---- */
@@ -374,6 +376,8 @@ int main(int argc, char **argv)
         die(&err);
     for (int i = 0; i < argc - 3; i++)
         model_free(&d[i]);
+    free(tokens);
+    free(w);
     fflush(stdout);
     return good ? 0 : 1;
 }
