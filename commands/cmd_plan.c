@@ -110,7 +110,7 @@ static void memory(const struct kj_run *r, const struct kj_machine *m,
                    const struct kj_memory_plan *p)
 {
     char name[40], why[512], again[64];
-    static const char *const precisions[] = {"f32", "bf16"};
+    static const char *const precisions[] = {"f32", "bf16", "fp8"};
     snprintf(name, sizeof name, "memory, %s, %s", m->gpu ? "GPU" : "CPU",
              precisions[r->optim.precision]);
     bytes(name, p->all);

@@ -41,7 +41,8 @@ is "ranks share moments" "$(plan .bytes_moments --ranks 4 --memory 1G)" \
     "$(($(plan .bytes_moments --memory 1G) / 4))"
 
 # A GPU that holds ffn but not norm: auto takes ffn in some layers; the same bytes.
-size=$((($(mb norm) + $(mb ffn)) / 2 + 1))
+size=$(awk -v a="$(plan .bytes --set optim.recompute=norm)" \
+    -v b="$(plan .bytes --set optim.recompute=ffn)" 'BEGIN {printf "%.0f", (a + b) / 2 / 0.99e6}')
 KJ_EMU_MEMORY=$size rc auto 0 "${train[@]}" --device cuda -o auto
 has "auto tells" err 'layers make again: norm, and ffn in [1-7] of 8 layers'
 is "auto" "$(KJ_EMU_MEMORY=$size plan .recompute)" norm
@@ -58,7 +59,7 @@ KJ_EMU_MEMORY=$size rc "as advised" 0 "${train[@]}" -q --device cuda -o advised 
     --set optim.recompute=none --set data.micro_sequences="$micro"
 KJ_EMU_MEMORY=$size rc "one more" 2 "${train[@]}" --device cuda -o refused \
     --set optim.recompute=none --set data.micro_sequences=$((micro + 1))
-KJ_EMU_MEMORY=38 rc hopeless 2 "${train[@]}" --device cuda -o refused
+KJ_EMU_MEMORY=44 rc hopeless 2 "${train[@]}" --device cuda -o refused
 has hopeless err 'even with optim.recompute: block: .* No setting makes it fit'
 
 # Another program took it meanwhile: the same advice, by what could be had.
@@ -71,6 +72,8 @@ has plan out 'it does not fit +needs'
 rc plan 0 "$KIJIL" plan run.yaml --data shards --device cuda --memory 80G
 has plan out 'it fits +with optim.recompute: none'
 has plan out '  bfloat16 copy'
+rc "plan of fp8" 0 "$KIJIL" plan run.yaml --data shards --device cuda --memory 80G --set optim.precision=fp8
+has "plan of fp8" out '^memory, GPU, fp8 '
 rc plan 0 "$KIJIL" plan run.yaml --data shards --device cpu --memory 16G
 hasnt plan out 'bfloat16 copy'
 
