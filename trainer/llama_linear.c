@@ -13,6 +13,9 @@
  * ways at once. Weights are quantised when they are used: reading them costs a hundredth
  * of multiplying them, and no second copy of the model lies about.
  *
+ * Gradients in E4M3 instead ended 0.3 % above bfloat16's loss where these ended below
+ * (400 steps on real text, docs/benchmarks.md).
+ *
  * Maps with a side that is no multiple of 16 stay as they are without FP8.
  */
 #include <string.h>
