@@ -201,9 +201,9 @@ static void plan(const struct kj_run *run, const struct kj_machine *m,
         return;
     }
     level = KJ_RECOMPUTE_NONE;
-    do
-        count(run, m, teacher, (enum kj_recompute)level, p);
-    while (!p->fits && level++ < KJ_RECOMPUTE_BLOCK);
+    count(run, m, teacher, KJ_RECOMPUTE_NONE, p);
+    while (!p->fits && level < KJ_RECOMPUTE_BLOCK)
+        count(run, m, teacher, (enum kj_recompute)++ level, p);
     if (p->fits && level > KJ_RECOMPUTE_NONE)
         mix(run, m, teacher, (enum kj_recompute)(level - 1), p);
 }
