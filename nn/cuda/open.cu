@@ -95,7 +95,9 @@ void *kj_cuda_scratch(struct kj_cuda *c, struct kj_buffer *b, size_t n)
 {
     if (b->n >= n)
         return b->p;
-    kj_cuda_forget(c);
+    kj_cuda_leave(c);
+    if (b->p)
+        kj_cuda_forget(c);
     if (b->p && !KJ_CUDA(c, cudaFree(b->p))) /* waits for what still reads it */
         return NULL;
     c->base.work -= (int64_t)b->n;
