@@ -48,7 +48,7 @@ enum kj_dnn_use { KJ_DNN_NEVER, KJ_DNN_AGREED, KJ_DNN_MUST };
 struct kj_cuda {
     struct kj_backend base; /* first: a kj_backend points here */
     char gpu[256];
-    int major, minor, sms;
+    int device, major, minor, sms;
     size_t shared_max; /* bytes of shared memory that a block may ask for */
     bool each;         /* wait behind every launch, to find the one that fails */
     cudaStream_t stream;
@@ -87,6 +87,9 @@ const char *kj_cuda_text(cudaError_t rc, char *buf, size_t n);
 /* Whether this GPU can run what was built: KJ_USAGE says what it lacks. */
 int kj_cuda_probe(struct kj_cuda *c, struct kj_err *err);
 
+/* Make c's device that of the calling thread, whose first one is number 0. */
+bool kj_cuda_choose(struct kj_cuda *c);
+
 /* Begin an operation of that shape; false once there is a fault. */
 static inline bool kj_cuda_op(struct kj_cuda *c, const char *op, size_t d0,
                               size_t d1 = 0, size_t d2 = 0)
@@ -98,7 +101,7 @@ static inline bool kj_cuda_op(struct kj_cuda *c, const char *op, size_t d0,
     c->at.d[0] = d0;
     c->at.d[1] = d1;
     c->at.d[2] = d2;
-    return true;
+    return kj_cuda_choose(c);
 }
 /* True when m has that type and its rows lie inside its tensor; else a fault. */
 bool kj_cuda_inside(struct kj_cuda *c, struct kj_mat m, enum kj_dtype type, size_t rows,

@@ -12,6 +12,19 @@
 
 /* ---- operands and launches ---- */
 
+static cudaError_t choose(int device)
+{
+    static thread_local int chosen = -1;
+    cudaError_t rc = chosen == device ? cudaSuccess : cudaSetDevice(device);
+    chosen = rc == cudaSuccess ? device : -1;
+    return rc;
+}
+
+bool kj_cuda_choose(struct kj_cuda *c)
+{
+    return kj_cuda_good(c, choose(c->device), "cudaSetDevice");
+}
+
 bool kj_cuda_inside(struct kj_cuda *c, struct kj_mat m, enum kj_dtype type, size_t rows,
                     size_t cols)
 {
@@ -379,10 +392,11 @@ static int find_device(struct kj_cuda *c, struct kj_err *err)
                           "there is no GPU %d for the rank of that number on this "
                           "machine: the driver lists %d",
                           device, n);
-    if ((rc = cudaSetDevice(device)) || (rc = cudaGetDeviceProperties(&p, device)))
+    if ((rc = choose(device)) || (rc = cudaGetDeviceProperties(&p, device)))
         return kj_err_set(err, KJ_USAGE, "GPU %d cannot be used: %s", device,
                           kj_cuda_text(rc, text, sizeof text));
     snprintf(c->gpu, sizeof c->gpu, "%s", p.name);
+    c->device = device;
     c->major = p.major;
     c->minor = p.minor;
     c->base.f8 = p.major > 8 || (p.major == 8 && p.minor >= 9);

@@ -43,6 +43,7 @@ struct kj_emu_graph {
 };
 struct kj_emu_stream {
     unsigned number = 0;
+    int device = 0;
     std::deque<item> queue;
     kj_emu_graph *graph = NULL; /* being captured */
     bool spoilt = false;        /* by something that cannot be captured */
@@ -54,6 +55,7 @@ static std::recursive_mutex lock;
 static std::vector<kj_emu_stream *> streams;
 static struct kj_emu_counts counts;
 static cudaError_t last;
+static thread_local int chosen;
 
 extern "C" __attribute__((visibility("default"))) void
 kj_emu_count(struct kj_emu_counts *to)
@@ -217,6 +219,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
     /* Of those that live together the first, number 0, is never eager. */
     static unsigned made;
     *s = new kj_emu_stream();
+    (*s)->device = chosen;
     made = streams.empty() ? 0 : made + 1;
     (*s)->number = made;
     streams.push_back(*s);
@@ -526,8 +529,6 @@ cudaError_t cudaGetDeviceCount(int *n)
     *n = kj_emu_driver() < 13000 ? 0 : s ? atoi(s) : 1;
     return *n ? cudaSuccess : cudaErrorInsufficientDriver;
 }
-static int chosen;
-
 cudaError_t cudaSetDevice(int device)
 {
     LOCKED;
@@ -629,6 +630,8 @@ cudaError_t kj_emu_launch(const void *key, dim3 g, dim3 b, size_t shared,
     uint64_t threads = (uint64_t)b.x * b.y * b.z, blocks = (uint64_t)g.x * g.y * g.z;
     size_t most = optin.count(key) ? optin[key] : 48 << 10;
     MAY_FAIL("launch");
+    if (s->device != chosen)
+        return fail(cudaErrorInvalidResourceHandle);
     if (threads == 0 || threads > MAX_THREADS || blocks == 0 || g.x > 0x7fffffffu ||
         g.y > 65535 || g.z > 65535 || b.z > 64 ||
         shared > (most < 49152 ? 49152 : most))

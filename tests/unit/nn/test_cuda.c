@@ -5,6 +5,7 @@
  * blocks; a run of every operation must give the same bits in each. */
 #include "tests/unit/test.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -232,6 +233,32 @@ static void older(void)
     unsetenv("KJ_EMU_CAPABILITY");
 }
 
+/* A thread begins with GPU 0: a back end of another one works in it as well. */
+static void *elsewhere(void *p)
+{
+    struct kj_backend *b = p;
+    struct kj_tensor *t = b->ops->tensor_new(b, KJ_F32, 64);
+    float x[64];
+    b->ops->axpby(b, kj_mat(t, 0, 1), kj_mat(t, 0, 1), 64, 2, 0);
+    b->ops->read(b, t, 0, x, 64);
+    b->ops->tensor_free(b, t);
+    CHECK_INT(b->ops->sync(b, NULL), KJ_OK);
+    return NULL;
+}
+
+static void second_gpu(void)
+{
+    pthread_t thread;
+    setenv("KJ_EMU_GPUS", "2", 1);
+    setenv("LOCAL_RANK", "1", 1);
+    struct kj_backend *b = device();
+    if (b && CHECK(pthread_create(&thread, NULL, elsewhere, b) == 0))
+        pthread_join(thread, NULL);
+    kj_backend_close(b);
+    unsetenv("LOCAL_RANK");
+    unsetenv("KJ_EMU_GPUS");
+}
+
 static void where_there_is_none(void)
 {
     struct kj_backend *b = NULL;
@@ -263,6 +290,7 @@ int main(void)
     states_as_on_the_cpu();
     faults();
     older();
+    second_gpu();
     where_there_is_none();
     return test_end();
 }
