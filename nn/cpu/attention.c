@@ -227,12 +227,14 @@ static bool begin(struct kj_backend *b, const struct kj_attn *a, struct job *j)
     return kj_cpu_scratch(j->cpu, op, most * (3 * a->dim + 2 * KB + 2), 0);
 }
 
-void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *p)
+void kj_cpu_attention(struct kj_backend *b, const struct kj_attn *a)
 {
     struct job j = {0};
-    struct kj_attn now = *p, *a = &now;
-    if (p->cu_k_then.t && kj_cpu_inside(b, "attention", p->cu_k_then, 1, p->segs + 1))
-        now.cu_k = kj_cpu_i32(p->cu_k_then);
+    struct kj_attn now = *a;
+    if (a->cu_k_then.t && kj_cpu_inside(b, "attention", a->cu_k_then, 1, a->segs + 1)) {
+        now.cu_k = kj_cpu_i32(a->cu_k_then);
+        a = &now;
+    }
     if (!begin(b, a, &j))
         return;
     j.first = kj_xcalloc(a->segs + 1, sizeof *j.first);

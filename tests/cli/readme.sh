@@ -53,11 +53,12 @@ for page in "$TOP"/README.md "$TOP"/CONTRIBUTING.md "$TOP"/docs/*.md "$TOP"/docs
             bad "${page##*/}: dead link $link"
     done < <(grep -oE '\]\([^)]+\)' "$page" | sed 's/^](//; s/)$//')
 done
-# Options that the pages name exist, of a command or of a script that trains or measures.
+# Options that the pages name exist, of a command or of a script that trains or measures;
+# not those of programs that start it.
 kijil completion man man
 # shellcheck disable=SC2013
-for o in $(grep -ohE -- '--[a-z][a-z-]+' "$TOP"/README.md "$TOP"/docs/*.md "$TOP"/docs/formats/*.md |
-    sort -u); do
+for o in $(cat "$TOP"/README.md "$TOP"/docs/*.md "$TOP"/docs/formats/*.md | grep -vE '^(torchrun|srun) ' |
+    grep -oE -- '--[a-z][a-z-]+' | sort -u); do
     grep -qF -- "$(sed 's/-/\\-/g' <<<"$o")" man/*.1 ||
         grep -rqF -- "$o" "$TOP/scripts" "$TOP/tests/bench" && ok || bad "nothing has $o"
 done
