@@ -71,9 +71,10 @@ int kj_comm_collect(struct kj_comm *c, const float *mine, size_t all, size_t at,
 int kj_comm_sum(struct kj_comm *c, double *x, size_t n, struct kj_err *err);
 
 /* Have hear() called from the watching thread: about once a second with why NULL, and
- * once with who is gone and why. It must not call the functions here, nor take long.
- * When this returns the function that was set before is not running and will not be
- * called. hear NULL: none. */
+ * once with who is gone and why; or from kj_comm_abort, with this rank's reason, so that
+ * a device does not wait for exchanges that will not end. It must not call the functions
+ * here, nor take long. When this returns the function that was set before is not running
+ * and will not be called. hear NULL: none. */
 void kj_comm_hear(struct kj_comm *c, void (*hear)(void *ctx, const char *why),
                   void *ctx);
 

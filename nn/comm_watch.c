@@ -292,6 +292,8 @@ void kj_comm_watch_stop(struct kj_comm *c, const char *why)
         snprintf(text, sizeof text, "rank %d (process %d on %.63s) stopped: %.1000s",
                  c->rank, (int)getpid(), self.host, why);
         send_all(w, NOTE_GONE, text, -1);
+        if (w->hear) /* a device must not wait for exchanges that will not end */
+            w->hear(w->ctx, why);
     } else if (first && !known) {
         send_all(w, NOTE_BYE, "", -1);
     }
