@@ -21,6 +21,7 @@ awk '/^```sh/ {on = 1; n++; next} /^```/ {on = 0} on {print > ("block" n ".sh")}
 blocks=0
 for b in block*.sh; do
     grep -q '^kijil' "$b" || continue
+    ! grep -q -- '--device cuda' "$b" || continue # wants the toolkit, or a GPU
     blocks=$((blocks + 1))
     if ! command -v sqlite3 >/dev/null; then
         skip "no sqlite3 for one line"
