@@ -87,12 +87,11 @@ static void big(const char *name, double v, const char *unit)
     printf("%-22s %.3f %s%s%s\n", name, v, p[i], *unit && *p[i] ? " " : "", unit);
 }
 
-static void bytes(const char *name, int64_t v)
+/* A column of numbers, all in the unit of the largest of them. */
+static void bytes(const char *name, int64_t v, bool giga)
 {
-    if (v >= 10000000000)
-        printf("%-22s %.2f GB\n", name, (double)v * 1e-9);
-    else
-        printf("%-22s %.2f MB\n", name, (double)v * 1e-6);
+    printf("%-22s %8.2f %s\n", name, (double)v * (giga ? 1e-9 : 1e-6),
+           giga ? "GB" : "MB");
 }
 
 static const struct {
@@ -113,15 +112,16 @@ static void memory(const struct kj_run *r, const struct kj_machine *m,
     static const char *const precisions[] = {"f32", "bf16", "fp8"};
     snprintf(name, sizeof name, "memory, %s, %s", m->gpu ? "GPU" : "CPU",
              precisions[r->optim.precision]);
-    bytes(name, p->all);
+    bool giga = p->all >= 1000000000 || m->left >= 1000000000;
+    bytes(name, p->all, giga);
     for (size_t i = 0; i < KJ_MEM_KINDS; i++)
         if (p->bytes[i])
-            bytes(kinds[i].name, p->bytes[i]);
+            bytes(kinds[i].name, p->bytes[i], giga);
     if (m->left == 0) {
         printf("%-22s not known (--memory 80G)\n", "there is");
         return;
     }
-    bytes("there is", m->left);
+    bytes("there is", m->left, giga);
     if (p->fits) {
         printf("%-22s with optim.recompute: %s\n", "it fits",
                kj_memory_recompute(p, r->model.layers, again));
