@@ -89,10 +89,7 @@ KJ_DEV void copies_end()
 
 KJ_DEV uint32_t pack(float a, float b)
 {
-    bf16 x, y;
-    kj_set(&x, a);
-    kj_set(&y, b);
-    return (uint32_t)x.u | (uint32_t)y.u << 16;
+    return kj_pair(bf16(), a, b);
 }
 
 /* Rows [first, first + ROWS) of a head's matrix; those from `end` on become 0. */

@@ -17,6 +17,7 @@ __global__ void k_axpby(TY *y, const TX *x, size_t n, float a, float b)
         kj_store<V>(y + i, w);
         return;
     }
+#pragma unroll 1
     for (; i < n; i++)
         kj_set(&y[i],
                b == 0.0f ? a * kj_get(x[i]) : a * kj_get(x[i]) + b * kj_get(y[i]));

@@ -44,7 +44,10 @@ struct dim3 {
     {
     }
 };
-struct uint4 {
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
 
@@ -148,6 +151,13 @@ static inline float __fdividef(float a, float b)
 static inline float __frsqrt_rn(float a)
 {
     return 1.0f / sqrtf(a);
+}
+/* One store, which wants its address aligned to its size. */
+template <class T> static inline void __stwb(T *to, T v)
+{
+    if ((uintptr_t)to % sizeof v)
+        kj_emu_die("a store is not aligned to its size");
+    *to = v;
 }
 static inline float __uint_as_float(unsigned u)
 {
