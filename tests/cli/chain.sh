@@ -4,6 +4,8 @@
 # on; pruned, taught by the base, pruned again with tying, taught by the base.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
 size() {
     is "size of $1" "$("$KIJIL" plan "$TOP/recipes/$1.yaml" --json |
@@ -17,12 +19,8 @@ size nano-2.1b 2.087
 size distil-1.3b 1.279
 size distil-635m 0.635
 
-for i in $(seq 1 120); do
-    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
-        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
-done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 300 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+sentences 120 >docs.jsonl
+tokenized 300
 recipe() { # NAME LAYERS HIDDEN FFN HEADS TIED MORE
     cat >"$1.yaml" <<E2
 model: {hidden_size: $3, intermediate_size: $4, num_hidden_layers: $2,

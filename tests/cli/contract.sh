@@ -146,8 +146,8 @@ has "shards are there: --resume" err 'shards/manifest.jsonl is complete'
 rc "to .zst" 0 "$KIJIL" lid -q docs.jsonl -o l.jsonl.zst
 rc "to .gz" 0 "$KIJIL" lid -q docs.jsonl -o l.jsonl.gz
 rc "plain" 0 "$KIJIL" lid -q docs.jsonl -o l.jsonl
-zstd -dcq l.jsonl.zst | cmp -s - l.jsonl && ok || bad ".zst is zstd"
-gzip -dc l.jsonl.gz | cmp -s - l.jsonl && ok || bad ".gz is gzip"
+same ".zst is zstd" <(zstd -dcq l.jsonl.zst) l.jsonl
+same ".gz is gzip" <(gzip -dc l.jsonl.gz) l.jsonl
 cp l.jsonl.gz named-wrong.zst
 rc "by magic bytes" 0 "$KIJIL" cat --bare named-wrong.zst
 "$KIJIL" lid -q - <docs.jsonl >l2.jsonl

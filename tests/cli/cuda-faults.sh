@@ -4,14 +4,12 @@
 # whose calls fail when they are told to (tests/cuda_emu/fail.cc).
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
-export KIJIL_CUDA_SO="${KIJIL%/*}/tests/cuda_emu/kijil-cuda.so"
-for i in $(seq 1 60); do
-    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
-        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
-done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 280 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+emulated_gpu
+sentences 60 >docs.jsonl
+tokenized 280
 cat >run.yaml <<'E2'
 name: tiny
 model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
@@ -90,7 +88,6 @@ rc "not finite" 1 train x2 --set model.init_from=nan
 has "not finite" err 'step 1: the weight model\.norm\.weight is not finite \(first of 1 of 20; loss -?nan; the step.s data begin with row 0'
 
 # ---- several ranks: the others hear of it ----
-port=$((20000 + RANDOM % 20000))
 pids=()
 for r in 0 1; do
     KJ_EMU_GPUS=2 RANK=$r WORLD_SIZE=2 LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
@@ -98,12 +95,7 @@ for r in 0 1; do
         "$KIJIL" train run.yaml --data shards -q -j1 --device cuda -o ranks 2>"r$r" &
     pids+=($!)
 done
-got=()
-for p in "${pids[@]}"; do
-    wait "$p"
-    got+=($?)
-done
-is "all stop" "${got[*]}" "1 1"
+all "all stop" "1 1"
 has "the one says why" r1 'the GPU: an illegal memory access'
 has "the other, too" r0 'rank 1 .*the GPU: an illegal memory access .*start again to go on behind step'
 

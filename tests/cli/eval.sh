@@ -3,6 +3,8 @@
 # hand (eval_twin.py: Jinja, Python's random, PyTorch); bad lines; any thread count.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 twin=$TOP/tests/cli/eval_twin.py
 
 py=$(python_with json)
@@ -17,8 +19,7 @@ torch=$(python_with torch)
 # A model of random weights, with a tokenizer that has merges across blanks.
 mkdir data
 rc make 0 "$py" "$twin" make data
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 600 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+tokenized 600
 cat >run.yaml <<'E2'
 model: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2,
         num_attention_heads: 4, num_key_value_heads: 2, head_dim: 8,

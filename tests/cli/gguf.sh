@@ -3,13 +3,14 @@
 # own; kijil check on what it wrote, and on damaged files.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
 for i in $(seq 1 40); do
     printf '{"id":"%d","text":"%s the cat sat on mat %d"}\n' "$i" \
         "$(seq -s ' ' $((i * 5 % 17)))" $((i * 7 % 13))
 done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 290 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+tokenized 290
 cat >run.yaml <<'E2'
 model: {hidden_size: 24, intermediate_size: 40, num_hidden_layers: 2, vocab_size: 310,
         num_attention_heads: 4, num_key_value_heads: 2, head_dim: 10,

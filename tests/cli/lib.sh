@@ -26,13 +26,66 @@ rc() {
         sed 's/^/  /' "$T/err" | tail -n 5
     fi
 }
+# What two empty things have in common is no finding: these are sums of nothing.
+_nothing() { [[ $1 == e3b0c44298fc1c149afb* || $1 == "4294967295 0" || $1 == d41d8cd98f00b204* ]]; }
 # is NAME GOT WANT
-is() { if [[ $2 == "$3" ]]; then ok; else bad "$1: got [$2], want [$3]"; fi; }
-# same NAME FILE FILE
-same() { if cmp -s "$2" "$3"; then ok; else bad "$1: $2 and $3 differ"; fi; }
+is() {
+    if [[ $2 != "$3" ]]; then
+        bad "$1: got [$2], want [$3]"
+    elif _nothing "$2"; then
+        bad "$1: both are the sum of nothing"
+    else ok; fi
+}
+# same NAME FILE FILE : equal, and not empty
+same() {
+    if ! cmp -s "$2" "$3"; then
+        bad "$1: $2 and $3 differ"
+    elif [[ (-f $2 && ! -s $2) || (-f $3 && ! -s $3) ]]; then
+        bad "$1: $2 and $3 are empty"
+    else ok; fi
+}
+# differ NAME FILE FILE : both are there
+differ() {
+    cmp -s "$2" "$3"
+    case $? in
+    0) bad "$1: $2 and $3 are the same" ;;
+    1) ok ;;
+    *) bad "$1: $2 and $3 cannot be compared" ;;
+    esac
+}
 # has NAME FILE PATTERN (extended regular expression)
 has() { if grep -aqE -- "$3" "$2"; then ok; else bad "$1: no /$3/ in $2"; fi; }
-hasnt() { if grep -aqE -- "$3" "$2"; then bad "$1: /$3/ in $2"; else ok; fi; }
+# hasnt NAME FILE PATTERN : a file that is there, and a pattern that is one
+hasnt() {
+    grep -aqE -- "$3" "$2"
+    case $? in
+    0) bad "$1: /$3/ in $2" ;;
+    1) ok ;;
+    *) bad "$1: $2 cannot be searched for /$3/" ;;
+    esac
+}
+# killed SECONDS COMMAND... : kills the program after that time and counts it in $kills;
+# false when it had come to its end
+kills=0
+killed() {
+    local after=$1 pid status
+    shift
+    "$@" >/dev/null 2>"$T/killed.err" &
+    pid=$!
+    sleep "$after"
+    kill -KILL $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    status=$?
+    case $status in
+    137) kills=$((kills + 1)) ;;
+    0 | 3) return 1 ;;
+    *)
+        bad "to be killed after $after s: exit status $status"
+        sed 's/^/  /' "$T/killed.err" | tail -n 5
+        return 1
+        ;;
+    esac
+}
 # python_with MODULE: the Python that can import it, or nothing
 python_with() {
     local p

@@ -3,14 +3,15 @@
 # is the slices that they say; what prune refuses.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
 py=$(python_with torch)
 for i in $(seq 1 60); do
     printf '{"id":"%d","text":"%s the cat sat on mat %d"}\n' "$i" \
         "$(seq -s ' ' $((i * 5 % 17)))" $((i * 7 % 13))
 done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 290 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+tokenized 290
 cat >run.yaml <<'E2'
 model: {hidden_size: 24, intermediate_size: 40, num_hidden_layers: 3,
         num_attention_heads: 6, num_key_value_heads: 2, head_dim: 10,

@@ -63,14 +63,11 @@ done
 
 # Killed at random points, again and again, until it gets through.
 RANDOM=7
-kills=0
 for _ in $(seq 40); do
-    "$KIJIL" run recipe.yaml -i 'site*.warc.gz' --part-size 100K -q -o outk -j2 2>/dev/null &
-    pid=$!
-    sleep "0.$(printf '%02d' $((RANDOM % 30 + kills)))"
-    if kill -KILL $pid 2>/dev/null; then kills=$((kills + 1)); fi
-    wait $pid 2>/dev/null && break
+    killed "0.$(printf '%02d' $((RANDOM % 30 + kills)))" "$KIJIL" run recipe.yaml -i 'site*.warc.gz' \
+        --part-size 100K -q -o outk -j2 || break
 done
+is "killed at all" "$((kills > 0))" 1
 rc "run after $kills kills" 0 run -o outk -j2
 prints outk >got
 same "killed $kills times" want got

@@ -53,12 +53,9 @@ is "by weight" "$(jq '.stages[1].parts | map({(.name): .tokens}) | add | .odd + 
 is "parts of the order" "$(jq '.stages[1].parts | map({(.name): .tokens}) | add | .even / .odd | . > 2.7 and . < 3.3' whole/parts.json)" true
 is "sums" "$(jq '.tokens, ([.stages[].parts[].tokens] | add), ([.parts[].tokens] | add)' whole/parts.json | tr '\n' ' ')" "44544 44544 44544 "
 for i in 1 2 3 4 5 6 7 8; do
-    "${train[@]}" -q -j2 -o killed &
-    pid=$!
-    sleep "0.$((RANDOM % 3))$((RANDOM % 10))$i"
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
+    killed "0.$((RANDOM % 3))$((RANDOM % 10))$i" "${train[@]}" -q -j2 -o killed
 done
+is killed.at.all "$((kills > 0))" 1
 rc killed 0 "${train[@]}" -j2 -o killed
 same killed whole/model/model.safetensors killed/model/model.safetensors
 same killed.parts whole/parts.json killed/parts.json

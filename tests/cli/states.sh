@@ -4,19 +4,17 @@
 # GPU; what is refused; what is stored.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
 if ! python3 -c '' 2>/dev/null; then
     skip "no python3"
     done_testing
     exit
 fi
-export KIJIL_CUDA_SO="${KIJIL%/*}/tests/cuda_emu/kijil-cuda.so"
-for i in $(seq 1 60); do
-    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
-        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
-done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 280 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+emulated_gpu
+sentences 60 >docs.jsonl
+tokenized 280
 cat >run.yaml <<'E2'
 name: tiny
 seed: 5

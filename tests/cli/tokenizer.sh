@@ -190,7 +190,7 @@ same "sample-bytes by id" sd.json se.json
 "$KIJIL" tokenizer train --jsonl --sample-bytes 20K --vocab-size 400 -q -o sf.json <many.jsonl
 same "sample-bytes from standard input" sd.json sf.json
 "$KIJIL" tokenizer train --jsonl many.jsonl --sample-bytes 20K --seed 7 --vocab-size 400 -q -o sg.json
-! cmp -s sd.json sg.json && ok || bad "--sample-bytes knows no --seed"
+differ "--sample-bytes knows --seed" sd.json sg.json
 "$KIJIL" tokenizer train --jsonl many.jsonl --sample-bytes 1G --vocab-size 400 -q -o sh.json
 "$KIJIL" tokenizer train --jsonl many.jsonl --vocab-size 400 -q -o si.json
 same "a sample of all there is" sh.json si.json

@@ -3,14 +3,13 @@
 # would fit, on an emulated GPU of a chosen size and on a CPU with a limit.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
-export KIJIL_CUDA_SO="${KIJIL%/*}/tests/cuda_emu/kijil-cuda.so" KIJIL_CUDNN=1
-for i in $(seq 1 60); do
-    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
-        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
-done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 280 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+emulated_gpu
+export KIJIL_CUDNN=1
+sentences 60 >docs.jsonl
+tokenized 280
 cat >run.yaml <<'E2'
 model: {hidden_size: 64, intermediate_size: 256, num_hidden_layers: 8,
         num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 64}
@@ -79,7 +78,7 @@ hasnt plan out 'bfloat16 copy'
 
 # A CPU has what its limits leave.
 big=(--set model.hidden_size=2048 --set model.num_hidden_layers=40 --set schedule.steps=1)
-if readelf -d "$KIJIL" 2>/dev/null | grep -qE 'libasan|libtsan'; then
+if sanitized; then
     skip "sanitizers map terabytes"
 else
     rc cpu 2 bash -c 'ulimit -v 3000000; exec "$@"' - "${train[@]}" --device cpu -o cpu "${big[@]}"

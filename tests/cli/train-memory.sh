@@ -3,13 +3,11 @@
 # grow with steps, and Muon neither keeps nor saves second moments of its matrices.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
-for i in $(seq 1 200); do
-    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
-        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
-done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 300 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+sentences 200 >docs.jsonl
+tokenized 300
 cat >run.yaml <<'E2'
 model: {hidden_size: 320, intermediate_size: 880, num_hidden_layers: 4,
         num_attention_heads: 5, max_position_embeddings: 64}
@@ -21,7 +19,7 @@ E2
 # a GPU's libraries have memory of their own, also where there is no GPU
 train=("$KIJIL" train run.yaml --data shards --device cpu)
 
-if readelf -d "$KIJIL" 2>/dev/null | grep -qE 'libasan|libtsan'; then
+if sanitized; then
     skip "sanitizers have memory of their own"
 else
     # within NAME FOLDER ARGUMENTS: what a run takes is what --dry-run says

@@ -4,14 +4,13 @@
 # that die, hang, share a GPU or find no NCCL are told.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
-export KIJIL_CUDA_SO="${KIJIL%/*}/tests/cuda_emu/kijil-cuda.so" KJ_EMU_GPUS=4
-for i in $(seq 1 60); do
-    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
-        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
-done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 280 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+emulated_gpu
+export KJ_EMU_GPUS=4
+sentences 60 >docs.jsonl
+tokenized 280
 cat >run.yaml <<'E2'
 name: tiny
 model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
@@ -23,55 +22,16 @@ schedule: {steps: 4, warmup_steps: 2}
 checkpoint: {every_steps: 2}
 samples: {every: 3, prompts: ["the cat"], tokens: 6}
 E2
-port=$((20000 + RANDOM % 20000))
-pids=()
-# ranks N DIR OPTION... : start them in the background; each rank's stderr in r$RANK
-ranks() {
-    local n=$1 dir=$2 r
-    shift 2
-    pids=()
-    port=$((port + 1))
-    for ((r = 0; r < n; r++)); do
-        RANK=$r WORLD_SIZE=$n LOCAL_RANK=${LOCAL:-$r} MASTER_ADDR=127.0.0.1 \
-            MASTER_PORT=$port "$KIJIL" train run.yaml --data shards -j1 \
-            --device "${DEVICE:-cuda}" -o "$dir" "$@" 2>"r$r" &
-        pids+=($!)
-    done
-}
-# all NAME WANT : their exit statuses
-all() {
-    local got=() p
-    for p in "${pids[@]}"; do
-        wait "$p"
-        got+=($?)
-    done
-    is "$1" "${got[*]}" "$2"
-}
-# under_way DIR : until it has done a step
-under_way() {
-    local i
-    for ((i = 0; i < 600; i++)); do
-        [[ -s $1/metrics.jsonl ]] && return
-        sleep 0.1
-    done
-}
+rank_options=(--device cuda)
 # line NAME FILE REGEX : it says that, and no more
 line() {
     has "$1" "$2" "$3"
     is "$1.lines" "$(grep -c '^kijil' "$2")" 1
 }
-# close NAME DIR DIR TOLERANCE : the same steps, losses as close as that
-close() {
-    jq -r .loss "$2/metrics.jsonl" >a
-    jq -r .loss "$3/metrics.jsonl" >b
-    is "$1" "$(paste a b | awk -v t="$4" '{d = $1 - $2; if (d > t || d < -t) n++}
-        END {print NR, n + 0}')" "4 0"
-}
-
 rc one 0 "$KIJIL" train run.yaml --data shards -q -j1 --device cuda -o one
 # Sanitizers make fibers slow.
 sizes=(2 3) sets=(optim.precision=f32 optim.states=bf16)
-if readelf -d "$KIJIL" 2>/dev/null | grep -qE 'libasan|libtsan'; then
+if sanitized; then
     sizes=(2) sets=(optim.states=bf16)
 fi
 for n in "${sizes[@]}"; do

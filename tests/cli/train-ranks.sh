@@ -4,13 +4,11 @@
 # that are gone, too many or of another run are told.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
-for i in $(seq 1 120); do
-    printf '{"id":"%d","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
-        "$i" "$i" "$((i * 7 % 13))" "$((i % 5))"
-done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 300 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+sentences 120 >docs.jsonl
+tokenized 300
 cat >run.yaml <<'E2'
 name: tiny
 model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
@@ -21,45 +19,6 @@ optim: {lr: 1e-2}
 schedule: {steps: 40, warmup_steps: 5}
 checkpoint: {every_steps: 10, keep: 9}
 E2
-port=$((20000 + RANDOM % 20000))
-pids=()
-# ranks N DIR OPTION... : start them in the background; each rank's stderr in r$RANK
-ranks() {
-    local n=$1 dir=$2 r
-    shift 2
-    pids=()
-    port=$((port + 1))
-    for ((r = 0; r < n; r++)); do
-        RANK=$r WORLD_SIZE=$n LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
-            "$KIJIL" train run.yaml --data shards -j1 -o "$dir" "$@" 2>"r$r" &
-        pids+=($!)
-    done
-}
-# all NAME WANT : their exit statuses
-all() {
-    local got=() p
-    for p in "${pids[@]}"; do
-        wait "$p"
-        got+=($?)
-    done
-    is "$1" "${got[*]}" "$2"
-}
-# under_way DIR : until it has done a step
-under_way() {
-    local i
-    for ((i = 0; i < 600; i++)); do
-        [[ -s $1/metrics.jsonl ]] && return
-        sleep 0.1
-    done
-}
-# close NAME DIR DIR : the same steps, losses within 1e-4
-close() {
-    jq -r .loss "$2/metrics.jsonl" >a
-    jq -r .loss "$3/metrics.jsonl" >b
-    is "$1" "$(paste a b | awk '{d = $1 - $2; if (d > 1e-4 || d < -1e-4) n++}
-        END {print NR, n + 0}')" "40 0"
-}
-
 rc one 0 "$KIJIL" train run.yaml --data shards -q -j1 -o one
 ranks 2 two
 all two "0 0"
@@ -86,8 +45,7 @@ rm -r low-again/checkpoints/step-0000004* low-again/model
 ranks 2 low-again "${low[@]}"
 all low.resumed "0 0"
 same low.resumed.bytes low-two/model/model.safetensors low-again/model/model.safetensors
-is low.losses "$(paste <(jq .loss low-one/metrics.jsonl) <(jq .loss low-two/metrics.jsonl) |
-    awk '{d = $1 - $2; if (d > 0.03 || d < -0.03) n++} END {print NR, n + 0}')" "40 0"
+close low.losses low-one low-two 0.03
 
 # Muon keeps whole matrices on every rank.
 rc muon 0 "$KIJIL" train run.yaml --data shards -q -j1 -o muon --set optim.kind=muon

@@ -3,14 +3,15 @@
 # is killed at random moments ends with the bytes of one that is not.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
 # A corpus with something to learn, from two sources.
 for i in $(seq 1 120); do
     printf '{"id":"%d","source":"%s","text":"the cat number %d sat on mat %d and the dog saw it %d times"}\n' \
         "$i" "$([[ $((i % 2)) -eq 0 ]] && echo even || echo odd)" "$i" "$((i * 7 % 13))" "$((i % 5))"
 done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 300 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+tokenized 300
 
 cat >run.yaml <<'E2'
 name: tiny
@@ -55,12 +56,9 @@ same threads whole/model/model.safetensors threads/model/model.safetensors
 
 # Killed again and again, at other moments each time.
 for i in 1 2 3 4 5 6; do
-    "${train[@]}" -q -j2 -o killed &
-    pid=$!
-    sleep "0.0$((RANDOM % 9 + 1))$i"
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
+    killed "0.0$((RANDOM % 9 + 1))$i" "${train[@]}" -q -j2 -o killed
 done
+is killed.at.all "$((kills > 0))" 1
 rc killed 0 "${train[@]}" -j2 -o killed
 same killed whole/model/model.safetensors killed/model/model.safetensors
 is killed.metrics "$(cut -d, -f1-6 killed/metrics.jsonl | cksum)" "$(cut -d, -f1-6 whole/metrics.jsonl | cksum)"
@@ -70,15 +68,11 @@ is killed.metrics "$(cut -d, -f1-6 killed/metrics.jsonl | cksum)" "$(cut -d, -f1
 fit=("$KIJIL" train run.yaml --data shards --set data.packing=bestfit --steps 30 -q)
 rc bestfit 0 "${fit[@]}" -j1 -o fit --set data.prefetch=0
 for i in 1 2 3; do
-    "${fit[@]}" -o fit2 &
-    pid=$!
-    sleep "0.$((RANDOM % 2))$((RANDOM % 10))$i"
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
+    killed "0.$((RANDOM % 2))$((RANDOM % 10))$i" "${fit[@]}" -o fit2
 done
 rc bestfit.killed 0 "${fit[@]}" -j2 -o fit2 --set data.prefetch=3
 same bestfit.killed fit/model/model.safetensors fit2/model/model.safetensors
-cmp -s fit/model/model.safetensors whole/model/model.safetensors && bad "packing changes nothing"
+differ "packing counts" fit/model/model.safetensors whole/model/model.safetensors
 is "bestfit: places" "$(tail -n 1 fit/metrics.jsonl | sed 's/.*"tokens": \([0-9]*\).*/\1/' |
     awk '{print ($1 < 30 * 256 && $1 > 0.5 * 30 * 256) ? "fewer" : $1}')" fewer
 

@@ -4,13 +4,14 @@
 # and every text is there once.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cli/lib-train.sh
+. "$TOP/tests/cli/lib-train.sh"
 
 for i in $(seq 1 80); do
     printf '{"id":"%d","source":"%s","text":"the cat number %d sat on mat %d"}\n' \
         "$i" "$([[ $((i % 2)) -eq 0 ]] && echo even || echo odd)" "$i" $((i * 7 % 13))
 done >docs.jsonl
-rc tokenizer 0 "$KIJIL" tokenizer train --jsonl --vocab-size 290 -o tokenizer.json docs.jsonl
-rc shards 0 "$KIJIL" tokenize -q -t tokenizer.json -o shards docs.jsonl
+tokenized 290
 cat >plain.yaml <<'E2'
 model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
         num_attention_heads: 4, num_key_value_heads: 2, head_dim: 8,
@@ -42,12 +43,9 @@ is generate "$(cat out)" "$(sed -n '13s/.*"text": "\(.*\)"}/\1/p' whole/samples.
 
 # Killed again and again.
 for i in 1 2 3 4 5 6; do
-    "${train[@]}" -q -o killed &
-    pid=$!
-    sleep "0.$((RANDOM % 3))$i"
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
+    killed "0.$((RANDOM % 3))$i" "${train[@]}" -q -o killed
 done
+is killed.at.all "$((kills > 0))" 1
 rc killed 0 "${train[@]}" -q -o killed
 same killed.samples whole/samples.jsonl killed/samples.jsonl
 if command -v sqlite3 >/dev/null; then
