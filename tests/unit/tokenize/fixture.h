@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "tests/unit/test.h"
 #include "tokenize/tok_internal.h"
 #include "tokenize/tokenizer.h"
 
@@ -109,6 +110,35 @@ static inline struct kj_tok *fixture_load(const struct fixture *f, char *msg)
     return t;
 }
 
+/* Encode and compare with ids, ended by -1. */
+static inline void fixture_is(const struct kj_tok *t, const char *text, unsigned flags,
+                              const int *want, const char *file, int line)
+{
+    struct kj_tok_state *s = kj_tok_state_new(t);
+    struct kj_err err = KJ_ERR_INIT;
+    struct kj_tok_ids ids = {0};
+    size_t n = 0;
+    while (want[n] >= 0)
+        n++;
+    for (int round = 0; round < 2; round++) { /* the second is from the cache */
+        ids.n = 0;
+        int rc = kj_tok_encode(t, s, text, strlen(text), flags, &ids, &err);
+        bool ok = rc == KJ_OK && ids.n == n;
+        for (size_t i = 0; ok && i < n; i++)
+            ok = ids.v[i] == (uint32_t)want[i];
+        if (!test_check(ok, file, line, text)) {
+            printf("     %s: got", err.msg);
+            for (size_t i = 0; i < ids.n; i++)
+                printf(" %u", ids.v[i]);
+            printf("\n");
+        }
+    }
+    kj_tok_ids_release(&ids);
+    kj_tok_state_free(s);
+}
+#define IS(t, text, flags, ...)                                                        \
+    fixture_is(t, text, flags, (const int[]){__VA_ARGS__, -1}, __FILE__, __LINE__)
+
 /* A small generator: tests must not depend on the C library's. */
 static inline uint32_t fixture_random(uint64_t *s, uint32_t n)
 {
@@ -139,5 +169,13 @@ static inline void fixture_words(struct kj_buf *b, uint64_t *s, unsigned n)
     for (unsigned i = 0; i < n; i++)
         kj_buf_addz(b, bits[fixture_random(s, sizeof bits / sizeof *bits)]);
 }
+
+/* pre_tokenizer: a Split, then the bytes. */
+#define THEN_BYTES                                                                     \
+    ",{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}"
+#define SPLIT(pattern, behavior, invert)                                               \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","                   \
+    "\"pattern\":" pattern ",\"behavior\":\"" behavior "\",\"invert\":" invert         \
+    "}" THEN_BYTES
 
 #endif
