@@ -37,7 +37,8 @@ static int copy_lines(const char *from, struct kj_output *to, struct kj_err *err
         return rc;
     struct kj_chunk c;
     char last = '\n';
-    while ((rc = kj_input_chunk(in, &c, err)) == KJ_OK) {
+    while (!atomic_load(&kj_interrupted) &&
+           (rc = kj_input_chunk(in, &c, err)) == KJ_OK) {
         rc = kj_output_write(to, c.p, c.n, err);
         if (rc)
             break;
@@ -67,6 +68,7 @@ int kj_files_open(struct kj_files *f, const struct kj_strs *names, bool again,
     kj_buf_printf(&path, "%s/kijil-XXXXXX", tmp_root());
     f->spool = kj_xstrndup(path.p, path.n);
     kj_buf_release(&path);
+    kj_cmd_signals(); /* an interrupt ends the copy, and whoever reads it stops at once */
     int fd = mkstemp(f->spool);
     if (fd < 0)
         return kj_err_errno(err, KJ_FATAL, "cannot make a temporary file %s", f->spool);

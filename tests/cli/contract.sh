@@ -167,14 +167,34 @@ wait $pid
 is "Ctrl-C" $? 130
 is "Ctrl-C leaves nothing" "$(ls stopped.jsonl* 2>/dev/null)" ""
 
-# Also while the corpus is surveyed.
-for i in $(seq 8); do cat many.jsonl; done >corpus.jsonl
-"$KIJIL" dedup corpus.jsonl -o stopped.jsonl 2>err &
+# Also while a pipe is copied for a survey, and while the corpus is surveyed.
+mkdir tmp
+TMPDIR=$T/tmp "$KIJIL" dedup pipe -o stopped.jsonl 2>err &
 pid=$!
-sleep 0.2
-kill -INT $pid 2>/dev/null
+exec 9>pipe
+cat docs.jsonl >&9
+while kill -0 $pid && ! compgen -G 'tmp/*' >there; do sleep 0.01; done
+kill -INT $pid
+cat docs.jsonl >&9 2>/dev/null
+exec 9>&-
 wait $pid
-is "Ctrl-C in a survey" $? 130
+is "Ctrl-C before a survey" $? 130
+is "Ctrl-C before a survey leaves nothing" "$(ls stopped.jsonl* tmp/* 2>/dev/null)" ""
+has "Ctrl-C before a survey: said" err 'dedup: interrupted; 0 documents in'
+for i in $(seq 4); do cat many.jsonl; done >corpus.jsonl
+for _ in $(seq 5); do # a larger one, where it was done before it heard
+    cat corpus.jsonl corpus.jsonl >more
+    mv more corpus.jsonl
+    rm -f stopped.jsonl
+    TMPDIR=$T/tmp "$KIJIL" dedup corpus.jsonl -o stopped.jsonl 2>err &
+    pid=$!
+    while kill -0 $pid 2>/dev/null && ! compgen -G 'tmp/kijil-survey-*' >there; do sleep 0.01; done
+    kill -INT $pid 2>/dev/null
+    wait $pid
+    status=$?
+    [[ $status -ne 0 ]] && break
+done
+is "Ctrl-C in a survey" $status 130
 is "Ctrl-C in a survey leaves nothing" "$(ls stopped.jsonl* 2>/dev/null)" ""
 has "Ctrl-C in a survey: said" err 'dedup: interrupted; 0 documents in'
 
