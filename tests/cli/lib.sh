@@ -38,12 +38,12 @@ is() {
 }
 # same NAME FILE FILE : equal, and not empty
 same() {
-    if ! cmp -s "$2" "$3"; then
-        bad "$1: $2 and $3 differ"
-    elif [[ (-f $2 && ! -s $2) || (-f $3 && ! -s $3) ]]; then
-        bad "$1: $2 and $3 are empty"
-    else ok; fi
+    if [[ (-f $2 && ! -s $2) || (-f $3 && ! -s $3) ]]; then
+        bad "$1: $2 or $3 is empty"
+    else equal "$@"; fi
 }
+# equal NAME FILE FILE : and both may be empty
+equal() { if cmp -s "$2" "$3"; then ok; else bad "$1: $2 and $3 differ"; fi; }
 # differ NAME FILE FILE : both are there
 differ() {
     cmp -s "$2" "$3"

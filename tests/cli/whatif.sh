@@ -62,8 +62,8 @@ try() {
     comm -23 now.ids then.ids >lost.want
     jq -r 'select(.change == "gained").id' changed.jsonl | sort >gained
     jq -r 'select(.change == "lost").id' changed.jsonl | sort >lost
-    same "$name: gained" gained gained.want
-    same "$name: lost" lost lost.want
+    equal "$name: gained" gained gained.want
+    equal "$name: lost" lost lost.want
     has "$name: kept now" "$T/out" "^kept now +$(printf "%'d" "$(wc -l <then.ids)" | sed ':a;s/\B[0-9]\{3\}\>/,&/;ta') "
     changes=$((changes + $(wc -l <changed.jsonl)))
 }
