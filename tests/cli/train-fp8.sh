@@ -38,7 +38,7 @@ export KIJIL
 parity="$TOP/scripts/loss-parity"
 rc parity 0 "$parity" -l 1 -d runs run.yaml --data shards --device cpu --steps 200
 has parity out 'bf16 [0-9.]*, fp8 [0-9.]*: .* % \(limit 1; mean of the last 50 of 200 steps'
-differ "not the same" runs/bf16/model/model.safetensors runs/fp8/model/model.safetensors
+differ "not the same" <(jq .loss runs/bf16/metrics.jsonl) <(jq .loss runs/fp8/metrics.jsonl)
 rc apart 1 "$parity" -l -50 run.yaml --data shards --device cpu --steps 8
 rc usage 2 "$parity"
 has usage err 'scripts/loss-parity'
