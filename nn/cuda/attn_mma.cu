@@ -87,6 +87,19 @@ KJ_DEV void copies_end()
 #define copies_wait(n) asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
 #endif
 
+/* 2^x, 0 where that is below 2^-126: one instruction, where exp2f takes four. */
+KJ_DEV float two_to(float x)
+{
+    float y;
+#if defined(__CUDA_ARCH__)
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+#else
+    y = exp2f(x);
+    y = y < 1.17549435e-38f ? 0.0f : y;
+#endif
+    return y;
+}
+
 KJ_DEV uint32_t pack(float a, float b)
 {
     return kj_pair(bf16(), a, b);
@@ -120,24 +133,52 @@ template <int D> KJ_DEV const bf16 *right(const bf16 *tile, unsigned row, unsign
     return tile + (row + l % 8 + l / 16 * 8) * (D + PAD) + col + l / 8 % 2 * 8;
 }
 
-/* s[N/8][4] = 16 rows of a (from arow) times the N rows of b, over D. */
+/* s[N/8][4] += x, a piece of 16 rows from column k on, times the N rows of b. */
 template <int D, int N>
-KJ_DEV void rows_by_rows(float (*s)[4], const bf16 *a, unsigned arow, const bf16 *b)
+KJ_DEV void add_columns(float (*s)[4], const uint32_t *x, const bf16 *b, unsigned k)
+{
+    uint32_t y[4];
+#pragma unroll
+    for (int j = 0; j < N / 16; j++) {
+        ldm(y, right<D>(b, (unsigned)j * 16, k));
+        mma(s[2 * j], x, y);
+        mma(s[2 * j + 1], x, y + 2);
+    }
+}
+template <int N> KJ_DEV void clear(float (*s)[4])
 {
 #pragma unroll
     for (int j = 0; j < N / 8; j++)
         s[j][0] = s[j][1] = s[j][2] = s[j][3] = 0.0f;
+}
+
+/* s[N/8][4] = 16 rows of a (from arow) times the N rows of b, over D. */
+template <int D, int N>
+KJ_DEV void rows_by_rows(float (*s)[4], const bf16 *a, unsigned arow, const bf16 *b)
+{
+    clear<N>(s);
 #pragma unroll
     for (int k = 0; k < D; k += 16) {
-        uint32_t x[4], y[4];
+        uint32_t x[4];
         ldm(x, left<D>(a, arow, (unsigned)k));
-#pragma unroll
-        for (int j = 0; j < N / 16; j++) {
-            ldm(y, right<D>(b, (unsigned)j * 16, (unsigned)k));
-            mma(s[2 * j], x, y);
-            mma(s[2 * j + 1], x, y + 2);
-        }
+        add_columns<D, N>(s, x, b, (unsigned)k);
     }
+}
+
+/* The same rows for many b: x are they, in registers. */
+template <int D> KJ_DEV void rows_load(uint32_t (*x)[4], const bf16 *a, unsigned arow)
+{
+#pragma unroll
+    for (int k = 0; k < D / 16; k++)
+        ldm(x[k], left<D>(a, arow, (unsigned)k * 16));
+}
+template <int D, int N>
+KJ_DEV void rows_by_rows(float (*s)[4], const uint32_t (*x)[4], const bf16 *b)
+{
+    clear<N>(s);
+#pragma unroll
+    for (int k = 0; k < D / 16; k++)
+        add_columns<D, N>(s, x[k], b, (unsigned)k * 16);
 }
 
 /* acc[D/8][4] += s (16 by N, an accumulator, rounded) times the N rows of b. */
@@ -204,14 +245,71 @@ KJ_DEV struct span span_of(const struct kj_attn_segs &s, const int32_t *tiles,
 
 /* ---- forward ---- */
 
-/* Two blocks of long heads are what shared memory holds; told so, the assembler does not
- * spill for a third. */
+/* How many keys a query sees, of those of its segment. */
+KJ_DEV int32_t sees(const struct call &c, const struct span &p, int32_t row)
+{
+    int32_t n = p.lk - p.lq + row + 1;
+    return c.seg.full || n > p.lk ? p.lk : n;
+}
+
+/* Scores of 16 queries from `first` on by N keys from b on: NEVER where a query does not
+ * see the key. Most pieces are seen whole, which the whole warp knows. */
+template <int N>
+KJ_DEV void hide(float (*s)[4], const struct call &c, const struct span &p,
+                 int32_t first, int32_t b)
+{
+    unsigned l = threadIdx.x % 32;
+    if (b + N <= sees(c, p, first))
+        return;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        int32_t end = sees(c, p, first + (int32_t)(l / 4) + 8 * h);
+        end -= b + (int32_t)(l % 4) * 2;
+#pragma unroll
+        for (int j = 0; j < N / 8; j++)
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                s[j][2 * h + i] = j * 8 + i < end ? s[j][2 * h + i] : NEVER;
+    }
+}
+
+/* Scores to what they weigh beside the largest so far, of row g (h 0) or g + 8: top, in
+ * scores; the sum, a lane's part; and what is added up of values follow. f > 0. */
 template <int D>
-__global__ void __launch_bounds__(THREADS, D == 64 ? 4 : 2) k_mma_forward(struct call c)
+KJ_DEV void soften(float (*s)[4], float (*acc)[4], float *top, float *sum, int h,
+                   float f)
+{
+    float most = *top, part = 0;
+#pragma unroll
+    for (int j = 0; j < TILE / 8; j++)
+        most = fmaxf(most, fmaxf(s[j][2 * h], s[j][2 * h + 1]));
+    most = quad_max(most);
+    float fix = two_to((*top - most) * f), base = most * f;
+#pragma unroll
+    for (int j = 0; j < TILE / 8; j++)
+#pragma unroll
+        for (int i = 2 * h; i < 2 * h + 2; i++) {
+            s[j][i] = two_to(fmaf(s[j][i], f, -base));
+            part += s[j][i];
+        }
+    *sum = *sum * fix + part;
+    *top = most;
+#pragma unroll
+    for (int j = 0; j < D / 8; j++) {
+        acc[j][2 * h] *= fix;
+        acc[j][2 * h + 1] *= fix;
+    }
+}
+
+/* Two blocks of long heads are what registers hold, three of short ones; told so, the
+ * assembler does not spill for more. Queries stay in registers, since ldmatrix is what
+ * bounds a tile (docs/gpu.md), and come by way of what is the second buffer later. */
+template <int D>
+__global__ void __launch_bounds__(THREADS, D == 64 ? 3 : 2) k_mma_forward(struct call c)
 {
     KJ_SHARED(bf16, sm);
     const int size = TILE * (D + PAD);
-    bf16 *q = sm, *k = q + size, *v = k + 2 * size;
+    bf16 *k = sm, *q = k + size, *v = k + 2 * size;
     unsigned head = blockIdx.x % c.heads, kh = head / (c.heads / c.kv_heads);
     /* The last tiles see the most keys: they go first. */
     struct span p =
@@ -219,16 +317,18 @@ __global__ void __launch_bounds__(THREADS, D == 64 ? 4 : 2) k_mma_forward(struct
     unsigned warp = threadIdx.x / 32, l = threadIdx.x % 32;
     const bf16 *kp = c.k + (size_t)p.k0 * c.sk + kh * D;
     const bf16 *vp = c.v + (size_t)p.k0 * c.sv + kh * D;
-    int32_t ahead = p.lk - p.lq, end = p.lk;
-    if (!c.seg.full && ahead + p.row + TILE < end)
-        end = ahead + p.row + TILE;
+    int32_t first = p.row + (int32_t)warp * 16, end = sees(c, p, p.row + TILE - 1);
     float acc[D / 8][4] = {}, top[2] = {NEVER, NEVER}, sum[2] = {0, 0};
     float f = c.scale * LOG2E;
+    uint32_t x[D / 16][4];
 
     tile_load<D, TILE>(q, c.q + (size_t)p.q0 * c.sq + head * D, c.sq, p.row, p.lq);
     tile_load<D, TILE>(k, kp, c.sk, 0, p.lk);
     tile_load<D, TILE>(v, vp, c.sv, 0, p.lk);
     copies_end();
+    copies_wait(0);
+    __syncthreads();
+    rows_load<D>(x, q, warp * 16);
     for (int32_t b = 0, at = 0; b < end; b += TILE, at ^= 1) {
         float s[TILE / 8][4];
         copies_wait(0);
@@ -238,48 +338,22 @@ __global__ void __launch_bounds__(THREADS, D == 64 ? 4 : 2) k_mma_forward(struct
             tile_load<D, TILE>(v + (at ^ 1) * size, vp, c.sv, b + TILE, p.lk);
         }
         copies_end();
-        rows_by_rows<D, TILE>(s, q, warp * 16, k + at * size);
-        for (int h = 0; h < 2; h++) {
-            int32_t row = p.row + (int32_t)(warp * 16 + l / 4) + 8 * h, sees = p.lk;
-            if (!c.seg.full && ahead + row + 1 < sees)
-                sees = ahead + row + 1;
-            float most = top[h], part = 0;
-#pragma unroll
-            for (int j = 0; j < TILE / 8; j++)
-                for (int i = 2 * h; i < 2 * h + 2; i++) {
-                    int32_t key = b + j * 8 + (int32_t)(l % 4) * 2 + i % 2;
-                    s[j][i] = key < sees ? s[j][i] * f : NEVER;
-                    most = fmaxf(most, s[j][i]);
-                }
-            most = quad_max(most);
-            float fix = exp2f(top[h] - most);
-#pragma unroll
-            for (int j = 0; j < TILE / 8; j++)
-                for (int i = 2 * h; i < 2 * h + 2; i++) {
-                    s[j][i] = exp2f(s[j][i] - most);
-                    part += s[j][i];
-                }
-            sum[h] = sum[h] * fix + part;
-            top[h] = most;
-#pragma unroll
-            for (int j = 0; j < D / 8; j++) {
-                acc[j][2 * h] *= fix;
-                acc[j][2 * h + 1] *= fix;
-            }
-        }
+        rows_by_rows<D, TILE>(s, x, k + at * size);
+        hide<TILE>(s, c, p, first, b);
+        soften<D>(s, acc, &top[0], &sum[0], 0, f);
+        soften<D>(s, acc, &top[1], &sum[1], 1, f);
         add_by_rows<D, TILE>(acc, s, v + at * size);
     }
     copies_wait(0);
     sum[0] = quad_sum(sum[0]);
     sum[1] = quad_sum(sum[1]);
-    int32_t first = p.row + (int32_t)warp * 16;
     tile_store<D>(c.o + (size_t)p.q0 * c.so + head * D, c.so, first, p.lq, acc,
                   1.0f / sum[0], 1.0f / sum[1]);
     for (int h = 0; h < 2; h++) {
         int32_t row = first + (int32_t)(l / 4) + 8 * h;
         if (c.lse && l % 4 == 0 && row < p.lq)
             c.lse[(size_t)(p.q0 + row) * c.sl + head] =
-                (top[h] + log2f(sum[h])) * 0.693147181f;
+                (top[h] * f + log2f(sum[h])) * 0.693147181f;
     }
 }
 
@@ -300,6 +374,23 @@ KJ_DEV void stats_load(float *to, const struct call &c, const struct span &p, in
     }
 }
 
+/* Scores of 16 keys from `first` on by STEP queries, of which the first sees the keys up
+ * to `last`: NEVER where a query does not see the key. What lies behind an end needs no
+ * such: its elements, log sum and dsum are 0, so it adds 0 times 1. */
+KJ_DEV void hide_before(float (*s)[4], const struct call &c, int32_t first,
+                        int32_t last)
+{
+    unsigned l = threadIdx.x % 32;
+    if (c.seg.full || first + 15 <= last)
+        return;
+    int32_t key = first + (int32_t)(l / 4) - last - (int32_t)(l % 4) * 2;
+#pragma unroll
+    for (int j = 0; j < STEP / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            s[j][i] = key + i / 2 * 8 <= j * 8 + i % 2 ? s[j][i] : NEVER;
+}
+
 template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_k(struct call c)
 {
     KJ_SHARED(bf16, sm);
@@ -309,7 +400,7 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_k(struct 
     unsigned kh = blockIdx.x % c.kv_heads, group = c.heads / c.kv_heads;
     struct span p = span_of(c.seg, c.seg.k_tiles, blockIdx.x / c.kv_heads);
     unsigned warp = threadIdx.x / 32, l = threadIdx.x % 32;
-    int32_t ahead = p.lk - p.lq, from = 0;
+    int32_t ahead = p.lk - p.lq, from = 0, first = p.row + (int32_t)warp * 16;
     if (!c.seg.full && p.row > ahead)
         from = (p.row - ahead) / STEP * STEP;
     int32_t steps = p.lq > from ? (p.lq - from + STEP - 1) / STEP : 0;
@@ -338,21 +429,19 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_k(struct 
         const float *lse = stats + at * 2 * STEP, *dsum = lse + STEP;
         rows_by_rows<D, STEP>(s, k, warp * 16, q + at * part);
         rows_by_rows<D, STEP>(dp, v, warp * 16, go + at * part);
+        hide_before(s, c, first, b + ahead);
 #pragma unroll
         for (int j = 0; j < STEP / 8; j++)
+#pragma unroll
             for (int i = 0; i < 4; i++) {
-                int32_t key = p.row + (int32_t)(warp * 16 + l / 4) + i / 2 * 8;
-                int32_t x = j * 8 + (int32_t)(l % 4) * 2 + i % 2, row = b + x;
-                bool seen =
-                    key < p.lk && row < p.lq && (c.seg.full || key <= row + ahead);
-                s[j][i] = seen ? exp2f(s[j][i] * f - lse[x]) : 0.0f;
+                unsigned x = (unsigned)j * 8 + l % 4 * 2 + i % 2;
+                s[j][i] = two_to(fmaf(s[j][i], f, -lse[x]));
                 dp[j][i] = s[j][i] * (dp[j][i] - dsum[x]);
             }
         add_by_rows<D, STEP>(dv, s, go + at * part);
         add_by_rows<D, STEP>(dk, dp, q + at * part);
     }
     copies_wait(0);
-    int32_t first = p.row + (int32_t)warp * 16;
     tile_store<D>(c.dk + (size_t)p.k0 * c.sdk + kh * D, c.sdk, first, p.lk, dk, c.scale,
                   c.scale);
     tile_store<D>(c.dv + (size_t)p.k0 * c.sdv + kh * D, c.sdv, first, p.lk, dv, 1.0f,
@@ -370,23 +459,26 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_q(struct 
     unsigned warp = threadIdx.x / 32, l = threadIdx.x % 32;
     const bf16 *kp = c.k + (size_t)p.k0 * c.sk + kh * D;
     const bf16 *vp = c.v + (size_t)p.k0 * c.sv + kh * D;
-    int32_t ahead = p.lk - p.lq, end = p.lk;
-    if (!c.seg.full && ahead + p.row + TILE < end)
-        end = ahead + p.row + TILE;
+    int32_t first = p.row + (int32_t)warp * 16, end = sees(c, p, p.row + TILE - 1);
     float dq[D / 8][4] = {}, lse[2], dsum[2], f = c.scale * LOG2E;
+    uint32_t x[D / 16][4], y[D / 16][4];
 
     tile_load<D, TILE>(q, c.q + (size_t)p.q0 * c.sq + head * D, c.sq, p.row, p.lq);
     tile_load<D, TILE>(go, c.d_o + (size_t)p.q0 * c.sdo + head * D, c.sdo, p.row, p.lq);
     tile_load<D, STEP>(k, kp, c.sk, 0, p.lk);
     tile_load<D, STEP>(v, vp, c.sv, 0, p.lk);
     copies_end();
-    int32_t first = p.row + (int32_t)(warp * 16 + l / 4);
     for (int h = 0; h < 2; h++) {
-        bool in = first + 8 * h < p.lq;
-        size_t at = (size_t)(p.q0 + first + 8 * h);
+        int32_t row = first + (int32_t)(l / 4) + 8 * h;
+        bool in = row < p.lq;
+        size_t at = (size_t)(p.q0 + row);
         lse[h] = in ? c.lse[at * c.sl + head] * LOG2E : 0.0f;
         dsum[h] = in ? c.dsum[at * c.heads + head] : 0.0f;
     }
+    copies_wait(0);
+    __syncthreads();
+    rows_load<D>(x, q, warp * 16);
+    rows_load<D>(y, go, warp * 16);
     for (int32_t b = 0, at = 0; b < end; b += STEP, at ^= 1) {
         float s[STEP / 8][4], dp[STEP / 8][4];
         copies_wait(0);
@@ -396,23 +488,20 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_q(struct 
             tile_load<D, STEP>(v + (at ^ 1) * part, vp, c.sv, b + STEP, p.lk);
         }
         copies_end();
-        rows_by_rows<D, STEP>(s, q, warp * 16, k + at * part);
-        rows_by_rows<D, STEP>(dp, go, warp * 16, v + at * part);
+        rows_by_rows<D, STEP>(s, x, k + at * part);
+        rows_by_rows<D, STEP>(dp, y, v + at * part);
+        hide<STEP>(s, c, p, first, b);
 #pragma unroll
         for (int j = 0; j < STEP / 8; j++)
-            for (int i = 0; i < 4; i++) {
-                int32_t key = b + j * 8 + (int32_t)(l % 4) * 2 + i % 2;
-                int32_t row = first + i / 2 * 8;
-                bool seen =
-                    key < p.lk && row < p.lq && (c.seg.full || key <= row + ahead);
-                float e = seen ? exp2f(s[j][i] * f - lse[i / 2]) : 0.0f;
-                dp[j][i] = e * (dp[j][i] - dsum[i / 2]);
-            }
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                dp[j][i] =
+                    two_to(fmaf(s[j][i], f, -lse[i / 2])) * (dp[j][i] - dsum[i / 2]);
         add_by_rows<D, STEP>(dq, dp, k + at * part);
     }
     copies_wait(0);
-    tile_store<D>(c.dq + (size_t)p.q0 * c.sdq + head * D, c.sdq,
-                  p.row + (int32_t)warp * 16, p.lq, dq, c.scale, c.scale);
+    tile_store<D>(c.dq + (size_t)p.q0 * c.sdq + head * D, c.sdq, first, p.lq, dq,
+                  c.scale, c.scale);
 }
 
 /* ---- the path ---- */
@@ -420,7 +509,8 @@ template <int D> __global__ void __launch_bounds__(THREADS) k_mma_back_q(struct 
 static bool takes(struct kj_cuda *, const struct kj_attn *a,
                   const struct kj_attn_grad *g, enum kj_dtype type)
 {
-    return type == KJ_BF16 && (a->dim == 64 || a->dim == 128) &&
+    /* The largest product is that of the largest score where the scale is above 0. */
+    return type == KJ_BF16 && (a->dim == 64 || a->dim == 128) && a->scale > 1e-6f &&
            kj_all_aligned(8, 8, a->q, a->k, a->v, a->o) &&
            (!g || kj_all_aligned(8, 8, g->d_o, g->dq, g->dk, g->dv));
 }
@@ -450,7 +540,7 @@ static void forward(struct kj_cuda *c, const struct kj_attn *a,
 {
     struct call t = call_of(a, s);
     size_t blocks = (size_t)s->n_q_tiles * a->heads;
-    size_t shared = 5 * TILE * (a->dim + PAD) * sizeof(bf16);
+    size_t shared = 4 * TILE * (a->dim + PAD) * sizeof(bf16);
     kj_launch(c, a->dim == 64 ? k_mma_forward<64> : k_mma_forward<128>, blocks, THREADS,
               shared, t);
 }
