@@ -228,11 +228,23 @@ void kj_ledger_copies_add(struct kj_ledger *l, const struct kj_doc *d, struct kj
 int kj_ledger_copies_flush(struct kj_ledger *l, struct kj_err *err);
 void kj_ledger_copies_release(struct kj_ledger *l);
 
-/* ---- rows of a batch, histograms, samples (ledger_rows.c) ---- */
+/* ---- rows of a batch (ledger_rows.c) ---- */
 int kj_ledger_rows(struct kj_ledger *l, const struct kj_batch *b, struct kj_err *err);
-/* Histograms and samples gathered so far to the file, and start over. */
+
+/* ---- histograms and samples (ledger_gather.c) ---- */
+/* A rule's value in a document that cut judged (0: none, threshold NAN); drops: that it
+ * was dropped for it. hash: of the document's id. */
+void kj_gather_value(struct kj_rule_slot *r, int64_t cut, double threshold, double v,
+                     bool drops, uint64_t hash, const struct kj_doc *d);
+/* A document that a rule without values dropped, and one that stays. */
+void kj_gather_drop(struct kj_rule_slot *r, int64_t cut, uint64_t hash,
+                    const struct kj_doc *d);
+void kj_gather_kept(struct kj_ledger *l, uint64_t hash, const struct kj_doc *d);
+/* A hash as a number in [0, 1). */
+double kj_hash_unit(uint64_t hash);
+/* What was gathered so far to the file, and start over. */
 int kj_ledger_flush(struct kj_ledger *l, struct kj_err *err);
-void kj_ledger_unflush(struct kj_ledger *l); /* throw them away */
+void kj_ledger_unflush(struct kj_ledger *l); /* throw it away */
 /* Edges of a histogram bucket. */
 int32_t kj_bucket_key(double v);
 void kj_bucket_edges(int32_t key, double *lo, double *hi);

@@ -1,5 +1,5 @@
-/* whatif_internal.h - shared by whatif.c (replay), whatif_curve.c and the two forms
- * of the answer (whatif_text.c, whatif_json.c). */
+/* whatif_internal.h - shared by whatif_open.c (what is replayed), whatif.c (replay),
+ * whatif_curve.c and the two forms of the answer (whatif_text.c, whatif_json.c). */
 #ifndef KJ_MANIFESTS_WHATIF_INTERNAL_H
 #define KJ_MANIFESTS_WHATIF_INTERNAL_H
 
@@ -101,6 +101,8 @@ const char *kj_whatif_budget(const struct kj_replay *r, double tokens,
 int kj_replay_open(struct kj_replay *r, struct kj_ledger *l,
                    const struct kj_whatif *ask, struct kj_err *err);
 int kj_replay_run(struct kj_replay *r);
+/* Whether there is another row. */
+int kj_replay_step(struct kj_replay *r, sqlite3_stmt *st, bool *row);
 void kj_replay_release(struct kj_replay *r);
 
 #endif
