@@ -135,7 +135,7 @@ size_t kj_cuda_work(const struct kj_step_shape *s)
     size_t sums = sizeof(double) * (kj_cuda_parts(s->elements, KJ_CUDA_SUM_PIECE) + 1);
     struct kj_sdpa_parts t = kj_sdpa_parts_of(larger(s->tokens, KJ_SDPA_TRIAL_TOKENS),
                                               s->heads, s->kv_heads, s->dim);
-    size_t attention = t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads;
+    size_t attention = t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads + KJ_SDPA_GUARD;
     /* Lists of documents, were each of one token: of their bounds and tiles, cuDNN's. */
     size_t lists =
         (s->tokens + 1) * (6 * KJ_CUDA_TABLES + (s->bf16 ? 10 : 0)) * sizeof(int32_t);

@@ -225,7 +225,9 @@ static bool compare(struct trial *t, bool log_sums, bool back, struct kj_err *wh
             i == R_LSE ? furthest_lse(t, host, &worst) : furthest(t, i, host, &worst);
         if (good && !(worst <= (i == R_LSE ? LIMIT_LSE : LIMIT))) {
             kj_err_set(why, KJ_FAIL,
-                       "cuDNN's attention is not right here: %s is off by %.2g",
+                       worst == worst
+                           ? "cuDNN's attention is not right here: %s is off by %.2g"
+                           : "cuDNN's attention is not right here: %s is no number",
                        names[i], worst);
             good = false;
         }

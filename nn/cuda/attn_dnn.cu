@@ -2,8 +2,10 @@
  *
  * For bfloat16 where queries and keys are the same tokens, in training. It comes
  * first, but no plan is believed before it was held against our own kernels on the
- * machine at hand (attn_agree.cu). Where the library is missing, has no plan for a
- * shape, finds no memory or disagrees, those go on, and the back end's note says why;
+ * machine at hand (attn_agree.cu): in scratch that is not-a-number before, so that sums
+ * that nobody clears are seen, and with a guard behind it. Where the library is missing,
+ * has no plan for a shape, finds no memory or disagrees, those go on, and the back end's
+ * note says why;
  * under KIJIL_CUDNN=1 that is a fault, so that who measures cuDNN measures it.
  *
  * The backward pass adds up dQ by atomics, in an order that changes: where the bits
@@ -155,9 +157,12 @@ static bool prepare(struct kj_cuda *c, const struct kj_attn *a,
 {
     struct kj_dnn_state *d = c->dnn;
     int64_t tokens = a->cu_q[a->segs];
+    size_t n = kj_sdpa_scratch(d->call, tokens, g != NULL);
     if (!renew(c, d, d->call, a) ||
-        !kj_cuda_scratch(c, &d->scratch,
-                         kj_sdpa_scratch(d->call, tokens, g != NULL) + 1))
+        !kj_cuda_scratch(c, &d->scratch, n + (d->trying ? KJ_SDPA_GUARD : 1)))
+        return false;
+    if (d->trying &&
+        !KJ_CUDA(c, cudaMemsetAsync(d->scratch.p, 0xff, n + KJ_SDPA_GUARD, c->stream)))
         return false;
     memset(args, 0, sizeof *args);
     args->q = kj_ptr<struct kj_bf16>(a->q);
@@ -178,6 +183,28 @@ static bool prepare(struct kj_cuda *c, const struct kj_attn *a,
     return true;
 }
 
+/* Nothing was written behind the scratch of a trial. */
+static bool inside(struct kj_cuda *c, size_t n, struct kj_err *why)
+{
+    unsigned char *host = (unsigned char *)malloc(KJ_SDPA_GUARD);
+    size_t i = 0;
+    if (!host) {
+        kj_err_set(why, KJ_FAIL, "no memory to try cuDNN's attention");
+        return false;
+    }
+    bool good =
+        KJ_CUDA(c, cudaMemcpyAsync(host, (char *)c->dnn->scratch.p + n, KJ_SDPA_GUARD,
+                                   cudaMemcpyDeviceToHost, c->stream)) &&
+        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+    while (good && i < KJ_SDPA_GUARD && host[i] == 0xff)
+        i++;
+    free(host);
+    if (good && i < KJ_SDPA_GUARD)
+        kj_err_set(why, KJ_FAIL,
+                   "cuDNN's attention writes %zu bytes behind its scratch", i);
+    return good && i == KJ_SDPA_GUARD;
+}
+
 /* The plan under way; why: of what cuDNN says, beside the back end's fault. */
 static bool execute(struct kj_cuda *c, const struct kj_attn *a,
                     const struct kj_attn_grad *g, struct kj_err *why)
@@ -185,8 +212,11 @@ static bool execute(struct kj_cuda *c, const struct kj_attn *a,
     struct kj_sdpa_args args;
     if (!prepare(c, a, g, &args))
         return false;
-    return (g ? kj_sdpa_backward(c->dnn->call, &args, why)
-              : kj_sdpa_forward(c->dnn->call, &args, why)) == KJ_OK;
+    int rc = g ? kj_sdpa_backward(c->dnn->call, &args, why)
+               : kj_sdpa_forward(c->dnn->call, &args, why);
+    return rc == KJ_OK &&
+           (!c->dnn->trying ||
+            inside(c, kj_sdpa_scratch(c->dnn->call, args.tokens, g != NULL), why));
 }
 
 static void go(struct kj_cuda *c, const struct kj_attn *a, const struct kj_attn_grad *g)

@@ -51,22 +51,22 @@ static int find(struct kj_cudnn *c, struct kj_err *err)
     return KJ_OK;
 }
 
-/* Plans are always made for properties of a device, so those that are made
- * without one take the same way. */
+/* Plans are made for the handle's GPU, as everybody makes them; or for the properties of
+ * one that is not here. */
 static int place(struct kj_cudnn *c, void *stream, const char *device_json,
                  struct kj_err *err)
 {
     cudnnStatus_t s = CUDNN_STATUS_SUCCESS;
-    if (!device_json && ((s = c->handle_new(&c->handle)) ||
-                         (s = c->set_stream(c->handle, (cudaStream_t)stream))))
-        return fault(c, err, "handle", s);
-    if ((s = c->create(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &c->device)))
-        return fault(c, err, "properties of the device", s);
-    s = device_json ? c->set(c->device, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-                             CUDNN_TYPE_CHAR, (int64_t)strlen(device_json), device_json)
-                    : c->set(c->device, CUDNN_ATTR_DEVICEPROP_HANDLE, CUDNN_TYPE_HANDLE,
-                             1, &c->handle);
-    if (s || (s = c->finalize(c->device)))
+    if (!device_json) {
+        if ((s = c->handle_new(&c->handle)) ||
+            (s = c->set_stream(c->handle, (cudaStream_t)stream)))
+            return fault(c, err, "handle", s);
+        return KJ_OK;
+    }
+    if ((s = c->create(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &c->device)) ||
+        (s = c->set(c->device, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+                    CUDNN_TYPE_CHAR, (int64_t)strlen(device_json), device_json)) ||
+        (s = c->finalize(c->device)))
         return fault(c, err, "properties of the device", s);
     return KJ_OK;
 }
@@ -269,8 +269,10 @@ static int choose(struct kj_dnn_graph *g, kj_dnn heuristics, kj_dnn *plan)
         s = c->set(p, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
                    CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config[i]);
         if (!s)
-            s = c->set(p, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP,
-                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c->device);
+            s = c->handle ? c->set(p, CUDNN_ATTR_EXECUTION_PLAN_HANDLE,
+                                   CUDNN_TYPE_HANDLE, 1, &c->handle)
+                          : c->set(p, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP,
+                                   CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c->device);
         if (!s && !(s = c->finalize(p))) {
             *plan = p;
             return KJ_OK;
@@ -288,6 +290,8 @@ int kj_dnn_plan(struct kj_dnn_graph *g, kj_dnn *plan, int64_t *workspace)
     kj_dnn d = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set(g, d, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, g->n_ops,
         g->ops);
+    if (c->handle)
+        set(g, d, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &c->handle);
     finish(g, "graph", d);
     kj_dnn h = make(g, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     link(g, h, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, d);

@@ -22,7 +22,7 @@ typedef cudnnBackendDescriptor_t kj_dnn; /* cuDNN's own opaque pointer */
 struct kj_cudnn {
     void *lib;
     cudnnHandle_t handle; /* NULL where plans are made for a GPU elsewhere */
-    kj_dnn device;        /* its properties */
+    kj_dnn device;        /* its properties, or NULL */
     size_t (*version)(void);
     cudnnStatus_t (*handle_new)(cudnnHandle_t *);
     cudnnStatus_t (*handle_free)(cudnnHandle_t);

@@ -59,6 +59,8 @@ static inline size_t kj_cuda_apart(size_t n, size_t ranks)
 
 /* Tokens on which cuDNN's attention is tried before it is used. */
 #define KJ_SDPA_TRIAL_TOKENS 278
+/* Bytes behind its scratch that it must leave alone meanwhile. */
+#define KJ_SDPA_GUARD ((size_t)1 << 16)
 
 /* Bytes of cuDNN's attention, backward, without its own workspace. */
 struct kj_sdpa_parts {

@@ -4,7 +4,8 @@
  *
  * dQ is summed in an order that no two calls share, as atomics do it. KJ_EMU_CUDNN
  * makes it go wrong: "missing" (the library), "none" (no plan for any shape), "huge" (more
- * scratch than there is memory), or a result (o, lse, dq, dk, dv) whose last row is
+ * scratch than there is memory), "stale" (dQ is added to what its sums' place has),
+ * "beyond" (something is cleared behind the scratch), or a result (o, lse, dq, dk, dv) whose last row is
  * twice what it should be. */
 #include <algorithm>
 #include <cmath>
@@ -178,12 +179,25 @@ struct call {
                 put(a.dk, i * s.dkv + d, dk[(size_t)(i * width + d)] * fault("dk", i));
                 put(a.dv, i * s.dkv + d, dv[(size_t)(i * width + d)] * fault("dv", i));
             }
+        struct kj_sdpa_parts t = parts();
+        if (wrong("beyond"))
+            memset((char *)a.scratch + t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads +
+                       64,
+                   0, 4);
+    }
+    struct kj_sdpa_parts parts() const
+    {
+        return kj_sdpa_parts_of((size_t)a.tokens, (size_t)s.heads, (size_t)s.kv_heads,
+                                (size_t)s.dim);
     }
     void row(int64_t from, int64_t to, int64_t i, int64_t h, std::vector<double> &p,
              std::vector<double> &dk, std::vector<double> &dv) const
     {
         int64_t k = h / (s.heads / s.kv_heads), width = s.kv_heads * s.dim;
         std::vector<float> dq((size_t)s.dim, 0); /* the sum whose order shows */
+        const float *old = (const float *)((const char *)a.scratch + parts().rowsum);
+        for (int64_t d = 0; d < s.dim && wrong("stale"); d++)
+            dq[(size_t)d] = old[(i * s.heads + h) * s.dim + d];
         std::vector<int64_t> keys((size_t)(to - from));
         double rows = 0;
         weights(from, to, i, h, p);

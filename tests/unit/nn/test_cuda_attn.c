@@ -168,8 +168,10 @@ int main(void)
     taken();
     bits();
     left("dq", "not right here: dQ is off by 0.");
+    left("stale", "not right here: dQ is no number");
     left("missing", "no cuDNN: libcudnn.so.9");
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* slow fibers */
+    left("beyond", "writes 64 bytes behind its scratch");
     left("none", "no engine");
     left("huge", "no GPU memory for cuDNN's 1099511.6 MB");
     left("o", "not right here: the result is off by 0.");
