@@ -9,7 +9,9 @@
  * the same library and GPU, so a run that is resumed gets the same bits. With
  * KIJIL_CUDA_TUNE=FILE the eight first offers are timed on the operands at hand, and
  * the choice is kept in FILE; later runs that name the file take it from there. Where
- * the bits must be the same at every run, the file is read and nothing is timed.
+ * the bits must be the same at every run, the file is read and nothing is timed. An
+ * algorithm that is refused when it is to run makes way for the next. Where none is left,
+ * a plain kernel of ours does it; of a large product the back end's note says so.
  *
  * FP8 comes in the one layout that Hopper has: both operands' rows along k (A B', so the
  * library's "TN"). Their scales lie in device memory and change from call to call, so
@@ -25,7 +27,12 @@
 #define WORKSPACE KJ_CUDA_WORKSPACE
 #define BUCKETS   512
 #define OFFERS    8
-#define TRIES     5
+#if defined(KJ_CUDA_EMU)
+#define LARGE ((uint64_t)1 << 19)
+#else
+#define LARGE ((uint64_t)1 << 30) /* multiplications: a quarter of a ms by k_matmul */
+#endif
+#define TRIES 5
 
 struct key {
     uint64_t m, n, k, lda, ldb, ldc;
@@ -39,7 +46,8 @@ struct plan {
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algo;
-    bool own; /* cuBLASLt has no algorithm for this: k_matmul does it */
+    int refused; /* of the offers, from the first on, when they were to run */
+    bool own;    /* cuBLASLt has no algorithm for this: k_matmul does it */
 };
 
 struct kj_gemm_plans {
@@ -183,6 +191,19 @@ static bool describe(struct kj_cuda *c, struct plan *p)
               cublasLtMatrixLayoutCreate(&p->c, type_c, k->n, k->m, (int64_t)k->ldc));
 }
 
+/* A note, where n offers are all refused or none: a large product costs tens of times as
+ * much by the plain kernel. */
+static void slow(struct kj_cuda *c, const struct plan *p, int n, cublasStatus_t why)
+{
+    if (n > p->refused || p->key.m * p->key.n < LARGE / p->key.k || *c->base.note)
+        return;
+    snprintf(c->base.note, sizeof c->base.note,
+             "cuBLASLt has no algorithm for %s of %" PRIu64 "x%" PRIu64 "x%" PRIu64
+             " (%s): a plain kernel goes on, slowly",
+             c->at.op, p->key.m, p->key.n, p->key.k,
+             n ? "all were refused" : cublasLtGetStatusString(why));
+}
+
 static int offers(struct kj_cuda *c, struct plan *p,
                   cublasLtMatmulHeuristicResult_t *out)
 {
@@ -207,12 +228,26 @@ static int offers(struct kj_cuda *c, struct plan *p,
     if (ok) {
         cublasStatus_t rc = cublasLtMatmulAlgoGetHeuristic(
             c->lt, p->desc, p->a, p->b, p->c, p->c, pref, OFFERS, out, &n);
-        if (rc != CUBLAS_STATUS_SUCCESS)
-            n = 0;
+        int all = rc == CUBLAS_STATUS_SUCCESS ? n : 0;
+        n = 0;
+        for (int i = 0; i < all; i++)
+            if (out[i].state == CUBLAS_STATUS_SUCCESS)
+                out[n++] = out[i];
+        slow(c, p, n, rc);
     }
     if (pref)
         cublasLtMatmulPreferenceDestroy(pref);
     return n;
+}
+
+/* The offer behind those that were refused; own where there is none. */
+static void next_offer(struct kj_cuda *c, struct plan *p)
+{
+    cublasLtMatmulHeuristicResult_t offer[OFFERS];
+    int n = p->refused < OFFERS ? offers(c, p, offer) : 0;
+    p->own = n <= p->refused;
+    if (!p->own)
+        p->algo = offer[p->refused].algo;
 }
 
 /* For what the library refuses, such as odd strides of bfloat16: 16x16 outputs a
@@ -285,20 +320,37 @@ static void own_by_type(struct kj_cuda *c, const struct key *k,
         own<e4, e4, TC>(c, k, o);
 }
 
-static bool multiply(struct kj_cuda *c, const struct plan *p, const struct operands *o)
+/* By the library's algorithm, if it takes it. */
+static cublasStatus_t by_library(struct kj_cuda *c, const struct plan *p,
+                                 const struct operands *o)
 {
-    if (p->own) {
-        if (p->key.type_c == KJ_F32)
-            own_by_type<float>(c, &p->key, o);
-        else
-            own_by_type<struct kj_bf16>(c, &p->key, o);
-        return !c->base.fault.rc;
-    }
     const float one = 1.0f, beta = p->key.flags & KJ_MM_ADD ? 1.0f : 0.0f;
-    return set_scales(c, p, o->sa, o->sb) &&
-           LT(c, cublasLtMatmul(c->lt, p->desc, &one, o->b, p->a, o->a, p->b, &beta,
-                                o->old, p->c, o->to, p->c, &p->algo, c->workspace.p,
-                                WORKSPACE, c->stream));
+    return cublasLtMatmul(c->lt, p->desc, &one, o->b, p->a, o->a, p->b, &beta, o->old,
+                          p->c, o->to, p->c, &p->algo, c->workspace.p, WORKSPACE,
+                          c->stream);
+}
+
+static bool refused(cublasStatus_t rc)
+{
+    return rc == CUBLAS_STATUS_NOT_SUPPORTED || rc == CUBLAS_STATUS_ARCH_MISMATCH;
+}
+
+static bool multiply(struct kj_cuda *c, struct plan *p, const struct operands *o)
+{
+    if (!p->own && !set_scales(c, p, o->sa, o->sb))
+        return false;
+    while (!p->own) {
+        cublasStatus_t rc = by_library(c, p, o);
+        if (!refused(rc))
+            return good(c, rc, "cublasLtMatmul");
+        p->refused++;
+        next_offer(c, p);
+    }
+    if (p->key.type_c == KJ_F32)
+        own_by_type<float>(c, &p->key, o);
+    else
+        own_by_type<struct kj_bf16>(c, &p->key, o);
+    return !c->base.fault.rc;
 }
 
 /* ms of the plan's algorithm, the best of TRIES; negative: it does not run. */
@@ -308,7 +360,11 @@ static float timed(struct kj_cuda *c, const struct plan *p, const struct operand
     float best = -1;
     for (int i = 0; i < TRIES; i++) {
         float ms = 0;
-        if (!KJ_CUDA(c, cudaEventRecord(e[0], c->stream)) || !multiply(c, p, o) ||
+        if (!KJ_CUDA(c, cudaEventRecord(e[0], c->stream)) ||
+            !set_scales(c, p, o->sa, o->sb))
+            return -1;
+        cublasStatus_t rc = by_library(c, p, o);
+        if (refused(rc) || !good(c, rc, "cublasLtMatmul") ||
             !KJ_CUDA(c, cudaEventRecord(e[1], c->stream)) ||
             !KJ_CUDA(c, cudaEventSynchronize(e[1])) ||
             !KJ_CUDA(c, cudaEventElapsedTime(&ms, e[0], e[1])))

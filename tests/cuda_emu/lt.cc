@@ -1,4 +1,7 @@
-/* lt.cc - cuBLASLt's product on the processor; see cublasLt.h here. */
+/* lt.cc - cuBLASLt's product on the processor; see cublasLt.h here.
+ *
+ * KJ_EMU_LT: algorithms that were offered are refused when they are to run, as libraries
+ * have been seen to do: "first" or "all". */
 #include <cublasLt.h>
 
 #include <vector>
@@ -188,6 +191,7 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                const cublasLtMatmulAlgo_t *algo, void *, size_t, cudaStream_t stream)
 {
     cublasStatus_t s = fits(d, la, lb, lc, ld);
+    const char *refuse = getenv("KJ_EMU_LT");
     uint32_t align[4];
     memcpy(align, &algo->data[1], sizeof align);
     if (!s && (algo->data[0] < 1000 || !aligned((uint64_t)(uintptr_t)a, align[0]) ||
@@ -195,6 +199,8 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                !aligned((uint64_t)(uintptr_t)c, align[2]) ||
                !aligned((uint64_t)(uintptr_t)dd, align[3])))
         s = CUBLAS_STATUS_INVALID_VALUE;
+    if (!s && refuse && (algo->data[0] == 1000 || strcmp(refuse, "all") == 0))
+        s = CUBLAS_STATUS_NOT_SUPPORTED;
     if (s)
         return s;
     if (kj_emu_refuse("launch") != cudaSuccess)

@@ -5,8 +5,8 @@
  * dQ is summed in an order that no two calls share, as atomics do it. KJ_EMU_CUDNN
  * makes it go wrong: "missing" (the library), "none" (no plan for any shape), "huge" (more
  * scratch than there is memory), "stale" (dQ is added to what its sums' place has),
- * "beyond" (something is cleared behind the scratch), or a result (o, lse, dq, dk, dv) whose last row is
- * twice what it should be. */
+ * "beyond" (something is cleared behind the scratch), or a result (o, lse, dq, dk, dv)
+ * whose last row is twice what it should be. */
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
