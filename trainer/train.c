@@ -153,7 +153,8 @@ static void go_on(struct kj_trainer *r, const struct kj_checkpoint *c)
     r->saved = c->step;
 }
 
-/* The newest checkpoint whose files are sound; older ones if it is not. */
+/* The newest checkpoint whose files are sound; older ones if it is not. A device that
+ * fails meanwhile says nothing about files: nothing older is taken, nothing is begun. */
 static int resume(struct kj_trainer *r, struct kj_err *err)
 {
     size_t n;
@@ -183,6 +184,10 @@ static int resume(struct kj_trainer *r, struct kj_err *err)
         if (got == KJ_OK) {
             go_on(r, &c);
             kj_trainer_note(r, "goes on behind step %" PRId64, c.step);
+        } else if (got == KJ_FATAL) {
+            r->saved = c.step;
+            *err = why;
+            rc = got;
         } else {
             kj_trainer_note(r, "checkpoint %" PRId64 " is damaged: %s", v[i],
                             kj_err_text(&why, text, sizeof text));
@@ -486,18 +491,18 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
     int rc = set_up(&r, err);
     if (rc == KJ_OK)
         rc = start(&r, err);
-    if (rc == KJ_OK) {
+    bool on = rc == KJ_OK || (rc == KJ_FATAL && r.saved >= 0);
+    if (rc == KJ_OK)
         rc = loop(&r, result, err);
-        if (rc == KJ_OK)
-            rc = save(&r, err);
-        if (rc)
-            advise(&r, err);
-    }
+    if (rc == KJ_OK)
+        rc = save(&r, err);
     if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && r.ranks.rank == 0 &&
         !t->no_save) {
         struct kj_hf_save s = save_as(&r);
         rc = kj_hf_publish(r.m, r.model, &s, err);
     }
+    if (rc && on)
+        advise(&r, err);
     if (rc && t->comm) { /* or the others would wait */
         char why[1024];
         kj_comm_abort(t->comm, err ? kj_err_text(err, why, sizeof why) : "a fault");

@@ -71,6 +71,21 @@ rc "and goes on" 0 "$KIJIL" train run.yaml --data shards --device cuda -o x
 has "and goes on" err 'goes on behind step [24]$'
 same "to the same bytes" whole/model/model.safetensors x/model/model.safetensors
 
+# A GPU that is lost while a checkpoint is read is no damage of the checkpoint: it stays, as
+# does what is known of the steps before.
+rm -r x/checkpoints/step-00000006 x/model
+cp -r x kept
+for n in 40 50 60 70; do
+    KJ_EMU_FAIL=copy:$n:999 train x 2>err
+    is "lost at the start, copy $n" "$?" 1
+    hasnt "no damage, copy $n" err 'is damaged'
+    is "all is there, copy $n" "$(cd kept && find . -type f ! -name .lock -exec cmp {} ../x/{} \; 2>&1)" ""
+    grep -q 'start again to go on behind step 4$' err && break
+done
+has "lost while it was read" err 'the driver lost the GPU; .*noticed at write of [0-9]+\); start again to go on behind step 4$'
+rc "reads it again" 0 train x
+same "to the same bytes again" whole/model/model.safetensors x/model/model.safetensors
+
 # The first of the allocations that a step makes.
 for n in $(seq 8 40); do
     rm -rf x
