@@ -10,7 +10,10 @@
  * Reading. The file is mapped, not read: a large model starts at once, and its
  * pages are shared by all processes that use it. Every count, size and index
  * is checked against the file before it is used. Besides the mapping a model
- * takes at most KJ_FT_MEM_FACTOR times the file's size, plus 1 MiB.
+ * takes at most KJ_FT_MEM_FACTOR times the file's size, plus 1 MiB. An input matrix of
+ * 64 MB or more is asked for in large pages; where the system maps it in small ones it is
+ * copied into large ones, piece by piece by the threads that score, when 24 times its rows
+ * have been read and as long as a quarter of the memory left is more than what is missing.
  *
  * Applying gives the labels, their order, and the probabilities of
  * `fasttext predict-prob`: arithmetic is done in the same order and in the

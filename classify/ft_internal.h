@@ -3,6 +3,7 @@
  * ft_load.c   file -> struct kj_ft, with every check
  * ft_text.c   text -> row numbers (words, character n-grams, word n-grams)
  * ft_predict.c rows -> hidden vector -> best labels
+ * ft_near.c  a large matrix in large pages
  * ft_device.c many texts' rows -> hidden vectors, on a compute back end
  * ft_vocab.c  training text -> dictionary
  * ft_train.c  gradient descent
@@ -117,6 +118,7 @@ struct kj_ft {
     struct ft_node *tree; /* hs: 2 * labels - 1 nodes */
     uint64_t *offs;       /* owned; dict.offs */
     struct kj_map map;    /* empty when the memory is the caller's */
+    struct ft_near *near; /* a large mapped matrix's copy; NULL: none is wanted */
     size_t memory;
 };
 
@@ -173,6 +175,18 @@ int ft_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, struct kj_err *err
 int ft_score_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
                     const float *hidden, struct kj_ft_hit *hits, float *score,
                     struct kj_err *err);
+
+/* ---- ft_near.c ---- */
+/* Of a model that was mapped: have its matrix in large pages when that pays. min: bytes
+ * of a matrix for which it may; 0: as measured. */
+void ft_near_new(struct kj_ft *m, size_t min);
+void ft_near_free(struct kj_ft *m);
+/* Where the rows lie, or the codes of a quantised model; n_rows of them are about to be
+ * read. Any thread. May copy a piece first. */
+const unsigned char *ft_near_rows(const struct kj_ft *m, size_t n_rows);
+/* For tests: copy once so many rows were read; is it still undecided or under way? */
+void ft_near_after(struct kj_ft *m, uint64_t rows);
+bool ft_near_open(const struct kj_ft *m);
 
 /* ---- ft_vocab.c ---- */
 struct ft_vocab {

@@ -357,10 +357,12 @@ int kj_ft_open(struct kj_ft **out, const char *path, struct kj_err *err)
         rc = kj_err_set(err, KJ_FAIL, "not a fastText model: the file is empty");
         kj_err_where(err, path, -1);
     }
-    if (rc == KJ_OK && (rc = kj_ft_open_mem(out, map.p, map.n, path, err)) == KJ_OK)
+    if (rc == KJ_OK && (rc = kj_ft_open_mem(out, map.p, map.n, path, err)) == KJ_OK) {
         (*out)->map = map;
-    else
+        ft_near_new(*out, 0);
+    } else {
         kj_map_close(&map);
+    }
     return rc;
 }
 
@@ -379,6 +381,7 @@ void kj_ft_free(struct kj_ft *m)
     free(m->out.npq.centroids);
     free(m->out_t);
     free(m->tree);
+    ft_near_free(m);
     kj_map_close(&m->map);
     free(m);
 }

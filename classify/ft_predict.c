@@ -53,14 +53,14 @@ static void fetch(const unsigned char *p, size_t n)
     __builtin_prefetch(p + n - 1);
 }
 
-FT_RACY static void sum_dense(const struct ft_mat *a, const struct kj_ft_scratch *s,
-                              float *h)
+FT_RACY static void sum_dense(const unsigned char *data, size_t cols,
+                              const struct kj_ft_scratch *s, float *h)
 {
-    size_t cols = (size_t)a->cols, bytes = cols * 4;
+    size_t bytes = cols * 4;
     for (size_t k = 0; k < s->n_rows; k++) {
         if (k + AHEAD < s->n_rows)
-            fetch(a->data + (size_t)s->rows[k + AHEAD] * bytes, bytes);
-        add_dense(h, a->data + (size_t)s->rows[k] * bytes, cols);
+            fetch(data + (size_t)s->rows[k + AHEAD] * bytes, bytes);
+        add_dense(h, data + (size_t)s->rows[k] * bytes, cols);
     }
 }
 
@@ -73,14 +73,15 @@ static const float *centroid(const struct ft_pq *pq, int32_t q, unsigned code)
 
 /* 16 dimensions in pairs, the shape of language models: sums stay in registers.
  * Each dimension is added up in the same order as below. */
-static void sum_quant16(const struct ft_mat *a, const struct kj_ft_scratch *s, float *h)
+static void sum_quant16(const struct ft_mat *a, const unsigned char *all,
+                        const struct kj_ft_scratch *s, float *h)
 {
     const float *cent = a->pq.centroids;
     __m128 sum[4] = {_mm_setzero_ps(), _mm_setzero_ps(), _mm_setzero_ps(),
                      _mm_setzero_ps()};
     for (size_t k = 0; k < s->n_rows; k++) {
         size_t row = (size_t)s->rows[k];
-        const unsigned char *codes = a->codes + row * 8;
+        const unsigned char *codes = all + row * 8;
         __m128 norm = _mm_set1_ps(a->qnorm ? a->npq.centroids[a->norm_codes[row]] : 1);
         for (size_t i = 0; i < 4; i++) {
             const float *lo = cent + (i * 2 * FT_KSUB + codes[i * 2]) * 2;
@@ -94,26 +95,31 @@ static void sum_quant16(const struct ft_mat *a, const struct kj_ft_scratch *s, f
         _mm_storeu_ps(h + i * 4, sum[i]);
 }
 
-static void sum_quant(const struct ft_mat *a, const struct kj_ft_scratch *s, float *h)
+static void sum_quant(const struct ft_mat *a, const unsigned char *all,
+                      const struct kj_ft_scratch *s, float *h)
 {
     const struct ft_pq *pq = &a->pq;
     size_t nsubq = (size_t)pq->nsubq, dsub = (size_t)pq->dsub;
     if (dsub == 2 && nsubq == 8 && pq->lastdsub == 2) {
-        sum_quant16(a, s, h);
+        sum_quant16(a, all, s, h);
         return;
     }
     for (size_t k = 0; k < s->n_rows; k++) {
         size_t row = (size_t)s->rows[k];
-        const unsigned char *codes = a->codes + row * nsubq;
+        const unsigned char *codes = all + row * nsubq;
         if (k + AHEAD < s->n_rows)
-            fetch(a->codes + (size_t)s->rows[k + AHEAD] * nsubq, nsubq);
+            fetch(all + (size_t)s->rows[k + AHEAD] * nsubq, nsubq);
         float norm = a->qnorm ? a->npq.centroids[a->norm_codes[row]] : 1.0f;
         size_t q = 0;
         if (dsub == 2)
-            for (; q + 1 < nsubq; q++) {
-                const float *c = pq->centroids + (q * FT_KSUB + codes[q]) * 2;
-                h[q * 2] += norm * c[0];
-                h[q * 2 + 1] += norm * c[1];
+            for (__m128 v = _mm_set1_ps(norm); q + 2 < nsubq; q += 2) {
+                const float *lo = pq->centroids + (q * FT_KSUB + codes[q]) * 2;
+                const float *hi =
+                    pq->centroids + ((q + 1) * FT_KSUB + codes[q + 1]) * 2;
+                __m128 c = _mm_loadl_pi(v, (const __m64 *)(const void *)lo);
+                c = _mm_loadh_pi(c, (const __m64 *)(const void *)hi);
+                c = _mm_add_ps(_mm_loadu_ps(h + q * 2), _mm_mul_ps(v, c));
+                _mm_storeu_ps(h + q * 2, c);
             }
         for (; q < nsubq; q++) {
             const float *c = centroid(pq, (int32_t)q, codes[q]);
@@ -141,10 +147,11 @@ int ft_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, struct kj_err *err
     size_t dim = (size_t)m->args.dim;
     float scale = (float)(1.0 / (double)s->n_rows);
     memset(s->hidden, 0, dim * sizeof *s->hidden);
+    const unsigned char *rows = ft_near_rows(m, s->n_rows);
     if (m->in.quant)
-        sum_quant(&m->in, s, s->hidden);
+        sum_quant(&m->in, rows, s, s->hidden);
     else
-        sum_dense(&m->in, s, s->hidden);
+        sum_dense(rows, dim, s, s->hidden);
     for (size_t i = 0; i < dim; i++)
         s->hidden[i] *= scale;
     return all_finite(m, s, err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/room.h"
 
 bool kj_cpu_fits(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
                  size_t cols)
@@ -111,7 +112,7 @@ static size_t tensor_size(const struct kj_tensor *t)
 static void memory_of(struct kj_backend *b, int64_t *left, int64_t *all)
 {
     (void)b;
-    kj_cpu_memory("", left, all);
+    kj_room_find("", left, all);
 }
 
 static void write_host(struct kj_backend *b, struct kj_tensor *t, size_t at,

@@ -64,12 +64,6 @@ bool kj_cpu_fits(struct kj_backend *b, const char *op, struct kj_mat m, size_t r
 bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t rows,
                    size_t cols);
 
-/* What this process may still take of the machine's memory, and what there is: the
- * kernel's estimate of what can be had without swapping, or less where a control
- * group or a limit of the process leaves less. root stands before /proc and /sys (for
- * tests; ""). 0 where nothing can be found out. */
-void kj_cpu_memory(const char *root, int64_t *left, int64_t *all);
-
 int kj_cpu_open(struct kj_backend **out, unsigned threads, struct kj_err *err);
 void kj_cpu_gemm_init(void);
 void kj_cpu_gemm_describe(char *buf, size_t n);

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "nn/cpu/cpu.h"
+#include "base/room.h"
 
 static char root[] = "/tmp/kijil-room-XXXXXX";
 
@@ -29,7 +29,7 @@ static void put(const char *name, const char *text)
 static void tells(int64_t left_kb, int64_t all_kb)
 {
     int64_t left = -1, all = -1;
-    kj_cpu_memory(root, &left, &all);
+    kj_room_find(root, &left, &all);
     CHECK_INT(left, 1024 * left_kb);
     CHECK_INT(all, 1024 * all_kb);
 }
@@ -85,7 +85,7 @@ static void of_this_one(void)
 {
     struct rlimit old, r = {(rlim_t)7 << 30, (rlim_t)7 << 30};
     int64_t left = 0, all = 0, less = 0, total = 0;
-    kj_cpu_memory("", &left, &all);
+    kj_room_find("", &left, &all);
     CHECK(left > 0 && left <= all);
     put("/proc/meminfo", "MemTotal: 80000000 kB\nMemAvailable: 70000000 kB\n");
     put("/proc/self/cgroup", "");
@@ -93,7 +93,7 @@ static void of_this_one(void)
     getrlimit(RLIMIT_AS, &old);
     r.rlim_max = old.rlim_max;
     if (old.rlim_cur == RLIM_INFINITY && setrlimit(RLIMIT_AS, &r) == 0) {
-        kj_cpu_memory(root, &less, &total);
+        kj_room_find(root, &less, &total);
         setrlimit(RLIMIT_AS, &old);
         CHECK_INT(less, (int64_t)6 << 30);
         CHECK_INT(total, (int64_t)7 << 30);

@@ -1,19 +1,19 @@
-/* memory.c - how much memory this process may take.
+/* room.c - see room.h.
  *
  * /proc/meminfo's MemAvailable is the machine's; a container's limit is that of its
  * control groups, where files that the kernel has cached count as used but are given
  * back when needed. In version 2 each group up to the root may have a limit, in
  * version 1 memory.stat tells the least of them. `ulimit -v` is the last one.
  */
+#include "base/room.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-#include "base/mem.h"
-#include "nn/cpu/cpu.h"
 
 /* The number behind `key` in a file of lines "key number"; -1: not there. With key ""
  * the file's first word. */
@@ -104,7 +104,7 @@ static void groups(const char *root, int64_t *left, int64_t *all)
     }
 }
 
-void kj_cpu_memory(const char *root, int64_t *left, int64_t *all)
+void kj_room_find(const char *root, int64_t *left, int64_t *all)
 {
     struct rlimit r;
     *left = 1024 * number("MemAvailable:", "%s/proc/meminfo", root);
