@@ -59,10 +59,10 @@ struct kj_backend {
     bool f8;        /* it multiplies FP8 (GPUs from 8.9 on do) */
     int64_t step;   /* set by who trains: faults name it; 0: none */
     /* Set by who adds up many passes, to another number each pass: what is added to
-     * BF16 gradients by weights (KJ_MM_ADD, norm_back, embed_back, act_back) is rounded
-     * by chance, with kj_chance16 of (chance, the element's place in its tensor). So
-     * nothing is lost on average, at 1.4 times nearest rounding's error where nothing
-     * would be. 0: to nearest. */
+     * BF16 gradients by weights (KJ_MM_ADD, norm_back, embed_back, act_back; axpby whose
+     * beta is not 0) is rounded by chance, with kj_chance16 of (chance, the element's
+     * place in its tensor). So nothing is lost on average, at 1.4 times nearest
+     * rounding's error where nothing would be. 0: to nearest. */
     uint64_t chance;
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
     char note[256];       /* for the user: "auto" took the CPU, and why; or a fast way

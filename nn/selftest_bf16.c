@@ -352,7 +352,7 @@ static double added(struct kj_test *t, const char *op, size_t cols, bool chance,
                   y = kj_test_put(t, small, n, cols), dx = kj_test_put(t, one, n, cols),
                   r = kj_test_put_sum(t, one, ADDED_ROWS, 1),
                   id = kj_test_put_ids(t, ids, ADDED_ROWS);
-    size_t used = op[0] == 'n' || op[0] == 'a' ? cols : n;
+    size_t used = op[0] == 'n' || op[1] == 'c' ? cols : n;
     for (int i = 0; i < ADDS; i++) {
         t->b->chance = chance ? kj_random64(11, (uint64_t)i) : 0;
         if (op[0] == 'm')
@@ -361,6 +361,8 @@ static double added(struct kj_test *t, const char *op, size_t cols, bool chance,
             t->o->embed_back(t->b, g, y, id, ADDED_ROWS, cols);
         else if (op[0] == 'n')
             t->o->norm_back(t->b, dx, g, y, x, r, x, 1, cols, false);
+        else if (op[1] == 'x')
+            t->o->axpby(t->b, g, y, n, 1, 1);
         else
             t->o->act_back(t->b, dx, g, y, y, 1, cols, KJ_ACT_NONE);
     }
@@ -378,9 +380,10 @@ static double added(struct kj_test *t, const char *op, size_t cols, bool chance,
 
 static void test_added(struct kj_test *t)
 {
-    static const char *const ops[] = {"matmul", "embed_back", "norm_back", "act_back"};
+    static const char *const ops[] = {"matmul", "embed_back", "norm_back", "act_back",
+                                      "axpby"};
     t->type = KJ_BF16;
-    for (size_t k = 0; k < 8; k++) {
+    for (size_t k = 0; k < 10; k++) {
         double sigma;
         size_t cols = k % 2 ? 40 : ADDED_COLS;
         double x = added(t, ops[k / 2], cols, false, &sigma);

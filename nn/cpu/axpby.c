@@ -12,6 +12,7 @@ struct work {
     struct kj_mat y, x;
     size_t n;
     float alpha, beta;
+    uint64_t chance;
 };
 
 void kj_cpu_load(float *to, struct kj_mat m, size_t i, size_t n)
@@ -67,7 +68,10 @@ static void mixed(const struct work *w, size_t at, size_t n)
         if (w->beta != 0.0f)
             kj_cpu_load(y, w->y, at + i, k);
         w->kern->axpby(y, x, k, w->alpha, w->beta);
-        kj_cpu_store(w->y, at + i, y, k);
+        if (w->chance)
+            kj_cpu_store_by(w->y, at + i, y, k, w->chance);
+        else
+            kj_cpu_store(w->y, at + i, y, k);
     }
 }
 
@@ -93,6 +97,7 @@ void kj_cpu_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t
         kj_backend_fault(b, "axpby", "takes no FP8");
         return;
     }
-    struct work w = {c->kern, y, x, n, alpha, beta};
+    bool adds = y.t->type == KJ_BF16 && beta != 0.0f;
+    struct work w = {c->kern, y, x, n, alpha, beta, adds ? b->chance : 0};
     kj_pool_run(c->pool, (n + PER - 1) / PER, task, &w);
 }

@@ -3,11 +3,20 @@
 
 /* ---- y = a x + b y ---- */
 
-template <class TY, class TX, int V>
-__global__ void k_axpby(TY *y, const TX *x, size_t n, float a, float b)
+/* CHANCE: y is rounded by it, with this key and y's place in its tensor. */
+template <class TY, class TX, int V, bool CHANCE>
+__global__ void k_axpby(TY *y, const TX *x, size_t n, float a, float b, uint64_t key,
+                        size_t at)
 {
     size_t i = ((size_t)blockIdx.x * blockDim.x + threadIdx.x) * V;
     float u[V], w[V];
+    if constexpr (CHANCE) {
+        static_assert(V == 1);
+        if (i < n)
+            y[i] = kj_to_bf16_by(a * kj_get(x[i]) + b * kj_get(y[i]),
+                                 kj_chance16(key, at + i));
+        return;
+    }
     if (i + V <= n) {
         kj_load<V>(u, x + i);
         if (b != 0.0f)
@@ -27,13 +36,17 @@ template <class TY, class TX>
 static void axpby(struct kj_cuda *c, struct kj_mat y, struct kj_mat x, size_t n,
                   float a, float b)
 {
+    uint64_t key = c->base.chance;
     x.stride = y.stride = 8; /* one run: only where it starts counts */
-    if (kj_all_aligned(8, 8, x, y))
-        kj_launch(c, k_axpby<TY, TX, 8>, kj_ceil(n, 8 * 256), 256, 0, kj_ptr<TY>(y),
-                  kj_ptr<TX>(x), n, a, b);
+    if (sizeof(TY) == 2 && key && b != 0.0f)
+        kj_launch(c, k_axpby<TY, TX, 1, sizeof(TY) == 2>, kj_ceil(n, 256), 256, 0,
+                  kj_ptr<TY>(y), kj_ptr<TX>(x), n, a, b, key, y.at);
+    else if (kj_all_aligned(8, 8, x, y))
+        kj_launch(c, k_axpby<TY, TX, 8, false>, kj_ceil(n, 8 * 256), 256, 0,
+                  kj_ptr<TY>(y), kj_ptr<TX>(x), n, a, b, key, y.at);
     else
-        kj_launch(c, k_axpby<TY, TX, 1>, kj_ceil(n, 256), 256, 0, kj_ptr<TY>(y),
-                  kj_ptr<TX>(x), n, a, b);
+        kj_launch(c, k_axpby<TY, TX, 1, false>, kj_ceil(n, 256), 256, 0, kj_ptr<TY>(y),
+                  kj_ptr<TX>(x), n, a, b, key, y.at);
 }
 
 void kj_cuda_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_t n,

@@ -144,6 +144,7 @@ static void run_states(struct kj_backend *b, float out[4][STATES], float *dw)
                   90, WIDTH, 1, KJ_MM_TA | KJ_MM_ADD);
         o->matmul(b, kj_mat(e, 1, WIDTH), kj_mat(t[0], 3, 1), kj_mat(t[1], 5, 1), 89,
                   WIDTH - 1, 1, KJ_MM_TB | KJ_MM_ADD);
+        o->axpby(b, kj_mat(e, 7, 1), kj_mat(t[1], 2, 1), 89 * WIDTH, 1, 1);
     }
     b->chance = 0;
     o->read(b, e, 0, dw, 90 * WIDTH);
