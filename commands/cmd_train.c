@@ -276,6 +276,7 @@ static int meet(struct kj_comm **comm, const struct kj_run *r,
     kj_buf_init(&id, 1 << 20);
     kj_run_dump(r, true, &id);
     kj_buf_addz(&id, data_hash);
+    kj_buf_printf(&id, "zero %" PRId64, r->optim.zero); /* may change between starts */
     int rc = kj_comm_open(comm, place, kj_hash64(id.p, id.n, 0), MEET_SECONDS, err);
     kj_buf_release(&id);
     return rc;

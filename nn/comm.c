@@ -38,12 +38,17 @@ int kj_comm_size(const struct kj_comm *c)
     return c->size;
 }
 
-void kj_comm_part(const struct kj_comm *c, int rank, size_t n, size_t *from, size_t *to)
+void kj_comm_cut(size_t n, int rank, int ranks, size_t *from, size_t *to)
 {
-    size_t lines = (n + CUT - 1) / CUT, size = (size_t)c->size, r = (size_t)rank;
+    size_t lines = (n + CUT - 1) / CUT, size = (size_t)ranks, r = (size_t)rank;
     size_t a = lines * r / size * CUT, b = lines * (r + 1) / size * CUT;
     *from = a < n ? a : n;
     *to = b < n ? b : n;
+}
+
+void kj_comm_part(const struct kj_comm *c, int rank, size_t n, size_t *from, size_t *to)
+{
+    kj_comm_cut(n, rank, c->size, from, to);
 }
 
 /* ---- messages ---- */

@@ -51,7 +51,10 @@ void kj_comm_close(struct kj_comm *c);
 int kj_comm_rank(const struct kj_comm *c);
 int kj_comm_size(const struct kj_comm *c);
 
-/* The elements of n that a rank owns: [*from, *to), cut at multiples of 16. */
+/* The elements of n that a rank of so many owns: [*from, *to), cut at multiples of 16.
+ * The last rank has the most, to 15 elements. */
+void kj_comm_cut(size_t n, int rank, int ranks, size_t *from, size_t *to);
+/* The same among the ranks of c. */
 void kj_comm_part(const struct kj_comm *c, int rank, size_t n, size_t *from,
                   size_t *to);
 

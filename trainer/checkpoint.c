@@ -51,7 +51,7 @@ static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
 {
     struct moments *s = ctx;
     size_t which = s->list[i] % 2;
-    return kj_ranks_read(s->own->ranks, s->own->t[which], (int)which,
+    return kj_ranks_read(s->own->ranks, s->own->t, (enum kj_kept)which,
                          moment_at(s, s->list[i] / 2, which) + at, out, n, err);
 }
 
@@ -95,11 +95,11 @@ static int save_moments(struct moments *s, const char *path, struct kj_err *err)
 static void keep_own(const struct moments *s, size_t which, size_t at, const float *x,
                      size_t n)
 {
-    const struct kj_ranks *k = s->own->ranks;
+    struct kj_llama *m = s->m;
     struct kj_span p;
-    for (size_t i = 0; i < k->n_spans; i++)
-        if (kj_ranks_span(k, i, at, at + n, &p))
-            k->b->ops->write(k->b, s->own->t[which], p.moment, x + (p.from - at),
+    for (size_t i = 0; i < m->n_spans; i++)
+        if (kj_llama_span(m, i, at, at + n, &p))
+            m->b->ops->write(m->b, s->own->t[which], p.at, x + (p.from - at),
                              p.to - p.from);
 }
 
@@ -362,12 +362,13 @@ int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
     char *opt = step_dir(dir, c->step, ".tmp", "optimizer.safetensors");
     struct kj_hf_save exact = *hf;
     struct moments s = {.m = m, .own = moments};
+    struct kj_hf_source weights = kj_ranks_weights(moments->ranks);
     exact.bf16 = m->how.states_bf16;
     int rc = kj_hf_remove(tmp, err);
     if (rc == KJ_OK)
         rc = kj_output_mkdirs(tmp, err);
     if (rc == KJ_OK)
-        rc = kj_hf_write(m, tmp, &exact, err);
+        rc = kj_hf_write_from(&weights, tmp, &exact, err);
     if (rc == KJ_OK)
         rc = save_moments(&s, opt, err);
     if (rc == KJ_OK)

@@ -40,7 +40,7 @@ struct kj_checkpoint {
 };
 
 /* Save, then remove the oldest beyond `keep`. On rank 0, while the others lend it
- * their moments (kj_ranks_lend). */
+ * their spans (kj_ranks_lend). */
 int kj_checkpoint_save(const char *dir, const struct kj_checkpoint *c,
                        struct kj_llama *m, const struct kj_moments *moments,
                        const struct kj_hf_save *hf, int64_t keep, struct kj_err *err);

@@ -119,6 +119,10 @@ static const struct kj_opt optim_opts[] = {
      "weight of the squared log of the softmax's sum", "0", 0, 1},
     {"loss_chunk", 0, KJ_OPT_INT, R(optim.loss_chunk), "N",
      "tokens whose logits exist at a time", "512", 1, 1 << 20},
+    {"zero", 0, KJ_OPT_INT, R(optim.zero), "1|2",
+     "what several ranks cut among them: moments, and weights that are not multiplied; "
+     "2: summed gradients, too, which are exchanged behind every pass",
+     "1", 1, 2},
     {"deterministic", 0, KJ_OPT_FLAG, R(optim.deterministic), 0,
      "on a GPU: the same bits at every run, some slower; a CPU's always are", "false",
      0, 0},
@@ -337,6 +341,10 @@ int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err)
         return kj_err_set(
             err, KJ_USAGE,
             "optim.states: bf16 is for optim.kind: adamw; Muon keeps f32");
+    if (r->optim.zero == 2 && r->optim.kind == KJ_OPTIM_MUON)
+        return kj_err_set(err, KJ_USAGE,
+                          "optim.zero: 2 is for optim.kind: adamw; Muon needs whole "
+                          "gradients on every rank");
     if (r->samples.every && !r->samples.prompts.n)
         return kj_err_set(err, KJ_USAGE,
                           "samples.every is set, and no samples.prompts");
@@ -370,12 +378,13 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
             const char *line = text.p + at, *nl = memchr(line, '\n', text.n - at);
             size_t n = nl ? (size_t)(nl - line) + 1 : text.n - at;
             /* Paths may move without changing the run; content is hashed. What is
-             * made again has the same bits. Packing and states are younger than some
-             * runs: their defaults say nothing. */
+             * made again has the same bits; ranks may be others, too. Packing and
+             * states are younger than some runs: their defaults say nothing. */
             bool skip = identity && (strncmp(line, "manifest:", 9) == 0 ||
                                      strncmp(line, "tokenizer:", 10) == 0 ||
                                      strncmp(line, "prefetch:", 9) == 0 ||
                                      strncmp(line, "recompute:", 10) == 0 ||
+                                     strncmp(line, "zero:", 5) == 0 ||
                                      strncmp(line, "deterministic:", 14) == 0 ||
                                      strncmp(line, "states: f32", 11) == 0 ||
                                      strncmp(line, "packing: concat", 15) == 0);

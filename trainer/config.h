@@ -110,6 +110,7 @@ struct kj_run {
         int recompute;   /* enum kj_recompute */
         int64_t deeper;  /* resolved from auto: layers that take the next level, too */
         int64_t loss_chunk;
+        int64_t zero; /* of several ranks (ranks.h): what is cut among them */
         bool deterministic;
     } optim;
     struct {

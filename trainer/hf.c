@@ -157,7 +157,7 @@ static int load_one(struct kj_llama *m, const struct kj_param *p,
         size_t k = n - at < COPY_FLOATS ? n - at : COPY_FLOATS;
         rc = kj_st_floats(t, at, x, k, err);
         if (rc == KJ_OK)
-            m->b->ops->write(m->b, m->w, p->at + at, x, k);
+            kj_llama_write(m, p->at + at, x, k);
     }
     kj_st_pass(t);
     free(x);
@@ -297,13 +297,6 @@ static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
     struct kj_llama *m = ctx;
     m->b->ops->read(m->b, m->w, m->params[i].at + at, out, n);
     return m->b->ops->sync(m->b, err);
-}
-
-int kj_hf_write(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
-                struct kj_err *err)
-{
-    struct kj_hf_source from = {&m->shape, fill, m};
-    return kj_hf_write_from(&from, dir, s, err);
 }
 
 int kj_hf_remove(const char *dir, struct kj_err *err)

@@ -29,25 +29,23 @@ struct kj_hf_save {
     int64_t bos, eos;
     bool bf16;
 };
-/* Write config.json, generation_config.json, tokenizer.json and
- * model.safetensors into an existing folder (not atomic: see kj_hf_publish). */
-int kj_hf_write(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
-                struct kj_err *err);
-/* The same, so that DIR appears whole or stays as it was. */
-int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
-                  struct kj_err *err);
-
-/* The same for weights that come from anywhere, a few at a time: fill is asked
- * for parameter i of kj_llama_params(shape), in order. */
+/* Weights that come from anywhere, a few at a time: fill is asked for parameter i of
+ * kj_llama_params(shape), in order. */
 struct kj_hf_source {
     const struct kj_shape *shape;
     kj_st_fill *fill;
     void *ctx;
 };
+/* Write config.json, generation_config.json, tokenizer.json and
+ * model.safetensors into an existing folder (not atomic: see kj_hf_publish_from). */
 int kj_hf_write_from(const struct kj_hf_source *from, const char *dir,
                      const struct kj_hf_save *s, struct kj_err *err);
+/* The same, so that DIR appears whole or stays as it was. */
 int kj_hf_publish_from(const struct kj_hf_source *from, const char *dir,
                        const struct kj_hf_save *s, struct kj_err *err);
+/* Of m, which holds all of its weights. */
+int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
+                  struct kj_err *err);
 
 /* Remove a folder of plain files. */
 int kj_hf_remove(const char *dir, struct kj_err *err);

@@ -93,38 +93,47 @@ struct kj_llama_dims kj_llama_dims(const struct kj_shape *s)
     return d;
 }
 
-struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_tensor *t,
-                                     size_t i)
+struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_mat u)
 {
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    size_t at = d.v * d.h + i * d.per_layer;
     struct kj_llama_layer l;
-    l.norm1 = kj_mat(t, at, d.h);
-    l.qkv = kj_mat(t, at += d.h, d.h);
-    l.o = kj_mat(t, at += d.qkv * d.h, d.q);
-    l.norm2 = kj_mat(t, at += d.h * d.q, d.h);
-    l.gu = kj_mat(t, at += d.h, d.h);
-    l.down = kj_mat(t, at + 2 * d.f * d.h, d.f);
+    l.norm1 = kj_mat(u.t, u.at, d.h);
+    l.qkv = kj_mat(u.t, u.at += d.h, d.h);
+    l.o = kj_mat(u.t, u.at += d.qkv * d.h, d.q);
+    l.norm2 = kj_mat(u.t, u.at += d.h * d.q, d.h);
+    l.gu = kj_mat(u.t, u.at += d.h, d.h);
+    l.down = kj_mat(u.t, u.at + 2 * d.f * d.h, d.f);
     return l;
 }
 
-struct kj_mat kj_llama_norm(const struct kj_llama *m, struct kj_tensor *t)
+struct kj_llama_layer kj_llama_layer_of(const struct kj_llama *m, struct kj_tensor *t,
+                                        size_t i)
 {
-    struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    return kj_mat(t, d.v * d.h + d.layers * d.per_layer, d.h);
+    return kj_llama_layer(m, kj_mat(t, kj_llama_unit(m, i + 1), 1));
 }
 
-struct kj_mat kj_llama_embed(const struct kj_llama *m, struct kj_tensor *t)
+struct kj_llama_ends kj_llama_ends(const struct kj_llama *m, struct kj_mat first,
+                                   struct kj_mat last)
 {
-    return kj_mat(t, 0, (size_t)m->shape.hidden);
+    size_t h = (size_t)m->shape.hidden;
+    struct kj_llama_ends e = {kj_mat(first.t, first.at, h), kj_mat(last.t, last.at, h),
+                              kj_mat(last.t, last.at + h, h)};
+    if (m->shape.tied)
+        e.head = e.embed;
+    return e;
 }
 
-struct kj_mat kj_llama_head(const struct kj_llama *m, struct kj_tensor *t)
+struct kj_llama_ends kj_llama_ends_of(const struct kj_llama *m, struct kj_tensor *t)
 {
-    struct kj_mat w = kj_llama_embed(m, t);
-    if (!m->shape.tied)
-        w.at = kj_llama_norm(m, t).at + (size_t)m->shape.hidden;
-    return w;
+    size_t last = kj_llama_units(m) - 1;
+    return kj_llama_ends(m, kj_mat(t, 0, 1), kj_mat(t, kj_llama_unit(m, last), 1));
+}
+
+/* The gradients of ends, where passes add them up. */
+static struct kj_llama_ends end_grads(const struct kj_llama *m)
+{
+    size_t last = kj_llama_units(m) - 1;
+    return kj_llama_ends(m, kj_llama_unit_grads(m, 0), kj_llama_unit_grads(m, last));
 }
 
 int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
@@ -148,12 +157,15 @@ int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_s
         m->how.recompute = KJ_RECOMPUTE_NONE;
     m->params = kj_llama_params(s, &m->n_params, &m->n);
     kj_llama_needs(s, &m->how, b->ops->bf16, need);
-    struct kj_tensor **const own[] = {
-        [KJ_LT_WEIGHTS] = &m->w, [KJ_LT_GRADS] = &m->g, [KJ_LT_LOW] = &m->low};
+    kj_llama_spans_new(m);
+    struct kj_tensor **const own[] = {[KJ_LT_WEIGHTS] = &m->w,
+                                      [KJ_LT_GRADS] = &m->g,
+                                      [KJ_LT_LOW] = &m->low,
+                                      [KJ_LT_SLOTS] = &m->slots};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (need[i].n)
             *own[i] = b->ops->tensor_new(b, need[i].type, need[i].n);
-    m->stale = m->low != NULL;
+    m->stale = m->low && !kj_llama_masters_cut(m);
     kj_llama_acts_new(m);
     rc = b->ops->sync(b, err);
     if (rc) {
@@ -171,17 +183,6 @@ int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_sh
     return kj_llama_make(out, b, s, &how, err);
 }
 
-size_t kj_llama_units(const struct kj_llama *m)
-{
-    return (size_t)m->shape.layers + 2;
-}
-
-size_t kj_llama_unit(const struct kj_llama *m, size_t i)
-{
-    struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    return i == 0 ? 0 : i > d.layers + 1 ? m->n : d.v * d.h + (i - 1) * d.per_layer;
-}
-
 /* The weights that passes read. */
 static struct kj_tensor *weights(const struct kj_llama *m)
 {
@@ -197,6 +198,8 @@ void kj_llama_free(struct kj_llama *m)
     o->tensor_free(m->b, m->low);
     o->tensor_free(m->b, m->w);
     o->tensor_free(m->b, m->g);
+    o->tensor_free(m->b, m->slots);
+    free(m->spans);
     free(m->params);
     free(m);
 }
@@ -251,7 +254,7 @@ void kj_llama_init(struct kj_llama *m, uint64_t seed)
         for (; d.at < n; d.at += d.n) {
             d.n = n - d.at < turn ? n - d.at : turn;
             kj_pool_run(pool, (d.n + DRAW_BLOCK - 1) / DRAW_BLOCK, draw_block, &d);
-            m->b->ops->write(m->b, m->w, d.p->at + d.at, x, d.n);
+            kj_llama_write(m, d.p->at + d.at, x, d.n);
         }
     }
     free(x);
@@ -300,7 +303,7 @@ static struct pass pass_of(const struct kj_llama *m, size_t i, const struct kj_r
     struct pass p = {.m = m,
                      .r = r,
                      .d = kj_llama_dims(&m->shape),
-                     .w = kj_llama_layer(m, weights(m), i),
+                     .w = kj_llama_layer_of(m, weights(m), i),
                      .again = kj_llama_again(&m->how, i)};
     kj_llama_layer_acts(m, i, &p.l);
     return p;
@@ -406,8 +409,8 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
     o->write(m->b, a->ids, 0, r->ids, r->n);
     o->write(m->b, a->pos, 0, r->pos, r->n);
     kj_llama_layer_acts(m, 0, &l);
-    o->embed(m->b, l.x1, kj_llama_embed(m, weights(m)), kj_mat(a->ids, 0, 1), r->n,
-             d.h);
+    o->embed(m->b, l.x1, kj_llama_ends_of(m, weights(m)).embed, kj_mat(a->ids, 0, 1),
+             r->n, d.h);
     take_unit(m, 1, stale);
     block(m, 0, r, l.x1, KJ_MAT_NONE);
     for (size_t i = 1; i < d.layers; i++) {
@@ -417,8 +420,8 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
     }
     take_unit(m, d.layers + 1, stale);
     kj_llama_layer_acts(m, d.layers - 1, &l);
-    o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta, kj_llama_norm(m, weights(m)), r->n,
-            d.h, (float)m->shape.norm_eps);
+    o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta,
+            kj_llama_ends_of(m, weights(m)).norm, r->n, d.h, (float)m->shape.norm_eps);
     if (m->look)
         m->look(m->look_ctx,
                 &(struct kj_llama_view){.layer = d.layers, .n = r->n, .norm1 = a->y});
@@ -495,9 +498,15 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
 static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows *r)
 {
     struct pass p = pass_of(m, i, r);
-    struct kj_llama_layer g = kj_llama_layer(m, m->g, i);
+    struct kj_llama_layer g = kj_llama_layer(m, kj_llama_unit_grads(m, i + 1));
     ffn_back(&p, &g);
     attn_back(&p, &g);
+}
+
+static void growing(const struct kj_llama *m, size_t unit)
+{
+    if (m->growing)
+        m->growing(m->grown_ctx, unit);
 }
 
 static void grown(const struct kj_llama *m, size_t unit)
@@ -506,20 +515,32 @@ static void grown(const struct kj_llama *m, size_t unit)
         m->grown(m->grown_ctx, unit);
 }
 
+/* The head's loss, and with back its gradients: of the last unit, but for a tied one. */
+static void head_loss(struct kj_llama *m, const struct kj_head *head, bool back)
+{
+    if (back)
+        growing(m, m->shape.tied ? 0 : (size_t)m->shape.layers + 1);
+    kj_head_loss(m->b, head);
+}
+
 static void backward(struct kj_llama *m, const struct kj_rows *r)
 {
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
-    size_t h = (size_t)m->shape.hidden;
-    o->norm_back(m->b, a->dres, kj_llama_norm(m, m->g), a->dy, a->x, a->r,
-                 kj_llama_norm(m, weights(m)), r->n, h, false);
-    grown(m, (size_t)m->shape.layers + 1);
+    size_t h = (size_t)m->shape.hidden, last = (size_t)m->shape.layers + 1;
+    if (m->shape.tied)
+        growing(m, last);
+    o->norm_back(m->b, a->dres, end_grads(m).norm, a->dy, a->x, a->r,
+                 kj_llama_ends_of(m, weights(m)).norm, r->n, h, false);
+    grown(m, last);
     for (size_t i = (size_t)m->shape.layers; i-- > 0;) {
+        growing(m, i + 1);
         block_back(m, i, r);
         grown(m, i + 1);
     }
-    o->embed_back(m->b, kj_llama_embed(m, m->g), a->dres, kj_mat(a->ids, 0, 1), r->n,
-                  h);
+    if (!m->shape.tied)
+        growing(m, 0);
+    o->embed_back(m->b, end_grads(m).embed, a->dres, kj_mat(a->ids, 0, 1), r->n, h);
     grown(m, 0);
 }
 
@@ -529,12 +550,12 @@ static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool 
     struct kj_llama_acts *a = m->acts;
     return (struct kj_head){
         .x = a->y,
-        .w = kj_llama_head(m, weights(m)),
+        .w = kj_llama_ends_of(m, weights(m)).head,
         .targets = kj_mat(a->targets, 0, 1),
         .loss = a->loss,
         .lse = KJ_MAT_NONE,
         .dx = back ? a->dy : KJ_MAT_NONE,
-        .dw = back ? kj_llama_head(m, m->g) : KJ_MAT_NONE,
+        .dw = back ? end_grads(m).head : KJ_MAT_NONE,
         .ws = a->logits,
         .n = r->n,
         .h = (size_t)m->shape.hidden,
@@ -589,7 +610,7 @@ int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float 
         return rc;
     m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
     struct kj_head head = head_of(m, r, back, scale, zeta);
-    kj_head_loss(m->b, &head);
+    head_loss(m, &head, back);
     if (back)
         backward(m, r);
     rc = take_sum(m, a->loss, r->n, KJ_SUM_LOSS, sum, err);
@@ -611,7 +632,7 @@ int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
         return rc;
     m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
     struct kj_head_teacher teacher = {.x = b->y,
-                                      .w = kj_llama_head(t->m, weights(t->m)),
+                                      .w = kj_llama_ends_of(t->m, weights(t->m)).head,
                                       .ws = b->logits,
                                       .kl = b->loss,
                                       .h = (size_t)t->m->shape.hidden,
@@ -619,7 +640,7 @@ int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
                                       .temperature = (float)t->temperature};
     struct kj_head head = head_of(m, r, back, scale, zeta);
     head.teacher = &teacher;
-    kj_head_loss(m->b, &head);
+    head_loss(m, &head, back);
     if (back)
         backward(m, r);
     rc = take_sum(m, a->loss, r->n, KJ_SUM_LOSS, sum, err);
@@ -659,7 +680,7 @@ int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
     for (size_t i = 0; rc == KJ_OK && i < r->n; i += m->how.chunk) {
         size_t n = r->n - i < m->how.chunk ? r->n - i : m->how.chunk;
         struct kj_mat y = kj_mat(a->y.t, a->y.at + i * h, h);
-        o->matmul(m->b, a->logits, y, kj_llama_head(m, weights(m)), n, v, h,
+        o->matmul(m->b, a->logits, y, kj_llama_ends_of(m, weights(m)).head, n, v, h,
                   KJ_MM_TB | m->mm);
         o->read(m->b, a->logits.t, a->logits.at, logits + i * v, n * v);
     }

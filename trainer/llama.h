@@ -70,11 +70,18 @@ struct kj_llama_how {
     bool f8;          /* the maps of blocks multiply FP8 (llama_linear.c) */
     enum kj_recompute recompute; /* of training; the same bits at each */
     size_t deeper;               /* so many of the first layers take the next level */
+    /* One of several ranks that train it together, and of which each keeps a part of what
+     * passes can do without: of float32 weights where they multiply a copy, and with
+     * zero 2 of gradients. ranks 0 or 1: it keeps all. */
+    int rank, ranks, zero;
 };
 
-/* As a run says; bf16: the back end's operations take bfloat16 (ops->bf16). Without
- * train: its teacher, whose weights are only multiplied. */
-struct kj_llama_how kj_llama_how_of(const struct kj_run *run, bool bf16, bool train);
+/* As a run says, of which this is one rank. With Muon, which needs whole matrices,
+ * every rank keeps all. */
+struct kj_llama_how kj_llama_how_of(const struct kj_run *run, int rank, int ranks);
+/* Of the run's teacher, whose weights are only multiplied; bf16: the back end's
+ * operations take bfloat16 (ops->bf16). */
+struct kj_llama_how kj_llama_how_teacher(const struct kj_run *run, bool bf16);
 
 /* What memory is taken for; in this order it is told. */
 enum kj_memory {
@@ -85,6 +92,11 @@ enum kj_memory {
     KJ_MEM_ACTS,
     KJ_MEM_WORK, /* what operations need besides their operands */
     KJ_MEM_KINDS
+};
+
+/* Elements from .. to of a model, which lie at `at` of what a rank keeps of them. */
+struct kj_span {
+    size_t from, to, at;
 };
 
 struct kj_llama {
@@ -98,15 +110,22 @@ struct kj_llama {
     struct kj_shape shape;
     struct kj_llama_how how;
     struct kj_param *params;
-    size_t n_params, n;      /* parameters, elements */
-    struct kj_tensor *w, *g; /* weights; gradients (training only) */
+    size_t n_params, n; /* parameters, elements */
+    /* What is this rank's to keep and to move: a span of each unit, or one of all. */
+    size_t n_spans, own; /* own: elements that spans take where they are kept */
+    struct kj_span *spans;
+    struct kj_tensor *w, *g; /* weights; gradients (training only): all, or own */
     struct kj_tensor *low;   /* the weights in bfloat16 beside float32 ones, or NULL */
-    bool stale;              /* set when w was changed behind the first pass: low
+    struct kj_tensor
+        *slots; /* gradients of a few units, where g has own ones; or NULL */
+    bool stale; /* set when w was changed behind the first pass: low
                                 is made again */
-    /* Called in backward passes while set, when the gradients of a unit are complete
-     * as far as this pass goes: from the last unit to the first. */
+    /* Called in backward passes while set: before the first gradient of a unit is added
+     * up, and when they are complete as far as this pass goes, which is from the last
+     * unit to the first. */
+    void (*growing)(void *ctx, size_t unit);
     void (*grown)(void *ctx, size_t unit);
-    void *grown_ctx;
+    void *grown_ctx;        /* of both */
     struct kj_tensor *sums; /* doubles, as add_sum has them; of who trains, or NULL */
     struct kj_llama_acts *acts;
 };
@@ -117,6 +136,23 @@ struct kj_llama {
  * (kj_ops.await) before they use it. */
 size_t kj_llama_units(const struct kj_llama *m);
 size_t kj_llama_unit(const struct kj_llama *m, size_t i);
+
+/* What of elements at .. end span i has; false: nothing. */
+bool kj_llama_span(const struct kj_llama *m, size_t i, size_t at, size_t end,
+                   struct kj_span *part);
+/* Whether m->w has the elements of spans only, and low alone has all; whether m->g
+ * has those only, and passes add to slots. */
+bool kj_llama_masters_cut(const struct kj_llama *m);
+bool kj_llama_grads_cut(const struct kj_llama *m);
+/* The weights and gradients of (a part of) a span. */
+struct kj_mat kj_llama_master(const struct kj_llama *m, const struct kj_span *s);
+struct kj_mat kj_llama_grad(const struct kj_llama *m, const struct kj_span *s);
+/* Weights at .. at+n from the host, as far as the model keeps them. */
+void kj_llama_write(struct kj_llama *m, size_t at, const float *x, size_t n);
+/* Where a pass adds up a unit's gradients, and in which of the slots that is. */
+#define KJ_LLAMA_SLOTS 4
+struct kj_mat kj_llama_unit_grads(const struct kj_llama *m, size_t unit);
+size_t kj_llama_slot(const struct kj_llama *m, size_t unit);
 
 /* Weights are zero. KJ_FATAL without memory; KJ_USAGE when f8 is asked of a device that
  * has no FP8. */

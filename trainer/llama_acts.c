@@ -184,18 +184,35 @@ static struct need rest_acts(const struct kj_llama *m)
     return (struct need){at, as, 0};
 }
 
-struct kj_llama_how kj_llama_how_of(const struct kj_run *run, bool bf16, bool train)
+static struct kj_llama_how how_of(const struct kj_run *run)
 {
-    bool low = run->optim.precision != KJ_PRECISION_F32;
-    return (struct kj_llama_how){
-        .tokens = (size_t)(run->data.micro * run->data.seq_len),
-        .chunk = (size_t)run->optim.loss_chunk,
-        .train = train,
-        .bf16 = low,
-        .states_bf16 = run->optim.states == KJ_STATES_BF16 || (!train && low && bf16),
-        .f8 = train && run->optim.precision == KJ_PRECISION_FP8,
-        .recompute = (enum kj_recompute)run->optim.recompute,
-        .deeper = (size_t)run->optim.deeper};
+    return (struct kj_llama_how){.tokens =
+                                     (size_t)(run->data.micro * run->data.seq_len),
+                                 .chunk = (size_t)run->optim.loss_chunk,
+                                 .bf16 = run->optim.precision != KJ_PRECISION_F32,
+                                 .states_bf16 = run->optim.states == KJ_STATES_BF16,
+                                 .recompute = (enum kj_recompute)run->optim.recompute,
+                                 .deeper = (size_t)run->optim.deeper};
+}
+
+struct kj_llama_how kj_llama_how_of(const struct kj_run *run, int rank, int ranks)
+{
+    struct kj_llama_how how = how_of(run);
+    how.train = true;
+    how.f8 = run->optim.precision == KJ_PRECISION_FP8;
+    if (run->optim.kind != KJ_OPTIM_MUON) {
+        how.rank = rank;
+        how.ranks = ranks;
+        how.zero = (int)run->optim.zero;
+    }
+    return how;
+}
+
+struct kj_llama_how kj_llama_how_teacher(const struct kj_run *run, bool bf16)
+{
+    struct kj_llama_how how = how_of(run);
+    how.states_bf16 |= how.bf16 && bf16;
+    return how;
 }
 
 void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bool bf16,
@@ -204,7 +221,7 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
     struct kj_llama_acts a = {0};
     struct kj_llama m = {.shape = *s, .how = *how, .acts = &a};
     struct kj_llama_layer_acts l;
-    size_t count, n;
+    size_t count, n, own = kj_llama_own(s, how), slots = kj_llama_slots(s, how);
     enum kj_dtype low = bf16 && how->bf16 ? KJ_BF16 : KJ_F32;
     enum kj_dtype state = how->states_bf16 ? KJ_BF16 : KJ_F32;
     m.how.chunk = how->chunk < how->tokens ? how->chunk : how->tokens;
@@ -216,10 +233,15 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
     size_t codes = set_at(&m, end - 1, a.f8_layer) + last.f8, f8_work, f8_grads;
     kj_llama_f8_place(&m, &f8_work, &f8_grads);
     free(kj_llama_params(s, &count, &n));
+    bool copy = low == KJ_BF16 && state == KJ_F32;
     const struct kj_llama_need all[KJ_LT_COUNT] = {
-        [KJ_LT_WEIGHTS] = {KJ_MEM_WEIGHTS, state, n},
-        [KJ_LT_GRADS] = {KJ_MEM_GRADS, state, how->train ? n : 0},
-        [KJ_LT_LOW] = {KJ_MEM_LOW, KJ_BF16, low == KJ_BF16 && state == KJ_F32 ? n : 0},
+        [KJ_LT_WEIGHTS] = {KJ_MEM_WEIGHTS, state, copy ? own : n},
+        [KJ_LT_GRADS] = {KJ_MEM_GRADS, state,
+                         !how->train ? 0
+                         : slots     ? own
+                                     : n},
+        [KJ_LT_LOW] = {KJ_MEM_LOW, KJ_BF16, copy ? n : 0},
+        [KJ_LT_SLOTS] = {KJ_MEM_GRADS, state, slots},
         [KJ_LT_LAYERS] = {KJ_MEM_ACTS, low, acts},
         [KJ_LT_LAYER_SUMS] = {KJ_MEM_ACTS, KJ_F32, sums},
         [KJ_LT_REST] = {KJ_MEM_ACTS, low, rest.acts},

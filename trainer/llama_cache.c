@@ -27,6 +27,12 @@ struct kj_cache {
     struct kj_mat x, y, r, q, new_kv, att, delta, gu, h, logits;
 };
 
+/* float32 ones, or what a rank that has a part of these multiplies. */
+static struct kj_tensor *weights(const struct kj_llama *m)
+{
+    return kj_llama_masters_cut(m) ? m->low : m->w;
+}
+
 static struct kj_mat scratch(struct kj_cache *c, size_t *at, size_t rows, size_t cols)
 {
     struct kj_mat m = kj_mat(c->t, *at, cols);
@@ -71,7 +77,8 @@ int kj_cache_new(struct kj_cache **out, struct kj_llama *m, size_t positions,
     c->m = m;
     c->size = positions;
     /* Operands of one type, where the back end wants that. */
-    enum kj_dtype type = m->how.states_bf16 && o->bf16 ? KJ_BF16 : KJ_F32;
+    bool low = m->how.states_bf16 || kj_llama_masters_cut(m);
+    enum kj_dtype type = low && o->bf16 ? KJ_BF16 : KJ_F32;
     c->kv = o->tensor_new(m->b, type, d.layers * positions * 2 * d.kv);
     c->rt = o->tensor_new(m->b, KJ_F32, FEED);
     c->t = o->tensor_new(m->b, type, layout(c));
@@ -110,7 +117,7 @@ static void layer(struct kj_cache *c, size_t i, size_t n)
     struct kj_llama *m = c->m;
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_llama_layer w = kj_llama_layer(m, m->w, i);
+    struct kj_llama_layer w = kj_llama_layer_of(m, weights(m), i);
     size_t row = 2 * d.kv, base = i * c->size * row;
     struct kj_mat wkv = w.qkv, pos = kj_mat(c->in, n, 1);
     struct kj_mat up = c->gu, rope = kj_mat(c->rope, 0, d.dim);
@@ -151,13 +158,15 @@ static void pass(struct kj_cache *c, size_t n)
     struct kj_llama *m = c->m;
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    o->embed(m->b, c->x, kj_llama_embed(m, m->w), kj_mat(c->in, 0, 1), n, d.h);
+    o->embed(m->b, c->x, kj_llama_ends_of(m, weights(m)).embed, kj_mat(c->in, 0, 1), n,
+             d.h);
     for (size_t i = 0; i < d.layers; i++)
         layer(c, i, n);
-    o->norm(m->b, c->y, c->x, c->r, c->x, c->delta, kj_llama_norm(m, m->w), n, d.h,
-            (float)m->shape.norm_eps);
+    o->norm(m->b, c->y, c->x, c->r, c->x, c->delta,
+            kj_llama_ends_of(m, weights(m)).norm, n, d.h, (float)m->shape.norm_eps);
     struct kj_mat y = kj_mat(c->y.t, c->y.at + (n - 1) * d.h, d.h);
-    o->matmul(m->b, c->logits, y, kj_llama_head(m, m->w), 1, d.v, d.h, KJ_MM_TB);
+    o->matmul(m->b, c->logits, y, kj_llama_ends_of(m, weights(m)).head, 1, d.v, d.h,
+              KJ_MM_TB);
 }
 
 static void feed(struct kj_cache *c, const uint32_t *ids, size_t n)

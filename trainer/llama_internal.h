@@ -10,15 +10,27 @@ struct kj_llama_dims {
 };
 struct kj_llama_dims kj_llama_dims(const struct kj_shape *s);
 
-/* The matrices of layer i in a tensor of weights or gradients. */
+/* The matrices of a layer, whose weights or gradients begin there. */
 struct kj_llama_layer {
     struct kj_mat norm1, qkv, o, norm2, gu, down;
 };
-struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_tensor *t,
-                                     size_t i);
-struct kj_mat kj_llama_norm(const struct kj_llama *m, struct kj_tensor *t);
-struct kj_mat kj_llama_embed(const struct kj_llama *m, struct kj_tensor *t);
-struct kj_mat kj_llama_head(const struct kj_llama *m, struct kj_tensor *t);
+struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_mat at);
+/* Those outside of layers. */
+struct kj_llama_ends {
+    struct kj_mat embed, norm, head;
+};
+struct kj_llama_ends kj_llama_ends(const struct kj_llama *m, struct kj_mat first,
+                                   struct kj_mat last);
+/* Of a tensor of all weights. */
+struct kj_llama_layer kj_llama_layer_of(const struct kj_llama *m, struct kj_tensor *t,
+                                        size_t i);
+struct kj_llama_ends kj_llama_ends_of(const struct kj_llama *m, struct kj_tensor *t);
+
+/* llama_parts.c: elements that a rank keeps of weights, gradients or moments that are
+ * cut; those of slots, 0 where there are none; a model's spans. */
+size_t kj_llama_own(const struct kj_shape *s, const struct kj_llama_how *how);
+size_t kj_llama_slots(const struct kj_shape *s, const struct kj_llama_how *how);
+void kj_llama_spans_new(struct kj_llama *m);
 
 /* Codes of a map's input, transposed (width rows of tokens), and their scale: what FP8
  * keeps in place of the input. t.t NULL: it does not. */
@@ -44,6 +56,7 @@ enum kj_llama_tensor {
     KJ_LT_WEIGHTS,
     KJ_LT_GRADS,
     KJ_LT_LOW,
+    KJ_LT_SLOTS,
     KJ_LT_LAYERS,
     KJ_LT_LAYER_SUMS,
     KJ_LT_REST,

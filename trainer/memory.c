@@ -68,7 +68,7 @@ static void count_model(const struct kj_shape *s, const struct kj_llama_how *how
 }
 
 /* Without Muon each rank has its part of both. */
-static void count_moments(const struct kj_run *run, int ranks,
+static void count_moments(const struct kj_run *run, const struct kj_llama_how *how,
                           int64_t bytes[KJ_MEM_KINDS])
 {
     size_t n, elements, seconds;
@@ -78,8 +78,8 @@ static void count_moments(const struct kj_run *run, int ranks,
         bytes[KJ_MEM_MOMENTS] += 4 * (int64_t)(elements + seconds);
         bytes[KJ_MEM_ACTS] += 4 * (int64_t)kj_muon_floats(&run->model);
     } else {
-        bytes[KJ_MEM_MOMENTS] += (run->optim.states == KJ_STATES_BF16 ? 4 : 8) *
-                                 (((int64_t)elements + ranks - 1) / ranks);
+        bytes[KJ_MEM_MOMENTS] +=
+            (how->states_bf16 ? 4 : 8) * (int64_t)kj_llama_own(&run->model, how);
     }
     free(params);
 }
@@ -154,14 +154,15 @@ static void count(const struct kj_run *run, const struct kj_machine *m,
                   struct kj_memory_plan *p)
 {
     size_t pass = (size_t)(run->data.micro * run->data.seq_len);
-    struct kj_llama_how how = kj_llama_how_of(run, m->bf16, true);
+    int ranks = m->ranks > 0 ? m->ranks : 1; /* the last has the most */
+    struct kj_llama_how how = kj_llama_how_of(run, ranks - 1, ranks);
     how.recompute = again;
     memset(p, 0, sizeof *p);
     p->recompute = again;
     p->deeper = run->optim.deeper;
     count_model(&run->model, &how, m->bf16, p->bytes);
-    count_moments(run, m->ranks > 0 ? m->ranks : 1, p->bytes);
-    how = kj_llama_how_of(run, m->bf16, false);
+    count_moments(run, &how, p->bytes);
+    how = kj_llama_how_teacher(run, m->bf16);
     if (teacher)
         count_model(teacher, &how, m->bf16, p->bytes);
     p->bytes[KJ_MEM_WORK] =
@@ -277,6 +278,13 @@ static void change_states(struct trial *t)
         t->run.optim.states = KJ_STATES_BF16;
 }
 
+/* What ranks hold of gradients. */
+static void change_zero(struct trial *t)
+{
+    if (t->m.ranks > 1 && t->run.optim.kind != KJ_OPTIM_MUON)
+        t->run.optim.zero = 2;
+}
+
 /* As many as a step has passes for. */
 static void change_ranks(struct trial *t)
 {
@@ -286,8 +294,9 @@ static void change_ranks(struct trial *t)
         t->m.ranks *= 2;
 }
 
-static void (*const changes[])(struct trial *) = {
-    change_recompute, change_micro, change_precision, change_states, change_ranks};
+static void (*const changes[])(struct trial *) = {change_recompute, change_micro,
+                                                  change_zero,      change_precision,
+                                                  change_states,    change_ranks};
 #define CHANGES (sizeof changes / sizeof *changes)
 
 /* Words behind what is in buf already. */
@@ -313,6 +322,10 @@ static void differences(const struct trial *t, const struct kj_run *run,
     }
     if (t->run.data.micro != run->data.micro) {
         add(buf, n, "%sdata.micro_sequences: %" PRId64, sep, t->run.data.micro);
+        sep = " and ";
+    }
+    if (t->run.optim.zero != run->optim.zero) {
+        add(buf, n, "%soptim.zero: %" PRId64, sep, t->run.optim.zero);
         sep = " and ";
     }
     if (t->run.optim.precision != run->optim.precision) {

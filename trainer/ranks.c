@@ -2,132 +2,125 @@
 #include "trainer/ranks.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "nn/arith.h"
+#include "nn/backend.h"
 #include "nn/comm.h"
-#include "trainer/llama.h"
 
-void kj_ranks_init(struct kj_ranks *k, struct kj_backend *b, struct kj_comm *c,
-                   const struct kj_llama *m, bool whole)
+void kj_ranks_init(struct kj_ranks *k, struct kj_comm *c, struct kj_llama *m)
 {
-    bool cut = c && !whole;
-    *k = (struct kj_ranks){.comm = c, .b = b, .size = 1, .whole = whole};
-    k->units = kj_llama_units(m);
-    k->cut = kj_xcalloc(k->units + 1, sizeof *k->cut);
-    for (size_t i = 0; i <= k->units; i++)
-        k->cut[i] = kj_llama_unit(m, i);
-    k->n_spans = cut ? k->units : 1;
-    k->spans = kj_xcalloc(k->n_spans, sizeof *k->spans);
-    k->spans[0].to = k->own = m->n;
-    if (c) {
-        k->rank = kj_comm_rank(c);
-        k->size = kj_comm_size(c);
-    }
-    if (!cut)
+    *k = (struct kj_ranks){.comm = c, .b = m->b, .m = m, .size = 1};
+    if (!c)
         return;
-    k->own = 0;
-    for (size_t i = 0; i < k->units; i++) {
-        struct kj_span *s = &k->spans[i];
-        kj_comm_part(c, k->rank, k->cut[i + 1] - k->cut[i], &s->from, &s->to);
-        s->from += k->cut[i];
-        s->to += k->cut[i];
-        s->moment = k->own;
-        k->own += s->to - s->from;
-    }
+    k->rank = kj_comm_rank(c);
+    k->size = kj_comm_size(c);
+    k->whole = m->how.ranks <= 1;
 }
 
-void kj_ranks_free(struct kj_ranks *k)
+static size_t elements(const struct kj_ranks *k, size_t unit)
 {
-    free(k->cut);
-    free(k->spans);
-    k->cut = NULL;
-    k->spans = NULL;
+    return kj_llama_unit(k->m, unit + 1) - kj_llama_unit(k->m, unit);
 }
 
-bool kj_ranks_span(const struct kj_ranks *k, size_t i, size_t at, size_t end,
-                   struct kj_span *part)
+/* ---- gradients ---- */
+
+/* Sums of bfloat16 would lose small passes if they were rounded to nearest for long. */
+static void add_up(struct kj_ranks *k, const struct kj_span *s, struct kj_mat x)
 {
-    *part = k->spans[i];
-    if (at > part->from) {
-        part->moment += at - part->from;
-        part->from = at;
-    }
-    part->to = part->to < end ? part->to : end;
-    return part->from < part->to;
+    uint64_t was = k->b->chance;
+    k->b->chance = k->chance ? kj_random64(k->chance, ++k->taken) | 1u : 0;
+    k->b->ops->axpby(k->b, kj_llama_grad(k->m, s), x, s->to - s->from, 1, 1);
+    k->b->chance = was;
 }
 
-/* ---- exchanges of a step ---- */
-
-void kj_ranks_sum_unit(struct kj_ranks *k, struct kj_tensor *g, size_t unit)
+/* What was summed over ranks in a slot goes where this rank keeps it. */
+static void empty(struct kj_ranks *k, size_t slot)
 {
-    struct kj_mat x = kj_mat(g, k->cut[unit], 1);
-    size_t n = k->cut[unit + 1] - k->cut[unit];
-    if (!k->comm)
+    size_t unit = k->held[slot] - 1;
+    if (!k->held[slot])
         return;
-    k->b->ops->reduce_scatter(k->b, x, n);
+    k->held[slot] = 0;
+    struct kj_mat x = kj_llama_unit_grads(k->m, unit);
+    struct kj_span s = k->m->spans[unit];
+    k->b->ops->await(k->b, x, elements(k, unit));
+    x.at += s.from - kj_llama_unit(k->m, unit);
+    add_up(k, &s, x);
+}
+
+static void make_room(void *ctx, size_t unit)
+{
+    struct kj_ranks *k = ctx;
+    empty(k, kj_llama_slot(k->m, unit));
+    k->b->ops->zero(k->b, kj_llama_unit_grads(k->m, unit), elements(k, unit));
+}
+
+/* A unit's gradients of this pass, or with zero 1 of all passes, are there. */
+static void sum_unit(void *ctx, size_t unit)
+{
+    struct kj_ranks *k = ctx;
+    struct kj_mat x = kj_llama_unit_grads(k->m, unit);
+    k->b->ops->reduce_scatter(k->b, x, elements(k, unit));
     if (k->whole)
-        k->b->ops->all_gather(k->b, x, n);
-    k->begun++;
+        k->b->ops->all_gather(k->b, x, elements(k, unit));
+    if (kj_llama_grads_cut(k->m))
+        k->held[kj_llama_slot(k->m, unit)] = unit + 1;
+    else
+        k->begun++;
 }
 
-void kj_ranks_sum(struct kj_ranks *k, struct kj_tensor *g)
+void kj_ranks_begin(struct kj_ranks *k, uint64_t chance)
 {
-    if (!k->comm)
-        return;
-    for (size_t i = k->units - k->begun; i-- > 0;)
-        kj_ranks_sum_unit(k, g, i);
+    struct kj_tensor *g = k->m->g;
+    k->b->ops->zero(k->b, kj_mat(g, 0, 1), k->b->ops->tensor_size(g));
     k->begun = 0;
-    k->b->ops->await(k->b, kj_mat(g, 0, 1), k->cut[k->units]);
+    k->chance = chance;
+    k->taken = 0;
 }
 
-/* In the order of forward passes. */
-static void gather(struct kj_ranks *k, struct kj_tensor *t)
+void kj_ranks_pass(struct kj_ranks *k, size_t i, size_t passes)
 {
-    for (size_t i = 0; i < k->units; i++)
-        k->b->ops->all_gather(k->b, kj_mat(t, k->cut[i], 1), k->cut[i + 1] - k->cut[i]);
+    bool cut = kj_llama_grads_cut(k->m);
+    k->m->growing = cut ? make_room : NULL;
+    k->m->grown = k->comm && (cut || i + 1 == passes) ? sum_unit : NULL;
+    k->m->grown_ctx = k;
 }
 
-void kj_ranks_share(struct kj_ranks *k, struct kj_llama *m)
+/* A pass without rows. */
+static void idle(struct kj_ranks *k)
 {
-    m->stale = true;
-    if (!k->comm || k->whole)
-        return;
-    if (!m->low) {
-        gather(k, m->w);
-        return;
+    for (size_t i = kj_llama_units(k->m); i-- > 0;) {
+        make_room(k, i);
+        sum_unit(k, i);
     }
-    for (size_t i = 0; i < k->n_spans; i++) {
-        const struct kj_span *s = &k->spans[i];
-        k->b->ops->axpby(k->b, kj_mat(m->low, s->from, 1), kj_mat(m->w, s->from, 1),
-                         s->to - s->from, 1, 0);
-    }
-    gather(k, m->low);
-    m->stale = false;
-    k->behind = true;
 }
 
-int kj_ranks_settle(struct kj_ranks *k, struct kj_llama *m, struct kj_err *err)
+void kj_ranks_end(struct kj_ranks *k, size_t passes, size_t rounds)
 {
-    size_t n = k->cut[k->units];
+    size_t units = kj_llama_units(k->m);
+    k->m->growing = k->m->grown = NULL;
     if (!k->comm)
-        return KJ_OK;
-    if (k->behind)
-        gather(k, m->w);
-    k->behind = false;
-    k->b->ops->await(k->b, kj_mat(m->w, 0, 1), n);
-    if (m->low)
-        k->b->ops->await(k->b, kj_mat(m->low, 0, 1), n);
-    return k->b->ops->sync(k->b, err);
+        return;
+    if (kj_llama_grads_cut(k->m)) {
+        for (; passes < rounds; passes++)
+            idle(k);
+        for (size_t i = 0; i < KJ_LLAMA_SLOTS; i++)
+            empty(k, i);
+        return;
+    }
+    for (size_t i = units - k->begun; i-- > 0;)
+        sum_unit(k, i);
+    k->b->ops->await(k->b, kj_mat(k->m->g, 0, 1), k->m->n);
 }
 
-void kj_ranks_squares(struct kj_ranks *k, struct kj_tensor *g, struct kj_mat acc)
+void kj_ranks_squares(struct kj_ranks *k, struct kj_mat acc)
 {
-    for (size_t i = 0; i < k->n_spans; i++) {
-        const struct kj_span *s = &k->spans[i];
-        k->b->ops->add_sum(k->b, acc, kj_mat(g, s->from, 1), s->to - s->from, true);
+    for (size_t i = 0; i < k->m->n_spans; i++) {
+        const struct kj_span *s = &k->m->spans[i];
+        k->b->ops->add_sum(k->b, acc, kj_llama_grad(k->m, s), s->to - s->from, true);
     }
 }
 
@@ -137,6 +130,66 @@ int kj_ranks_norm(struct kj_ranks *k, double squares, double *norm, struct kj_er
     *norm = sqrt(squares);
     return rc;
 }
+
+int kj_ranks_spoiled(struct kj_ranks *k, bool gradients, const struct kj_param **first,
+                     size_t *count, struct kj_err *err)
+{
+    const struct kj_llama *m = k->m;
+    double *squares = kj_xcalloc(m->n_params, sizeof *squares);
+    struct kj_span s;
+    for (size_t i = 0; i < m->n_params; i++) {
+        const struct kj_param *p = &m->params[i];
+        for (size_t j = 0; j < m->n_spans; j++)
+            if (kj_llama_span(m, j, p->at, p->at + p->rows * p->cols, &s))
+                squares[i] += k->b->ops->sumsq(
+                    k->b, gradients ? kj_llama_grad(m, &s) : kj_llama_master(m, &s),
+                    s.to - s.from);
+    }
+    int rc = kj_ranks_add(k, squares, m->n_params, err);
+    *first = NULL;
+    *count = 0;
+    for (size_t i = m->n_params; i-- > 0 && rc == KJ_OK;)
+        if (!isfinite(squares[i])) {
+            *first = &m->params[i];
+            ++*count;
+        }
+    free(squares);
+    return rc;
+}
+
+/* ---- weights ---- */
+
+/* What passes multiply. */
+static struct kj_tensor *working(const struct kj_llama *m)
+{
+    return m->low ? m->low : m->w;
+}
+
+void kj_ranks_share(struct kj_ranks *k)
+{
+    const struct kj_ops *o = k->b->ops;
+    struct kj_llama *m = k->m;
+    m->stale = m->low && !kj_llama_masters_cut(m);
+    if (!k->comm || k->whole)
+        return;
+    for (size_t i = 0; m->low && i < m->n_spans; i++) {
+        const struct kj_span *s = &m->spans[i];
+        o->axpby(k->b, kj_mat(m->low, s->from, 1), kj_llama_master(m, s),
+                 s->to - s->from, 1, 0);
+    }
+    for (size_t i = 0; i < kj_llama_units(m); i++) /* as forward passes take them */
+        o->all_gather(k->b, kj_mat(working(m), kj_llama_unit(m, i), 1), elements(k, i));
+}
+
+int kj_ranks_settle(struct kj_ranks *k, struct kj_err *err)
+{
+    if (!k->comm)
+        return KJ_OK;
+    k->b->ops->await(k->b, kj_mat(working(k->m), 0, 1), k->m->n);
+    return k->b->ops->sync(k->b, err);
+}
+
+/* ---- numbers of the host ---- */
 
 int kj_ranks_add(struct kj_ranks *k, double *x, size_t n, struct kj_err *err)
 {
@@ -148,22 +201,24 @@ int kj_ranks_tell(struct kj_ranks *k, void *p, size_t n, struct kj_err *err)
     return k->comm ? kj_comm_broadcast(k->comm, p, n, 0, err) : KJ_OK;
 }
 
-/* ---- moments for a checkpoint ---- */
+/* ---- spans for a checkpoint ---- */
 
 /* What rank 0 asks for; n 0: nothing more. */
 struct request {
     uint64_t at, n;
-    int32_t which, pad;
+    int32_t what, pad;
 };
 
 /* This rank's elements of at .. at+n, read from the device. */
-static int own(struct kj_ranks *k, struct kj_tensor *t, size_t at, size_t n, float *out,
-               struct kj_err *err)
+static int own(struct kj_ranks *k, struct kj_tensor *const moments[2],
+               enum kj_kept what, size_t at, size_t n, float *out, struct kj_err *err)
 {
     struct kj_span s;
-    for (size_t i = 0; i < k->n_spans; i++)
-        if (kj_ranks_span(k, i, at, at + n, &s)) {
-            k->b->ops->read(k->b, t, s.moment, out, s.to - s.from);
+    for (size_t i = 0; i < k->m->n_spans; i++)
+        if (kj_llama_span(k->m, i, at, at + n, &s)) {
+            struct kj_mat x = what == KJ_KEPT_WEIGHTS ? kj_llama_master(k->m, &s)
+                                                      : kj_mat(moments[what], s.at, 1);
+            k->b->ops->read(k->b, x.t, x.at, out, s.to - s.from);
             out += s.to - s.from;
         }
     return k->b->ops->sync(k->b, err);
@@ -175,33 +230,51 @@ static int collect(struct kj_ranks *k, const float *mine, size_t at, size_t n,
 {
     struct kj_span s;
     int rc = KJ_OK;
-    for (size_t i = 0; i < k->units && rc == KJ_OK; i++) {
-        size_t from = k->cut[i] > at ? k->cut[i] : at;
-        size_t end = k->cut[i + 1] < at + n ? k->cut[i + 1] : at + n;
+    for (size_t i = 0; i < k->m->n_spans && rc == KJ_OK; i++) {
+        size_t unit = kj_llama_unit(k->m, i), from = unit > at ? unit : at;
+        size_t end = unit + elements(k, i) < at + n ? unit + elements(k, i) : at + n;
         if (from >= end)
             continue;
-        rc = kj_comm_collect(k->comm, mine, k->cut[i + 1] - k->cut[i], from - k->cut[i],
-                             end - from, to ? to + (from - at) : NULL, err);
-        if (kj_ranks_span(k, i, from, end, &s))
+        rc = kj_comm_collect(k->comm, mine, elements(k, i), from - unit, end - from,
+                             to ? to + (from - at) : NULL, err);
+        if (kj_llama_span(k->m, i, from, end, &s))
             mine += s.to - s.from;
     }
     return rc;
 }
 
-int kj_ranks_read(struct kj_ranks *k, struct kj_tensor *t, int which, size_t at,
-                  float *out, size_t n, struct kj_err *err)
+int kj_ranks_read(struct kj_ranks *k, struct kj_tensor *const moments[2],
+                  enum kj_kept what, size_t at, float *out, size_t n,
+                  struct kj_err *err)
 {
-    struct request q = {at, n, which, 0};
+    struct request q = {at, n, what, 0};
+    if (what == KJ_KEPT_WEIGHTS && !kj_llama_masters_cut(k->m)) {
+        k->b->ops->read(k->b, k->m->w, at, out, n);
+        return k->b->ops->sync(k->b, err);
+    }
     if (!k->comm || k->whole)
-        return own(k, t, at, n, out, err);
+        return own(k, moments, what, at, n, out, err);
     float *mine = kj_xmalloc((n + 1) * sizeof *mine);
     int rc = kj_ranks_tell(k, &q, sizeof q, err);
     if (rc == KJ_OK)
-        rc = own(k, t, at, n, mine, err);
+        rc = own(k, moments, what, at, n, mine, err);
     if (rc == KJ_OK)
         rc = collect(k, mine, at, n, out, err);
     free(mine);
     return rc;
+}
+
+static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
+                struct kj_err *err)
+{
+    struct kj_ranks *k = ctx;
+    return kj_ranks_read(k, NULL, KJ_KEPT_WEIGHTS, k->m->params[i].at + at, out, n,
+                         err);
+}
+
+struct kj_hf_source kj_ranks_weights(struct kj_ranks *k)
+{
+    return (struct kj_hf_source){&k->m->shape, fill, k};
 }
 
 int kj_ranks_done(struct kj_ranks *k, struct kj_err *err)
@@ -210,14 +283,15 @@ int kj_ranks_done(struct kj_ranks *k, struct kj_err *err)
     return k->whole ? KJ_OK : kj_ranks_tell(k, &q, sizeof q, err);
 }
 
-int kj_ranks_lend(struct kj_ranks *k, struct kj_tensor *const t[2], struct kj_err *err)
+int kj_ranks_lend(struct kj_ranks *k, struct kj_tensor *const moments[2],
+                  struct kj_err *err)
 {
     struct request q = {0};
     float *mine = NULL;
     int rc = KJ_OK;
     while (!k->whole && (rc = kj_ranks_tell(k, &q, sizeof q, err)) == KJ_OK && q.n) {
         mine = kj_xrealloc(mine, (q.n + 1) * sizeof *mine);
-        rc = own(k, t[q.which], q.at, q.n, mine, err);
+        rc = own(k, moments, (enum kj_kept)q.what, q.at, q.n, mine, err);
         if (rc == KJ_OK)
             rc = collect(k, mine, q.at, q.n, NULL, err);
         if (rc)

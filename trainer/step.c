@@ -18,41 +18,34 @@
  * half a neighbour's distance begins to be lost (docs/benchmarks.md). */
 #define CHANCE_PASSES 128
 
-/* kj_backend.chance for pass i of this rank's. */
-static uint64_t chance_of(const struct kj_trainer *r, size_t i)
+/* Passes of the rank that has most of them. */
+static size_t rounds_of(const struct kj_trainer *r)
 {
     const struct kj_run *c = r->run;
     int64_t passes = (c->data.batch + c->data.micro - 1) / c->data.micro;
-    uint64_t pass = i * (uint64_t)r->ranks.size + (uint64_t)r->ranks.rank;
-    if (!r->m->how.states_bf16 || passes / r->ranks.size <= CHANCE_PASSES)
+    return (size_t)((passes + r->ranks.size - 1) / r->ranks.size);
+}
+
+/* The key of the step's chance; 0: to nearest. */
+static uint64_t chance_of(const struct kj_trainer *r)
+{
+    if (!r->m->how.states_bf16 || rounds_of(r) <= CHANCE_PASSES)
         return 0;
-    uint64_t key = kj_random64((uint64_t)c->seed ^ GRADS_SEED, (uint64_t)r->at.step);
-    return kj_random64(key, pass) | 1u;
+    return kj_random64((uint64_t)r->run->seed ^ GRADS_SEED, (uint64_t)r->at.step) | 1u;
 }
 
 /* Name the first parameter with a value that is not finite. */
 static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *from,
                  struct kj_err *err)
 {
-    struct kj_tensor *t[2] = {r->m->w, r->m->g};
     static const char *const what[2] = {"the weight", "the gradient of"};
+    const struct kj_param *first;
+    size_t bad;
     r->spoiled = true;
-    int rc = kj_ranks_settle(&r->ranks, r->m, err); /* all ranks come here */
-    if (rc)
-        return rc;
-    for (int k = 0; k < 2; k++) {
-        const struct kj_param *first = NULL;
-        size_t bad = 0;
-        for (size_t i = 0; i < r->m->n_params; i++) {
-            const struct kj_param *p = &r->m->params[i];
-            double s =
-                r->b->ops->sumsq(r->b, kj_mat(t[k], p->at, p->cols), p->rows * p->cols);
-            if (!isfinite(s)) {
-                bad++;
-                first = first ? first : p;
-            }
-        }
-        if (first)
+    int rc = kj_ranks_settle(&r->ranks, err); /* all ranks come here */
+    for (int k = 0; k < 2 && rc == KJ_OK; k++) {
+        rc = kj_ranks_spoiled(&r->ranks, k == 1, &first, &bad, err);
+        if (rc == KJ_OK && first)
             return kj_err_set(err, KJ_FATAL,
                               "step %" PRId64 ": %s %s is not finite (first of %zu of "
                               "%zu; loss %g; the step's data begin with row %" PRIu64
@@ -61,6 +54,8 @@ static int blame(struct kj_trainer *r, double loss, const struct kj_feed_step *f
                               r->at.step + 1, what[k], first->name, bad, r->m->n_params,
                               loss, from->row, from->at.token, from->at.epoch);
     }
+    if (rc)
+        return rc;
     return kj_err_set(err, KJ_FATAL,
                       "step %" PRId64 ": the loss is %g (data: row %" PRIu64
                       ", token %" PRIu64 ", epoch %" PRIu64 ")",
@@ -74,14 +69,14 @@ static void adamw(struct kj_trainer *r, size_t at, size_t end, size_t second,
 {
     struct kj_adamw q = *p;
     struct kj_span s;
-    for (size_t i = 0; i < r->ranks.n_spans; i++) {
-        if (!kj_ranks_span(&r->ranks, i, at, end, &s))
+    for (size_t i = 0; i < r->m->n_spans; i++) {
+        if (!kj_llama_span(r->m, i, at, end, &s))
             continue;
         q.at = s.from;
         r->b->ops->adamw(
-            r->b, kj_mat(r->m->w, s.from, 1), kj_mat(r->m->g, s.from, 1),
-            kj_mat(r->moments.t[0], s.moment, 1),
-            kj_mat(r->moments.t[1], r->muon ? second + (s.from - at) : s.moment, 1),
+            r->b, kj_llama_master(r->m, &s), kj_llama_grad(r->m, &s),
+            kj_mat(r->moments.t[0], s.at, 1),
+            kj_mat(r->moments.t[1], r->muon ? second + (s.from - at) : s.at, 1),
             s.to - s.from, &q);
     }
 }
@@ -124,7 +119,7 @@ static void update(struct kj_trainer *r, double factor, double clip)
         p.decay = m->params[i].vector ? 0.0f : (float)decay;
         adamw(r, at, end, r->muon ? r->moments.seconds[i] : at, &p);
     }
-    kj_ranks_share(&r->ranks, m);
+    kj_ranks_share(&r->ranks);
 }
 
 /* Move the weights, or leave a step out that stands out. */
@@ -145,13 +140,6 @@ static bool move(struct kj_trainer *r, double factor, double loss, double norm)
     return true;
 }
 
-/* A unit's gradients of all passes are there. */
-static void grown(void *ctx, size_t unit)
-{
-    struct kj_trainer *r = ctx;
-    kj_ranks_sum_unit(&r->ranks, r->m->g, unit);
-}
-
 /* The step's gradients, summed over ranks; its sums, likewise, and their norm. The host
  * waits once, when all of it is on its way. */
 static int gradients(struct kj_trainer *r, const struct kj_feed_step *batch,
@@ -160,25 +148,26 @@ static int gradients(struct kj_trainer *r, const struct kj_feed_step *batch,
     const struct kj_ops *o = r->b->ops;
     float one = 1.0f / (float)batch->count, zeta = (float)r->run->optim.z_loss;
     int rc = KJ_OK;
-    o->zero(r->b, kj_mat(r->m->g, 0, 1), r->m->n);
+    uint64_t chance = chance_of(r);
+    bool cut = kj_llama_grads_cut(r->m); /* then a pass alone adds nothing up */
+    kj_ranks_begin(&r->ranks, cut ? chance : 0);
     o->zero(r->b, kj_mat(r->m->sums, 0, 1), 2 * KJ_SUMS);
     for (size_t i = 0; i < batch->passes && rc == KJ_OK; i++) {
         const struct kj_rows *rows = &batch->packs[i].rows;
-        r->m->grown = i + 1 == batch->passes ? grown : NULL;
-        r->m->grown_ctx = r;
-        r->b->chance = chance_of(r, i);
+        uint64_t pass = i * (uint64_t)r->ranks.size + (uint64_t)r->ranks.rank;
+        kj_ranks_pass(&r->ranks, i, batch->passes);
+        r->b->chance = chance && !cut ? kj_random64(chance, pass) | 1u : 0;
         if (r->teacher.m)
             rc = kj_llama_distil(r->m, &r->teacher, rows, true, one, zeta, NULL, NULL,
                                  err);
         else
             rc = kj_llama_loss(r->m, rows, true, one, zeta, NULL, NULL, err);
     }
-    r->m->grown = NULL;
     r->b->chance = 0;
     if (rc)
         return rc;
-    kj_ranks_sum(&r->ranks, r->m->g);
-    kj_ranks_squares(&r->ranks, r->m->g, kj_llama_sum(r->m, KJ_SUM_SQUARES));
+    kj_ranks_end(&r->ranks, batch->passes, rounds_of(r));
+    kj_ranks_squares(&r->ranks, kj_llama_sum(r->m, KJ_SUM_SQUARES));
     rc = kj_llama_sums(r->m, sum, err);
     rc = rc ? rc : kj_ranks_add(&r->ranks, sum, 2, err);
     return rc ? rc : kj_ranks_norm(&r->ranks, sum[KJ_SUM_SQUARES], norm, err);

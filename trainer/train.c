@@ -68,7 +68,7 @@ static int open_teacher(struct kj_trainer *r, struct kj_err *err)
     if (rc == KJ_OK && h.shape.max_positions < c->data.seq_len)
         rc = kj_err_set(err, KJ_USAGE, "the teacher's context is %lld, below %lld",
                         (long long)h.shape.max_positions, (long long)c->data.seq_len);
-    struct kj_llama_how how = kj_llama_how_of(c, r->b->ops->bf16, false);
+    struct kj_llama_how how = kj_llama_how_teacher(c, r->b->ops->bf16);
     if (rc == KJ_OK)
         rc = kj_llama_make(&r->teacher.m, r->b, &h.shape, &how, err);
     if (rc == KJ_OK)
@@ -81,7 +81,9 @@ static int open_teacher(struct kj_trainer *r, struct kj_err *err)
 static int set_up(struct kj_trainer *r, struct kj_err *err)
 {
     const struct kj_run *c = r->run;
-    struct kj_llama_how how = kj_llama_how_of(c, r->b->ops->bf16, true);
+    struct kj_comm *comm = r->t->comm;
+    struct kj_llama_how how = kj_llama_how_of(c, comm ? kj_comm_rank(comm) : 0,
+                                              comm ? kj_comm_size(comm) : 1);
     r->b->deterministic = c->optim.deterministic;
     int rc = kj_llama_make(&r->m, r->b, &c->model, &how, err);
     if (rc)
@@ -97,9 +99,9 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
         rc = open_teacher(r, err);
     if (rc)
         return rc;
-    kj_ranks_init(&r->ranks, r->b, r->t->comm, r->m, c->optim.kind == KJ_OPTIM_MUON);
+    kj_ranks_init(&r->ranks, comm, r->m);
     r->moments.ranks = &r->ranks;
-    size_t n[2] = {r->ranks.own, r->ranks.own};
+    size_t n[2] = {r->m->own, r->m->own};
     if (c->optim.kind == KJ_OPTIM_MUON) {
         r->muon = kj_muon_new(r->b, &c->model);
         r->moments.seconds = kj_muon_seconds(r->m->params, r->m->n_params, &n[1]);
@@ -132,7 +134,6 @@ static void tear_down(struct kj_trainer *r)
     for (int i = 0; i < 2; i++)
         r->b->ops->tensor_free(r->b, r->moments.t[i]);
     free(r->moments.seconds);
-    kj_ranks_free(&r->ranks);
     if (r->m)
         r->b->ops->tensor_free(r->b, r->m->sums);
     kj_llama_free(r->m);
@@ -361,6 +362,17 @@ static int save(struct kj_trainer *r, struct kj_err *err)
     return rc;
 }
 
+/* The model by itself; of rank 0, while the others lend it their weights. */
+static int publish(struct kj_trainer *r, struct kj_err *err)
+{
+    struct kj_hf_save s = save_as(r);
+    if (r->ranks.rank)
+        return kj_ranks_lend(&r->ranks, r->moments.t, err);
+    struct kj_hf_source from = kj_ranks_weights(&r->ranks);
+    int rc = kj_hf_publish_from(&from, r->model, &s, err);
+    return rc ? rc : kj_ranks_done(&r->ranks, err);
+}
+
 /* Whether the next step would end behind the time limit. */
 static bool out_of_time(const struct kj_trainer *r, int64_t ran)
 {
@@ -459,7 +471,7 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
         if (rc == KJ_OK)
             rc = log_step(r, &out->last, err);
         if (rc == KJ_OK && looked_at(r))
-            rc = kj_ranks_settle(&r->ranks, r->m, err);
+            rc = kj_ranks_settle(&r->ranks, err);
         if (rc)
             break;
         if (out->ran == 0)
@@ -475,7 +487,7 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
         if (c->checkpoint.every && r->at.step % c->checkpoint.every == 0)
             rc = save(r, err);
     }
-    return rc ? rc : kj_ranks_settle(&r->ranks, r->m, err);
+    return rc ? rc : kj_ranks_settle(&r->ranks, err);
 }
 
 int kj_train(const struct kj_train *t, struct kj_backend *b,
@@ -496,11 +508,8 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
         rc = loop(&r, result, err);
     if (rc == KJ_OK)
         rc = save(&r, err);
-    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && r.ranks.rank == 0 &&
-        !t->no_save) {
-        struct kj_hf_save s = save_as(&r);
-        rc = kj_hf_publish(r.m, r.model, &s, err);
-    }
+    if (rc == KJ_OK && result->end != KJ_TRAIN_STOPPED && !t->no_save)
+        rc = publish(&r, err);
     if (rc && on)
         advise(&r, err);
     if (rc && t->comm) { /* or the others would wait */

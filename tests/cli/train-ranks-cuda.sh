@@ -1,7 +1,8 @@
 #!/bin/bash
 # train-ranks-cuda.sh - ranks on emulated GPUs that exchange over (emulated) NCCL: the
-# bytes of an exchange by way of the host, in any order of threads and streams; ranks
-# that die, hang, share a GPU or find no NCCL are told.
+# bytes of an exchange by way of the host, in any order of threads and streams, with
+# weights and gradients cut among them; ranks that die, hang, share a GPU or find no NCCL
+# are told.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/cli/lib-train.sh
@@ -55,12 +56,62 @@ for set in "${sets[@]}"; do
     all "$set.host" "0 0"
     same "$set.bytes" "$set.nccl/model/model.safetensors" "$set.host/model/model.safetensors"
 done
-# taken up again by as many, and by fewer
-cp -r nccl2 again
-rm -r again/checkpoints/step-00000004 again/model
-ranks 2 again -q
-all again "0 0"
-same again.bytes nccl2/model/model.safetensors again/model/model.safetensors
+# Gradients cut among them: of one pass a rank the same bytes; of two and one, those of
+# the host, and of units that are exchanged in another order of threads and streams.
+last=checkpoints/step-00000004
+zero=(-q --set optim.zero=2 --set model.tie_word_embeddings=false)
+ranks 2 zero2 "${zero[@]}"
+all zero2 "0 0"
+KJ_EMU_ORDER=reverse KIJIL_NCCL=host ranks 2 zero2.host "${zero[@]}"
+all zero2.host "0 0"
+for f in model optimizer; do
+    same zero2.host.$f zero2/$last/$f.safetensors zero2.host/$last/$f.safetensors
+done
+if [[ ${sizes[*]} == *3* ]]; then
+    ranks 3 zero3 -q --set optim.zero=2
+    all zero3 "0 0 0"
+    for f in model optimizer; do
+        same zero3.$f nccl3/$last/$f.safetensors zero3/$last/$f.safetensors
+    done
+    for set in optim.precision=fp8 optim.states=bf16; do
+        for z in 1 2; do
+            ranks 3 "$set.zero$z" -q --set "$set" --set optim.zero=$z \
+                --set optim.recompute=block --set model.tie_word_embeddings=false
+            all "$set.zero$z" "0 0 0"
+        done
+        same "$set.zero" "$set.zero1/$last/model.safetensors" "$set.zero2/$last/model.safetensors"
+    done
+fi
+# Weights, moments and gradients of which each has a part: what is counted is taken.
+wide=(--set model.hidden_size=256 --set model.intermediate_size=1024
+    --set model.num_hidden_layers=4 --set schedule.steps=1 --set samples.every=0
+    --set optim.zero=2)
+ranks 2 wide "${wide[@]}"
+all wide "0 0"
+took=$(sed -n 's/.* \([0-9.]*\) MB of the GPU.s$/\1/p' r0)
+told=$("$KIJIL" plan run.yaml --data shards "${wide[@]}" --json --device cuda --memory 80G \
+    --ranks 2 | jq .bytes)
+echo "# wide: $told bytes told, $took MB taken"
+is "wide within 3 %" "$(awk -v a="$told" -v b="$took" \
+    'BEGIN {a /= 1e6; print (a >= b && a < b * 1.03)}')" 1
+# taken up again by as many, and by one
+for n in 2 1; do
+    cp -r nccl2 again$n
+    rm -r again$n/$last again$n/model
+    ranks $n again$n -q
+    all again$n "$(yes 0 | head -n $n | xargs)"
+    close again$n.losses one again$n 2e-2
+done
+same again.bytes nccl2/model/model.safetensors again2/model/model.safetensors
+# A weight that is not finite is named by all, whoever has it.
+cp -r one/model nan
+printf '\000\000\300\177' | dd of=nan/model.safetensors bs=1 conv=notrunc \
+    seek=$(($(stat -c %s nan/model.safetensors) - 4)) 2>/dev/null
+ranks 2 x -q --set model.init_from=nan
+all nan "1 1"
+for r in r0 r1; do
+    line nan.$r $r 'step 1: the weight model\.norm\.weight is not finite \(first of 1 of'
+done
 ranks 2 muon -q --set optim.kind=muon
 all muon "0 0"
 

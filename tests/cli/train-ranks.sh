@@ -1,7 +1,7 @@
 #!/bin/bash
 # train-ranks.sh - one model trained by two and by three processes has the losses of
-# one; a run goes on at another number of ranks, after a rank was killed too; ranks
-# that are gone, too many or of another run are told.
+# one, with gradients cut among them too; a run goes on at another number of ranks, after
+# a rank was killed too; ranks that are gone, too many or of another run are told.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/cli/lib-train.sh
@@ -70,6 +70,46 @@ rm -r parts/same/checkpoints/step-000000{30,40} parts/same/model
 ranks 2 parts/same -q
 all same "0 0"
 same same.bytes two/model/model.safetensors parts/same/model/model.safetensors
+
+# Gradients cut among ranks, too: with one pass a rank the same bytes; with more of them
+# (one rank has one pass less) the losses of one process, and any that goes on.
+for zero in 1 2; do
+    ranks 3 pass$zero -q --set optim.zero=$zero --set data.micro_sequences=3
+    all pass$zero "0 0 0"
+done
+for f in model optimizer; do
+    same zero.$f pass1/checkpoints/step-00000040/$f.safetensors \
+        pass2/checkpoints/step-00000040/$f.safetensors
+done
+ranks 3 zero -q --set optim.zero=2
+all zero "0 0 0"
+close zero one zero
+for by in 3 2 1; do # and by those that do not cut them
+    cp -r zero parts/zero$by
+    rm -r parts/zero$by/checkpoints/step-000000{30,40} parts/zero$by/model
+    ranks $by parts/zero$by -q --set optim.zero=$((by == 3 ? 2 : 1))
+    all zero.by$by "$(yes 0 | head -n $by | xargs)"
+    close zero.by$by one parts/zero$by
+done
+same zero.resumed zero/model/model.safetensors parts/zero3/model/model.safetensors
+# So many passes that bfloat16 gradients are added up by chance: the same one again.
+many=("${low[@]}" --set data.batch_sequences=260 --set schedule.steps=3
+    --set checkpoint.every_steps=2)
+for d in many many-again; do
+    ranks 2 $d "${many[@]}" --set optim.zero=2
+    all $d "0 0"
+    if [[ $d == many ]]; then
+        cp -r many many-again
+        rm -r many-again/checkpoints/step-00000003 many-again/model
+    fi
+done
+same many.bytes many/model/model.safetensors many-again/model/model.safetensors
+ranks 2 many-whole "${many[@]}"
+all many-whole "0 0"
+is many.losses "$(paste <(jq .loss many/metrics.jsonl) <(jq .loss many-whole/metrics.jsonl) |
+    awk '{d = $1 - $2; if (d > 0.01 || d < -0.01) n++} END {print NR, n + 0}')" "3 0"
+rc zero.muon 2 "$KIJIL" train run.yaml --data shards -o x --set optim.zero=2 --set optim.kind=muon
+has zero.muon err 'optim.zero: 2 is for optim.kind: adamw'
 
 # A rank that is killed stops the others, who say which it was.
 ranks 3 killed --steps 100000

@@ -43,22 +43,22 @@ static struct kj_run run_of(int64_t hidden, int64_t ffn, int64_t layers, int64_t
 }
 
 /* Make what a run makes and run one pass and one update of it, as train.c does. */
-static void one_step(struct kj_backend *b, const struct kj_run *r)
+static void one_step(struct kj_backend *b, const struct kj_run *r, int ranks)
 {
     const struct kj_ops *o = b->ops;
     size_t n = (size_t)(r->data.micro * r->data.seq_len), seconds;
-    struct kj_llama_how how = kj_llama_how_of(r, b->ops->bf16, true);
+    struct kj_llama_how how = kj_llama_how_of(r, ranks - 1, ranks);
     enum kj_dtype type = r->optim.states ? KJ_BF16 : KJ_F32;
     struct kj_llama *m;
     struct kj_muon *muon = NULL;
     struct kj_err err = KJ_ERR_INIT;
     CHECK_INT(kj_llama_make(&m, b, &r->model, &how, &err), KJ_OK);
-    seconds = m->n;
+    seconds = m->own;
     if (r->optim.kind == KJ_OPTIM_MUON) {
         muon = kj_muon_new(b, &r->model);
         free(kj_muon_seconds(m->params, m->n_params, &seconds));
     }
-    struct kj_tensor *t[2] = {o->tensor_new(b, type, m->n),
+    struct kj_tensor *t[2] = {o->tensor_new(b, type, m->own),
                               o->tensor_new(b, type, seconds)};
     int32_t *ids = kj_xcalloc(3 * n, sizeof *ids), *pos = ids + n, *targets = pos + n;
     const int32_t cu[] = {0, (int32_t)n / 2, (int32_t)n};
@@ -71,9 +71,13 @@ static void one_step(struct kj_backend *b, const struct kj_run *r)
     kj_llama_init(m, 1);
     if (!CHECK_INT(kj_llama_loss(m, &rows, true, 1, 0, &sum, NULL, &err), KJ_OK))
         printf("     %s\n", err.msg);
-    o->sumsq(b, kj_mat(m->g, 0, 1), m->n);
-    o->adamw(b, kj_mat(m->w, 0, 1), kj_mat(m->g, 0, 1), kj_mat(t[0], 0, 1),
-             kj_mat(t[1], 0, 1), seconds, &(struct kj_adamw){.eps = 1});
+    for (size_t i = 0; i < m->n_spans; i++) {
+        const struct kj_span *s = &m->spans[i];
+        size_t len = muon ? seconds : s->to - s->from;
+        o->sumsq(b, kj_llama_grad(m, s), s->to - s->from);
+        o->adamw(b, kj_llama_master(m, s), kj_llama_grad(m, s), kj_mat(t[0], s->at, 1),
+                 kj_mat(t[1], s->at, 1), len, &(struct kj_adamw){.eps = 1});
+    }
     struct kj_tensor *low = type == KJ_BF16 ? m->w : m->low;
     if (low) {
         float *host = kj_xcalloc(m->n, sizeof *host);
@@ -90,21 +94,21 @@ static void one_step(struct kj_backend *b, const struct kj_run *r)
 }
 
 /* Tensors to 64 bytes each (the CPU rounds them up), workspaces of a GPU at most, and
- * both together within 3 %. */
-static void counted(const char *device, const struct kj_run *r)
+ * both together within 3 %. Of several ranks the last, without what exchanges take. */
+static void counted(const char *device, const struct kj_run *r, int ranks)
 {
     struct kj_backend *b = NULL;
     struct kj_machine m;
     struct kj_memory_plan p;
     if (!CHECK_INT(kj_backend_open(&b, device, 1, NULL), KJ_OK))
         return;
-    kj_machine_open(&m, b, 1);
+    kj_machine_open(&m, b, ranks);
     kj_memory_plan(r, &m, &p);
     CHECK(m.left > 0 && p.fits && p.recompute == (enum kj_recompute)r->optim.recompute);
-    one_step(b, r);
+    one_step(b, r, ranks);
     int64_t tensors = p.all - p.bytes[KJ_MEM_WORK];
     bool good = CHECK(b->peak >= tensors && b->peak <= tensors + 64 * 20);
-    if (m.gpu)
+    if (m.gpu && ranks == 1)
         good &= CHECK(b->work <= p.bytes[KJ_MEM_WORK] &&
                       (double)(b->peak + b->work) > 0.97 * (double)p.all);
     if (!good)
@@ -138,7 +142,10 @@ static void shapes(void)
                 x.optim.recompute = (int)(i + 3 * (size_t)low) % 6;
                 x.optim.deeper = (int64_t)i / 3;
                 x.optim.kind = i == 1 && !bf16 ? KJ_OPTIM_MUON : KJ_OPTIM_ADAMW;
-                counted(devices[d], &x);
+                counted(devices[d], &x, 1);
+                x.optim.zero = 1 + low % 2;
+                if (d == 0 || i == (size_t)low)
+                    counted(devices[d], &x, 2 + (int)i);
             }
     unsetenv("KIJIL_CUDNN");
 }

@@ -33,7 +33,7 @@ static void state_new(struct state *s, struct kj_backend *b, bool muon)
 {
     memset(s, 0, sizeof *s);
     CHECK_INT(kj_llama_new(&s->m, b, &shape, 8, 8, true, NULL), KJ_OK);
-    kj_ranks_init(&s->ranks, b, NULL, s->m, muon);
+    kj_ranks_init(&s->ranks, NULL, s->m);
     s->moments.ranks = &s->ranks;
     s->n[0] = s->n[1] = s->m->n;
     if (muon)
@@ -48,7 +48,6 @@ static void state_free(struct state *s)
     for (int i = 0; i < 2; i++)
         b->ops->tensor_free(b, s->moments.t[i]);
     free(s->moments.seconds);
-    kj_ranks_free(&s->ranks);
     kj_llama_free(s->m);
 }
 
