@@ -309,6 +309,14 @@ static int ran_out(const struct kj_run *r, const struct kj_machine *counted,
     return kj_err_set(err, KJ_USAGE, "%.400s; the run %s", why.msg, advice);
 }
 
+/* On a thread of the device's: nobody else will ever say or end anything. */
+static void stuck(const char *why)
+{
+    fprintf(stderr,
+            "kijil train: %s; start again to go on behind the last checkpoint\n", why);
+    _exit(1);
+}
+
 static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
                  const struct kj_comm_place *place, const struct kj_datas *d,
                  unsigned threads, struct kj_err *err)
@@ -347,6 +355,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         rc = kj_backend_open(&b, o->device, threads, err);
     if (rc == KJ_OK) {
         b->deterministic = r->optim.deterministic; /* from the first product on */
+        b->stuck = stuck;
         rc = comm ? kj_backend_join(b, comm, err) : KJ_OK;
     }
     if (rc == KJ_OK) {

@@ -67,6 +67,10 @@ struct kj_backend {
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
     char note[256];       /* for the user: "auto" took the CPU, and why; or a fast way
                              that is left, once an operation found so. Else "" */
+    /* Set by who may end the process, or NULL: called from a thread of the device's, with
+     * the reason, once a call will never return and cannot be given up either. It does
+     * not return. */
+    void (*stuck)(const char *why);
 };
 
 /* What a shared object was built for: the number counts changes of the structs in

@@ -210,6 +210,9 @@ void kj_cuda_reduce_scatter(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cuda_all_gather(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cuda_await(struct kj_backend *b, struct kj_mat x, size_t n);
 int kj_cuda_join(struct kj_backend *b, struct kj_comm *c, struct kj_err *err);
+/* Makes that call; where it has not ended after so many seconds, b->stuck has `why`. */
+void kj_cuda_patient(struct kj_backend *b, int seconds, const char *why,
+                     void (*call)(void *), void *arg);
 /* False, and a fault with its name, once another rank is gone or NCCL has failed. */
 bool kj_cuda_ranks_good(struct kj_cuda *c);
 void kj_cuda_ranks_close(struct kj_cuda *c);

@@ -5,8 +5,6 @@
 
 #include "base/err.h"
 
-#define OLDEST NCCL_VERSION(2, 18, 0)
-
 int kj_nccl_open(struct kj_nccl *lib, struct kj_err *err)
 {
     const struct {
@@ -27,7 +25,6 @@ int kj_nccl_open(struct kj_nccl *lib, struct kj_err *err)
         {"ncclGetErrorString", &lib->error_string},
         {"ncclGetLastError", &lib->last_error},
     };
-    int version = 0;
     void *so = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
     if (!so)
         return kj_err_set(err, KJ_USAGE, "several ranks on GPUs need NCCL: %s",
@@ -39,8 +36,5 @@ int kj_nccl_open(struct kj_nccl *lib, struct kj_err *err)
                               all[i].name);
         *(void **)all[i].at = f;
     }
-    if (lib->get_version(&version) != ncclSuccess || version < OLDEST)
-        return kj_err_set(err, KJ_USAGE, "NCCL %d.%d is too old: 2.18 is needed",
-                          version / 10000, version % 10000 / 100);
     return KJ_OK;
 }

@@ -32,8 +32,7 @@ struct kj_nccl {
 };
 
 /* libnccl.so.2 where the loader looks, and beside the CUDA libraries this was linked
- * with. KJ_USAGE with the reason when there is none, or one below 2.18, whose calls
- * cannot be given up. */
+ * with. KJ_USAGE with the reason when there is none, or one that lacks a function. */
 int kj_nccl_open(struct kj_nccl *lib, struct kj_err *err);
 
 #ifdef __cplusplus

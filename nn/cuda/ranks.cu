@@ -39,6 +39,14 @@ extern "C" {
 /* Ranks reach NCCL's start within seconds of each other: they have met before. */
 #define INIT_SECONDS 120
 #define END_SECONDS  5
+/* Aborting takes milliseconds, some seconds where kernels are at work. */
+#if defined(KJ_CUDA_EMU)
+#define ABORT_SECONDS 2
+#else
+#define ABORT_SECONDS 20
+#endif
+/* The first whose calls can be given up while they wait. */
+#define OLDEST NCCL_VERSION(2, 18, 0)
 
 /* ---- sums ---- */
 
@@ -134,6 +142,7 @@ enum { PENDING = 64 };
 
 struct kj_cuda_ranks {
     struct kj_nccl lib;
+    struct kj_backend *b;
     pthread_mutex_t lock; /* of what follows, and of calls into NCCL */
     ncclComm_t comm;      /* NULL: none any more */
     bool gone;
@@ -148,6 +157,22 @@ struct kj_cuda_ranks {
 
 /* ---- faults ---- */
 
+static void abort_now(void *arg)
+{
+    struct kj_cuda_ranks *r = (struct kj_cuda_ranks *)arg;
+    r->lib.abort(r->comm);
+}
+
+/* Aborting joins NCCL's threads, which may themselves wait for a driver or a network
+ * that does not answer. */
+static void abort_nccl(struct kj_cuda_ranks *r, const char *why)
+{
+    char text[sizeof r->why + 40];
+    snprintf(text, sizeof text, "%s; NCCL does not come to an end", why);
+    kj_cuda_patient(r->b, ABORT_SECONDS, text, abort_now, r);
+    r->comm = NULL;
+}
+
 /* With the lock held. */
 static void give_up(struct kj_cuda_ranks *r, const char *why)
 {
@@ -156,8 +181,7 @@ static void give_up(struct kj_cuda_ranks *r, const char *why)
     r->gone = true;
     snprintf(r->why, sizeof r->why, "%s", why);
     if (r->comm)
-        r->lib.abort(r->comm);
-    r->comm = NULL;
+        abort_nccl(r, r->why);
 }
 
 /* NCCL's own complaint, or false. */
@@ -457,6 +481,19 @@ static int streams(struct kj_cuda *c)
     return good ? KJ_OK : KJ_FATAL;
 }
 
+static int version_of(const struct kj_nccl *lib, int32_t *version, struct kj_err *err)
+{
+    int v = 0;
+    ncclResult_t rc = lib->get_version(&v);
+    *version = v;
+    if (rc == ncclSuccess && v >= OLDEST)
+        return KJ_OK;
+    /* up to 2.8 versions were written with a digit less */
+    return kj_err_set(err, KJ_USAGE, "NCCL %d.%d is too old: 2.18 is needed",
+                      v < 10000 ? v / 1000 : v / 10000,
+                      v < 10000 ? v % 1000 / 100 : v % 10000 / 100);
+}
+
 static int join_nccl(struct kj_cuda *c, struct kj_comm *comm, struct kj_err *err)
 {
     int n = kj_comm_size(comm), device = 0;
@@ -470,11 +507,11 @@ static int join_nccl(struct kj_cuda *c, struct kj_comm *comm, struct kj_err *err
     int rc = r && all ? KJ_OK : kj_err_set(err, KJ_FATAL, "no memory");
     if (rc == KJ_OK && !by_host)
         rc = kj_nccl_open(&r->lib, err);
+    if (rc == KJ_OK && !by_host)
+        rc = version_of(&r->lib, &mine->nccl, err);
     if (rc == KJ_OK) {
         mine->by_host = by_host;
         gethostname(mine->host, sizeof mine->host - 1);
-        if (!by_host)
-            r->lib.get_version(&mine->nccl);
         if (!KJ_CUDA(c, cudaGetDevice(&device)) ||
             !KJ_CUDA(c, cudaDeviceGetPCIBusId(mine->gpu, sizeof mine->gpu, device)))
             rc = kj_err_set(err, KJ_FATAL, "%s", c->base.fault.msg);
@@ -489,6 +526,7 @@ static int join_nccl(struct kj_cuda *c, struct kj_comm *comm, struct kj_err *err
         return rc;
     }
     c->ranks = r;
+    r->b = &c->base;
     pthread_mutex_init(&r->lock, NULL);
     if (streams(c))
         return kj_err_set(err, KJ_FATAL, "%s", c->base.fault.msg);
@@ -505,7 +543,7 @@ void kj_cuda_ranks_close(struct kj_cuda *c)
         settled(r, r->lib.finalize(r->comm), kj_now() + END_SECONDS))
         r->lib.destroy(r->comm);
     else if (r->comm)
-        r->lib.abort(r->comm);
+        abort_nccl(r, c->base.fault.rc ? c->base.fault.msg : "the ranks did not part");
     if (r->stream)
         cudaStreamSynchronize(r->stream);
     for (size_t i = 0; i < PENDING; i++)

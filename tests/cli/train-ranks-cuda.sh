@@ -154,5 +154,17 @@ all none "2 2"
 line none r0 'several ranks on GPUs need NCCL: libnccl'
 KJ_EMU_NCCL=none rc alone 0 "$KIJIL" train run.yaml --data shards -q --device cuda -o alone
 same alone.bytes one/model/model.safetensors alone/model/model.safetensors
+KJ_EMU_NCCL=old ranks 2 old -q
+all old "2 2"
+line old r1 'NCCL 2.14 is too old: 2.18 is needed$'
+
+# One is killed, and NCCL does not even let itself be aborted.
+KJ_EMU_NCCL=stuck ranks 2 stuck -q --steps 100000
+under_way stuck
+kill -9 "${pids[1]}"
+all stuck "1 137"
+line stuck r0 'rank 1 \(process [0-9]+ on .*\).*; NCCL does not come to an end; start again to go on behind'
+ranks 2 stuck -q
+all "stuck goes on" "0 0"
 
 done_testing
