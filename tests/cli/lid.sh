@@ -82,7 +82,7 @@ if command -v fasttext >/dev/null; then
     jq -r 'select(.text != "") | .text | gsub("\n"; " ")' in.jsonl | fasttext predict-prob glot.bin - |
         awk '{ printf "%.5f\n", ($2 > 1 ? 1 : $2) }' >want
     jq -r 'select(.text != "") | if .language == "und" then -1 else .language_score end' glot.jsonl >got
-    is "scores are fasttext's" "$(paste want got | awk '$2 >= 0 && ($1 - $2) ^ 2 > 1e-9' | wc -l)" 0
+    is "scores are fasttext's" "$(paste want got | awk 'NF != 2 || $2 >= 0 && ($1 - $2) ^ 2 > 1e-9' | wc -l)" 0
 else
     skip "no fasttext program"
 fi

@@ -79,7 +79,7 @@ static struct sight look(unsigned threads, int64_t seek)
     struct kj_chunk c;
     struct sight s = {0};
     int rc;
-    if (kj_input_open(&in, path, &err) != KJ_OK)
+    if (!CHECK_INT(kj_input_open(&in, path, &err), KJ_OK))
         return s;
     kj_input_ahead(in, threads);
     if (seek > 0)
