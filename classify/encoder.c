@@ -351,8 +351,21 @@ static int load_config(struct kj_encoder *e, const char *dir, struct kj_err *err
     return rc;
 }
 
-int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
-                    const char *device, struct kj_err *err)
+/* Memory for all that will be under way: a run that is chosen a GPU must not find out in
+ * its middle that others have it. */
+static int try_runs(const struct kj_encoder *e, struct kj_err *err)
+{
+    struct kj_encoder_run *r[KJ_ENCODER_FLYING] = {NULL};
+    int rc = KJ_OK;
+    for (size_t i = 0; i < KJ_ENCODER_FLYING && rc == KJ_OK; i++)
+        rc = kj_encoder_run_new(&r[i], e, 1, err);
+    for (size_t i = 0; i < KJ_ENCODER_FLYING; i++)
+        kj_encoder_run_free(r[i]);
+    return rc ? (err->rc = KJ_FATAL) : rc;
+}
+
+static int open_on(struct kj_encoder **out, const char *dir, bool head,
+                   const char *device, struct kj_err *err)
 {
     struct kj_encoder *e = kj_xcalloc(1, sizeof *e);
     int rc = load_config(e, dir, err);
@@ -368,13 +381,32 @@ int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
         rc = put_head(e, err);
     kj_st_set_close(e->files);
     e->files = NULL;
+    if (rc == KJ_OK && kj_encoder_gpu(e) && strcmp(device, "auto") == 0)
+        rc = try_runs(e, err);
     if (rc) {
-        kj_err_where(err, dir, -1);
+        if (rc != KJ_FATAL)
+            kj_err_where(err, dir, -1);
         kj_encoder_free(e);
         return rc;
     }
     *out = e;
     return KJ_OK;
+}
+
+int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
+                    const char *device, struct kj_err *err)
+{
+    struct kj_err why = KJ_ERR_INIT;
+    int rc = open_on(out, dir, head, device, &why);
+    if (rc != KJ_FATAL || strcmp(device, "auto") != 0) {
+        if (rc != KJ_OK && err)
+            *err = why;
+        return rc;
+    }
+    rc = open_on(out, dir, head, "cpu", err);
+    if (rc == KJ_OK)
+        snprintf((*out)->b->note, sizeof(*out)->b->note, "no GPU: %.240s", why.msg);
+    return rc;
 }
 
 void kj_encoder_free(struct kj_encoder *e)

@@ -35,6 +35,8 @@
  * KIJIL_CUDA_WINDOW (256 to 1048576) says another number. */
 #define KJ_ENCODER_PACK     2048
 #define KJ_ENCODER_PACK_GPU 16384
+/* Passes that a GPU has at a time. */
+#define KJ_ENCODER_FLYING 2
 
 enum kj_pool { KJ_POOL_CLS, KJ_POOL_MEAN };
 
@@ -76,7 +78,8 @@ void kj_head_apply(const struct kj_head_weights *h, const float *x, double *y);
 struct kj_encoder;     /* weights */
 struct kj_encoder_run; /* one thread's back end and activations */
 
-/* Read a folder. With head: it must have one. device: a back end's name. */
+/* Read a folder. With head: it must have one. device: a back end's name; where "auto" took
+ * a GPU that has no memory for weights and passes, the CPU goes on, and says why. */
 int kj_encoder_open(struct kj_encoder **out, const char *dir, bool head,
                     const char *device, struct kj_err *err);
 /* The name of the back end that it took; in line a GPU's description, or why "auto" took

@@ -19,7 +19,7 @@
 #include "base/mem.h"
 
 #define OPEN    4
-#define FLYING  2
+#define FLYING  KJ_ENCODER_FLYING
 #define WINDOWS (OPEN + FLYING + 4)
 
 struct window {

@@ -136,8 +136,15 @@ static int fasttext_device(struct classify_cfg *c, struct kj_err *err)
     if (!cpu)
         b->ops->describe(b, line, sizeof line);
     snprintf(c->remark, sizeof c->remark, "on the %s: %s", cpu ? "CPU" : "GPU", line);
-    rc = cpu ? KJ_OK : kj_ft_device_open(&c->on_device, c->ft, b->ops->name, err);
+    struct kj_err why = KJ_ERR_INIT;
+    rc = cpu ? KJ_OK : kj_ft_device_open(&c->on_device, c->ft, b->ops->name, &why);
     kj_backend_close(b);
+    if (rc != KJ_OK && choose) { /* others have its memory, for example */
+        snprintf(c->remark, sizeof c->remark, "on the CPU: no GPU: %.250s", why.msg);
+        rc = KJ_OK;
+    }
+    if (rc != KJ_OK && err)
+        *err = why;
     return rc;
 }
 

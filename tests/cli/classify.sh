@@ -47,6 +47,10 @@ if [[ -e $emu ]]; then
     has "takes the GPU, and says so" err '^kijil classify: on the GPU: .* \(sm_'
     "$KIJIL" classify -q -m large.bin --as edu_score --device cpu few.jsonl -o outc.jsonl
     same "the same bytes" outc.jsonl outg.jsonl
+    # 36 MB beside some 40 of a back end's own
+    KJ_EMU_USABLE=70 rc "auto, a full GPU" 0 "$KIJIL" classify -m large.bin --as edu_score few.jsonl -o outf.jsonl
+    has "leaves it, and says so" err '^kijil classify: on the CPU: no GPU: .*no GPU memory for'
+    same "the same bytes again" outc.jsonl outf.jsonl
     unset KIJIL_CUDA_SO
 else
     skip "no emulated GPU was built"

@@ -178,6 +178,16 @@ if [[ -e $emu ]]; then
     done
     rc "scored again" 0 "$KIJIL" classify -q -m edu --as edu few.jsonl --device auto -o lost.jsonl
     same "the same scores" lost.jsonl gpu.jsonl
+    # A GPU whose memory others have: chosen by itself, it is left before the first text; asked
+    # for, it is an error. MB: for weights, for a pass, for one of two.
+    for mb in 30 41 90 100; do
+        KJ_EMU_USABLE=$mb rc "auto, $mb MB" 0 "$KIJIL" classify -m edu --as edu few.jsonl --device auto -o full.jsonl
+        has "auto says why, $mb MB" err 'kijil classify: on the CPU: .*no GPU.* memory'
+        same "the CPU's scores, $mb MB" full.jsonl cpu.jsonl
+        KJ_EMU_USABLE=$mb rc "cuda, $mb MB" 2 "$KIJIL" classify -q -m edu --as edu few.jsonl --device cuda -o none.jsonl
+        has "cuda says why, $mb MB" err 'no GPU.* memory'
+        is "nothing was written, $mb MB" "$(ls none.jsonl 2>/dev/null)" ""
+    done
     # In a pipeline: the same command goes on.
     mkdir site && awk -v dir=site -v n=20 -v seed=1 -f "$TOP/tests/cli/pages.awk"
     rc "pack" 0 "$KIJIL" pack site -o site.warc.gz --base-url https://a.example/ -q
