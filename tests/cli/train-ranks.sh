@@ -81,6 +81,15 @@ for f in model optimizer; do
     same zero.$f pass1/checkpoints/step-00000040/$f.safetensors \
         pass2/checkpoints/step-00000040/$f.safetensors
 done
+# also from a teacher, with a head that is not the embedding
+some=(-q --set distil.teacher=one/model --set data.micro_sequences=4
+    --set model.tie_word_embeddings=false --set checkpoint.every_steps=0)
+for zero in 1 2; do
+    ranks 2 some$zero "${some[@]}" --set optim.zero=$zero
+    all some$zero "0 0"
+done
+same zero.some some1/checkpoints/step-00000040/optimizer.safetensors \
+    some2/checkpoints/step-00000040/optimizer.safetensors
 ranks 3 zero -q --set optim.zero=2
 all zero "0 0 0"
 close zero one zero
