@@ -44,6 +44,20 @@ struct kj_comm;
 struct kj_tensor; /* memory of a device; opaque */
 struct kj_ops;
 
+/* Rows of a tensor: row i begins at element at + i * stride. For vectors the
+ * stride is not looked at. t == NULL is "none" where an operand is optional. */
+struct kj_mat {
+    struct kj_tensor *t;
+    size_t at, stride;
+};
+
+static inline struct kj_mat kj_mat(struct kj_tensor *t, size_t at, size_t stride)
+{
+    struct kj_mat m = {t, at, stride};
+    return m;
+}
+#define KJ_MAT_NONE ((struct kj_mat){NULL, 0, 0})
+
 struct kj_backend {
     const struct kj_ops *ops;
     struct kj_err fault; /* first fault since the last sync() */
@@ -64,6 +78,11 @@ struct kj_backend {
      * place in its tensor). So nothing is lost on average, at 1.4 times nearest
      * rounding's error where nothing would be. 0: to nearest. */
     uint64_t chance;
+    /* An F32, or none: set right before norm, norm_back, rope, swiglu or swiglu_back,
+     * which takes it (none again) and raises it to the largest magnitude of what it
+     * writes to y, dx, x, h, or dg and du, if that is more: for quantize, which then
+     * reads its tensor once and not twice. NaN is more than all. */
+    struct kj_mat most;
     struct kj_comm *comm; /* with whom it works (kj_backend_join), or NULL */
     char note[256];       /* for the user: "auto" took the CPU, and why; or a fast way
                              that is left, once an operation found so. Else "" */
@@ -78,19 +97,13 @@ struct kj_backend {
 #define KJ_BACKEND_ABI                                                                 \
     ((unsigned)(6000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
-/* Rows of a tensor: row i begins at element at + i * stride. For vectors the
- * stride is not looked at. t == NULL is "none" where an operand is optional. */
-struct kj_mat {
-    struct kj_tensor *t;
-    size_t at, stride;
-};
-
-static inline struct kj_mat kj_mat(struct kj_tensor *t, size_t at, size_t stride)
+/* For implementations: b->most, which is none from then on. */
+static inline struct kj_mat kj_backend_take_most(struct kj_backend *b)
 {
-    struct kj_mat m = {t, at, stride};
+    struct kj_mat m = b->most;
+    b->most = KJ_MAT_NONE;
     return m;
 }
-#define KJ_MAT_NONE ((struct kj_mat){NULL, 0, 0})
 
 enum kj_mm_flags {
     KJ_MM_TA = 1 << 0,  /* A is stored transposed: k rows of m */
@@ -202,9 +215,14 @@ struct kj_ops {
      * number times s[0] (F32): the least power of two for which nothing overflows
      * (kj_f8_scale). A number that is not finite makes s[0], and so every product of
      * the tensor, NaN. Rows of q and qt begin at multiples of 16 and lie as far apart;
-     * up to the next such multiple behind their end they become 0. */
+     * up to the next such multiple behind their end they become 0. most: an F32 that
+     * holds x's largest magnitude, NaN being more than all; none: it is looked for. */
     void (*quantize)(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
-                     struct kj_mat s, struct kj_mat x, size_t n, size_t h);
+                     struct kj_mat s, struct kj_mat x, struct kj_mat most, size_t n,
+                     size_t h);
+    /* Raises `most` by n rows of h of x, as operations do with kj_backend.most. */
+    void (*most)(struct kj_backend *b, struct kj_mat most, struct kj_mat x, size_t n,
+                 size_t h);
     /* C[m,n] = sa sb A[m,k] B[n,k]' of quantised operands and their scales; C is F32
      * or BF16, and A and B are not both E5M2. Rows are read up to the next multiple of
      * 16 behind k. flags: KJ_MM_ADD, KJ_MM_FAST. Fastest where n is a multiple of 16. */

@@ -92,6 +92,7 @@ static size_t wrong(struct kj_test *t, struct kj_mat m, const double *x, double 
     return bad;
 }
 
+/* which: 1 by rows, 2 transposed, 4 with the largest magnitude found before. */
 static void check(struct kj_test *t, const char *what, const double *x, size_t n,
                   size_t h, size_t stride, bool e5m2, unsigned which)
 {
@@ -100,11 +101,14 @@ static void check(struct kj_test *t, const char *what, const double *x, size_t n
     struct kj_mat s = kj_test_put_sum(t, NULL, 1, 1);
     struct kj_mat q = which & 1 ? f8_new(t, e5m2, n, h) : KJ_MAT_NONE;
     struct kj_mat qt = which & 2 ? f8_new(t, e5m2, h, n) : KJ_MAT_NONE;
-    double *flat = kj_xcalloc(n * h, sizeof *flat);
+    double *flat = kj_xcalloc(n * h, sizeof *flat), nothing[] = {0};
+    struct kj_mat most = which & 4 ? kj_test_put_sum(t, nothing, 1, 1) : KJ_MAT_NONE;
     for (size_t i = 0; i < n; i++)
         memcpy(flat + i * h, x + i * stride, h * sizeof *flat);
     double want = scale_of(flat, n * h, e5m2);
-    t->o->quantize(t->b, q, qt, s, m, n, h);
+    if (most.t)
+        t->o->most(t->b, most, m, n, h);
+    t->o->quantize(t->b, q, qt, s, m, most, n, h);
     double *got = kj_test_get(t, s, 1);
     bool same = isnan(want) ? isnan(got[0]) : got[0] == want;
     size_t bad = 0;
@@ -112,7 +116,8 @@ static void check(struct kj_test *t, const char *what, const double *x, size_t n
         bad += wrong(t, q, x, want, n, h, stride, 1, e5m2);
     if (!isnan(want) && which & 2)
         bad += wrong(t, qt, x, want, h, n, 1, stride, e5m2);
-    snprintf(text, sizeof text, "%s, %s", what, e5m2 ? "E5M2" : "E4M3");
+    snprintf(text, sizeof text, "%s, %s%s", what, e5m2 ? "E5M2" : "E4M3",
+             most.t ? ", of a known most" : "");
     kj_test_verdict(t, "quantize", text, same ? (double)bad : 1e300, 0);
     free(flat);
     free(got);
@@ -120,6 +125,7 @@ static void check(struct kj_test *t, const char *what, const double *x, size_t n
     kj_test_drop(t, s);
     kj_test_drop(t, q);
     kj_test_drop(t, qt);
+    kj_test_drop(t, most);
 }
 
 /* Every code, the middle between neighbours and what lies beside it, in a tensor whose
@@ -157,20 +163,118 @@ static void test_quantize(struct kj_test *t)
                 x[i] = kj_test_value(t, ldexp(x[i], (int)(kj_test_uniform(t) * 30)));
             snprintf(what, sizeof what, "%zux%zu", n, h);
             check(t, what, x, n, h, stride, e5m2, 1 + (unsigned)k);
+            check(t, what, x, n, h, stride, e5m2, 5 + (unsigned)k);
             free(x);
         }
         double few[32] = {0};
         check(t, "zeros", few, 2, 16, 16, e5m2, 3);
+        check(t, "zeros", few, 2, 16, 16, e5m2, 7);
         few[5] = 0x1p-126;
         check(t, "next to nothing", few, 2, 16, 16, e5m2, 3);
         few[6] = -0x1.fp127;
         check(t, "huge", few, 2, 16, 16, e5m2, 3);
         few[31] = NAN;
         check(t, "NaN", few, 2, 16, 16, e5m2, 3);
+        check(t, "NaN", few, 2, 16, 16, e5m2, 7);
         few[31] = -HUGE_VAL;
         check(t, "infinite", few, 2, 16, 16, e5m2, 3);
         every_code(t, e5m2);
     }
+}
+
+/* ---- the largest magnitude of what operations write ---- */
+
+enum { LEAVES = 5 };
+
+/* Operation `which`, over n rows of 2 h; what it writes lies in `to` afterwards. */
+static void leave(struct kj_test *t, unsigned which, struct kj_mat to, struct kj_mat x,
+                  struct kj_mat w, struct kj_mat sums, size_t n, size_t h)
+{
+    struct kj_mat none = KJ_MAT_NONE, up = kj_mat(to.t, to.at + h, to.stride);
+    struct kj_mat xu = kj_mat(x.t, x.at + h, x.stride), r = kj_mat(sums.t, 2 * h, 1);
+    static const int32_t zero[64];
+    struct kj_tensor *pos;
+    switch (which) {
+    case 0:
+        t->o->norm(t->b, to, none, r, x, none, w, n, 2 * h, 1e-5f);
+        return;
+    case 1:
+        t->o->norm_back(t->b, to, sums, x, x, r, w, n, 2 * h, true);
+        return;
+    case 2:
+        pos = t->o->tensor_new(t->b, KJ_I32, n);
+        if (pos)
+            t->o->write(t->b, pos, 0, zero, n);
+        t->o->rope(t->b, to, kj_mat(pos, 0, 1), sums, n, 2, h, false);
+        t->o->tensor_free(t->b, pos);
+        return;
+    case 3:
+        t->o->swiglu(t->b, to, x, xu, n, h);
+        return;
+    default:
+        t->o->swiglu_back(t->b, to, up, x, to, up, n, h);
+    }
+}
+
+/* Elements of a row that operation `which` does not write. */
+static size_t unwritten(unsigned which, size_t h)
+{
+    return which == 3 ? h : 0;
+}
+
+/* What was there before counts, whether it is more or less; none is left for others. */
+static void leaves(struct kj_test *t, unsigned which, size_t n, size_t h, double was)
+{
+    static const char *const names[LEAVES] = {"norm", "norm_back", "rope", "swiglu",
+                                              "swiglu_back"};
+    size_t width = 2 * h, all = n * width;
+    double *x = kj_test_random(t, all), *y = kj_test_random(t, all);
+    double *w = kj_test_random(t, width), *s = kj_test_random(t, width + n);
+    struct kj_mat to = kj_test_put(t, y, all, width),
+                  from = kj_test_put(t, x, all, width);
+    struct kj_mat wm = kj_test_put(t, w, width, width);
+    struct kj_mat sums = kj_test_put_sum(t, s, width + n, h);
+    struct kj_mat most = kj_test_put_sum(t, &was, 1, 1);
+    double want = was;
+    t->b->most = most;
+    leave(t, which, to, from, wm, sums, n, h);
+    bool taken = t->b->most.t == NULL;
+    leave(t, which, from, to, wm, sums, n, h); /* and has no say */
+    double *got = kj_test_get(t, to, all), *m = kj_test_get(t, most, 1);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < width - unwritten(which, h); j++)
+            want = fmax(want, fabs(got[i * width + j]));
+    kj_test_verdict(t, "most", names[which], taken ? fabs(m[0] - want) : 1e300, 0);
+    struct kj_mat list[] = {to, from, wm, sums, most};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        kj_test_drop(t, list[i]);
+    free(x);
+    free(y);
+    free(w);
+    free(s);
+    free(got);
+    free(m);
+}
+
+static void test_most(struct kj_test *t)
+{
+    size_t n = 21, h = t->wide ? 80 : 34;
+    for (unsigned which = 0; which < LEAVES; which++) {
+        leaves(t, which, n, h, 0);
+        leaves(t, which, n, h, 1e6);
+    }
+    double few[] = {1, 3, -8, 2}, was[] = {4}, *got;
+    struct kj_mat x = kj_test_put(t, few, 4, 2), most = kj_test_put_sum(t, was, 1, 1);
+    t->o->most(t->b, most, x, 1, 2);
+    got = kj_test_get(t, most, 1);
+    kj_test_verdict(t, "most", "of less", fabs(got[0] - 4), 0);
+    free(got);
+    t->o->most(t->b, most, x, 2, 2);
+    got = kj_test_get(t, most, 1);
+    kj_test_verdict(t, "most", "of more", fabs(got[0] - 8), 0);
+    free(got);
+    kj_test_drop(t, x);
+    kj_test_drop(t, most);
 }
 
 /* ---- products ---- */
@@ -245,4 +349,4 @@ static void test_matmul_f8(struct kj_test *t)
                         (f & 1 ? KJ_MM_ADD : 0) | (f & 2 ? KJ_MM_FAST : 0));
 }
 
-kj_test_fn *const kj_tests_f8[] = {test_quantize, test_matmul_f8, NULL};
+kj_test_fn *const kj_tests_f8[] = {test_quantize, test_most, test_matmul_f8, NULL};

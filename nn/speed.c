@@ -48,7 +48,8 @@ static int product_f8(struct kj_backend *b, const struct kj_mat *m,
 {
     if (*best == 0) /* the first time */
         for (int i = 0; i < 2; i++)
-            b->ops->quantize(b, codes[i], KJ_MAT_NONE, scale[i], m[i], n, n);
+            b->ops->quantize(b, codes[i], KJ_MAT_NONE, scale[i], m[i], KJ_MAT_NONE, n,
+                             n);
     int rc = b->ops->sync(b, err);
     double t0 = kj_now();
     if (rc == KJ_OK) {

@@ -114,6 +114,14 @@ static void run_matmul(struct bench *s, const struct item *it)
         s->o->matmul(s->b, c, a, b, it->m, it->n, it->k, it->flags | s->mm);
 }
 
+/* With FP8 the operation that comes next leaves the largest magnitude. */
+static void leave_most(struct bench *s)
+{
+    struct kj_mat most = s->f8 ? wide(s, 1, 1, 2) : KJ_MAT_NONE;
+    if (!s->dry)
+        s->b->most = most;
+}
+
 /* Rows of FP8 begin at multiples of 16. */
 static struct kj_mat codes(struct bench *s, struct arena *a, size_t rows, size_t cols)
 {
@@ -135,8 +143,8 @@ static void run_matmul_f8(struct bench *s, const struct item *it)
     if (s->dry)
         return;
     if (s->first) {
-        s->o->quantize(s->b, a, KJ_MAT_NONE, sa, x, it->m, it->k);
-        s->o->quantize(s->b, b, KJ_MAT_NONE, sb, x, it->n, it->k);
+        s->o->quantize(s->b, a, KJ_MAT_NONE, sa, x, KJ_MAT_NONE, it->m, it->k);
+        s->o->quantize(s->b, b, KJ_MAT_NONE, sb, x, KJ_MAT_NONE, it->n, it->k);
     }
     s->o->matmul_f8(s->b, c, a, sa, b, sb, it->m, it->n, it->k,
                     it->flags == F8_DW        ? KJ_MM_ADD
@@ -144,20 +152,30 @@ static void run_matmul_f8(struct bench *s, const struct item *it)
                                               : 0);
 }
 
-/* From one reading: rows, or transposed, or both. */
+/* From one reading: rows, or transposed, or both. The largest magnitude is known. */
 enum { Q_ROWS = 1, Q_TURNED = 2, Q_GRADIENT = 4 };
 
 static void run_quantize(struct bench *s, const struct item *it)
 {
     struct arena *to = it->flags & Q_GRADIENT ? &s->steep : &s->flat;
     struct kj_mat x = low(s, it->m, it->n, 1), q = KJ_MAT_NONE, qt = KJ_MAT_NONE;
-    struct kj_mat scale = wide(s, 1, 1, 1);
+    struct kj_mat scale = wide(s, 1, 1, 1), most = wide(s, 1, 1, 1);
     if (it->flags & Q_ROWS)
         q = codes(s, to, it->m, it->n);
     if (it->flags & Q_TURNED)
         qt = codes(s, to, it->n, it->m);
     if (!s->dry)
-        s->o->quantize(s->b, q, qt, scale, x, it->m, it->n);
+        s->o->quantize(s->b, q, qt, scale, x, most, it->m, it->n);
+}
+
+/* flags: a part of rows of that many. */
+static void run_most(struct bench *s, const struct item *it)
+{
+    struct kj_mat x = low(s, it->m, it->flags ? it->flags : it->n, 0);
+    s->bytes += (double)(it->m * it->n * width(s->low.type));
+    struct kj_mat most = wide(s, 1, 1, 2);
+    if (!s->dry)
+        s->o->most(s->b, most, x, it->m, it->n);
 }
 
 static void run_embed(struct bench *s, const struct item *it)
@@ -180,6 +198,7 @@ static void run_norm(struct bench *s, const struct item *it)
     struct kj_mat y = low(s, it->m, it->n, 1), x = low(s, it->m, it->n, 1),
                   sum = low(s, it->m, it->n, 1), delta = low(s, it->m, it->n, 1),
                   w = low(s, 1, it->n, 1), r = wide(s, it->m, 1, 1);
+    leave_most(s);
     if (!s->dry)
         s->o->norm(s->b, y, sum, r, x, delta, w, it->m, it->n, 1e-5f);
 }
@@ -189,6 +208,7 @@ static void run_norm_back(struct bench *s, const struct item *it)
     struct kj_mat dx = low(s, it->m, it->n, 2), dy = low(s, it->m, it->n, 1),
                   x = low(s, it->m, it->n, 1), w = low(s, 1, it->n, 1),
                   dw = wide(s, 1, it->n, 2), r = wide(s, it->m, 1, 1);
+    leave_most(s);
     if (!s->dry)
         s->o->norm_back(s->b, dx, dw, dy, x, r, w, it->m, it->n, true);
 }
@@ -256,6 +276,7 @@ static void run_swiglu(struct bench *s, const struct item *it)
 {
     struct kj_mat gu = low(s, it->m, 2 * it->n, it->flags ? 2 : 1),
                   h = low(s, it->m, it->n, 1), u = part(gu, it->n);
+    leave_most(s);
     if (s->dry)
         return;
     if (it->flags)
@@ -334,6 +355,7 @@ static void linear(struct items *t, double count, const char *const *what, size_
                    size_t out, size_t in, bool back, bool f8)
 {
     if (f8) { /* weights twice: forward and back, so that no copy is kept */
+        add(t, count, "most", what[3], run_most, out, in, 0, 0);
         add(t, count, "quantize", what[0], run_quantize, n, in, 0, Q_ROWS | Q_TURNED);
         add(t, count, "quantize", what[3], run_quantize, out, in, 0, Q_ROWS);
         add(t, count, "quantize", what[4], run_quantize, out, in, 0, Q_TURNED);
@@ -382,6 +404,11 @@ static void llama_items(const struct bench *s, struct items *t)
     add(t, 2 * layers, "rope", "", run_rope, n, s->q + s->kv, 0, 0);
     add(t, layers, "attention", "", run_attention, n, s->s->seq, s->s->dim, 0);
     add(t, layers, "attention_back", "", run_attention, n, s->s->seq, s->s->dim, 1);
+    if (s->f8) {
+        add(t, layers, "most", "attention", run_most, n, s->q, 0, 0);
+        add(t, layers, "most", "gradient by v", run_most, n, s->kv, 0,
+            (unsigned)s->qkv);
+    }
     linear(t, layers, o_names, n, s->h, s->q, true, s->f8);
     linear(t, layers, up_names, n, 2 * s->f, s->h, true, s->f8);
     add(t, layers, "swiglu", "", run_swiglu, n, s->f, 0, 0);

@@ -292,6 +292,7 @@ static struct kj_mat upper(struct kj_mat gu, size_t f)
 struct pass {
     const struct kj_llama *m;
     const struct kj_rows *r;
+    size_t i;
     struct kj_llama_dims d;
     struct kj_llama_layer w;
     struct kj_llama_layer_acts l;
@@ -302,11 +303,28 @@ static struct pass pass_of(const struct kj_llama *m, size_t i, const struct kj_r
 {
     struct pass p = {.m = m,
                      .r = r,
+                     .i = i,
                      .d = kj_llama_dims(&m->shape),
                      .w = kj_llama_layer_of(m, weights(m), i),
                      .again = kj_llama_again(&m->how, i)};
     kj_llama_layer_acts(m, i, &p.l);
     return p;
+}
+
+/* What comes next leaves its largest number for that operand of a map. */
+static void leave_most(const struct pass *p, enum kj_llama_map map,
+                       enum kj_llama_operand which)
+{
+    p->m->b->most = kj_llama_most(p->m, p->i, map, which);
+}
+
+/* And this looks for it in n rows of x. */
+static void find_most(const struct pass *p, enum kj_llama_map map,
+                      enum kj_llama_operand which, struct kj_mat x, size_t width)
+{
+    struct kj_mat most = kj_llama_most(p->m, p->i, map, which);
+    if (most.t)
+        p->m->b->ops->most(p->m->b, most, x, p->r->n, width);
 }
 
 /* q, k, v from the first norm's output. */
@@ -315,7 +333,7 @@ static void project(const struct pass *p)
     const struct kj_llama *m = p->m;
     const struct kj_llama_acts *a = m->acts;
     size_t n = p->r->n;
-    kj_llama_linear(m, p->l.qkv, p->l.y1, p->w.qkv, &p->l.kept_y1, n, p->d.qkv, p->d.h);
+    kj_llama_linear(m, p->i, KJ_MAP_QKV, p->l.qkv, p->l.y1, p->w.qkv, &p->l.kept_y1, n);
     m->b->ops->rope(m->b, p->l.qkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, p->d.dim),
                     n, p->d.heads + p->d.kv_heads, p->d.dim, false);
 }
@@ -330,7 +348,9 @@ static void attend(const struct pass *p)
     size_t n = p->r->n;
     attn_of(m, &p->l, p->r, &at);
     o->attention(m->b, &at);
-    kj_llama_linear(m, a->delta, p->l.att, p->w.o, NULL, n, p->d.h, p->d.q);
+    find_most(p, KJ_MAP_O, KJ_OF_X, p->l.att, p->d.q);
+    kj_llama_linear(m, p->i, KJ_MAP_O, a->delta, p->l.att, p->w.o, NULL, n);
+    leave_most(p, KJ_MAP_GU, KJ_OF_X);
     o->norm(m->b, p->l.y2, p->l.x2, p->l.r2, p->l.x1, a->delta, p->w.norm2, n, p->d.h,
             (float)m->shape.norm_eps);
 }
@@ -338,12 +358,13 @@ static void attend(const struct pass *p)
 /* Gate and up from the second norm's output. */
 static void gate(const struct pass *p)
 {
-    kj_llama_linear(p->m, p->l.gu, p->l.y2, p->w.gu, &p->l.kept_y2, p->r->n, 2 * p->d.f,
-                    p->d.h);
+    kj_llama_linear(p->m, p->i, KJ_MAP_GU, p->l.gu, p->l.y2, p->w.gu, &p->l.kept_y2,
+                    p->r->n);
 }
 
 static void activate(const struct pass *p)
 {
+    leave_most(p, KJ_MAP_DOWN, KJ_OF_X);
     p->m->b->ops->swiglu(p->m->b, p->l.h, p->l.gu, upper(p->l.gu, p->d.f), p->r->n,
                          p->d.f);
 }
@@ -366,13 +387,15 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
     struct pass p = pass_of(m, i, r);
     const struct kj_llama_layer_acts l = p.l;
     size_t n = r->n;
+    kj_llama_most_of_weights(m, i, &p.w);
+    leave_most(&p, KJ_MAP_QKV, KJ_OF_X);
     o->norm(m->b, l.y1, l.x1, l.r1, x, delta, p.w.norm1, n, p.d.h,
             (float)m->shape.norm_eps);
     project(&p);
     attend(&p);
     gate(&p);
     activate(&p);
-    kj_llama_linear(m, a->delta, l.h, p.w.down, &l.kept_h, n, p.d.h, p.d.f);
+    kj_llama_linear(m, i, KJ_MAP_DOWN, a->delta, l.h, p.w.down, &l.kept_h, n);
     if (m->look)
         m->look(m->look_ctx, &(struct kj_llama_view){.layer = i,
                                                      .n = n,
@@ -405,6 +428,7 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
                           m->how.tokens);
     bool stale = m->low && m->stale;
     m->stale = false;
+    kj_llama_most_begin(m);
     take_unit(m, 0, stale);
     o->write(m->b, a->ids, 0, r->ids, r->n);
     o->write(m->b, a->pos, 0, r->pos, r->n);
@@ -457,11 +481,13 @@ static void ffn_back(const struct pass *p, const struct kj_llama_layer *g)
     size_t n = p->r->n, h = p->d.h, f = p->d.f;
     ffn_again(p);
     /* The product's own gradient takes its place where it is not kept. */
-    kj_llama_linear_back(m, a->dh, g->down, a->dres, l->h, &l->kept_h, p->w.down, n, h,
-                         f);
+    kj_llama_linear_back(m, p->i, KJ_MAP_DOWN, a->dh, g->down, a->dres, l->h,
+                         &l->kept_h, p->w.down, n);
+    leave_most(p, KJ_MAP_GU, KJ_OF_DY);
     o->swiglu_back(m->b, l->gu, upper(l->gu, f), a->dh, l->gu, upper(l->gu, f), n, f);
-    kj_llama_linear_back(m, a->dy, g->gu, l->gu, l->y2, &l->kept_y2, p->w.gu, n, 2 * f,
-                         h);
+    kj_llama_linear_back(m, p->i, KJ_MAP_GU, a->dy, g->gu, l->gu, l->y2, &l->kept_y2,
+                         p->w.gu, n);
+    leave_most(p, KJ_MAP_O, KJ_OF_DY);
     o->norm_back(m->b, a->dres, g->norm2, a->dy, l->x2, l->r2, p->w.norm2, n, h, true);
 }
 
@@ -478,7 +504,8 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
         norm_again(p, l->y1, l->r1, l->x1, p->w.norm1);
     if (p->again == KJ_RECOMPUTE_QKV)
         project(p);
-    kj_llama_linear_back(m, a->datt, g->o, a->dres, l->att, NULL, p->w.o, n, d.h, d.q);
+    kj_llama_linear_back(m, p->i, KJ_MAP_O, a->datt, g->o, a->dres, l->att, NULL,
+                         p->w.o, n);
     attn_of(m, l, p->r, &at);
     struct kj_attn_grad ag = {
         .d_o = a->datt,
@@ -487,10 +514,14 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
         .dv = kj_mat(a->dqkv.t, a->dqkv.at + d.q + d.kv, d.qkv),
     };
     o->attention_back(m->b, &at, &ag);
+    find_most(p, KJ_MAP_QKV, KJ_OF_DY, ag.dv, d.kv);
+    leave_most(p, KJ_MAP_QKV, KJ_OF_DY);
     o->rope(m->b, a->dqkv, kj_mat(a->pos, 0, 1), kj_mat(a->rope, 0, d.dim), n,
             d.heads + d.kv_heads, d.dim, true);
-    kj_llama_linear_back(m, a->dy, g->qkv, a->dqkv, l->y1, &l->kept_y1, p->w.qkv, n,
-                         d.qkv, d.h);
+    kj_llama_linear_back(m, p->i, KJ_MAP_QKV, a->dy, g->qkv, a->dqkv, l->y1,
+                         &l->kept_y1, p->w.qkv, n);
+    if (p->i > 0) /* what the layer below begins with */
+        m->b->most = kj_llama_most(m, p->i - 1, KJ_MAP_DOWN, KJ_OF_DY);
     o->norm_back(m->b, a->dres, g->norm1, a->dy, l->x1, l->r1, p->w.norm1, n, d.h,
                  true);
 }
@@ -530,6 +561,7 @@ static void backward(struct kj_llama *m, const struct kj_rows *r)
     size_t h = (size_t)m->shape.hidden, last = (size_t)m->shape.layers + 1;
     if (m->shape.tied)
         growing(m, last);
+    m->b->most = kj_llama_most(m, (size_t)m->shape.layers - 1, KJ_MAP_DOWN, KJ_OF_DY);
     o->norm_back(m->b, a->dres, end_grads(m).norm, a->dy, a->x, a->r,
                  kj_llama_ends_of(m, weights(m)).norm, r->n, h, false);
     grown(m, last);

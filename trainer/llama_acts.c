@@ -180,7 +180,9 @@ static struct need rest_acts(const struct kj_llama *m)
         a->logits = kj_mat(t, take(&at, m->how.chunk * d.v), d.v);
     }
     if (m->how.f8)
-        a->f8.scales = kj_mat(f, take(&as, 3), 1);
+        a->f8.scales = kj_mat(f, take(&as, KJ_OPERANDS), 1);
+    if (m->how.f8)
+        a->f8.most = kj_mat(f, take(&as, kj_llama_mosts(&m->shape)), 1);
     return (struct need){at, as, 0};
 }
 

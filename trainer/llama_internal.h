@@ -79,11 +79,17 @@ struct kj_llama_need {
 void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bool bf16,
                     struct kj_llama_need need[KJ_LT_COUNT]);
 
+/* The maps of a block, and what each multiplies: its input, its weights, the gradient
+ * of its output. */
+enum kj_llama_map { KJ_MAP_QKV, KJ_MAP_O, KJ_MAP_GU, KJ_MAP_DOWN, KJ_MAPS };
+enum kj_llama_operand { KJ_OF_X, KJ_OF_W, KJ_OF_DY, KJ_OPERANDS };
+
 /* FP8: codes of layers, and of the map at hand: its input, its weights, the gradient of
- * its output both ways; and the scales of these three. */
+ * its output both ways; the scales of these three; and the largest magnitudes of all
+ * operands of a pass: of each layer, map and operand one number. */
 struct kj_llama_f8 {
     struct kj_tensor *kept, *work, *grads;
-    struct kj_mat x, w, dy, dyt, scales;
+    struct kj_mat x, w, dy, dyt, scales, most;
 };
 
 struct kj_llama_acts {
@@ -103,19 +109,30 @@ void kj_llama_acts_free(struct kj_llama *m);
 
 /* Places in acts->f8; elements of `work` and `grads`. */
 void kj_llama_f8_place(const struct kj_llama *m, size_t *work, size_t *grads);
+/* How many largest magnitudes there are. */
+size_t kj_llama_mosts(const struct kj_shape *s);
 bool kj_llama_f8_fits(const struct kj_llama_how *how, size_t out, size_t in);
 
-/* y = x w': n rows; x of `in` numbers, y of `out`. kept (may be NULL): where the codes of
- * x go, if they are kept. */
-void kj_llama_linear(const struct kj_llama *m, struct kj_mat y, struct kj_mat x,
-                     struct kj_mat w, const struct kj_llama_kept *kept, size_t n,
-                     size_t out, size_t in);
+/* Where the largest magnitude of an operand is to be when a map takes it: for
+ * kj_backend.most. None where the map is not FP8. All are 0 when a pass begins, and those
+ * of a layer's weights are there once kj_llama_most_of_weights was called. */
+struct kj_mat kj_llama_most(const struct kj_llama *m, size_t layer,
+                            enum kj_llama_map map, enum kj_llama_operand which);
+void kj_llama_most_begin(const struct kj_llama *m);
+void kj_llama_most_of_weights(const struct kj_llama *m, size_t layer,
+                              const struct kj_llama_layer *w);
+
+/* A map of a layer: y = x w', n rows. kept (may be NULL): where the codes of x go, if they
+ * are kept. */
+void kj_llama_linear(const struct kj_llama *m, size_t layer, enum kj_llama_map map,
+                     struct kj_mat y, struct kj_mat x, struct kj_mat w,
+                     const struct kj_llama_kept *kept, size_t n);
 /* dw += dy' x, then dx = dy w. dx may lie where x did; x is not read if its codes were
  * kept. */
-void kj_llama_linear_back(const struct kj_llama *m, struct kj_mat dx, struct kj_mat dw,
-                          struct kj_mat dy, struct kj_mat x,
-                          const struct kj_llama_kept *kept, struct kj_mat w, size_t n,
-                          size_t out, size_t in);
+void kj_llama_linear_back(const struct kj_llama *m, size_t layer, enum kj_llama_map map,
+                          struct kj_mat dx, struct kj_mat dw, struct kj_mat dy,
+                          struct kj_mat x, const struct kj_llama_kept *kept,
+                          struct kj_mat w, size_t n);
 
 /* Row p of the rotary table: cosines of p theta^(-2i/dim) for i below dim/2,
  * then the sines. With YaRN other speeds, and both times its factor. */

@@ -8,7 +8,10 @@
  *
  * because tensor cores take FP8 along the inner dimension only. A tensor's scale is made
  * of its own largest magnitude when it is quantised ("current scaling": nothing to keep
- * from step to step). x is written both ways at once where its transposed codes can be
+ * from step to step). The operations that make x and dy leave it while they write
+ * (kj_backend.most); attention's output and gradient by v, which no operation of ours
+ * writes everywhere, and the weights once a pass are read for it. What a backward
+ * pass makes again has the magnitudes that it had. x is written both ways at once where its transposed codes can be
  * kept for dW: they take the place of x itself, at half of its size. dy is written both
  * ways at once. Weights are quantised when they are used: reading them costs a hundredth
  * of multiplying them, and no second copy of the model lies about.
@@ -73,6 +76,54 @@ void kj_llama_f8_place(const struct kj_llama *m, size_t *work, size_t *grads)
     *grads = up(dy, GRAIN) + dy;
 }
 
+/* ---- largest magnitudes ---- */
+
+/* Widths of a map's output and input. */
+static void widths(const struct kj_llama *m, enum kj_llama_map map, size_t *out,
+                   size_t *in)
+{
+    size_t all[KJ_MAPS][2];
+    maps_of(&m->shape, all);
+    *out = all[map][0];
+    *in = all[map][1];
+}
+
+size_t kj_llama_mosts(const struct kj_shape *s)
+{
+    return (size_t)s->layers * KJ_MAPS * KJ_OPERANDS;
+}
+
+struct kj_mat kj_llama_most(const struct kj_llama *m, size_t layer,
+                            enum kj_llama_map map, enum kj_llama_operand which)
+{
+    size_t out, in;
+    widths(m, map, &out, &in);
+    if (!kj_llama_f8_fits(&m->how, out, in))
+        return KJ_MAT_NONE;
+    struct kj_mat most = m->acts->f8.most;
+    most.at += (layer * KJ_MAPS + map) * KJ_OPERANDS + which;
+    return most;
+}
+
+void kj_llama_most_begin(const struct kj_llama *m)
+{
+    if (m->acts->f8.most.t)
+        m->b->ops->zero(m->b, m->acts->f8.most, kj_llama_mosts(&m->shape));
+}
+
+void kj_llama_most_of_weights(const struct kj_llama *m, size_t layer,
+                              const struct kj_llama_layer *w)
+{
+    const struct kj_mat all[KJ_MAPS] = {w->qkv, w->o, w->gu, w->down};
+    for (enum kj_llama_map i = 0; i < KJ_MAPS; i++) {
+        struct kj_mat most = kj_llama_most(m, layer, i, KJ_OF_W);
+        size_t out, in;
+        widths(m, i, &out, &in);
+        if (most.t)
+            m->b->ops->most(m->b, most, all[i], out, in);
+    }
+}
+
 /* ---- maps ---- */
 
 static struct kj_mat rows(struct kj_mat m, size_t stride)
@@ -80,37 +131,41 @@ static struct kj_mat rows(struct kj_mat m, size_t stride)
     return kj_mat(m.t, m.at, stride);
 }
 
-static struct kj_mat scale(const struct kj_llama_f8 *f, size_t i)
+static struct kj_mat scale(const struct kj_llama_f8 *f, enum kj_llama_operand i)
 {
     return kj_mat(f->scales.t, f->scales.at + i, 1);
 }
-enum { OF_X, OF_W, OF_DY };
 
-void kj_llama_linear(const struct kj_llama *m, struct kj_mat y, struct kj_mat x,
-                     struct kj_mat w, const struct kj_llama_kept *kept, size_t n,
-                     size_t out, size_t in)
+void kj_llama_linear(const struct kj_llama *m, size_t layer, enum kj_llama_map map,
+                     struct kj_mat y, struct kj_mat x, struct kj_mat w,
+                     const struct kj_llama_kept *kept, size_t n)
 {
     const struct kj_ops *o = m->b->ops;
     const struct kj_llama_f8 *f = &m->acts->f8;
+    size_t out, in;
+    widths(m, map, &out, &in);
     if (!kj_llama_f8_fits(&m->how, out, in)) {
         o->matmul(m->b, y, x, w, n, out, in, KJ_MM_TB | m->mm);
         return;
     }
     struct kj_mat q = rows(f->x, in), qw = rows(f->w, in);
     struct kj_mat t = kept ? kept->t : KJ_MAT_NONE;
-    struct kj_mat sx = t.t ? kept->scale : scale(f, OF_X), sw = scale(f, OF_W);
-    o->quantize(m->b, q, t, sx, x, n, in);
-    o->quantize(m->b, qw, KJ_MAT_NONE, sw, w, out, in);
+    struct kj_mat sx = t.t ? kept->scale : scale(f, KJ_OF_X), sw = scale(f, KJ_OF_W);
+    o->quantize(m->b, q, t, sx, x, kj_llama_most(m, layer, map, KJ_OF_X), n, in);
+    o->quantize(m->b, qw, KJ_MAT_NONE, sw, w, kj_llama_most(m, layer, map, KJ_OF_W),
+                out, in);
     o->matmul_f8(m->b, y, q, sx, qw, sw, n, out, in, KJ_MM_FAST);
 }
 
-void kj_llama_linear_back(const struct kj_llama *m, struct kj_mat dx, struct kj_mat dw,
-                          struct kj_mat dy, struct kj_mat x,
-                          const struct kj_llama_kept *kept, struct kj_mat w, size_t n,
-                          size_t out, size_t in)
+void kj_llama_linear_back(const struct kj_llama *m, size_t layer, enum kj_llama_map map,
+                          struct kj_mat dx, struct kj_mat dw, struct kj_mat dy,
+                          struct kj_mat x, const struct kj_llama_kept *kept,
+                          struct kj_mat w, size_t n)
 {
     const struct kj_ops *o = m->b->ops;
     const struct kj_llama_f8 *f = &m->acts->f8;
+    size_t out, in;
+    widths(m, map, &out, &in);
     if (!kj_llama_f8_fits(&m->how, out, in)) {
         o->matmul(m->b, dw, dy, x, out, in, n, KJ_MM_TA | KJ_MM_ADD | m->mm);
         o->matmul(m->b, dx, dy, w, n, in, out, m->mm);
@@ -119,15 +174,18 @@ void kj_llama_linear_back(const struct kj_llama *m, struct kj_mat dx, struct kj_
     size_t tokens = up(m->how.tokens, 16);
     struct kj_mat q = rows(f->dy, out), qt = rows(f->dyt, tokens);
     struct kj_mat xt = rows(f->x, tokens), wt = rows(f->w, out);
-    struct kj_mat sx = scale(f, OF_X), sw = scale(f, OF_W), sy = scale(f, OF_DY);
-    o->quantize(m->b, q, qt, sy, dy, n, out);
+    struct kj_mat sx = scale(f, KJ_OF_X), sw = scale(f, KJ_OF_W),
+                  sy = scale(f, KJ_OF_DY);
+    o->quantize(m->b, q, qt, sy, dy, kj_llama_most(m, layer, map, KJ_OF_DY), n, out);
     if (kept && kept->t.t) {
         xt = kept->t;
         sx = kept->scale;
     } else {
-        o->quantize(m->b, KJ_MAT_NONE, xt, sx, x, n, in);
+        o->quantize(m->b, KJ_MAT_NONE, xt, sx, x, kj_llama_most(m, layer, map, KJ_OF_X),
+                    n, in);
     }
     o->matmul_f8(m->b, dw, qt, sy, xt, sx, out, in, n, KJ_MM_ADD);
-    o->quantize(m->b, KJ_MAT_NONE, wt, sw, w, out, in);
+    o->quantize(m->b, KJ_MAT_NONE, wt, sw, w, kj_llama_most(m, layer, map, KJ_OF_W),
+                out, in);
     o->matmul_f8(m->b, dx, q, sy, wt, sw, n, in, out, 0);
 }

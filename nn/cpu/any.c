@@ -39,6 +39,14 @@ static bool low(struct kj_mat m)
     return m.t && m.t->type == KJ_BF16;
 }
 
+/* What was written raises `most` when all is in its place, rounded. */
+static void raise_most(struct any *a, struct kj_mat most, struct kj_mat y, size_t n,
+                       size_t h)
+{
+    if (most.t && !a->c->base.fault.rc)
+        kj_cpu_most(&a->c->base, most, y, n, h);
+}
+
 static struct any begin(struct kj_backend *b, const char *op)
 {
     return (struct any){.c = kj_cpu_of(b), .op = op};
@@ -251,11 +259,12 @@ static void matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
 }
 
 static void quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
-                     struct kj_mat s, struct kj_mat x, size_t n, size_t h)
+                     struct kj_mat s, struct kj_mat x, struct kj_mat most, size_t n,
+                     size_t h)
 {
     struct any a = begin(b, "quantize");
     widen(&a, &x, n, h, IN);
-    plain.quantize(b, q, qt, s, x, n, h);
+    plain.quantize(b, q, qt, s, x, most, n, h);
 }
 
 static void matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
@@ -273,6 +282,7 @@ static void norm(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
                  size_t n, size_t h, float eps)
 {
     struct any a = begin(b, "norm");
+    struct kj_mat most = kj_backend_take_most(b), to = y;
     if (delta.t)
         widen(&a, &s, n, h, OUT);
     widen(&a, &y, n, h, OUT);
@@ -281,6 +291,7 @@ static void norm(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
     widen(&a, &w, 1, h, IN);
     plain.norm(b, y, s, r, x, delta, w, n, h, eps);
     finish(&a);
+    raise_most(&a, most, to, n, h);
 }
 
 static void norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
@@ -288,6 +299,7 @@ static void norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
                       struct kj_mat w, size_t n, size_t h, bool add)
 {
     struct any a = begin(b, "norm_back");
+    struct kj_mat most = kj_backend_take_most(b), to = dx;
     widen(&a, &dx, n, h, add ? INOUT : OUT);
     widen(&a, &dw, 1, h, GRADIENT);
     widen(&a, &dy, n, h, IN);
@@ -295,6 +307,7 @@ static void norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
     widen(&a, &w, 1, h, IN);
     plain.norm_back(b, dx, dw, dy, s, r, w, n, h, add);
     finish(&a);
+    raise_most(&a, most, to, n, h);
 }
 
 static void layer_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
@@ -339,9 +352,11 @@ static void rope(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
                  struct kj_mat table, size_t n, size_t heads, size_t dim, bool inverse)
 {
     struct any a = begin(b, "rope");
+    struct kj_mat most = kj_backend_take_most(b), to = x;
     widen(&a, &x, n, heads * dim, INOUT);
     plain.rope(b, x, pos, table, n, heads, dim, inverse);
     finish(&a);
+    raise_most(&a, most, to, n, heads * dim);
 }
 
 /* Where the list of segments ends; what is wrong with it, the operation will say. */
@@ -389,11 +404,13 @@ static void swiglu(struct kj_backend *b, struct kj_mat h, struct kj_mat g,
                    struct kj_mat u, size_t n, size_t f)
 {
     struct any a = begin(b, "swiglu");
+    struct kj_mat most = kj_backend_take_most(b), to = h;
     widen(&a, &h, n, f, OUT);
     widen(&a, &g, n, f, IN);
     widen(&a, &u, n, f, IN);
     plain.swiglu(b, h, g, u, n, f);
     finish(&a);
+    raise_most(&a, most, to, n, f);
 }
 
 static void swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat du,
@@ -401,6 +418,7 @@ static void swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat du
                         size_t f)
 {
     struct any a = begin(b, "swiglu_back");
+    struct kj_mat most = kj_backend_take_most(b), to_g = dg, to_u = du;
     widen(&a, &dg, n, f, OUT);
     widen(&a, &du, n, f, OUT);
     widen(&a, &dh, n, f, IN);
@@ -408,6 +426,8 @@ static void swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat du
     widen(&a, &u, n, f, IN);
     plain.swiglu_back(b, dg, du, dh, g, u, n, f);
     finish(&a);
+    raise_most(&a, most, to_g, n, f);
+    raise_most(&a, most, to_u, n, f);
 }
 
 static void cross_entropy(struct kj_backend *b, struct kj_mat z, struct kj_mat loss,

@@ -353,6 +353,7 @@ static struct kj_ops cpu_ops = {
     .add_sum = add_sum,
     .matmul = kj_cpu_matmul,
     .quantize = kj_cpu_quantize,
+    .most = kj_cpu_most,
     .matmul_f8 = kj_cpu_matmul_f8,
     .embed = kj_cpu_embed,
     .put = kj_cpu_put,

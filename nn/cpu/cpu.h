@@ -71,7 +71,11 @@ void kj_cpu_gemm_describe(char *buf, size_t n);
 void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                    struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
 void kj_cpu_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
-                     struct kj_mat s, struct kj_mat x, size_t n, size_t h);
+                     struct kj_mat s, struct kj_mat x, struct kj_mat most, size_t n,
+                     size_t h);
+/* x may be BF16. */
+void kj_cpu_most(struct kj_backend *b, struct kj_mat most, struct kj_mat x, size_t n,
+                 size_t h);
 void kj_cpu_matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                       struct kj_mat sa, struct kj_mat bb, struct kj_mat sb, size_t m,
                       size_t n, size_t k, unsigned flags);

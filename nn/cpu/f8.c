@@ -35,16 +35,61 @@ static size_t band_end(const struct work *w, size_t band)
     return (band + 1) * BAND < w->n ? (band + 1) * BAND : w->n;
 }
 
+static uint32_t most_of_row(const struct work *w, size_t i)
+{
+    uint32_t most = 0;
+    if (w->x.t->type != KJ_BF16)
+        return w->kern->most(kj_cpu_f32(w->x) + i * w->x.stride, w->h);
+    const struct kj_bf16 *x = (const struct kj_bf16 *)w->x.t->p + w->x.at;
+    for (size_t j = 0; j < w->h; j++) {
+        uint32_t m = x[i * w->x.stride + j].u & 0x7fffu;
+        most = m > most ? m : most;
+    }
+    return most << 16;
+}
+
 static void most_task(void *ctx, size_t band, unsigned worker)
 {
     const struct work *w = ctx;
     uint32_t most = 0;
     (void)worker;
     for (size_t i = band * BAND; i < band_end(w, band); i++) {
-        uint32_t m = w->kern->most(kj_cpu_f32(w->x) + i * w->x.stride, w->h);
+        uint32_t m = most_of_row(w, i);
         most = m > most ? m : most;
     }
     w->most[band] = most;
+}
+
+/* The bits of the largest magnitude; false: no memory. */
+static bool look_for_most(struct kj_backend *b, const char *op, struct work *w,
+                          uint32_t *most)
+{
+    struct kj_cpu *c = kj_cpu_of(b);
+    if (!kj_cpu_grow(c, op, &c->scratch[b->threads], w->bands))
+        return false;
+    w->most = (uint32_t *)(void *)c->scratch[b->threads].p;
+    kj_pool_run(c->pool, w->bands, most_task, w);
+    for (size_t i = 0; i < w->bands; i++)
+        *most = w->most[i] > *most ? w->most[i] : *most;
+    return true;
+}
+
+void kj_cpu_most(struct kj_backend *b, struct kj_mat most, struct kj_mat x, size_t n,
+                 size_t h)
+{
+    struct work w = {.kern = kj_cpu_of(b)->kern,
+                     .x = x,
+                     .n = n,
+                     .h = h,
+                     .bands = (n + BAND - 1) / BAND};
+    uint32_t bits;
+    bool low = x.t && x.t->type == KJ_BF16;
+    if (n == 0 || h == 0 || !(low ? kj_cpu_fits : kj_cpu_inside)(b, "most", x, n, h) ||
+        !kj_cpu_inside(b, "most", most, 1, 1))
+        return;
+    memcpy(&bits, kj_cpu_f32(most), sizeof bits);
+    if (look_for_most(b, "most", &w, &bits))
+        memcpy(kj_cpu_f32(most), &bits, sizeof bits);
 }
 
 static uint8_t *codes(struct kj_mat m, size_t row, size_t col)
@@ -92,13 +137,15 @@ static bool padded(struct kj_backend *b, const char *op, struct kj_mat m, size_t
 }
 
 void kj_cpu_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
-                     struct kj_mat s, struct kj_mat x, size_t n, size_t h)
+                     struct kj_mat s, struct kj_mat x, struct kj_mat most, size_t n,
+                     size_t h)
 {
     const char *op = "quantize";
     struct kj_cpu *c = kj_cpu_of(b);
     if (n == 0 || h == 0 || !kj_cpu_inside(b, op, x, n, h) ||
         !kj_cpu_inside(b, op, s, 1, 1) || (q.t && !padded(b, op, q, n, h)) ||
-        (qt.t && !padded(b, op, qt, h, n)))
+        (qt.t && !padded(b, op, qt, h, n)) ||
+        (most.t && !kj_cpu_inside(b, op, most, 1, 1)))
         return;
     if ((!q.t && !qt.t) || (q.t && qt.t && q.t->type != qt.t->type)) {
         kj_backend_fault(b, op, "to one or two tensors of one FP8 type");
@@ -112,14 +159,12 @@ void kj_cpu_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
                      .h = h,
                      .bands = (n + BAND - 1) / BAND,
                      .e5m2 = (q.t ? q.t : qt.t)->type == KJ_E5M2};
-    if (!kj_cpu_grow(c, op, &c->scratch[b->threads], w.bands))
+    uint32_t bits = 0;
+    if (most.t)
+        memcpy(&bits, kj_cpu_f32(most), sizeof bits);
+    else if (!look_for_most(b, op, &w, &bits))
         return;
-    w.most = (uint32_t *)(void *)c->scratch[b->threads].p;
-    kj_pool_run(c->pool, w.bands, most_task, &w);
-    uint32_t most = 0;
-    for (size_t i = 0; i < w.bands; i++)
-        most = w.most[i] > most ? w.most[i] : most;
-    float scale = kj_f8_scale(most, w.e5m2 ? 15 : 8);
+    float scale = kj_f8_scale(bits, w.e5m2 ? 15 : 8);
     *kj_cpu_f32(s) = scale;
     w.inverse = kj_f8_inverse(scale);
     kj_pool_run(c->pool, w.bands, encode_task, &w);

@@ -199,7 +199,10 @@ void kj_cuda_layer_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
 void kj_cuda_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                     struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
 void kj_cuda_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
-                      struct kj_mat s, struct kj_mat x, size_t n, size_t h);
+                      struct kj_mat s, struct kj_mat x, struct kj_mat most, size_t n,
+                      size_t h);
+void kj_cuda_most(struct kj_backend *b, struct kj_mat most, struct kj_mat x, size_t n,
+                  size_t h);
 void kj_cuda_matmul_f8(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                        struct kj_mat sa, struct kj_mat bb, struct kj_mat sb, size_t m,
                        size_t n, size_t k, unsigned flags);

@@ -3,7 +3,8 @@
  * A kernel is a template over its element type and over V, how many elements a
  * thread takes at a time: 16 bytes where all operands allow it, else one. Sums have
  * a fixed order: within a thread by index, then the lanes of a warp as a butterfly,
- * then warps by number. No atomics anywhere, so equal inputs give equal bits.
+ * then warps by number. No atomics but for maxima, whose order does not matter, so
+ * equal inputs give equal bits.
  */
 #ifndef KJ_NN_CUDA_DEV_CUH
 #define KJ_NN_CUDA_DEV_CUH
@@ -143,6 +144,41 @@ KJ_DEV float kj_block_sum(float x, float *sm)
     __syncthreads();
     return sum;
 }
+
+/* ---- the largest magnitude of what a kernel stores (kj_backend.most) ---- */
+
+/* What is left of x when it is stored as T. */
+template <class T> KJ_DEV float kj_rounded(float x)
+{
+    T t;
+    kj_set(&t, x);
+    return kj_get(t);
+}
+/* Bits of magnitudes, so that NaN is above all. */
+template <int V> KJ_DEV uint32_t kj_most_of(uint32_t most, const float *x)
+{
+    for (int k = 0; k < V; k++) {
+        uint32_t m = __float_as_uint(x[k]) & 0x7fffffffu;
+        most = m > most ? m : most;
+    }
+    return most;
+}
+/* Raises *to by the block's largest, all of whose threads come here. Rounding keeps
+ * order, so the largest is rounded alone. One atomic operation a block, for whose result
+ * nobody waits. sm: 32 words, which nothing else uses behind the last barrier. */
+template <class T> KJ_DEV void kj_raise(uint32_t *to, uint32_t most, uint32_t *sm)
+{
+    most = __reduce_max_sync(0xffffffffu, most);
+    if (threadIdx.x % 32 == 0)
+        sm[threadIdx.x / 32] = most;
+    __syncthreads();
+    if (threadIdx.x > 0)
+        return;
+    for (unsigned i = 1; i < blockDim.x / 32; i++)
+        most = sm[i] > most ? sm[i] : most;
+    atomicMax(to, __float_as_uint(kj_rounded<T>(__uint_as_float(most))));
+}
+#define KJ_RAISE_SHARED (32 * sizeof(uint32_t))
 
 #if defined(KJ_CUDA_EMU)
 #define KJ_SHARED(T, name) T *name = reinterpret_cast<T *>(kj_emu_shared())

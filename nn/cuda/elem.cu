@@ -403,30 +403,37 @@ void kj_cuda_round(struct kj_cuda *c, struct kj_bf16 *y, size_t stride, struct k
 template <class T, int V>
 __global__ void k_rope(T *x, size_t stride, const int32_t *pos, const float *table,
                        size_t ts, size_t rows, unsigned heads, unsigned half,
-                       unsigned pieces, float sign, unsigned long long *flags)
+                       unsigned pieces, float sign, uint32_t *most,
+                       unsigned long long *flags)
 {
+    KJ_SHARED(uint32_t, sm);
     size_t i, j;
     float a[V], b[V], cs[V], sn[V], u[V];
-    if (!kj_at<V>(pieces, (size_t)heads * half, &i, &j))
-        return;
-    int32_t p = pos[i];
+    uint32_t bits = 0;
+    bool in = kj_at<V>(pieces, (size_t)heads * half, &i, &j);
+    int32_t p = pos[i]; /* a block has one row */
     if (p < 0 || (size_t)p >= rows) {
         kj_complain(flags, KJ_FLAG_POSITION, i, p);
         return;
     }
-    unsigned head = (unsigned)j / half, k = (unsigned)j % half;
-    T *at = x + i * stride + (size_t)head * 2 * half + k;
-    const float *row = table + (size_t)p * ts + k;
-    kj_load<V>(a, at);
-    kj_load<V>(b, at + half);
-    kj_load<V>(cs, row);
-    kj_load<V>(sn, row + half);
-    for (int q = 0; q < V; q++) {
-        u[q] = kj_rope_a(a[q], b[q], cs[q], sign * sn[q]);
-        b[q] = kj_rope_b(a[q], b[q], cs[q], sign * sn[q]);
+    if (in) {
+        unsigned head = (unsigned)j / half, k = (unsigned)j % half;
+        T *at = x + i * stride + (size_t)head * 2 * half + k;
+        const float *row = table + (size_t)p * ts + k;
+        kj_load<V>(a, at);
+        kj_load<V>(b, at + half);
+        kj_load<V>(cs, row);
+        kj_load<V>(sn, row + half);
+        for (int q = 0; q < V; q++) {
+            u[q] = kj_rope_a(a[q], b[q], cs[q], sign * sn[q]);
+            b[q] = kj_rope_b(a[q], b[q], cs[q], sign * sn[q]);
+        }
+        kj_store<V>(at, u);
+        kj_store<V>(at + half, b);
+        bits = kj_most_of<V>(kj_most_of<V>(0, u), b);
     }
-    kj_store<V>(at, u);
-    kj_store<V>(at + half, b);
+    if (most)
+        kj_raise<T>(most, bits, sm);
 }
 
 void kj_cuda_rope(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
@@ -435,7 +442,9 @@ void kj_cuda_rope(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(x);
     size_t half = dim / 2, width = heads * dim;
+    struct kj_mat most = kj_backend_take_most(b);
     if (!kj_cuda_op(c, "rope", n, heads, dim) ||
+        !kj_cuda_maybe(c, most, KJ_F32, 1, 1) ||
         !kj_cuda_inside(c, x, type, n, width) ||
         !kj_cuda_inside(c, pos, KJ_I32, 1, n) ||
         !kj_cuda_inside(c, table, KJ_F32, 1, dim))
@@ -446,10 +455,11 @@ void kj_cuda_rope(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
             using T = decltype(t);
             const int V = decltype(v)::v;
             size_t pieces = kj_pieces(heads * half, V);
-            kj_launch(c, k_rope<T, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<T>(x),
-                      x.stride, kj_ptr<int32_t>(pos), kj_ptr<float>(table),
-                      table.stride, rows, (unsigned)heads, (unsigned)half,
-                      (unsigned)pieces, inverse ? -1.0f : 1.0f, c->flags);
+            kj_launch(c, k_rope<T, V>, n * pieces, kj_row_threads(heads * half, V),
+                      KJ_RAISE_SHARED, kj_ptr<T>(x), x.stride, kj_ptr<int32_t>(pos),
+                      kj_ptr<float>(table), table.stride, rows, (unsigned)heads,
+                      (unsigned)half, (unsigned)pieces, inverse ? -1.0f : 1.0f,
+                      kj_ptr<uint32_t>(most), c->flags);
         });
 }
 
@@ -457,17 +467,22 @@ void kj_cuda_rope(struct kj_backend *b, struct kj_mat x, struct kj_mat pos,
 
 template <class T, int V>
 __global__ void k_swiglu(T *h, size_t sh, const T *g, size_t sg, const T *u, size_t su,
-                         size_t f, unsigned pieces)
+                         size_t f, unsigned pieces, uint32_t *most)
 {
+    KJ_SHARED(uint32_t, sm);
     size_t i, j;
     float a[V], b[V];
-    if (!kj_at<V>(pieces, f, &i, &j))
-        return;
-    kj_load<V>(a, g + i * sg + j);
-    kj_load<V>(b, u + i * su + j);
-    for (int k = 0; k < V; k++)
-        a[k] = kj_swiglu(a[k], b[k]);
-    kj_store<V>(h + i * sh + j, a);
+    uint32_t bits = 0;
+    if (kj_at<V>(pieces, f, &i, &j)) {
+        kj_load<V>(a, g + i * sg + j);
+        kj_load<V>(b, u + i * su + j);
+        for (int k = 0; k < V; k++)
+            a[k] = kj_swiglu(a[k], b[k]);
+        kj_store<V>(h + i * sh + j, a);
+        bits = kj_most_of<V>(0, a);
+    }
+    if (most)
+        kj_raise<T>(most, bits, sm);
 }
 
 void kj_cuda_swiglu(struct kj_backend *b, struct kj_mat h, struct kj_mat g,
@@ -475,37 +490,44 @@ void kj_cuda_swiglu(struct kj_backend *b, struct kj_mat h, struct kj_mat g,
 {
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(h);
+    struct kj_mat most = kj_backend_take_most(b);
     if (!kj_cuda_op(c, "swiglu", n, f) || !kj_cuda_inside(c, h, type, n, f) ||
-        !kj_cuda_inside(c, g, type, n, f) || !kj_cuda_inside(c, u, type, n, f))
+        !kj_cuda_maybe(c, most, KJ_F32, 1, 1) || !kj_cuda_inside(c, g, type, n, f) ||
+        !kj_cuda_inside(c, u, type, n, f))
         return;
     kj_by_type(type, kj_all_aligned(f, kj_wide(type), h, g, u), [&](auto t, auto v) {
         using T = decltype(t);
         const int V = decltype(v)::v;
         size_t pieces = kj_pieces(f, V);
-        kj_launch(c, k_swiglu<T, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<T>(h),
-                  h.stride, kj_ptr<T>(g), g.stride, kj_ptr<T>(u), u.stride, f,
-                  (unsigned)pieces);
+        kj_launch(c, k_swiglu<T, V>, n * pieces, kj_row_threads(f, V), KJ_RAISE_SHARED,
+                  kj_ptr<T>(h), h.stride, kj_ptr<T>(g), g.stride, kj_ptr<T>(u),
+                  u.stride, f, (unsigned)pieces, kj_ptr<uint32_t>(most));
     });
 }
 
 template <class T, int V>
 __global__ void k_swiglu_back(T *dg, size_t sdg, T *du, size_t sdu, const T *dh,
                               size_t sdh, const T *g, size_t sg, const T *u, size_t su,
-                              size_t f, unsigned pieces)
+                              size_t f, unsigned pieces, uint32_t *most)
 {
+    KJ_SHARED(uint32_t, sm);
     size_t i, j;
     float a[V], b[V], d[V];
-    if (!kj_at<V>(pieces, f, &i, &j))
-        return;
-    kj_load<V>(a, g + i * sg + j);
-    kj_load<V>(b, u + i * su + j);
-    kj_load<V>(d, dh + i * sdh + j);
-    for (int k = 0; k < V; k++) {
-        b[k] = kj_swiglu_dg(a[k], b[k], d[k]);
-        a[k] = kj_swiglu_du(a[k], d[k]);
+    uint32_t bits = 0;
+    if (kj_at<V>(pieces, f, &i, &j)) {
+        kj_load<V>(a, g + i * sg + j);
+        kj_load<V>(b, u + i * su + j);
+        kj_load<V>(d, dh + i * sdh + j);
+        for (int k = 0; k < V; k++) {
+            b[k] = kj_swiglu_dg(a[k], b[k], d[k]);
+            a[k] = kj_swiglu_du(a[k], d[k]);
+        }
+        kj_store<V>(dg + i * sdg + j, b);
+        kj_store<V>(du + i * sdu + j, a);
+        bits = kj_most_of<V>(kj_most_of<V>(0, a), b);
     }
-    kj_store<V>(dg + i * sdg + j, b);
-    kj_store<V>(du + i * sdu + j, a);
+    if (most)
+        kj_raise<T>(most, bits, sm);
 }
 
 void kj_cuda_swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat du,
@@ -514,18 +536,21 @@ void kj_cuda_swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat d
 {
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(dg);
+    struct kj_mat most = kj_backend_take_most(b);
     if (!kj_cuda_op(c, "swiglu_back", n, f) || !kj_cuda_inside(c, dg, type, n, f) ||
-        !kj_cuda_inside(c, du, type, n, f) || !kj_cuda_inside(c, dh, type, n, f) ||
-        !kj_cuda_inside(c, g, type, n, f) || !kj_cuda_inside(c, u, type, n, f))
+        !kj_cuda_maybe(c, most, KJ_F32, 1, 1) || !kj_cuda_inside(c, du, type, n, f) ||
+        !kj_cuda_inside(c, dh, type, n, f) || !kj_cuda_inside(c, g, type, n, f) ||
+        !kj_cuda_inside(c, u, type, n, f))
         return;
     kj_by_type(type, kj_all_aligned(f, kj_wide(type), dg, du, dh, g, u),
                [&](auto t, auto v) {
                    using T = decltype(t);
                    const int V = decltype(v)::v;
                    size_t pieces = kj_pieces(f, V);
-                   kj_launch(c, k_swiglu_back<T, V>, n * pieces, KJ_ROW_THREADS, 0,
-                             kj_ptr<T>(dg), dg.stride, kj_ptr<T>(du), du.stride,
-                             kj_ptr<T>(dh), dh.stride, kj_ptr<T>(g), g.stride,
-                             kj_ptr<T>(u), u.stride, f, (unsigned)pieces);
+                   kj_launch(c, k_swiglu_back<T, V>, n * pieces, kj_row_threads(f, V),
+                             KJ_RAISE_SHARED, kj_ptr<T>(dg), dg.stride, kj_ptr<T>(du),
+                             du.stride, kj_ptr<T>(dh), dh.stride, kj_ptr<T>(g),
+                             g.stride, kj_ptr<T>(u), u.stride, f, (unsigned)pieces,
+                             kj_ptr<uint32_t>(most));
                });
 }

@@ -1,11 +1,10 @@
 /* f8.cu - float32 and bfloat16 to FP8, straight and transposed.
  *
- * Two passes over x. The first leaves largest magnitudes, of AMAX_PARTS blocks at most;
- * each block of the second takes the maximum of these, so that no launch between them is
- * needed, and block 0 writes the scale. A tensor that fits in the L2 cache comes from
- * there the second time.
+ * The scale wants the largest magnitude before the first code. Whoever made x left it
+ * (kj_backend.most), or k_most reads all of x for it; block 0 of the pass that encodes
+ * writes the scale.
  *
- * The second pass works on tiles of 128 rows and 64 columns. A thread takes 4 rows of 8
+ * That pass works on tiles of 128 rows and 64 columns. A thread takes 4 rows of 8
  * neighbours (16 bytes of bfloat16 each), writes 8 codes of each row to q, and turns the
  * square of 4 x 8 codes in its registers: the 4 codes of a column are a word. Words go to
  * shared memory so that 16 bytes of a column (16 rows) can be written to qt at once. The
@@ -15,30 +14,16 @@
  */
 #include "nn/cuda/dev.cuh"
 
-#define AMAX_PARTS 512
-#define THREADS    256
-#define ROWS       128
-#define COLS       64
+/* So many blocks of k_most, eight on each multiprocessor of an H100, go over all of x:
+ * each ends with an atomic operation on the same word. */
+#define MOST_BLOCKS 1056
+#define THREADS     256
+#define ROWS        128
+#define COLS        64
 
-KJ_DEV uint32_t most_of(uint32_t x, uint32_t *sm)
-{
-    for (int i = 16; i > 0; i /= 2) {
-        uint32_t y = __shfl_xor_sync(0xffffffffu, x, i);
-        x = y > x ? y : x;
-    }
-    if (threadIdx.x % 32 == 0)
-        sm[threadIdx.x / 32] = x;
-    __syncthreads();
-    for (unsigned i = 0; i < THREADS / 32; i++)
-        x = sm[i] > x ? sm[i] : x;
-    __syncthreads();
-    return x;
-}
-
-/* Blocks stand `pieces` to a row, and go on to the row gridDim / pieces further. Bits of
- * magnitudes, so that NaN is above all. */
+/* Blocks stand `pieces` to a row, and go on to the row gridDim / pieces further. */
 template <class T, int V>
-__global__ void k_most(uint32_t *part, const T *x, size_t stride, size_t n, size_t h,
+__global__ void k_most(uint32_t *to, const T *x, size_t stride, size_t n, size_t h,
                        unsigned pieces)
 {
     KJ_SHARED(uint32_t, sm);
@@ -50,15 +35,10 @@ __global__ void k_most(uint32_t *part, const T *x, size_t stride, size_t n, size
         for (size_t j = j0; j < h; j += step) {
             float u[V];
             kj_load<V>(u, x + i * stride + j);
-            for (int k = 0; k < V; k++) {
-                uint32_t m = __float_as_uint(u[k]) & 0x7fffffffu;
-                most = m > most ? m : most;
-            }
+            most = kj_most_of<V>(most, u);
         }
     }
-    most = most_of(most, sm);
-    if (threadIdx.x == 0)
-        part[blockIdx.x] = most;
+    kj_raise<T>(to, most, sm);
 }
 
 /* Eight numbers of row i from column j on; 0 where x ends. */
@@ -80,15 +60,12 @@ struct alignas(8) codes8 {
 
 template <class T, class Q, bool WIDE>
 __global__ void __launch_bounds__(THREADS)
-    k_quantize(Q *q, size_t sq, Q *qt, size_t st, float *scale, const uint32_t *part,
-               unsigned parts, uint32_t e, const T *x, size_t stride, size_t n,
-               size_t h, unsigned across)
+    k_quantize(Q *q, size_t sq, Q *qt, size_t st, float *scale, const uint32_t *most,
+               uint32_t e, const T *x, size_t stride, size_t n, size_t h,
+               unsigned across)
 {
     KJ_SHARED(uint32_t, sm);
-    uint32_t most = 0;
-    for (unsigned i = threadIdx.x; i < parts; i += THREADS)
-        most = part[i] > most ? part[i] : most;
-    float s = kj_f8_scale(most_of(most, sm), e), inverse = kj_f8_inverse(s);
+    float s = kj_f8_scale(*most, e), inverse = kj_f8_inverse(s);
     if (blockIdx.x == 0 && threadIdx.x == 0)
         *scale = s;
     size_t i0 = (size_t)(blockIdx.x / across) * ROWS;
@@ -123,28 +100,44 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-template <class T, class Q, bool WIDE>
-static void quantize(struct kj_cuda *c, struct kj_mat q, struct kj_mat qt,
-                     struct kj_mat s, struct kj_mat x, size_t n, size_t h)
+static void look_for_most(struct kj_cuda *c, uint32_t *to, struct kj_mat x, size_t n,
+                          size_t h)
 {
-    size_t across = kj_ceil(h, COLS), blocks = kj_ceil(n, ROWS) * across;
-    constexpr int V = WIDE ? 16 / sizeof(T) : 1;
     bool run = x.stride == h || n == 1; /* as one row */
     size_t rows = run ? 1 : n, cols = run ? n * h : h;
-    size_t pieces = kj_ceil(kj_ceil(cols, V), THREADS);
-    pieces = pieces < AMAX_PARTS ? pieces : AMAX_PARTS;
-    size_t parts = rows < AMAX_PARTS / pieces ? rows : AMAX_PARTS / pieces;
-    parts *= pieces;
-    uint32_t *part =
-        (uint32_t *)kj_cuda_scratch(c, &c->scratch, AMAX_PARTS * sizeof *part);
-    if (!part)
-        return;
-    kj_launch(c, k_most<T, V>, parts, THREADS, 32 * sizeof *part, part, kj_ptr<T>(x),
-              x.stride, rows, cols, (unsigned)pieces);
+    enum kj_dtype type = kj_cuda_type(x);
+    kj_by_type(type, kj_aligned(x, h, kj_wide(type)), [&](auto t, auto v) {
+        using T = decltype(t);
+        const int V = decltype(v)::v;
+        size_t pieces = kj_ceil(kj_ceil(cols, V), THREADS);
+        pieces = pieces < MOST_BLOCKS ? pieces : MOST_BLOCKS;
+        size_t at_once = MOST_BLOCKS / pieces;
+        kj_launch(c, k_most<T, V>, (rows < at_once ? rows : at_once) * pieces, THREADS,
+                  KJ_RAISE_SHARED, to, kj_ptr<T>(x), x.stride, rows, cols,
+                  (unsigned)pieces);
+    });
+}
+
+void kj_cuda_most(struct kj_backend *b, struct kj_mat most, struct kj_mat x, size_t n,
+                  size_t h)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    if (n && h && kj_cuda_op(c, "most", n, h) &&
+        kj_cuda_inside(c, x, kj_cuda_type(x), n, h) &&
+        kj_cuda_inside(c, most, KJ_F32, 1, 1))
+        look_for_most(c, kj_ptr<uint32_t>(most), x, n, h);
+}
+
+template <class T, class Q, bool WIDE>
+static void quantize(struct kj_cuda *c, struct kj_mat q, struct kj_mat qt,
+                     struct kj_mat s, struct kj_mat x, const uint32_t *most, size_t n,
+                     size_t h)
+{
+    size_t across = kj_ceil(h, COLS), blocks = kj_ceil(n, ROWS) * across;
     kj_launch(c, k_quantize<T, Q, WIDE>, blocks, THREADS, ROWS * COLS, kj_ptr<Q>(q),
-              q.stride, kj_ptr<Q>(qt), qt.stride, kj_ptr<float>(s), part,
-              (unsigned)parts, (q.t ? q.t : qt.t)->type == KJ_E5M2 ? 15 : 8,
-              kj_ptr<T>(x), x.stride, n, h, (unsigned)across);
+              q.stride, kj_ptr<Q>(qt), qt.stride, kj_ptr<float>(s), most,
+              (q.t ? q.t : qt.t)->type == KJ_E5M2 ? 15 : 8, kj_ptr<T>(x), x.stride, n,
+              h, (unsigned)across);
 }
 
 bool kj_cuda_f8_inside(struct kj_cuda *c, struct kj_mat m, size_t rows, size_t cols)
@@ -160,12 +153,14 @@ bool kj_cuda_f8_inside(struct kj_cuda *c, struct kj_mat m, size_t rows, size_t c
 }
 
 void kj_cuda_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
-                      struct kj_mat s, struct kj_mat x, size_t n, size_t h)
+                      struct kj_mat s, struct kj_mat x, struct kj_mat most, size_t n,
+                      size_t h)
 {
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(x);
     if (n == 0 || h == 0 || !kj_cuda_op(c, "quantize", n, h) ||
         !kj_cuda_inside(c, x, type, n, h) || !kj_cuda_inside(c, s, KJ_F32, 1, 1) ||
+        !kj_cuda_maybe(c, most, KJ_F32, 1, 1) ||
         (q.t && !kj_cuda_f8_inside(c, q, n, h)) ||
         (qt.t && !kj_cuda_f8_inside(c, qt, h, n)))
         return;
@@ -174,12 +169,19 @@ void kj_cuda_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
         return;
     }
     bool e5m2 = (q.t ? q.t : qt.t)->type == KJ_E5M2;
+    uint32_t *bits = kj_ptr<uint32_t>(most);
+    if (!bits) {
+        bits = (uint32_t *)kj_cuda_scratch(c, &c->scratch, sizeof *bits);
+        if (!bits || !KJ_CUDA(c, cudaMemsetAsync(bits, 0, sizeof *bits, c->stream)))
+            return;
+        look_for_most(c, bits, x, n, h);
+    }
     kj_by_type(type, kj_aligned(x, h, 8), [&](auto t, auto v) {
         using T = decltype(t);
         constexpr bool WIDE = decltype(v)::v > 1;
         if (e5m2)
-            quantize<T, struct kj_e5m2, WIDE>(c, q, qt, s, x, n, h);
+            quantize<T, struct kj_e5m2, WIDE>(c, q, qt, s, x, bits, n, h);
         else
-            quantize<T, struct kj_e4m3, WIDE>(c, q, qt, s, x, n, h);
+            quantize<T, struct kj_e4m3, WIDE>(c, q, qt, s, x, bits, n, h);
     });
 }

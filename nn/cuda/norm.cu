@@ -9,28 +9,21 @@
 #define THREADS   256
 #define NORM_ROWS KJ_CUDA_NORM_ROWS
 
-/* What is left of x when it is stored as T. */
-template <class T> KJ_DEV float rounded(float x)
-{
-    T t;
-    kj_set(&t, x);
-    return kj_get(t);
-}
-
 template <class T, int V>
 __global__ void k_norm(T *y, size_t sy, T *s, size_t ss, float *r, const T *x,
                        size_t sx, const T *delta, size_t sd, const T *w, size_t h,
-                       float eps)
+                       float eps, uint32_t *most)
 {
     KJ_SHARED(float, sm);
     float *row = sm + 32, a[V], b[V], sum = 0;
+    uint32_t bits = 0;
     size_t i = blockIdx.x;
     for (size_t j = threadIdx.x * V; j < h; j += THREADS * V) {
         kj_load<V>(a, x + i * sx + j);
         if (delta) {
             kj_load<V>(b, delta + i * sd + j);
             for (int k = 0; k < V; k++)
-                a[k] = rounded<T>(a[k] + b[k]);
+                a[k] = kj_rounded<T>(a[k] + b[k]);
             kj_store<V>(s + i * ss + j, a);
         }
         for (int k = 0; k < V; k++) {
@@ -44,9 +37,12 @@ __global__ void k_norm(T *y, size_t sy, T *s, size_t ss, float *r, const T *x,
         for (int k = 0; k < V; k++)
             a[k] = b[k] * (row[j + (size_t)k] * q);
         kj_store<V>(y + i * sy + j, a);
+        bits = kj_most_of<V>(bits, a);
     }
     if (threadIdx.x == 0)
         r[i] = q;
+    if (most)
+        kj_raise<T>(most, bits, reinterpret_cast<uint32_t *>(sm));
 }
 
 void kj_cuda_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
@@ -55,32 +51,35 @@ void kj_cuda_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat s,
 {
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(y);
+    struct kj_mat most = kj_backend_take_most(b);
     if (!kj_cuda_op(c, "norm", n, h) || !kj_cuda_inside(c, y, type, n, h) ||
-        !kj_cuda_inside(c, r, KJ_F32, 1, n) || !kj_cuda_inside(c, x, type, n, h) ||
-        !kj_cuda_inside(c, w, type, 1, h) ||
+        !kj_cuda_maybe(c, most, KJ_F32, 1, 1) || !kj_cuda_inside(c, r, KJ_F32, 1, n) ||
+        !kj_cuda_inside(c, x, type, n, h) || !kj_cuda_inside(c, w, type, 1, h) ||
         (delta.t &&
          (!kj_cuda_inside(c, delta, type, n, h) || !kj_cuda_inside(c, s, type, n, h))))
         return;
     if (!delta.t)
         s.t = NULL;
     w.stride = h;
-    kj_by_type(
-        type, kj_all_aligned(h, kj_wide(type), y, s, x, delta, w), [&](auto t, auto v) {
-            using T = decltype(t);
-            kj_launch(c, k_norm<T, decltype(v)::v>, n, THREADS,
-                      (32 + h) * sizeof(float), kj_ptr<T>(y), y.stride, kj_ptr<T>(s),
-                      s.stride, kj_ptr<float>(r), kj_ptr<T>(x), x.stride,
-                      kj_ptr<T>(delta), delta.stride, kj_ptr<T>(w), h, eps);
-        });
+    kj_by_type(type, kj_all_aligned(h, kj_wide(type), y, s, x, delta, w),
+               [&](auto t, auto v) {
+                   using T = decltype(t);
+                   kj_launch(c, k_norm<T, decltype(v)::v>, n, THREADS,
+                             (32 + h) * sizeof(float), kj_ptr<T>(y), y.stride,
+                             kj_ptr<T>(s), s.stride, kj_ptr<float>(r), kj_ptr<T>(x),
+                             x.stride, kj_ptr<T>(delta), delta.stride, kj_ptr<T>(w), h,
+                             eps, kj_ptr<uint32_t>(most));
+               });
 }
 
 /* Each thread adds to its own columns of `part`, so they need no barrier. */
 template <class T, int V>
 __global__ void k_norm_back(T *dx, size_t sx, float *part, const T *dy, size_t sy,
                             const T *s, size_t ss, const float *r, const T *w, size_t n,
-                            size_t h, bool add)
+                            size_t h, bool add, uint32_t *most)
 {
     KJ_SHARED(float, sm);
+    uint32_t bits = 0;
     float *dw = sm + 32, d[V], u[V], g[V], old[V];
     size_t i = (size_t)blockIdx.x * NORM_ROWS;
     size_t end = i + NORM_ROWS < n ? i + NORM_ROWS : n;
@@ -110,10 +109,13 @@ __global__ void k_norm_back(T *dx, size_t sx, float *part, const T *dy, size_t s
                 d[k] = add ? old[k] + e : e;
             }
             kj_store<V>(dx + i * sx + j, d);
+            bits = kj_most_of<V>(bits, d);
         }
     }
     for (size_t j = threadIdx.x * V; j < h; j += THREADS * V)
         kj_store<V>(part + (size_t)blockIdx.x * h + j, &dw[j]);
+    if (most)
+        kj_raise<T>(most, bits, reinterpret_cast<uint32_t *>(sm));
 }
 
 void kj_cuda_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
@@ -123,10 +125,11 @@ void kj_cuda_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(dx);
     size_t parts = kj_ceil(n, NORM_ROWS);
+    struct kj_mat most = kj_backend_take_most(b);
     if (n == 0 || h == 0 || !kj_cuda_op(c, "norm_back", n, h) ||
-        !kj_cuda_inside(c, dx, type, n, h) || !kj_cuda_inside(c, dy, type, n, h) ||
-        !kj_cuda_inside(c, s, type, n, h) || !kj_cuda_inside(c, r, KJ_F32, 1, n) ||
-        !kj_cuda_inside(c, w, type, 1, h) ||
+        !kj_cuda_maybe(c, most, KJ_F32, 1, 1) || !kj_cuda_inside(c, dx, type, n, h) ||
+        !kj_cuda_inside(c, dy, type, n, h) || !kj_cuda_inside(c, s, type, n, h) ||
+        !kj_cuda_inside(c, r, KJ_F32, 1, n) || !kj_cuda_inside(c, w, type, 1, h) ||
         !kj_cuda_inside(c, dw, kj_cuda_type(dw), 1, h))
         return;
     float *part =
@@ -140,7 +143,8 @@ void kj_cuda_norm_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dw,
                    kj_launch(c, k_norm_back<T, decltype(v)::v>, parts, THREADS,
                              (32 + h) * sizeof(float), kj_ptr<T>(dx), dx.stride, part,
                              kj_ptr<T>(dy), dy.stride, kj_ptr<T>(s), s.stride,
-                             kj_ptr<float>(r), kj_ptr<T>(w), n, h, add);
+                             kj_ptr<float>(r), kj_ptr<T>(w), n, h, add,
+                             kj_ptr<uint32_t>(most));
                });
     kj_cuda_colsum(c, dw, part, KJ_F32, h, parts, h, part + parts * h);
 }

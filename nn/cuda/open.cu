@@ -325,6 +325,7 @@ static const struct kj_ops cuda_ops = {
     .add_sum = kj_cuda_add_sum,
     .matmul = kj_cuda_matmul,
     .quantize = kj_cuda_quantize,
+    .most = kj_cuda_most,
     .matmul_f8 = kj_cuda_matmul_f8,
     .embed = kj_cuda_embed,
     .put = kj_cuda_put,

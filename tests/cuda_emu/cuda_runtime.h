@@ -96,6 +96,24 @@ template <class T> static inline T __shfl_sync(unsigned, T v, int from)
     return kj_emu_lane(v, (unsigned)from);
 }
 
+static inline unsigned __reduce_max_sync(unsigned, unsigned v)
+{
+    struct kj_emu_slot *s = kj_emu_exchange(&v, sizeof v);
+    for (unsigned i = 0; i < 32; i++) {
+        unsigned x;
+        memcpy(&x, s[i].b, sizeof x);
+        v = x > v ? x : v;
+    }
+    return v;
+}
+/* Fibers of one thread switch only where they wait. */
+static inline unsigned atomicMax(unsigned *to, unsigned v)
+{
+    unsigned was = *to;
+    *to = v > was ? v : was;
+    return was;
+}
+
 /* ---- tensor cores: a warp's 16x8 += 16x16 times 16x8, bfloat16 ---- */
 
 static inline float kj_emu_half(uint32_t pair, unsigned upper)

@@ -20,22 +20,23 @@ static void refused(void)
     struct kj_mat f = kj_mat(x, 0, 20), s = kj_mat(x, 900, 1), e4 = kj_mat(q, 0, 32),
                   e5 = kj_mat(g, 0, 32);
     CHECK_INT(b->bytes, 4032 + 1024 + 1024);
-    o->quantize(b, kj_mat(q, 8, 32), KJ_MAT_NONE, s, f, 3, 20);
+    o->quantize(b, kj_mat(q, 8, 32), KJ_MAT_NONE, s, f, KJ_MAT_NONE, 3, 20);
     CHECK_INT(o->sync(b, &err), KJ_FATAL);
     CHECK(strstr(err.msg, "multiples of 16") != NULL);
-    o->quantize(b, kj_mat(q, 0, 40), KJ_MAT_NONE, s, f, 3, 20);
+    o->quantize(b, kj_mat(q, 0, 40), KJ_MAT_NONE, s, f, KJ_MAT_NONE, 3, 20);
     CHECK_INT(o->sync(b, NULL), KJ_FATAL);
-    o->quantize(b, kj_mat(q, 0, 16), KJ_MAT_NONE, s, f, 3, 20);
+    o->quantize(b, kj_mat(q, 0, 16), KJ_MAT_NONE, s, f, KJ_MAT_NONE, 3, 20);
     CHECK_INT(o->sync(b, NULL), KJ_FATAL);
-    o->quantize(b, kj_mat(q, 976, 16), KJ_MAT_NONE, s, f, 2, 16); /* one row is left */
+    o->quantize(b, kj_mat(q, 976, 16), KJ_MAT_NONE, s, f, KJ_MAT_NONE, 2,
+                16); /* one row is left */
     CHECK_INT(o->sync(b, NULL), KJ_FATAL);
     kj_err_reset(&err);
-    o->quantize(b, e4, e5, s, f, 20, 20);
+    o->quantize(b, e4, e5, s, f, KJ_MAT_NONE, 20, 20);
     CHECK_INT(o->sync(b, &err), KJ_FATAL);
     CHECK(strstr(err.msg, "one FP8 type") != NULL);
-    o->quantize(b, KJ_MAT_NONE, KJ_MAT_NONE, s, f, 20, 20);
+    o->quantize(b, KJ_MAT_NONE, KJ_MAT_NONE, s, f, KJ_MAT_NONE, 20, 20);
     CHECK_INT(o->sync(b, NULL), KJ_FATAL);
-    o->quantize(b, f, KJ_MAT_NONE, s, f, 2, 16);
+    o->quantize(b, f, KJ_MAT_NONE, s, f, KJ_MAT_NONE, 2, 16);
     CHECK_INT(o->sync(b, NULL), KJ_FATAL);
     kj_err_reset(&err);
     o->matmul_f8(b, f, e5, s, e5, s, 5, 5, 20, 0);
@@ -73,7 +74,7 @@ static void threads(void)
                          *q = o->tensor_new(b, KJ_E4M3, (size_t)H * (N + 16));
         struct kj_mat qt = kj_mat(q, 0, (N + 15) / 16 * 16), s = kj_mat(c, H * M, 1);
         o->write(b, t, 0, x, N * H);
-        o->quantize(b, KJ_MAT_NONE, qt, s, kj_mat(t, 0, H), N, H);
+        o->quantize(b, KJ_MAT_NONE, qt, s, kj_mat(t, 0, H), KJ_MAT_NONE, N, H);
         o->matmul_f8(b, kj_mat(c, 0, M), qt, s, qt, s, H, M, N, 0);
         o->read(b, c, 0, y[k], H * M);
         CHECK_INT(o->sync(b, NULL), KJ_OK);
