@@ -9,10 +9,10 @@
  * because tensor cores take FP8 along the inner dimension only. A tensor's scale is made
  * of its own largest magnitude when it is quantised ("current scaling": nothing to keep
  * from step to step). The operations that make x and dy leave it while they write
- * (kj_backend.most); attention's output and gradient by v, which no operation of ours
- * writes everywhere, and the weights once a pass are read for it. What a backward
- * pass makes again has the magnitudes that it had. x is written both ways at once where its transposed codes can be
- * kept for dW: they take the place of x itself, at half of its size. dy is written both
+ * (kj_backend.most); of attention's output and its gradient by v, and once a pass of
+ * weights, it is looked for. What a backward pass makes again has the magnitudes that
+ * it had. x is written both ways at once where its transposed codes can be kept for dW:
+ * they take the place of x itself, at half of its size. dy is written both
  * ways at once. Weights are quantised when they are used: reading them costs a hundredth
  * of multiplying them, and no second copy of the model lies about.
  *
