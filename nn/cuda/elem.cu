@@ -231,20 +231,18 @@ void kj_cuda_colsum(struct kj_cuda *c, struct kj_mat out, const void *x,
 
 /* ---- bias and activation ---- */
 
-KJ_DEV float act_of(float x, int act)
+template <enum kj_act ACT> KJ_DEV float act_of(float x)
 {
-    switch (act) {
-    case KJ_ACT_RELU:
+    if constexpr (ACT == KJ_ACT_RELU)
         return x > 0.0f ? x : 0.0f;
-    case KJ_ACT_TANH:
+    else if constexpr (ACT == KJ_ACT_TANH)
         return kj_tanh(x);
-    case KJ_ACT_GELU:
+    else if constexpr (ACT == KJ_ACT_GELU)
         return kj_gelu(x);
-    case KJ_ACT_GELU_TANH:
+    else if constexpr (ACT == KJ_ACT_GELU_TANH)
         return kj_gelu_tanh(x);
-    default:
+    else
         return x;
-    }
 }
 
 /* Where a thread of such a grid stands; false: behind the row's end. */
@@ -255,9 +253,9 @@ template <int V> KJ_DEV bool kj_at(unsigned pieces, size_t h, size_t *row, size_
     return *col < h;
 }
 
-template <class T, int V>
+template <class T, int V, enum kj_act ACT>
 __global__ void k_bias_act(T *x, size_t stride, const T *bias, size_t h,
-                           unsigned pieces, int act)
+                           unsigned pieces)
 {
     size_t i, j;
     float u[V], b[V];
@@ -270,8 +268,22 @@ __global__ void k_bias_act(T *x, size_t stride, const T *bias, size_t h,
             u[k] += b[k];
     }
     for (int k = 0; k < V; k++)
-        u[k] = act_of(u[k], act);
+        u[k] = act_of<ACT>(u[k]);
     kj_store<V>(x + i * stride + j, u);
+}
+
+template <enum kj_act ACT>
+static void bias_act(struct kj_cuda *c, struct kj_mat x, struct kj_mat bias, size_t n,
+                     size_t h)
+{
+    enum kj_dtype type = kj_cuda_type(x);
+    kj_by_type(type, kj_all_aligned(h, kj_wide(type), x, bias), [&](auto t, auto v) {
+        using T = decltype(t);
+        const int V = decltype(v)::v;
+        size_t pieces = kj_pieces(h, V);
+        kj_launch(c, k_bias_act<T, V, ACT>, n * pieces, kj_row_threads(h, V), 0,
+                  kj_ptr<T>(x), x.stride, kj_ptr<T>(bias), h, (unsigned)pieces);
+    });
 }
 
 void kj_cuda_bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
@@ -283,14 +295,22 @@ void kj_cuda_bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
         !kj_cuda_maybe(c, bias, type, 1, h))
         return;
     bias.stride = x.stride;
-    kj_by_type(type, kj_all_aligned(h, kj_wide(type), x, bias), [&](auto t, auto v) {
-        using T = decltype(t);
-        const int V = decltype(v)::v;
-        size_t pieces = kj_pieces(h, V);
-        kj_launch(c, k_bias_act<T, V>, n * pieces, kj_row_threads(h, V), 0,
-                  kj_ptr<T>(x), x.stride, kj_ptr<T>(bias), h, (unsigned)pieces,
-                  (int)act);
-    });
+    switch (act) {
+    case KJ_ACT_RELU:
+        bias_act<KJ_ACT_RELU>(c, x, bias, n, h);
+        break;
+    case KJ_ACT_TANH:
+        bias_act<KJ_ACT_TANH>(c, x, bias, n, h);
+        break;
+    case KJ_ACT_GELU:
+        bias_act<KJ_ACT_GELU>(c, x, bias, n, h);
+        break;
+    case KJ_ACT_GELU_TANH:
+        bias_act<KJ_ACT_GELU_TANH>(c, x, bias, n, h);
+        break;
+    default:
+        bias_act<KJ_ACT_NONE>(c, x, bias, n, h);
+    }
 }
 
 template <class T, int V>
@@ -332,9 +352,9 @@ void kj_cuda_act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbia
         using T = decltype(t);
         const int V = decltype(v)::v;
         size_t pieces = kj_pieces(h, V);
-        kj_launch(c, k_act_back<T, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<T>(dx),
-                  dx.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<T>(y), y.stride, h,
-                  (unsigned)pieces, (int)act);
+        kj_launch(c, k_act_back<T, V>, n * pieces, kj_row_threads(h, V), 0,
+                  kj_ptr<T>(dx), dx.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<T>(y),
+                  y.stride, h, (unsigned)pieces, (int)act);
         if (ws && dbias.t)
             kj_cuda_colsum(c, dbias, kj_ptr<T>(dx), type, dx.stride, n, h, ws);
     });
@@ -372,9 +392,9 @@ void kj_cuda_add_by_chance(struct kj_cuda *c, struct kj_mat y, const float *x,
     y.stride = n == 1 ? kj_ceil(h, 8) * 8 : y.stride;
     bool wide = kj_aligned(y, h, 8) && stride % 8 == 0 && (uintptr_t)x % 32 == 0;
     size_t pieces = kj_pieces(h, wide ? 8 : 1);
-    kj_launch(c, wide ? k_chance<8> : k_chance<1>, n * pieces, KJ_ROW_THREADS, 0,
-              kj_ptr<struct kj_bf16>(y), y.stride, x, stride, h, (unsigned)pieces,
-              c->base.chance, y.at);
+    kj_launch(c, wide ? k_chance<8> : k_chance<1>, n * pieces,
+              kj_row_threads(h, wide ? 8 : 1), 0, kj_ptr<struct kj_bf16>(y), y.stride,
+              x, stride, h, (unsigned)pieces, c->base.chance, y.at);
 }
 
 template <int V>
@@ -394,8 +414,9 @@ void kj_cuda_round(struct kj_cuda *c, struct kj_bf16 *y, size_t stride, struct k
 {
     bool wide = kj_aligned(x, h, 8) && stride % 8 == 0;
     size_t pieces = kj_pieces(h, wide ? 8 : 1);
-    kj_launch(c, wide ? k_round<8> : k_round<1>, n * pieces, KJ_ROW_THREADS, 0, y,
-              stride, kj_ptr<float>(x), x.stride, h, (unsigned)pieces);
+    kj_launch(c, wide ? k_round<8> : k_round<1>, n * pieces,
+              kj_row_threads(h, wide ? 8 : 1), 0, y, stride, kj_ptr<float>(x), x.stride,
+              h, (unsigned)pieces);
 }
 
 /* ---- rotary ---- */

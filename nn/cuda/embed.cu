@@ -56,7 +56,7 @@ __global__ void k_put(T *w, size_t sw, const T *y, size_t sy, const int32_t *ids
                       size_t rows, size_t h, unsigned pieces, unsigned long long *flags)
 {
     size_t i = blockIdx.x / pieces;
-    size_t j = ((size_t)(blockIdx.x % pieces) * KJ_ROW_THREADS + threadIdx.x) * V;
+    size_t j = ((size_t)(blockIdx.x % pieces) * blockDim.x + threadIdx.x) * V;
     int32_t id = ids[i];
     if (id < 0 || (size_t)id >= rows) {
         kj_complain(flags, KJ_FLAG_ROW, i, id);
@@ -79,9 +79,9 @@ void kj_cuda_put(struct kj_backend *b, struct kj_mat w, struct kj_mat y,
         using T = decltype(t);
         const int V = decltype(v)::v;
         size_t pieces = kj_pieces(h, V);
-        kj_launch(c, k_put<T, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<T>(w), w.stride,
-                  kj_ptr<T>(y), y.stride, kj_ptr<int32_t>(ids), rows_of(w, h), h,
-                  (unsigned)pieces, c->flags);
+        kj_launch(c, k_put<T, V>, n * pieces, kj_row_threads(h, V), 0, kj_ptr<T>(w),
+                  w.stride, kj_ptr<T>(y), y.stride, kj_ptr<int32_t>(ids), rows_of(w, h),
+                  h, (unsigned)pieces, c->flags);
     });
 }
 
@@ -110,7 +110,7 @@ __global__ void k_embed_back(TW *dw, size_t sw, const T *dy, size_t sy,
                              size_t at, unsigned long long *flags)
 {
     size_t p = blockIdx.x / pieces;
-    size_t j = ((size_t)(blockIdx.x % pieces) * KJ_ROW_THREADS + threadIdx.x) * V;
+    size_t j = ((size_t)(blockIdx.x % pieces) * blockDim.x + threadIdx.x) * V;
     int32_t id = ids[order[p]];
     float sum[V], x[V];
     if (p > 0 && ids[order[p - 1]] == id)
@@ -140,9 +140,9 @@ static void embed_back(struct kj_cuda *c, struct kj_mat dw, struct kj_mat dy,
                        struct kj_mat ids, const int32_t *order, size_t n, size_t h)
 {
     size_t pieces = kj_pieces(h, V);
-    kj_launch(c, k_embed_back<T, TW, V>, n * pieces, KJ_ROW_THREADS, 0, kj_ptr<TW>(dw),
-              dw.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<int32_t>(ids), order,
-              rows_of(dw, h), n, h, (unsigned)pieces,
+    kj_launch(c, k_embed_back<T, TW, V>, n * pieces, kj_row_threads(h, V), 0,
+              kj_ptr<TW>(dw), dw.stride, kj_ptr<T>(dy), dy.stride, kj_ptr<int32_t>(ids),
+              order, rows_of(dw, h), n, h, (unsigned)pieces,
               /* not as a head's that is the same matrix */
               sizeof(TW) == 2 && c->base.chance ? c->base.chance + 1 : 0, dw.at,
               c->flags);
@@ -224,11 +224,9 @@ void kj_cuda_embed_mean(struct kj_backend *b, struct kj_mat y, struct kj_mat w,
     kj_by_type(type, kj_all_aligned(h, kj_wide(type), y, w), [&](auto t, auto v) {
         using T = decltype(t);
         const int V = decltype(v)::v;
-        unsigned threads = (unsigned)kj_ceil(kj_ceil(h, V), 32) * 32;
-        threads = threads < KJ_ROW_THREADS ? threads : KJ_ROW_THREADS;
-        size_t pieces = kj_ceil(kj_ceil(h, V), threads);
-        kj_launch(c, k_embed_mean<T, V>, n * pieces, threads, 0, kj_ptr<T>(y), y.stride,
-                  kj_ptr<T>(w), w.stride, kj_ptr<int32_t>(ids), kj_ptr<int32_t>(cu),
-                  rows_of(w, h), h, (unsigned)pieces, c->flags);
+        size_t pieces = kj_pieces(h, V);
+        kj_launch(c, k_embed_mean<T, V>, n * pieces, kj_row_threads(h, V), 0,
+                  kj_ptr<T>(y), y.stride, kj_ptr<T>(w), w.stride, kj_ptr<int32_t>(ids),
+                  kj_ptr<int32_t>(cu), rows_of(w, h), h, (unsigned)pieces, c->flags);
     });
 }

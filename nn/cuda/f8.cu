@@ -41,17 +41,19 @@ __global__ void k_most(uint32_t *to, const T *x, size_t stride, size_t n, size_t
     kj_raise<T>(to, most, sm);
 }
 
-/* Eight numbers of row i from column j on; 0 where x ends. */
+/* Eight numbers of row i from column j on; 0 where x ends. WIDE: it ends at a multiple of
+ * eight columns. */
 template <class T, bool WIDE>
-KJ_DEV void eight(float *u, const T *x, size_t stride, size_t n, size_t h, size_t i,
-                  size_t j)
+KJ_DEV kj_pack<T, 8> eight(const T *x, size_t stride, size_t n, size_t h, size_t i,
+                           size_t j)
 {
-    if (WIDE && i < n && j < h) {
-        kj_load<8>(u, x + i * stride + j);
-        return;
-    }
-    for (size_t k = 0; k < 8; k++)
-        u[k] = i < n && j + k < h ? kj_get(x[i * stride + j + k]) : 0.0f;
+    kj_pack<T, 8> k = {};
+    if (WIDE && i < n && j < h)
+        k = *reinterpret_cast<const kj_pack<T, 8> *>(x + i * stride + j);
+    for (size_t p = 0; !WIDE && p < 8; p++)
+        if (i < n && j + p < h)
+            k.v[p] = x[i * stride + j + p];
+    return k;
 }
 
 struct alignas(8) codes8 {
@@ -71,15 +73,22 @@ __global__ void __launch_bounds__(THREADS)
     size_t i0 = (size_t)(blockIdx.x / across) * ROWS;
     size_t j0 = (size_t)(blockIdx.x % across) * COLS;
     unsigned c = threadIdx.x % 8, g = threadIdx.x / 8;
+    size_t j = j0 + 8 * c;
     uint32_t turned[8] = {0};
+    kj_pack<T, 8> rows[4]; /* all are asked for before the first is encoded */
+#pragma unroll
+    for (unsigned r = 0; r < 4; r++)
+        rows[r] = eight<T, WIDE>(x, stride, n, h, i0 + 4 * g + r, j);
+#pragma unroll
     for (unsigned r = 0; r < 4; r++) {
         float u[8];
         codes8 k;
-        size_t i = i0 + 4 * g + r, j = j0 + 8 * c;
-        eight<T, WIDE>(u, x, stride, n, h, i, j);
+        size_t i = i0 + 4 * g + r;
+        for (int p = 0; p < 8; p++)
+            u[p] = inverse * kj_get(rows[r].v[p]);
         for (int p = 0; p < 2; p++)
-            k.w[p] = kj_pair(Q(), inverse * u[4 * p], inverse * u[4 * p + 1]) |
-                     kj_pair(Q(), inverse * u[4 * p + 2], inverse * u[4 * p + 3]) << 16;
+            k.w[p] = kj_pair(Q(), u[4 * p], u[4 * p + 1]) |
+                     kj_pair(Q(), u[4 * p + 2], u[4 * p + 3]) << 16;
         if (q && i < n && j < (h + 15) / 16 * 16)
             *reinterpret_cast<codes8 *>(q + i * sq + j) = k;
         for (int p = 0; p < 8; p++)
@@ -92,10 +101,10 @@ __global__ void __launch_bounds__(THREADS)
     __syncthreads();
     for (unsigned p = 0; p < 2; p++) {
         unsigned col = p * 32 + threadIdx.x / 8, run = threadIdx.x % 8;
-        size_t i = i0 + 16 * run, j = j0 + col;
+        size_t i = i0 + 16 * run, at = j0 + col;
         const uint32_t *from = sm + col * (ROWS / 4) + (run ^ (col / 8)) * 4;
-        if (j < h && i < n)
-            *reinterpret_cast<uint4 *>(qt + j * st + i) =
+        if (at < h && i < n)
+            *reinterpret_cast<uint4 *>(qt + at * st + i) =
                 *reinterpret_cast<const uint4 *>(from);
     }
 }
