@@ -4,6 +4,7 @@
 #ifndef KJ_BASE_HASH_H
 #define KJ_BASE_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,9 @@ struct kj_sha1 {
 void kj_sha1_init(struct kj_sha1 *s);
 void kj_sha1_add(struct kj_sha1 *s, const void *p, size_t n);
 void kj_sha1_end(struct kj_sha1 *s, unsigned char out[20]);
+/* With the processor's instructions for it, as is usual, or without, from now on; false:
+ * it has none, or on is false. The digests are the same. */
+bool kj_sha1_hardware(bool on);
 /* 32 characters of base 32 (RFC 4648) and a NUL. */
 void kj_base32_20(const unsigned char in[20], char out[33]);
 

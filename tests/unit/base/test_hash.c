@@ -103,6 +103,13 @@ static void test_file(void)
 int main(void)
 {
     test_sha1();
+    if (kj_sha1_hardware(true)) {
+        kj_sha1_hardware(false);
+        test_sha1();
+        kj_sha1_hardware(true);
+    } else {
+        SKIP("no instructions for SHA-1");
+    }
     test_base32();
     test_xxh();
     test_file();
