@@ -304,7 +304,8 @@ static int pack_all(const struct kj_texts *t, struct kj_texts_worker *w,
         else
             not_a_number(out + i * h, h);
     }
-    qsort(w->items, found, sizeof *w->items, longest);
+    if (found) /* no items at all are no array, which qsort wants */
+        qsort(w->items, found, sizeof *w->items, longest);
     for (size_t i = 0, k; i < found && rc == KJ_OK; i = k) {
         size_t sum = w->items[i].n;
         for (k = i + 1; k < found && sum + w->items[k].n <= KJ_ENCODER_PACK; k++)

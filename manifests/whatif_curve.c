@@ -20,7 +20,8 @@ static int by_value(const void *a, const void *b)
 static void accumulate(struct kj_replay *r)
 {
     struct kj_total t = r->base;
-    qsort(r->points, r->n_points, sizeof *r->points, by_value);
+    if (r->n_points) /* else there is no array */
+        qsort(r->points, r->n_points, sizeof *r->points, by_value);
     if (r->sweep_op == '<') /* keeps values from the cut up: the largest first */
         for (size_t i = 0, k = r->n_points; i + 1 < k; i++) {
             struct kj_wpoint p = r->points[i];

@@ -121,6 +121,9 @@ while read -r cut n; do
     is "sweep at $cut" "$n" "$(wc -l <then.ids)"
 done < <(sed -n '2p;8p;15p' curve)
 cp "$T/out" sweep.txt
+rc 'a ledger without documents' 0 "$KIJIL" filter -q -r gopher --ledger none.db -o none.jsonl /dev/null
+rc 'sweep over nothing' 0 "$KIJIL" whatif none.db --sweep gopher.min_words
+has 'sweep over nothing: says so' "$T/out" 'no document is decided by this rule'
 rc 'json' 0 "$KIJIL" whatif run.db --sweep gopher.min_words lang.min_score=0.7 --format json --budget 20K --bytes-per-token 3
 cp "$T/out" sweep.json
 is 'json: the same curve' "$(jq -r '.sweep.curve[] | "\(.cut) \(.kept.documents)"' sweep.json)" "$(cat curve)"
