@@ -10,11 +10,11 @@ struct kj_llama_dims {
 };
 struct kj_llama_dims kj_llama_dims(const struct kj_shape *s);
 
-/* The matrices of a layer, whose weights or gradients begin there. */
+/* The matrices of a layer, whose weights or gradients begin at u. */
 struct kj_llama_layer {
     struct kj_mat norm1, qkv, o, norm2, gu, down;
 };
-struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_mat at);
+struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_mat u);
 /* Those outside of layers. */
 struct kj_llama_ends {
     struct kj_mat embed, norm, head;
