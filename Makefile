@@ -108,11 +108,13 @@ NVCC    ?= $(firstword $(wildcard $(CUDA_HOME)/bin/nvcc) $(shell command -v nvcc
 CUDALIB  = $(abspath $(dir $(NVCC))../lib64)
 CUSRC   := $(sort $(wildcard nn/cuda/*.cu))
 CUHOST  := nn/fault.c base/err.c $(wildcard nn/comm*.c)           # C that the object has a copy of
-ifneq ($(wildcard $(CUDALIB)/../include/cudnn.h),)
+CUDNN_H ?= $(wildcard $(CUDALIB)/../include/cudnn.h)    # where they are elsewhere, with CPATH
+NCCL_H  ?= $(wildcard $(CUDALIB)/../include/nccl.h)
+ifneq ($(strip $(CUDNN_H)),)
 CULIBSRC := nn/cuda/attn_cudnn.c nn/cuda/cudnn_graph.c
 CULIBS   := -DKJ_CUDNN
 endif
-ifneq ($(wildcard $(CUDALIB)/../include/nccl.h),)
+ifneq ($(strip $(NCCL_H)),)
 CULIBSRC += nn/cuda/nccl_lib.c
 CULIBS   += -DKJ_NCCL
 endif

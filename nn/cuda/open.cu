@@ -382,8 +382,11 @@ static int find_device(struct kj_cuda *c, struct kj_err *err)
             "install driver %s or a later one",
             driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10,
             runtime < 13000 ? "525" : "580");
+    const char *shown = getenv("CUDA_VISIBLE_DEVICES");
     if (rc == cudaErrorNoDevice || (rc == cudaSuccess && n == 0))
-        return kj_err_set(err, KJ_USAGE, "the driver lists no GPU");
+        return kj_err_set(err, KJ_USAGE, "the driver lists no GPU%s%.60s%s",
+                          shown ? " (CUDA_VISIBLE_DEVICES=" : "", shown ? shown : "",
+                          shown ? " lets it show no other)" : "");
     if (rc != cudaSuccess)
         return kj_err_set(err, KJ_USAGE, "there is no usable GPU: %s",
                           kj_cuda_text(rc, text, sizeof text));

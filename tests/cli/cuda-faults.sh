@@ -39,6 +39,10 @@ KJ_EMU_DRIVER=12040 rc "old driver" 2 train x
 has "old driver" err 'knows CUDA up to 12\.4, this program needs 13\.0: install driver 580 or a later one$'
 KJ_EMU_DRIVER=12040 rc "auto" 0 "$KIJIL" train run.yaml --data shards -o x
 has "auto says so" err 'OpenBLAS.*; no GPU: the NVIDIA driver knows CUDA up to 12\.4'
+KJ_EMU_GPUS=0 rc "no GPU" 2 train x
+has "no GPU" err 'no GPU: the driver lists no GPU$'
+KJ_EMU_GPUS=0 CUDA_VISIBLE_DEVICES=7 rc "none shown" 2 train x
+has "none shown" err 'the driver lists no GPU \(CUDA_VISIBLE_DEVICES=7 lets it show no other\)$'
 fails "in use" open:1:46 'GPU 0 cannot be used: .*unavailable: another program has the GPU for itself' 2
 fails "another kind of GPU" kernel:1:209 'is of sm_90, and this program was built for emulator' 2
 printf 'not a shared object' >broken.so

@@ -527,7 +527,9 @@ cudaError_t cudaGetDeviceCount(int *n)
 {
     const char *s = getenv("KJ_EMU_GPUS");
     *n = kj_emu_driver() < 13000 ? 0 : s ? atoi(s) : 1;
-    return *n ? cudaSuccess : cudaErrorInsufficientDriver;
+    return *n                        ? cudaSuccess
+           : kj_emu_driver() < 13000 ? cudaErrorInsufficientDriver
+                                     : cudaErrorNoDevice;
 }
 cudaError_t cudaSetDevice(int device)
 {
