@@ -325,9 +325,10 @@ static void product(struct kj_test *t, const size_t *d, unsigned kind, unsigned 
     snprintf(what, sizeof what, "%s%s%s %zux%zux%zu", names[kind],
              flags & KJ_MM_ADD ? " + C" : "", flags & KJ_MM_FAST ? " fast" : "", m, n,
              k);
-    /* Tensor cores keep fewer bits of sums than float32 has: 22 or so, fast ones 13. */
+    /* An H100's tensor cores keep 13 bits of an instruction's sum; what is not fast adds
+     * these up in float32, every 128 numbers or so. These k see 3e-4 either way. */
     kj_test_compare(t, "matmul_f8", what, to, c, m * n,
-                    flags & KJ_MM_FAST ? 4e-3 : 1e-5);
+                    flags & KJ_MM_FAST ? 4e-3 : 1e-3);
     kj_test_drop(t, to);
     kj_test_drop(t, qa);
     kj_test_drop(t, qb);

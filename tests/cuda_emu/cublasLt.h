@@ -1,8 +1,9 @@
 /* cublasLt.h - the part of cuBLASLt that nn/cuda/ uses, as a plain product.
  *
- * Column-major, as there; sums in double, rounded once. What the library refuses on
- * a device is refused here too: FP8 other than transposed times plain, leading
- * dimensions that are too short, dimensions that do not fit together.
+ * Column-major, as there; sums of float32 in double, rounded once, those of bfloat16 and
+ * FP8 as tensor cores add (tensor.h). What the library refuses on a device is refused
+ * here too: FP8 other than transposed times plain, leading dimensions that are too
+ * short, dimensions that do not fit together.
  */
 #ifndef KJ_TESTS_CUBLASLT_H
 #define KJ_TESTS_CUBLASLT_H

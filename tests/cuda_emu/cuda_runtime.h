@@ -30,6 +30,8 @@
 #include <cstring>
 #include <functional>
 
+#include "tests/cuda_emu/tensor.h"
+
 #define KJ_CUDA_EMU 1
 #define __global__  static
 #define __device__
@@ -131,12 +133,14 @@ static inline void kj_emu_mma(float *c, const uint32_t *a, const uint32_t *b)
     unsigned g = kj_emu_cur->lane / 4, t = kj_emu_cur->lane % 4;
     for (unsigned i = 0; i < 4; i++) {
         unsigned row = g % 8, high = i / 2, col = 2 * t + i % 2;
+        float p[16];
         for (unsigned k = 0; k < 16; k++) {
             uint32_t x, y;
             memcpy(&x, s[4 * row + k % 8 / 2].b + 4 * (high + 2 * (k / 8)), 4);
             memcpy(&y, s[4 * col + k % 8 / 2].b + 4 * (4 + k / 8), 4);
-            c[i] += kj_emu_half(x, k % 2) * kj_emu_half(y, k % 2);
+            p[k] = kj_emu_half(x, k % 2) * kj_emu_half(y, k % 2);
         }
+        c[i] = kj_emu_add(c[i], p, 16, KJ_EMU_BF16_BITS, KJ_EMU_BF16_KEEPS);
     }
 }
 /* ldmatrix.x4: lane l names row l % 8 of matrix l / 8, of eight 16-bit elements. */
@@ -157,7 +161,7 @@ static inline void kj_emu_ldmatrix(uint32_t *r, const void *p, bool trans)
         r[m] = (uint32_t)e[0] | (uint32_t)e[1] << 16;
     }
 }
-/* cp.async: nothing arrives before the thread waits for it. */
+/* cp.async: some arrive at once, others not before the thread waits for them. */
 void kj_emu_copy(void *to, const void *from, unsigned bytes);
 void kj_emu_copies_commit(void);
 void kj_emu_copies_wait(unsigned groups_left);

@@ -227,11 +227,17 @@ struct copies {
         void *to;
         const void *from;
         unsigned bytes, group;
+        bool there;
     };
     std::deque<one> all;
     unsigned group;
 };
 static std::vector<copies> pending;
+/* When they arrive is not known: late, at the wait, so that who does not wait, or has no
+ * barrier behind it, reads what was there before; or at once, so that they overwrite what
+ * another warp still reads. KJ_EMU_ORDER: forward, reverse, by a coin. */
+static enum { LATE, AT_ONCE, COIN } arrival;
+static uint64_t coin;
 
 static copies *mine(void)
 {
@@ -240,12 +246,23 @@ static copies *mine(void)
     return &pending[index_of(kj_emu_cur)];
 }
 
+static uint64_t mix(uint64_t z);
+
+static void arrive(const copies::one &o)
+{
+    memcpy(o.to, o.from, o.bytes);
+    memset((char *)o.to + o.bytes, 0, 16 - o.bytes);
+}
+
 void kj_emu_copy(void *to, const void *from, unsigned bytes)
 {
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
         kj_emu_die("cp.async wants addresses aligned to 16 bytes");
     copies *c = mine();
-    c->all.push_back({to, from, bytes, c->group});
+    bool now = arrival == AT_ONCE || (arrival == COIN && (coin = mix(coin)) & 1);
+    c->all.push_back({to, from, bytes, c->group, now});
+    if (now)
+        arrive(c->all.back());
 }
 
 void kj_emu_copies_commit(void)
@@ -259,8 +276,8 @@ void kj_emu_copies_wait(unsigned left)
     while (!c->all.empty() && c->all.front().group + left < c->group) {
         copies::one o = c->all.front();
         c->all.pop_front();
-        memcpy(o.to, o.from, o.bytes);
-        memset((char *)o.to + o.bytes, 0, 16 - o.bytes);
+        if (!o.there)
+            arrive(o);
     }
 }
 
@@ -362,6 +379,10 @@ void kj_emu_grid_run(dim3 g, dim3 b, size_t shared, const std::function<void()> 
         e.thread[i].lane = i % 32;
         e.thread[i].warp = &e.warp[i / 32];
     }
+    const char *how = getenv("KJ_EMU_ORDER");
+    arrival = !how || !strcmp(how, "forward") ? LATE
+              : !strcmp(how, "reverse")       ? AT_ONCE
+                                              : COIN;
     order(&e.order, e.n, 1);
     for (unsigned i = 0; i < e.n; i++)
         e.rank[e.order[i]] = i;

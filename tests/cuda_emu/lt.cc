@@ -183,6 +183,44 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
     return s;
 }
 
+/* ---- sums over k ---- */
+
+static double plain(const float *a, const float *b, uint64_t k)
+{
+    double sum = 0;
+    for (uint64_t l = 0; l < k; l++)
+        sum += (double)a[l] * (double)b[l];
+    return sum;
+}
+
+static double of_bf16(const float *a, const float *b, uint64_t k)
+{
+    float sum = 0, p[16];
+    for (uint64_t l = 0; l < k; l += 16) {
+        unsigned n = k - l < 16 ? (unsigned)(k - l) : 16;
+        for (unsigned i = 0; i < n; i++)
+            p[i] = a[l + i] * b[l + i];
+        sum = kj_emu_add(sum, p, n, KJ_EMU_BF16_BITS, KJ_EMU_BF16_KEEPS);
+    }
+    return (double)sum;
+}
+
+static double of_f8(const float *a, const float *b, uint64_t k, bool fast)
+{
+    float sum = 0, part = 0, p[32];
+    for (uint64_t l = 0; l < k; l += 32) {
+        unsigned n = k - l < 32 ? (unsigned)(k - l) : 32;
+        for (unsigned i = 0; i < n; i++)
+            p[i] = a[l + i] * b[l + i];
+        part = kj_emu_add(part, p, n, KJ_EMU_F8_BITS, KJ_EMU_F8_BITS);
+        if (!fast && l % 128 == 96) {
+            sum += part;
+            part = 0;
+        }
+    }
+    return (double)(sum + part);
+}
+
 cublasStatus_t
 cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                const void *a, cublasLtMatrixLayout_t la, const void *b,
@@ -214,19 +252,20 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
         uint64_t m = w.rows, n = w.cols, k = t.ta ? x.rows : x.cols;
         double scale =
             (double)fa * (double)(t.sa ? *t.sa : 1) * (double)(t.sb ? *t.sb : 1);
-        std::vector<double> col(k), row(m * k);
+        std::vector<float> col(k), row(m * k);
         for (uint64_t i = 0; i < m; i++)
             for (uint64_t l = 0; l < k; l++)
-                row[i * k + l] = (double)load(
+                row[i * k + l] = load(
                     a, t.ta ? l + i * (uint64_t)x.ld : i + l * (uint64_t)x.ld, x.type);
         for (uint64_t j = 0; j < n; j++) {
             for (uint64_t l = 0; l < k; l++)
-                col[l] = (double)load(
-                    b, t.tb ? j + l * (uint64_t)y.ld : l + j * (uint64_t)y.ld, y.type);
+                col[l] = load(b, t.tb ? j + l * (uint64_t)y.ld : l + j * (uint64_t)y.ld,
+                              y.type);
             for (uint64_t i = 0; i < m; i++) {
-                double sum = 0;
-                for (uint64_t l = 0; l < k; l++)
-                    sum += row[i * k + l] * col[l];
+                double sum = x.type == CUDA_R_32F ? plain(&row[i * k], &col[0], k)
+                             : x.type == CUDA_R_16BF
+                                 ? of_bf16(&row[i * k], &col[0], k)
+                                 : of_f8(&row[i * k], &col[0], k, t.fast);
                 sum *= scale;
                 if (fb != 0)
                     sum += (double)fb * (double)load(c, i + j * (uint64_t)z.ld, z.type);
