@@ -25,10 +25,26 @@ has 'summary' "$T/err" '600 documents in, 200 kept'
 "$KIJIL" filter -q -r gopher <in.jsonl >pipe.jsonl
 same 'from standard input' out.jsonl pipe.jsonl
 # One document in each language that all recipes keep
-cat >kept.jsonl <<'E2'
-{"id":"en","language":"en","language_score":0.9,"text":"The mill was built where two streams meet, and that is why it never stood still.\nFor eighty years the miller of the village took one bag of every ten as his wage.\nWhen the railway came, flour from the plain was cheaper than what could be ground here.\nHis grandson sold the stones to a museum and let the building to a painter.\nShe has kept the great wheel, which still turns slowly after a week of rain.\nVisitors may write to mill@village.org before they come, because there is only one chair."}
-{"id":"ko","language":"ko","language_score":0.9,"text":"물레방아는 두 개울이 만나는 곳에 세워졌고, 그래서 한 번도 멈춘 적이 없었다.\n여든 해 동안 방앗간 주인은 열 자루마다 한 자루를 품삯으로 받았다.\n철도가 들어오자 들판에서 온 밀가루가 여기서 빻은 것보다 값이 쌌다.\n손자는 맷돌을 박물관에 팔고 건물은 어느 화가에게 빌려주었다.\n화가는 커다란 바퀴를 그대로 두었는데, 비가 한 주 동안 내리면 지금도 천천히 돈다.\n의자가 하나뿐이니 찾아오려는 사람은 먼저 mill@village.kr 로 편지를 보내야 한다.\n마을 사람들은 그 소리를 들으며 저녁을 먹고 아이들은 물가에서 해가 질 때까지 논다."}
+{
+    kept() { printf '{"id":"%s","language":"%s","language_score":0.9,"text":"%s"}\n' "$1" "$1" "$(awk -v ORS='\\n' 1)"; }
+    kept en <<'E2'
+The mill was built where two streams meet, and that is why it never stood still.
+For eighty years the miller of the village took one bag of every ten as his wage.
+When the railway came, flour from the plain was cheaper than what could be ground here.
+His grandson sold the stones to a museum and let the building to a painter.
+She has kept the great wheel, which still turns slowly after a week of rain.
+Visitors may write to mill@village.org before they come, because there is only one chair.
 E2
+    kept ko <<'E2'
+물레방아는 두 개울이 만나는 곳에 세워졌고, 그래서 한 번도 멈춘 적이 없었다.
+여든 해 동안 방앗간 주인은 열 자루마다 한 자루를 품삯으로 받았다.
+철도가 들어오자 들판에서 온 밀가루가 여기서 빻은 것보다 값이 쌌다.
+손자는 맷돌을 박물관에 팔고 건물은 어느 화가에게 빌려주었다.
+화가는 커다란 바퀴를 그대로 두었는데, 비가 한 주 동안 내리면 지금도 천천히 돈다.
+의자가 하나뿐이니 찾아오려는 사람은 먼저 mill@village.kr 로 편지를 보내야 한다.
+마을 사람들은 그 소리를 들으며 저녁을 먹고 아이들은 물가에서 해가 질 때까지 논다.
+E2
+} >kept.jsonl
 cat in.jsonl kept.jsonl >more.jsonl
 "$KIJIL" filter -q -j1 -r fineweb,pii more.jsonl -o j1.jsonl --rejects r1.jsonl
 "$KIJIL" filter -q -j4 -r fineweb,pii more.jsonl -o j4.jsonl --rejects r4.jsonl
