@@ -1,5 +1,5 @@
-/* shards_write.h - a shard writer from the inside: what shards_write.c fills and
- * shards_state.c saves. Inside of tokenize/. */
+/* shards_write.h - a shard writer from the inside: what shards_open.c begins,
+ * shards_write.c fills and shards_state.c saves. Inside of tokenize/. */
 #ifndef KJ_TOKENIZE_SHARDS_WRITE_H
 #define KJ_TOKENIZE_SHARDS_WRITE_H
 
@@ -41,6 +41,13 @@ struct kj_shard_writer {
     uint64_t damaged, input;                /* so far; bytes since the last state */
     bool saved;                             /* a state is there */
 };
+
+/* Free w, as it is. */
+void kj_shard_writer_free(struct kj_shard_writer *w);
+/* No tallies: they are a shard's. */
+void kj_shard_tallies_forget(struct kj_shard_writer *w);
+/* Remove that file from the folder. */
+void kj_shard_forget(const struct kj_shard_writer *w, const char *name);
 
 /* Save the state behind a batch. */
 int kj_shard_state_save(struct kj_shard_writer *w, const struct kj_batch *b,
