@@ -136,9 +136,10 @@ size_t kj_cuda_work(const struct kj_step_shape *s)
     struct kj_sdpa_parts t = kj_sdpa_parts_of(larger(s->tokens, KJ_SDPA_TRIAL_TOKENS),
                                               s->heads, s->kv_heads, s->dim);
     size_t attention = t.rowsum + t.dq_sum + t.dk_heads + t.dv_heads + KJ_SDPA_GUARD;
-    /* Lists of documents, were each of one token: of their bounds and tiles, cuDNN's. */
+    /* Lists of documents, were each of one token: of their bounds and tiles, and those
+     * of cuDNN's plans, of which the usual ones, with few documents, need little. */
     size_t lists =
-        (s->tokens + 1) * (6 * KJ_CUDA_TABLES + (s->bf16 ? 10 : 0)) * sizeof(int32_t);
+        (s->tokens + 8) * (7 * KJ_CUDA_TABLES + (s->bf16 ? 40 : 0)) * sizeof(int32_t);
     return KJ_CUDA_WORKSPACE + KJ_CUDA_SLOTS * KJ_CUDA_SLOT +
            larger(larger(norm, rows), larger(order, sums)) + lists +
            (s->bf16 ? attention : 0) +

@@ -95,7 +95,7 @@ struct kj_backend {
 /* What a shared object was built for: the number counts changes of the structs in
  * this header that their sizes do not show. */
 #define KJ_BACKEND_ABI                                                                 \
-    ((unsigned)(6000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
+    ((unsigned)(7000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
 /* For implementations: b->most, which is none from then on. */
 static inline struct kj_mat kj_backend_take_most(struct kj_backend *b)
@@ -328,8 +328,13 @@ struct kj_ops {
      * issues them and section_end(); where false, the device does them by itself, as
      * it has kept them. Inside, nothing is read or written by the host, nor sync()ed.
      * When any tensor is freed all that was kept is forgotten, so addresses may be
-     * part of a key (kj_section_key). Sections inside of a section count as nothing. */
-    bool (*section_begin)(struct kj_backend *b, uint64_t key);
+     * part of a key (kj_section_key). Sections inside of a section count as nothing.
+     *
+     * cu: segs + 1 bounds of documents, which may be others each time: attention inside
+     * whose cu_q and cu_k are both this very list goes over those of the time. Or none
+     * (0, NULL). */
+    bool (*section_begin)(struct kj_backend *b, uint64_t key, size_t segs,
+                          const int32_t *cu);
     void (*section_end)(struct kj_backend *b);
 
     /* Wait for the device; the first fault since the last call, or KJ_OK. */

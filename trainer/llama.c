@@ -136,6 +136,14 @@ static struct kj_llama_ends end_grads(const struct kj_llama *m)
     return kj_llama_ends(m, kj_llama_unit_grads(m, 0), kj_llama_unit_grads(m, last));
 }
 
+/* Whether a device may be done with a layer of a pass before the host has issued the
+ * next one's operations. Forward these are a dozen, 30 us; 1e11 weights times tokens are 2e11
+ * operations, 0.4 ms at an H100's 500 TFLOP/s. (Estimated; no GPU has measured it.) */
+static bool is_short(const struct kj_shape *s, size_t tokens)
+{
+    return (double)kj_llama_dims(s).per_layer * (double)tokens < 1e11;
+}
+
 int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_shape *s,
                   const struct kj_llama_how *how, struct kj_err *err)
 {
@@ -152,6 +160,7 @@ int kj_llama_make(struct kj_llama **out, struct kj_backend *b, const struct kj_s
     m->shape = *s;
     m->how = *how;
     m->how.chunk = how->chunk < how->tokens ? how->chunk : how->tokens;
+    m->sections = how->again && is_short(s, how->tokens);
     m->mm = how->bf16 ? KJ_MM_BF16 : 0;
     if (how->recompute == KJ_RECOMPUTE_AUTO) /* nobody asked how much fits */
         m->how.recompute = KJ_RECOMPUTE_NONE;
@@ -377,6 +386,28 @@ static void norm_again(const struct pass *p, struct kj_mat y, struct kj_mat r,
                        (float)p->m->shape.norm_eps);
 }
 
+/* A layer one way is the same operations on the same operands in each pass, but for the
+ * documents: a section. Not where gradients are rounded by chance, which is another one
+ * each pass, or somebody looks on. */
+static bool in_sections(const struct kj_llama *m)
+{
+    return m->sections && !m->b->chance && !m->look;
+}
+
+static bool begin_layer(const struct kj_llama *m, size_t i, const struct kj_rows *r,
+                        bool back)
+{
+    uint64_t more[] = {i, back, r->n};
+    uint64_t key = kj_section_key(m, more, sizeof more / sizeof *more);
+    return !in_sections(m) || m->b->ops->section_begin(m->b, key, r->segs, r->cu);
+}
+
+static void end_layer(const struct kj_llama *m)
+{
+    if (in_sections(m))
+        m->b->ops->section_end(m->b);
+}
+
 /* Attention half and feed-forward half of a block. x, delta: the stream so far
  * is x + delta (delta none in the first layer); behind it, x2 + a->delta. */
 static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
@@ -387,6 +418,8 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
     struct pass p = pass_of(m, i, r);
     const struct kj_llama_layer_acts l = p.l;
     size_t n = r->n;
+    if (!begin_layer(m, i, r, false))
+        return;
     kj_llama_most_of_weights(m, i, &p.w);
     leave_most(&p, KJ_MAP_QKV, KJ_OF_X);
     o->norm(m->b, l.y1, l.x1, l.r1, x, delta, p.w.norm1, n, p.d.h,
@@ -406,6 +439,7 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
                                                      .before = l.x1,
                                                      .mid = l.x2,
                                                      .delta = a->delta});
+    end_layer(m);
 }
 
 /* A unit's weights, which may still be coming from other ranks, for what comes now. */
@@ -530,8 +564,11 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
 {
     struct pass p = pass_of(m, i, r);
     struct kj_llama_layer g = kj_llama_layer(m, kj_llama_unit_grads(m, i + 1));
+    if (!begin_layer(m, i, r, true))
+        return;
     ffn_back(&p, &g);
     attn_back(&p, &g);
+    end_layer(m);
 }
 
 static void growing(const struct kj_llama *m, size_t unit)

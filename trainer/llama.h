@@ -74,6 +74,9 @@ struct kj_llama_how {
      * passes can do without: of float32 weights where they multiply a copy, and with
      * zero 2 of gradients. ranks 0 or 1: it keeps all. */
     int rank, ranks, zero;
+    /* Passes of few sizes come again and again: short ones are sections, layer by layer
+     * (nn/backend.h). */
+    bool again;
 };
 
 /* As a run says, of which this is one rank. With Muon, which needs whole matrices,
@@ -110,6 +113,7 @@ struct kj_llama {
     struct kj_shape shape;
     struct kj_llama_how how;
     struct kj_param *params;
+    bool sections;      /* layers are, one for each way */
     size_t n_params, n; /* parameters, elements */
     /* What is this rank's to keep and to move: a span of each unit, or one of all. */
     size_t n_spans, own; /* own: elements that spans take where they are kept */

@@ -194,7 +194,8 @@ static struct kj_llama_how how_of(const struct kj_run *run)
                                  .bf16 = run->optim.precision != KJ_PRECISION_F32,
                                  .states_bf16 = run->optim.states == KJ_STATES_BF16,
                                  .recompute = (enum kj_recompute)run->optim.recompute,
-                                 .deeper = (size_t)run->optim.deeper};
+                                 .deeper = (size_t)run->optim.deeper,
+                                 .again = true};
 }
 
 struct kj_llama_how kj_llama_how_of(const struct kj_run *run, int rank, int ranks)

@@ -29,7 +29,8 @@ struct kj_machine {
     int ranks;        /* that train together */
 };
 /* The one that is open. A GPU keeps 1 % of its memory for kernels that are loaded at
- * their first use (an assumption: no GPU has told how much that is). */
+ * their first use, and for CUDA graphs, half of that at most (an assumption: no GPU has
+ * told how much it is). */
 void kj_machine_open(struct kj_machine *m, struct kj_backend *b, int ranks);
 /* A GPU that is not there, of so many bytes (0: not known), of which it and its driver
  * keep 2 %. */

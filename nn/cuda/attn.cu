@@ -11,12 +11,17 @@ static const struct kj_attn_path *const paths[] = {
     &kj_attn_mma, &kj_attn_any};
 
 /* The lists of the last calls: layers of a model come with the same ones. A graph keeps
- * those that it was captured with. */
+ * those that it was captured with.
+ *
+ * Documents of a section (kj_cuda.docs) have a table with room for all of their class:
+ * behind them it has documents of length 0, the last of them always, and tiles of that
+ * one, of which kernels do nothing. So bounds change, and grids and addresses do not. */
 #define TABLES KJ_CUDA_TABLES
 
 struct table {
     int32_t *host; /* cu_q, cu_k, then the tiles of queries and of keys */
     size_t segs, q_tiles, k_tiles;
+    size_t docs; /* of a section: so many of segs; else 0 */
     struct kj_buffer device;
     uint64_t used;
     bool kept;
@@ -60,39 +65,120 @@ static size_t tiles(const int32_t *cu, size_t segs, int32_t *to)
     return n;
 }
 
-static bool renew(struct kj_cuda *c, struct table *t, const struct kj_attn *a)
+/* Room on the host; NULL: a fault. */
+static int32_t *room(struct kj_cuda *c, struct table *t, size_t n)
 {
-    size_t n = a->segs + 1, nq = tiles(a->cu_q, a->segs, NULL);
-    size_t nk = tiles(a->cu_k, a->segs, NULL), all = 2 * n + 2 * nq + 2 * nk;
-    int32_t *host = (int32_t *)realloc(t->host, all * sizeof *host);
-    t->segs = 0;
-    if (!host) {
+    int32_t *host = (int32_t *)realloc(t->host, n * sizeof *host);
+    t->segs = t->docs = 0;
+    if (host)
+        t->host = host;
+    else
         kj_cuda_fault(c, "no memory");
+    return host;
+}
+
+/* The first n numbers of the host's, on the device; of so many segments and tiles. */
+static bool send(struct kj_cuda *c, struct table *t, size_t n, size_t segs, size_t nq,
+                 size_t nk)
+{
+    if (!kj_cuda_scratch(c, &t->device, n * sizeof *t->host) ||
+        !kj_cuda_up(c, t->device.p, KJ_I32, t->host, n))
         return false;
-    }
-    t->host = host;
-    memcpy(host, a->cu_q, n * sizeof *host);
-    memcpy(host + n, a->cu_k, n * sizeof *host);
-    tiles(a->cu_q, a->segs, host + 2 * n);
-    tiles(a->cu_k, a->segs, host + 2 * n + 2 * nq);
-    if (!kj_cuda_scratch(c, &t->device, all * sizeof *host) ||
-        !kj_cuda_up(c, t->device.p, KJ_I32, host, all))
-        return false;
-    t->segs = a->segs;
+    t->segs = segs;
     t->q_tiles = nq;
     t->k_tiles = nk;
     return true;
 }
 
+static bool renew(struct kj_cuda *c, struct table *t, const struct kj_attn *a)
+{
+    size_t n = a->segs + 1, nq = tiles(a->cu_q, a->segs, NULL);
+    size_t nk = tiles(a->cu_k, a->segs, NULL), all = 2 * n + 2 * nq + 2 * nk;
+    int32_t *host = room(c, t, all);
+    if (!host)
+        return false;
+    memcpy(host, a->cu_q, n * sizeof *host);
+    memcpy(host + n, a->cu_k, n * sizeof *host);
+    tiles(a->cu_q, a->segs, host + 2 * n);
+    tiles(a->cu_k, a->segs, host + 2 * n + 2 * nq);
+    return send(c, t, all, a->segs, nq, nk);
+}
+
+/* ---- documents of a section ---- */
+
+/* Segments and tiles of those of its class, at most. */
+static size_t docs_segs(const struct kj_cuda *c)
+{
+    size_t most = c->docs.round_segs;
+    return (most < c->docs.tokens ? most : c->docs.tokens) + 1;
+}
+static size_t docs_tiles(const struct kj_cuda *c)
+{
+    return c->docs.tokens / KJ_ATTN_TILE + docs_segs(c);
+}
+
+/* The same table serves them. */
+static bool of_class(const struct kj_cuda *c, const struct table *t)
+{
+    return t->docs && t->segs == docs_segs(c) && t->q_tiles == docs_tiles(c);
+}
+
+static bool renew_docs(struct kj_cuda *c, struct table *t)
+{
+    size_t segs = docs_segs(c), n = segs + 1, nt = docs_tiles(c), docs = c->docs.segs;
+    size_t all = 2 * n + 4 * nt;
+    const int32_t *cu = c->docs.cu;
+    if (of_class(c, t) && t->docs == docs &&
+        memcmp(t->host, cu, (docs + 1) * sizeof *cu) == 0)
+        return true;
+    int32_t *host = room(c, t, all);
+    if (!host)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        host[i] = host[n + i] = cu[i < docs ? i : docs];
+    int32_t *to = host + 2 * n;
+    for (size_t i = tiles(cu, docs, to); i < nt; i++) {
+        to[2 * i] = (int32_t)segs - 1;
+        to[2 * i + 1] = 0;
+    }
+    memcpy(to + 2 * nt, to, 2 * nt * sizeof *to);
+    if (!send(c, t, all, segs, nt, nt))
+        return false;
+    t->docs = docs;
+    return true;
+}
+
+bool kj_cuda_attn_renew(struct kj_cuda *c)
+{
+#ifdef KJ_CUDNN
+    if (!kj_cuda_dnn_renew(c))
+        return false;
+#endif
+    for (int i = 0; c->attn && i < TABLES; i++)
+        if (of_class(c, &c->attn->all[i]) && !renew_docs(c, &c->attn->all[i]))
+            return false;
+    return true;
+}
+
+/* ---- the table of a call ---- */
+
+static bool holds(const struct kj_cuda *c, const struct table *t,
+                  const struct kj_attn *a)
+{
+    size_t n = a->segs + 1, bytes = n * sizeof(int32_t);
+    if (kj_cuda_of_docs(c, a))
+        return of_class(c, t);
+    return !t->docs && t->segs == a->segs && memcmp(t->host, a->cu_q, bytes) == 0 &&
+           memcmp(t->host + n, a->cu_k, bytes) == 0;
+}
+
 /* The call's table, or the one that may be overwritten. */
 static struct table *table_of(struct kj_cuda *c, const struct kj_attn *a, bool *found)
 {
-    size_t n = a->segs + 1, bytes = n * sizeof(int32_t);
     struct table *old = NULL;
     for (int i = 0; i < TABLES; i++) {
         struct table *t = &c->attn->all[i];
-        *found = t->segs == a->segs && memcmp(t->host, a->cu_q, bytes) == 0 &&
-                 memcmp(t->host + n, a->cu_k, bytes) == 0;
+        *found = holds(c, t, a);
         if (*found)
             return t;
         if (!t->kept && (!old || t->used < old->used))
@@ -106,7 +192,6 @@ static struct table *table_of(struct kj_cuda *c, const struct kj_attn *a, bool *
 
 static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_segs *s)
 {
-    size_t n = a->segs + 1;
     bool found;
     if (!c->attn)
         c->attn = (struct kj_attn_cache *)calloc(1, sizeof *c->attn);
@@ -115,8 +200,9 @@ static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_se
         return false;
     }
     struct table *t = table_of(c, a, &found);
-    if (!found && !renew(c, t, a))
+    if (kj_cuda_of_docs(c, a) ? !renew_docs(c, t) : !found && !renew(c, t, a))
         return false;
+    size_t n = t->segs + 1;
     t->used = ++c->attn->clock;
     t->kept = t->kept || kj_cuda_capturing(c);
     s->cu_q = (const int32_t *)t->device.p;
@@ -125,7 +211,7 @@ static bool upload(struct kj_cuda *c, const struct kj_attn *a, struct kj_attn_se
     s->k_tiles = s->q_tiles + 2 * t->q_tiles;
     s->n_q_tiles = (unsigned)t->q_tiles;
     s->n_k_tiles = (unsigned)t->k_tiles;
-    s->segs = (unsigned)a->segs;
+    s->segs = (unsigned)t->segs;
     s->full = a->full;
     if (a->cu_k_then.t)
         s->cu_k = kj_ptr<int32_t>(a->cu_k_then);

@@ -15,7 +15,8 @@ struct kj_attn_segs {
     unsigned segs;
     bool full;
     /* Segments cut into runs of KJ_ATTN_TILE queries or keys: segment and first row of
-     * each, counted from the segment's own first. */
+     * each, counted from the segment's own first. Some may be of segments of length 0
+     * behind the last row, and do nothing. */
     const int32_t *q_tiles, *k_tiles;
     unsigned n_q_tiles, n_k_tiles;
 };
@@ -37,6 +38,8 @@ struct kj_attn_path {
 
 extern const struct kj_attn_path kj_attn_dnn, kj_attn_mma, kj_attn_any;
 void kj_cuda_dnn_close(struct kj_cuda *c);
+/* Its part of kj_cuda_attn_renew. */
+bool kj_cuda_dnn_renew(struct kj_cuda *c);
 
 /* Whether `theirs` computes what our own kernels do, for calls of that shape
  * (attn_agree.cu): forward, log sums, and where the shape trains and bits may differ,

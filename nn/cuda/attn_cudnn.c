@@ -311,13 +311,8 @@ static int backward_plan(struct kj_sdpa *p, struct kj_err *err)
 
 void kj_sdpa_round(struct kj_sdpa_shape *s)
 {
-    int64_t segs = 16, longest = 128;
-    while (segs < s->segs)
-        segs *= 4;
-    while (longest < s->longest)
-        longest *= 2;
-    s->segs = segs;
-    s->longest = longest;
+    s->segs = (int64_t)kj_cuda_round_segs((size_t)s->segs);
+    s->longest = (int64_t)kj_cuda_round_longest((size_t)s->longest);
 }
 
 int kj_sdpa_new(struct kj_sdpa **out, struct kj_cudnn *c, const struct kj_sdpa_shape *s,

@@ -47,8 +47,7 @@ struct kj_sdpa_shape {
     bool full;                    /* every query sees all keys of its document */
     bool train;                   /* lse is kept, and there is a backward pass */
 };
-/* Round segs and longest up, so that few plans serve all calls: to powers of 4
- * from 16 on, and of 2 from 128 on. */
+/* Round segs and longest up, so that few plans serve all calls (work.h). */
 void kj_sdpa_round(struct kj_sdpa_shape *s);
 
 /* KJ_FAIL when cuDNN has no engine for the shape; err says which graph. */

@@ -28,10 +28,15 @@ extern "C" {
  * which way a call takes does not depend on the calls before. */
 #define PLANS 64
 
+/* Where a plan's documents lie on the device never changes, so a graph may hold calls of
+ * it; what lies there does (kj_cuda_attn_renew). */
 struct plan {
     struct kj_sdpa_shape shape;
     struct kj_sdpa *p; /* NULL: not for this shape */
     uint64_t used;
+    struct kj_buffer table;
+    int32_t *cu; /* what the table was made of: bounds of segs documents */
+    size_t segs; /* 0: of nothing */
 };
 
 struct kj_dnn_state {
@@ -40,11 +45,9 @@ struct kj_dnn_state {
     size_t n;
     uint64_t calls;
     bool trying; /* our own kernels are asked, for comparison */
-    struct kj_buffer table, scratch;
-    int32_t *cu, *host; /* what the table was made of, and its copy */
-    size_t segs;
-    const struct kj_sdpa *made_for;
-    struct kj_sdpa *call; /* the plan that takes() found for the call under way */
+    struct kj_buffer scratch;
+    int32_t *host;     /* a table on its way to the device */
+    struct plan *call; /* that takes() found for the call under way */
 };
 
 /* It is not taken, and why. */
@@ -83,12 +86,13 @@ void kj_cuda_dnn_close(struct kj_cuda *c)
     struct kj_dnn_state *d = c->dnn;
     if (!d)
         return;
-    for (size_t i = 0; i < d->n; i++)
+    for (size_t i = 0; i < d->n; i++) {
         kj_sdpa_free(d->plans[i].p);
+        cudaFree(d->plans[i].table.p);
+        free(d->plans[i].cu);
+    }
     kj_cudnn_close(d->lib);
-    cudaFree(d->table.p);
     cudaFree(d->scratch.p);
-    free(d->cu);
     free(d->host);
     free(d);
     c->dnn = NULL;
@@ -125,30 +129,41 @@ static struct kj_sdpa_shape shape_of(const struct kj_attn *a,
     return s;
 }
 
-/* The table of this call's documents on the device; layers share it. */
-static bool renew(struct kj_cuda *c, struct kj_dnn_state *d, const struct kj_sdpa *p,
-                  const struct kj_attn *a)
+/* The plan's table of these documents on the device; layers share it. */
+static bool renew(struct kj_cuda *c, struct kj_dnn_state *d, struct plan *p,
+                  const int32_t *bounds, size_t segs)
 {
-    size_t bytes = kj_sdpa_table_bytes(p), n = a->segs + 1;
-    if (d->made_for == p && d->segs == a->segs &&
-        memcmp(d->cu, a->cu_q, n * sizeof *d->cu) == 0)
+    size_t bytes = kj_sdpa_table_bytes(p->p), n = segs + 1;
+    if (p->segs == segs && memcmp(p->cu, bounds, n * sizeof *bounds) == 0)
         return true;
-    d->made_for = NULL;
-    int32_t *cu = (int32_t *)realloc(d->cu, n * sizeof *cu);
-    d->cu = cu ? cu : d->cu;
+    p->segs = 0;
+    int32_t *cu = (int32_t *)realloc(p->cu, n * sizeof *cu);
+    p->cu = cu ? cu : p->cu;
     int32_t *host = cu ? (int32_t *)realloc(d->host, bytes) : NULL;
     d->host = host ? host : d->host;
     if (!host) {
         kj_cuda_fault(c, "no memory");
         return false;
     }
-    memcpy(cu, a->cu_q, n * sizeof *cu);
-    if (kj_sdpa_table(p, a->cu_q, (int64_t)a->segs, host, &c->base.fault) != KJ_OK ||
-        !kj_cuda_scratch(c, &d->table, bytes) ||
-        !kj_cuda_up(c, d->table.p, KJ_I32, host, bytes / sizeof *host))
+    memcpy(cu, bounds, n * sizeof *cu);
+    if (kj_sdpa_table(p->p, bounds, (int64_t)segs, host, &c->base.fault) != KJ_OK ||
+        !kj_cuda_scratch(c, &p->table, bytes) ||
+        !kj_cuda_up(c, p->table.p, KJ_I32, host, bytes / sizeof *host))
         return false;
-    d->segs = a->segs;
-    d->made_for = p;
+    p->segs = segs;
+    return true;
+}
+
+bool kj_cuda_dnn_renew(struct kj_cuda *c)
+{
+    struct kj_dnn_state *d = c->dnn;
+    for (size_t i = 0; d && i < d->n; i++) {
+        struct plan *p = &d->plans[i];
+        if (p->p && p->table.p && p->shape.segs == (int64_t)c->docs.round_segs &&
+            p->shape.longest == (int64_t)c->docs.round_longest &&
+            !renew(c, d, p, c->docs.cu, c->docs.segs))
+            return false;
+    }
     return true;
 }
 
@@ -156,9 +171,10 @@ static bool prepare(struct kj_cuda *c, const struct kj_attn *a,
                     const struct kj_attn_grad *g, struct kj_sdpa_args *args)
 {
     struct kj_dnn_state *d = c->dnn;
+    struct plan *p = d->call;
     int64_t tokens = a->cu_q[a->segs];
-    size_t n = kj_sdpa_scratch(d->call, tokens, g != NULL);
-    if (!renew(c, d, d->call, a) ||
+    size_t n = kj_sdpa_scratch(p->p, tokens, g != NULL);
+    if (!renew(c, d, p, a->cu_q, a->segs) ||
         !kj_cuda_scratch(c, &d->scratch, n + (d->trying ? KJ_SDPA_GUARD : 1)))
         return false;
     if (d->trying &&
@@ -172,7 +188,7 @@ static bool prepare(struct kj_cuda *c, const struct kj_attn *a,
     args->lse = kj_ptr<float>(a->lse);
     args->scale = a->scale;
     args->tokens = tokens;
-    args->table = (const int32_t *)d->table.p;
+    args->table = (const int32_t *)p->table.p;
     args->scratch = d->scratch.p;
     if (!g)
         return true;
@@ -212,11 +228,10 @@ static bool execute(struct kj_cuda *c, const struct kj_attn *a,
     struct kj_sdpa_args args;
     if (!prepare(c, a, g, &args))
         return false;
-    int rc = g ? kj_sdpa_backward(c->dnn->call, &args, why)
-               : kj_sdpa_forward(c->dnn->call, &args, why);
-    return rc == KJ_OK &&
-           (!c->dnn->trying ||
-            inside(c, kj_sdpa_scratch(c->dnn->call, args.tokens, g != NULL), why));
+    struct kj_sdpa *p = c->dnn->call->p;
+    int rc = g ? kj_sdpa_backward(p, &args, why) : kj_sdpa_forward(p, &args, why);
+    return rc == KJ_OK && (!c->dnn->trying ||
+                           inside(c, kj_sdpa_scratch(p, args.tokens, g != NULL), why));
 }
 
 static void go(struct kj_cuda *c, const struct kj_attn *a, const struct kj_attn_grad *g)
@@ -262,7 +277,7 @@ static void fill(struct kj_cuda *c, struct kj_dnn_state *d, struct plan *p)
         leave(c, "%.190s", why.msg);
         return;
     }
-    d->call = p->p;
+    d->call = p;
     d->trying = true;
     bool agrees = kj_attn_agrees(c, &p->shape, execute, &why);
     d->trying = false;
@@ -271,31 +286,39 @@ static void fill(struct kj_cuda *c, struct kj_dnn_state *d, struct plan *p)
         return;
     kj_sdpa_free(p->p);
     p->p = NULL;
-    d->made_for = NULL;
     leave(c, "%.190s", why.msg);
 }
 
-/* The plan of a shape, made when it is first asked for; NULL: there is none. */
-static struct kj_sdpa *plan_of(struct kj_cuda *c, struct kj_dnn_state *d,
-                               const struct kj_sdpa_shape *s)
+/* Another shape takes its place, and its table. No graph must have calls of it. */
+static void evict(struct kj_cuda *c, struct plan *p)
+{
+    kj_cuda_forget(c);
+    kj_sdpa_free(p->p);
+    p->p = NULL;
+    p->segs = 0;
+}
+
+/* The plan of a shape, made when it is first asked for; p NULL: there is none. */
+static struct plan *plan_of(struct kj_cuda *c, struct kj_dnn_state *d,
+                            const struct kj_sdpa_shape *s)
 {
     struct plan *p = d->plans;
     for (size_t i = 0; i < d->n; i++) {
         if (equal(&d->plans[i].shape, s)) {
             d->plans[i].used = ++d->calls;
-            return d->plans[i].p;
+            return &d->plans[i];
         }
         p = d->plans[i].used < p->used ? &d->plans[i] : p;
     }
-    if (d->n < PLANS) {
+    kj_cuda_leave(c); /* making one takes memory, and trying it waits */
+    if (d->n < PLANS)
         p = &d->plans[d->n++];
-    } else {
-        d->made_for = d->made_for == p->p ? NULL : d->made_for;
-        kj_sdpa_free(p->p);
-    }
-    *p = {*s, NULL, ++d->calls};
+    else
+        evict(c, p);
+    p->shape = *s;
+    p->used = ++d->calls;
     fill(c, d, p);
-    return p->p;
+    return p;
 }
 
 /* cuDNN's sums by head take memory that a run may not have left: then ours, which take
@@ -343,9 +366,11 @@ static bool takes(struct kj_cuda *c, const struct kj_attn *a,
     if (!d)
         return false;
     struct kj_sdpa_shape s = shape_of(a, g);
-    kj_cuda_leave(c); /* a graph would not notice that the table changes */
+    if (!kj_cuda_of_docs(c, a))
+        kj_cuda_leave(c); /* a graph would not notice that the table changes */
     d->call = plan_of(c, d, &s);
-    return d->call && room(c, d, kj_sdpa_scratch(d->call, a->cu_q[a->segs], g) + 1);
+    return d->call->p &&
+           room(c, d, kj_sdpa_scratch(d->call->p, a->cu_q[a->segs], g) + 1);
 }
 
 const struct kj_attn_path kj_attn_dnn = {"cudnn", false, takes, forward, backward};

@@ -60,6 +60,12 @@ struct kj_cuda {
     struct kj_cuda_ranks *ranks; /* NCCL; NULL: alone, or by way of the host */
     struct kj_stage *stage;
     struct kj_sections *sections;
+    /* Of the section under way, if it was begun with some: attention over these very
+     * bounds keeps them where the next ones will be put. Rounded: as work.h has it. */
+    struct {
+        const int32_t *cu; /* NULL: none */
+        size_t segs, tokens, round_segs, round_longest;
+    } docs;
     bool waited; /* for all that was begun, and the flags are read */
     struct kj_buffer scratch, workspace, rounded;
     unsigned long long *flags, *flags_host; /* KJ_FLAGS, of device and host */
@@ -146,6 +152,12 @@ bool kj_cuda_capturing(const struct kj_cuda *c);
 void kj_cuda_leave(struct kj_cuda *c);
 /* And who gives memory back that a graph may use, this. */
 void kj_cuda_forget(struct kj_cuda *c);
+/* Whether a call goes over the documents of the section under way. */
+static inline bool kj_cuda_of_docs(const struct kj_cuda *c, const struct kj_attn *a)
+{
+    return c->docs.cu && a->cu_q == c->docs.cu && a->cu_k == c->docs.cu &&
+           a->segs == c->docs.segs && !a->cu_k_then.t;
+}
 
 template <class T> static inline T *kj_ptr(struct kj_mat m)
 {
@@ -164,7 +176,8 @@ void kj_cuda_axpby(struct kj_backend *b, struct kj_mat y, struct kj_mat x, size_
 double kj_cuda_sumsq(struct kj_backend *b, struct kj_mat x, size_t n);
 void kj_cuda_add_sum(struct kj_backend *b, struct kj_mat acc, struct kj_mat x, size_t n,
                      bool squares);
-bool kj_cuda_section_begin(struct kj_backend *b, uint64_t key);
+bool kj_cuda_section_begin(struct kj_backend *b, uint64_t key, size_t segs,
+                           const int32_t *cu);
 void kj_cuda_section_end(struct kj_backend *b);
 void kj_cuda_bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
                       size_t n, size_t h, enum kj_act act);
@@ -247,5 +260,8 @@ int kj_cuda_gemm_open(struct kj_cuda *c);
 void kj_cuda_gemm_close(struct kj_cuda *c);
 void kj_cuda_attn_close(struct kj_cuda *c);
 void kj_cuda_attn_forget(struct kj_cuda *c);
+/* Puts the documents of the section under way where the attention of its graph reads
+ * them. False: a fault. */
+bool kj_cuda_attn_renew(struct kj_cuda *c);
 
 #endif

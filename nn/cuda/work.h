@@ -18,6 +18,29 @@
 /* Lists of documents that attention keeps on the device. */
 #define KJ_CUDA_TABLES 8
 
+/* Plans of attention go by the number of documents and the longest of them, both rounded
+ * up so that few serve all calls: to powers of 4 from 16 on, and of 2 from 128 on. */
+static inline size_t kj_cuda_round_segs(size_t n)
+{
+    size_t to = 16;
+    while (to < n)
+        to *= 4;
+    return to;
+}
+static inline size_t kj_cuda_round_longest(size_t n)
+{
+    size_t to = 128;
+    while (to < n)
+        to *= 2;
+    return to;
+}
+
+/* Device memory of a node of a graph, at most, and the part of a device's memory that
+ * graphs may take: half of the hundredth that plans leave (kj_machine_open). NVIDIA
+ * counts about 10 KB a node (cccl, its cache of graphs); no GPU has been asked. */
+#define KJ_CUDA_NODE_BYTES ((size_t)16 << 10)
+#define KJ_CUDA_GRAPH_PART 200
+
 /* Rows that a block of the norms' backward pass takes, rows that a sum over rows takes
  * at a time, elements of a piece of a sum of squares. */
 #define KJ_CUDA_NORM_ROWS 16

@@ -32,9 +32,9 @@ KIJIL_CUDA_TUNE=$PWD/tune.txt run d -q "${yes[@]}"
 same "deterministic: the same again" c.bits d.bits
 is "and nothing is timed" "$(wc -c 2>/dev/null <tune.txt)" ""
 rm -r d/checkpoints/step-00000005 d/model
-run d "${yes[@]}"
+KIJIL_CUDA_GRAPHS=0 run d "${yes[@]}"
 has "it goes on" err 'goes on behind step 3'
-same "deterministic: the same behind a stop" c.bits d.bits
+same "deterministic: the same behind a stop, and without graphs" c.bits d.bits
 
 # It is no part of what a run is: one that began fast may go on so, and the other way.
 rm -r a/checkpoints/step-00000005 a/model

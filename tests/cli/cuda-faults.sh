@@ -28,9 +28,9 @@ fails() {
     is "$1: one line" "$(wc -l <err)" 1
 }
 KJ_EMU_FAIL=launch:0:0 rc whole 0 train whole
-# Kernels are launched like this often, and three quarters through: step 5 of 6.
+# Kernels are launched like this often, and four fifths through: step 5 of 6.
 all=$(sed -n 's/^launch: //p' err)
-late=$((all * 3 / 4)) early=$((all / 10))
+late=$((all * 4 / 5)) early=$((all / 10))
 
 # ---- before it begins ----
 KJ_EMU_DRIVER=0 rc "no driver" 2 train x
@@ -110,7 +110,7 @@ has "not finite" err 'step 1: the weight model\.norm\.weight is not finite \(fir
 pids=()
 for r in 0 1; do
     KJ_EMU_GPUS=2 RANK=$r WORLD_SIZE=2 LOCAL_RANK=$r MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
-        KJ_EMU_FAIL=$([[ $r == 1 ]] && echo launch:$((late / 2)):700) \
+        KJ_EMU_FAIL=$([[ $r == 1 ]] && echo launch:$late:700) \
         "$KIJIL" train run.yaml --data shards -q -j1 --device cuda -o ranks 2>"r$r" &
     pids+=($!)
 done

@@ -37,7 +37,7 @@ for s in gradients.tiny64.f32 gradients.tiny64.bf16 gradients.tiny64.fp8 gradien
     resume fasttext.same; do
     is "$s" "$(result all $s)" good
 done
-for s in ops.tiny ops.tiny.fp8 nano-4096 nano-4096.fp8 nano-8192.fp8 nano-8192 qwen-1.5b-1024 8b-8192 nano-4096.deterministic nano-4096.own-attention fasttext \
+for s in ops.tiny ops.tiny.fp8 nano-4096 nano-4096.fp8 nano-8192.fp8 nano-8192 qwen-1.5b-1024 8b-8192 nano-4096.deterministic nano-4096.own-attention 85m-2048.graphs0 85m-2048.graphs1 fasttext \
     generate.graphs0 generate.graphs1; do
     is "$s" "$(result all $s)" measured
 done

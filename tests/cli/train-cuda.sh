@@ -51,8 +51,8 @@ is fp8.differs "$(awk -v d="$(apart bf16-cuda fp8-cuda)" 'BEGIN {print (d > 1e-6
 is bf16.differs "$(awk -v d="$(apart f32-cuda bf16-cuda)" 'BEGIN {print (d > 1e-6)}')" 1
 is files "$(cd bf16-cpu && find . -type f | sort)" "$(cd bf16-cuda && find . -type f | sort)"
 
-# Other orders of threads and blocks, and a run that is taken up again.
-KJ_EMU_ORDER=reverse rc again 0 "$KIJIL" train bf16.yaml --data shards/manifest.jsonl \
+# Other orders of threads and blocks, without graphs; and a run that is taken up again.
+KIJIL_CUDA_GRAPHS=0 KJ_EMU_ORDER=reverse rc again 0 "$KIJIL" train bf16.yaml --data shards/manifest.jsonl \
     --device cuda -q -o again
 same bits bf16-cuda/model/model.safetensors again/model/model.safetensors
 rm -r again/checkpoints/step-00000007 again/model
@@ -61,9 +61,9 @@ has resume err 'goes on behind step 6'
 same resumed bf16-cuda/model/model.safetensors again/model/model.safetensors
 
 # The same with weights, gradients and moments in bfloat16, on both devices; here
-# the first part is of another order of threads and blocks.
+# the first part is of another order of threads and blocks, and without graphs.
 for d in cpu cuda; do
-    KJ_EMU_ORDER=reverse rc states.$d 0 "$KIJIL" train states.yaml \
+    KIJIL_CUDA_GRAPHS=0 KJ_EMU_ORDER=reverse rc states.$d 0 "$KIJIL" train states.yaml \
         --data shards/manifest.jsonl --device $d -q -j2 -o states-again-$d
     same states.bits.$d states-$d/model/model.safetensors states-again-$d/model/model.safetensors
     rm -r states-again-$d/checkpoints/step-00000007 states-again-$d/model
@@ -85,6 +85,21 @@ count() { # FIELD STEPS MICRO
 }
 is waits "$(($(count waits 7 1) - $(count waits 3 1)))" 8
 is mallocs "$(($(count mallocs 7 2) - $(count mallocs 4 2)))" 0
+
+# Each layer of each pass, forward and backward, is one launch of a graph; only what has
+# numbers of the step, the head and the ends of the model, is launched by itself.
+is graphs "$(($(count graphs 7 2) - $(count graphs 4 2)))" 0
+is layers "$(($(count replays 7 2) - $(count replays 4 2)))" 24
+# Passes of two sizes, whole blocks again, FP8, a teacher: the same bytes without.
+for g in 0 1; do
+    KIJIL_CUDA_GRAPHS=$g KJ_EMU_COUNTS=count.$g.json rc graphs.$g 0 "$KIJIL" train fp8.yaml \
+        --data shards/manifest.jsonl --device cuda -q -o graphs-$g --set data.batch_sequences=3 \
+        --set optim.recompute=block --set distil.teacher=f32-cuda/model --set schedule.steps=5
+done
+same graphs.bits graphs-0/model/model.safetensors graphs-1/model/model.safetensors
+is graphs.none "$(jq .replays count.0.json)" 0
+# Two layers both ways and the teacher's one way, for each size.
+is graphs.all "$(jq '.graphs, .replays >= 40' count.1.json | xargs)" '12 true'
 
 # One token after the other is one launch of the same graph; without graphs the text is
 # the same.

@@ -237,6 +237,7 @@ typedef kj_emu_stream *cudaStream_t;
 typedef kj_emu_event *cudaEvent_t;
 typedef kj_emu_graph *cudaGraph_t;
 typedef kj_emu_graph *cudaGraphExec_t;
+typedef struct kj_emu_node *cudaGraphNode_t;
 enum cudaStreamCaptureMode {
     cudaStreamCaptureModeGlobal,
     cudaStreamCaptureModeThreadLocal,
@@ -283,6 +284,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g,
                                  unsigned long long flags);
+cudaError_t cudaGraphGetNodes(cudaGraph_t g, cudaGraphNode_t *nodes, size_t *n);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s);
 cudaError_t cudaGraphDestroy(cudaGraph_t g);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e);
@@ -312,6 +314,7 @@ struct kj_emu_counts {
     uint64_t mallocs, frees;
     uint64_t launches; /* kernels, without those of graphs */
     uint64_t captures, graphs, replays;
+    uint64_t nodes; /* of the graphs that can be launched now */
 };
 
 /* ---- between the emulator's files ---- */

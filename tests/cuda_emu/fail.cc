@@ -2,7 +2,8 @@
  *
  * KJ_EMU_FAIL=CALL:N:CODE: the Nth call of that kind in this process gives CODE, a number
  * of cudaError_t. CALL is open (the choice of the device), kernel (a question about
- * one), malloc, copy, set, wait, launch (also of graphs, cuDNN's and cuBLASLt's).
+ * one), malloc, copy, set, wait, launch (also of graphs, cuDNN's and cuBLASLt's), graph
+ * (its instantiation).
  *
  * As on a device: codes of a kernel (700 to 719) come not from its launch, which is
  * good, but from whatever waits next; and behind them, an uncorrectable error of

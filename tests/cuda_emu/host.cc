@@ -357,8 +357,19 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned long long)
 {
     LOCKED;
+    MAY_FAIL("graph");
     *e = new kj_emu_graph(*g);
     counts.graphs++;
+    counts.nodes += g->nodes.size();
+    return cudaSuccess;
+}
+/* How many; which they are nobody asks here. */
+cudaError_t cudaGraphGetNodes(cudaGraph_t g, cudaGraphNode_t *nodes, size_t *n)
+{
+    LOCKED;
+    if (nodes)
+        return fail(cudaErrorInvalidValue);
+    *n = g->nodes.size();
     return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t s)
@@ -382,7 +393,12 @@ cudaError_t cudaGraphDestroy(cudaGraph_t g)
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g)
 {
-    return cudaGraphDestroy(g);
+    LOCKED;
+    if (refused())
+        return fail(cudaErrorStreamCaptureUnsupported);
+    counts.nodes -= g->nodes.size();
+    delete g;
+    return cudaSuccess;
 }
 
 /* ---- allocation and copies ---- */

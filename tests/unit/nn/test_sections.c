@@ -11,7 +11,7 @@
 
 /* As tests/cuda_emu/cuda_runtime.h has it. */
 struct counts {
-    uint64_t waits, mallocs, frees, launches, captures, graphs, replays;
+    uint64_t waits, mallocs, frees, launches, captures, graphs, replays, nodes;
 };
 
 static struct counts counts(void)
@@ -153,7 +153,7 @@ static void ops(struct net *n, int32_t cut, enum spoil how)
 static double pass(struct net *n, uint64_t key, int32_t cut, enum spoil how)
 {
     double sum = -1;
-    if (n->b->ops->section_begin(n->b, kj_section_key(n->w, &key, 1))) {
+    if (n->b->ops->section_begin(n->b, kj_section_key(n->w, &key, 1), 0, NULL)) {
         ops(n, cut, how);
         n->b->ops->section_end(n->b);
     }
@@ -242,8 +242,90 @@ static void what_a_replay_costs(void)
     kj_backend_close(b);
 }
 
-/* More keys than are kept. */
+/* More keys than are known at a time. */
 static void many_keys(void)
+{
+    struct kj_backend *b = device("forward", true);
+    if (!b)
+        return;
+    const struct kj_ops *o = b->ops;
+    struct net n = net_new(b);
+    double sum = 0, each = 0;
+    set_ids(&n, 1);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        for (uint64_t key = 0; key < 10; key++) {
+            double was = sum;
+            sum = pass(&n, key, 5, NOTHING);
+            each = each > 0 ? each : sum;
+            CHECK_NEAR(sum - was, each, 1e-9);
+        }
+        for (uint64_t key = 1000; key < 2100; key++) /* they make the others go */
+            if (o->section_begin(b, key, 0, NULL))
+                o->section_end(b);
+    }
+    for (int i = 0; i < 3; i++) /* and the last are there */
+        pass(&n, 9, 5, NOTHING);
+    struct counts was = counts();
+    pass(&n, 9, 5, NOTHING);
+    CHECK_INT(counts().replays - was.replays, 1);
+    net_free(&n);
+    kj_backend_close(b);
+    CHECK_INT(counts().nodes, 0);
+}
+
+/* Graphs hold addresses: where memory is given back, none stays. */
+static void freed(void)
+{
+    struct kj_backend *b = device("forward", true);
+    if (!b)
+        return;
+    struct net n = net_new(b);
+    set_ids(&n, 1);
+    for (unsigned i = 0; i < 3; i++)
+        pass(&n, 0, 5, NOTHING);
+    CHECK(counts().nodes > 0);
+    spoil(&n, FREE); /* a tensor that the section does not even have */
+    CHECK_INT(counts().nodes, 0);
+    struct counts was = counts();
+    pass(&n, 0, 5, NOTHING);
+    CHECK_INT(counts().replays - was.replays, 0);
+    net_free(&n);
+    kj_backend_close(b);
+}
+
+/* Graphs take their part of the memory and no more: here 24 nodes, three passes. */
+static void little_memory(void)
+{
+    enum { MOST = 24 };
+    setenv("KJ_EMU_MEMORY", "80", 1);
+    struct kj_backend *b = device("forward", true);
+    unsetenv("KJ_EMU_MEMORY");
+    if (!b)
+        return;
+    struct net n = net_new(b);
+    double sum = 0, each = 0;
+    set_ids(&n, 1);
+    for (unsigned i = 0; i < 60; i++) {
+        double was = sum;
+        /* Two that come all the time, and four of which each comes too seldom. */
+        sum = pass(&n, i % 3 < 2 ? i % 3 : 2 + i / 3 % 4, 5, NOTHING);
+        each = each > 0 ? each : sum;
+        CHECK_NEAR(sum - was, each, 1e-9);
+        CHECK(counts().nodes <= MOST);
+    }
+    CHECK(counts().nodes > MOST / 2);
+    struct counts was = counts();
+    for (unsigned i = 0; i < 24; i++)
+        pass(&n, i % 3 < 2 ? i % 3 : 2 + i / 3 % 4, 5, NOTHING);
+    struct counts now = counts();
+    CHECK(now.replays - was.replays >= 16);
+    CHECK_INT(now.graphs - was.graphs, 0); /* those are not made again and again */
+    net_free(&n);
+    kj_backend_close(b);
+}
+
+/* A device that has no memory for a graph, with others there: they go. */
+static void no_memory(void)
 {
     struct kj_backend *b = device("forward", true);
     if (!b)
@@ -251,18 +333,16 @@ static void many_keys(void)
     struct net n = net_new(b);
     double sum = 0, each = 0;
     set_ids(&n, 1);
-    for (uint64_t round = 0; round < ROUNDS; round++)
-        for (uint64_t key = 0; key < 100; key++) {
-            double was = sum;
-            sum = pass(&n, key, 5, NOTHING);
-            each = each > 0 ? each : sum;
-            CHECK_NEAR(sum - was, each, 1e-9);
-        }
-    for (int i = 0; i < 3; i++) /* and the last are there */
-        pass(&n, 99, 5, NOTHING);
-    struct counts was = counts();
-    pass(&n, 99, 5, NOTHING);
-    CHECK_INT(counts().replays - was.replays, 1);
+    setenv("KJ_EMU_FAIL", "graph:3:2", 1);
+    for (unsigned i = 0; i < 30; i++) {
+        double was = sum;
+        sum = pass(&n, i % 5, 5, NOTHING);
+        each = each > 0 ? each : sum;
+        CHECK_NEAR(sum - was, each, 1e-9);
+    }
+    unsetenv("KJ_EMU_FAIL");
+    CHECK_INT(b->ops->sync(b, NULL), KJ_OK);
+    CHECK_INT(counts().nodes, 0);
     net_free(&n);
     kj_backend_close(b);
 }
@@ -280,7 +360,7 @@ static void faults(void)
     set_ids(&n, 1);
     for (int i = 0; i < 4; i++) {
         bool bad = i == 1;
-        CHECK(o->section_begin(b, 77));
+        CHECK(o->section_begin(b, 77, 0, NULL));
         ops(&n, 5, NOTHING);
         if (bad)
             o->matmul(b, kj_mat(n.x, 0, H), kj_mat(n.x, 0, H), kj_mat(n.x, 0, H), 50, H,
@@ -293,22 +373,22 @@ static void faults(void)
         if (i == 2)
             break; /* captured and kept */
     }
-    CHECK(!o->section_begin(b, 77));
+    CHECK(!o->section_begin(b, 77, 0, NULL));
     CHECK_INT(o->sync(b, &err), KJ_OK);
     /* What kernels complain of is found in a replay, too. */
     o->write(b, n.ids, 3, &(int32_t){500}, 1);
-    CHECK(!o->section_begin(b, 77));
+    CHECK(!o->section_begin(b, 77, 0, NULL));
     CHECK_INT(o->sync(b, &err), KJ_FATAL);
     CHECK(strstr(err.msg, "token 500 at 3 ") != NULL);
     kj_err_reset(&err);
     /* Behind a fault nothing runs, and nothing is captured. */
     o->zero(b, kj_mat(n.x, 0, 1), 100000);
-    CHECK(o->section_begin(b, 77));
+    CHECK(o->section_begin(b, 77, 0, NULL));
     o->section_end(b);
     CHECK_INT(o->sync(b, &err), KJ_FATAL);
     kj_err_reset(&err);
     set_ids(&n, 1);
-    CHECK(!o->section_begin(b, 77));
+    CHECK(!o->section_begin(b, 77, 0, NULL));
     CHECK_INT(o->sync(b, &err), KJ_OK);
     net_free(&n);
     kj_backend_close(b);
@@ -391,6 +471,9 @@ int main(void)
     same_bytes();
     what_a_replay_costs();
     many_keys();
+    freed();
+    little_memory();
+    no_memory();
     faults();
     for (int k = 0; k < ORDERS; k++) {
         copies(KJ_F32, orders[k]);
