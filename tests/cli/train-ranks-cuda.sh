@@ -49,6 +49,7 @@ KJ_EMU_ORDER=reverse ranks 2 back -q
 all back "0 0"
 same back.bytes nccl2/model/model.safetensors back/model/model.safetensors
 same samples host2/samples.jsonl nccl2/samples.jsonl
+is samples.lines "$(grep -c . nccl2/samples.jsonl)" 2
 # Other types of what travels: float32 weights, bfloat16 gradients.
 for set in "${sets[@]}"; do
     ranks 2 "$set.nccl" -q --set "$set"
