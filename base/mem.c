@@ -24,7 +24,7 @@ struct kj_arena_block {
     _Alignas(ALIGN) char data[];
 };
 
-static void oom(void)
+void kj_xfail(void)
 {
     static const char msg[] = "kijil: out of memory\n";
     fwrite(msg, 1, sizeof msg - 1, stderr); /* checksrc: ok, nothing else can be done */
@@ -35,7 +35,7 @@ void *kj_xmalloc(size_t n)
 {
     void *p = malloc(n ? n : 1);
     if (!p)
-        oom();
+        kj_xfail();
     return p;
 }
 
@@ -43,7 +43,7 @@ void *kj_xcalloc(size_t count, size_t size)
 {
     void *p = calloc(count ? count : 1, size ? size : 1);
     if (!p)
-        oom();
+        kj_xfail();
     return p;
 }
 
@@ -51,7 +51,7 @@ void *kj_xrealloc(void *p, size_t n)
 {
     void *q = realloc(p, n ? n : 1);
     if (!q)
-        oom();
+        kj_xfail();
     return q;
 }
 

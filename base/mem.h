@@ -27,6 +27,7 @@ int kj_str_eq(struct kj_str a, struct kj_str b);
 int kj_str_is(struct kj_str a, const char *z);
 
 /* ---- small, fixed allocations: never NULL, abort on exhaustion ---- */
+void kj_xfail(void); /* what they do when there is none */
 void *kj_xmalloc(size_t n);
 void *kj_xcalloc(size_t count, size_t size); /* overflow-checked */
 void *kj_xrealloc(void *p, size_t n);

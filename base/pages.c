@@ -2,11 +2,14 @@
 #include "base/pages.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/mem.h"
 
 #define LARGE ((size_t)2 << 20)
 
@@ -22,7 +25,7 @@ static size_t whole(size_t n)
     return (n + LARGE - 1) / LARGE * LARGE;
 }
 
-void *kj_pages_new(size_t n)
+static void *pages(size_t n, bool large)
 {
     size_t size = whole(n);
     if (n == 0 || size < n || size + LARGE < size)
@@ -35,8 +38,22 @@ void *kj_pages_new(size_t n)
     if (skip)
         munmap(p, skip);
     munmap(p + skip + size, LARGE - skip);
-    kj_pages_ask(p + skip, size);
+    if (large)
+        kj_pages_ask(p + skip, size);
     return p + skip;
+}
+
+void *kj_pages_new(size_t n)
+{
+    return pages(n, true);
+}
+
+void *kj_pages_xnew(size_t n)
+{
+    void *p = pages(n ? n : 1, n >= LARGE / 2);
+    if (!p)
+        kj_xfail();
+    return p;
 }
 
 void kj_pages_drop(void *p, size_t n)

@@ -19,6 +19,9 @@ void kj_pages_ask(const void *p, size_t n);
 /* n bytes of zeros, for which large pages were asked for and which begin at such a page's
  * boundary. NULL: none to be had. */
 void *kj_pages_new(size_t n);
+/* The same for tables that there must be (base/mem.h's rule); n may be 0. Under a megabyte
+ * small pages are used: a large one that is mostly empty costs more than it saves. */
+void *kj_pages_xnew(size_t n);
 /* The contents are no longer needed; the addresses stay, and read as zeros. */
 void kj_pages_drop(void *p, size_t n);
 void kj_pages_free(void *p, size_t n); /* NULL is fine */

@@ -193,6 +193,7 @@ struct kj_tok {
     size_t blob_n, blob_cap;
     unsigned char *flags; /* [n_ids] of enum tok_id_flags */
 
+    /* In large pages where they are large: their places are asked for at random. */
     /* By bytes, open addressing, model entries only: 12 bits of hash above
      * 20 bits of id + 1, so that most of what is not there is told by the
      * table alone. */
@@ -336,6 +337,7 @@ struct tok_cut {
     uint32_t a, b, id;
 };
 void tok_bpe_merges(struct kj_tok *t, const struct tok_cut *c, size_t n);
+void tok_pairs_free(struct kj_tok *t);
 /* Whether a name is that of a file of ranks; read its text. */
 bool tok_tiktoken_is(const char *name);
 int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n,

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
+#include "base/pages.h"
 #include "base/utf8.h"
 
 bool tok_absent(const struct kj_jval *v)
@@ -506,8 +507,8 @@ void kj_tok_free(struct kj_tok *t)
     free(t->ids);
     free(t->blob);
     free(t->flags);
-    free(t->words);
-    free(t->pairs);
+    kj_pages_free(t->words, (t->words_mask + 1) * sizeof *t->words);
+    tok_pairs_free(t);
     free(t->filter);
     free(t->made);
     free(t->byte_ranks);

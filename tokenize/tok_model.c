@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/pages.h"
 #include "base/utf8.h"
 
 /* KJ_OK when key is absent or an empty string. */
@@ -67,7 +68,7 @@ void tok_ids_alloc(struct kj_tok *t, uint32_t n_ids, size_t n_words)
     t->n_ids = n_ids;
     t->ids = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->ids);
     t->flags = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->flags);
-    t->words = kj_xcalloc(size, sizeof *t->words);
+    t->words = kj_pages_xnew(size * sizeof *t->words);
     t->words_mask = size - 1;
 }
 
@@ -201,15 +202,20 @@ static int merge_ids(const struct kj_tok *t, size_t i, struct kj_str a, struct k
     return KJ_OK;
 }
 
+void tok_pairs_free(struct kj_tok *t)
+{
+    kj_pages_free(t->pairs, (t->pairs_mask + 1) * sizeof *t->pairs);
+}
+
 /* Tables for n merges. */
 static void pairs_alloc(struct kj_tok *t, size_t n)
 {
     size_t size = 1024;
     while (3 * size < 4 * n)
         size *= 2;
-    free(t->pairs);
+    tok_pairs_free(t);
     free(t->filter);
-    t->pairs = kj_xmalloc(size * sizeof *t->pairs);
+    t->pairs = kj_pages_xnew(size * sizeof *t->pairs);
     memset(t->pairs, 0xFF, size * sizeof *t->pairs);
     t->pairs_mask = size - 1;
     t->filter = kj_xcalloc(TOK_FILTER_BITS / 64, sizeof *t->filter);

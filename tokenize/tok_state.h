@@ -49,7 +49,7 @@ struct kj_tok_state {
     bool copies;     /* words do not outlive their callback */
     struct tok_small *small;
     struct tok_large *large;
-    void *memory[2]; /* of the two */
+    char *tables; /* memory of the two */
     struct kj_buf norm[2];
     struct tok_long big;
     struct tok_way {

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/pages.h"
 #include "base/utf8.h"
 
 /* Buckets: 2^17 of two 32-byte entries are 8 MiB a thread, and 2^14 of two of
@@ -47,25 +48,25 @@ static inline uint32_t meta(size_t n, size_t ids)
     return (uint32_t)(ids << META_IDS | n << META_SHIFT);
 }
 
-/* Buckets must not straddle cache lines: a table begins at one. */
-static void *table(void **memory, size_t size)
-{
-    *memory = kj_xcalloc(size + 64, 1);
-    return (char *)*memory + (64 - (uintptr_t)*memory % 64);
-}
+#define SMALL_BYTES (sizeof(struct tok_small) << (SMALL_BITS + 1))
+#define LARGE_BYTES (sizeof(struct tok_large) << (LARGE_BITS + 1))
 
+/* Both tables in large pages (10 MiB: five): a word's place is anywhere in them. Medians of
+ * 15 and 9 passes in turns under a load of 19, with these and those of the model in large
+ * pages, for both in small ones: English 337 for 264 MB/s warm, 155 for 130 cold, Korean
+ * 67 for 54 and 61 for 50. */
 void tok_queue_init(struct kj_tok_state *s)
 {
     s->queue = kj_xcalloc(TOK_QUEUE, sizeof *s->queue);
-    s->small = table(&s->memory[0], sizeof *s->small << (SMALL_BITS + 1));
-    s->large = table(&s->memory[1], sizeof *s->large << (LARGE_BITS + 1));
+    s->tables = kj_pages_xnew(SMALL_BYTES + LARGE_BYTES);
+    s->small = (void *)s->tables;
+    s->large = (void *)(s->tables + SMALL_BYTES);
 }
 
 void tok_queue_free(struct kj_tok_state *s)
 {
     free(s->queue);
-    free(s->memory[0]);
-    free(s->memory[1]);
+    kj_pages_free(s->tables, SMALL_BYTES + LARGE_BYTES);
     free(s->ways);
     tok_long_release(&s->big);
 }
