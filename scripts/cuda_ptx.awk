@@ -36,7 +36,7 @@ function complain(text) {
     kernel = substr($0, RSTART + RLENGTH - 2, n)
     rest = substr($0, RSTART + RLENGTH - 2 + n)
     wide = rest ~ /Li[48]E/
-    exact = kernel ~ /^k_(adamw_low|chance|rank_sum)$/
+    exact = kernel ~ /^k_(adamw_low|chance|embed_mean|rank_sum)$/
     most = fused = 0
     split("", length_of)
     next
