@@ -15,119 +15,12 @@
 #include "trainer/llama.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "nn/cpu/pool.h"
 #include "trainer/llama_internal.h"
-
-static void param(struct kj_param *p, size_t *n, size_t *at, size_t rows, size_t cols,
-                  double init, int layer, const char *what)
-{
-    struct kj_param *q = &p[(*n)++];
-    q->at = *at;
-    q->rows = rows;
-    q->cols = cols;
-    q->layer = layer;
-    q->vector = rows == 1;
-    q->init = (float)init;
-    if (layer < 0)
-        snprintf(q->name, sizeof q->name, "%s.weight", what);
-    else
-        snprintf(q->name, sizeof q->name, "model.layers.%d.%s.weight", layer, what);
-    *at += rows * cols;
-}
-
-struct kj_param *kj_llama_params(const struct kj_shape *s, size_t *n, size_t *elements)
-{
-    size_t h = (size_t)s->hidden, f = (size_t)s->ffn, v = (size_t)s->vocab_size;
-    size_t q = (size_t)(s->heads * s->head_dim),
-           kv = (size_t)(s->kv_heads * s->head_dim);
-    double init = s->init_range, back = init / sqrt(2.0 * (double)s->layers);
-    struct kj_param *p = kj_xcalloc((size_t)s->layers * 9 + 3, sizeof *p);
-    size_t at = 0;
-    *n = 0;
-    param(p, n, &at, v, h, init, -1, "model.embed_tokens");
-    for (int i = 0; i < (int)s->layers; i++) {
-        param(p, n, &at, 1, h, 0, i, "input_layernorm");
-        param(p, n, &at, q, h, init, i, "self_attn.q_proj");
-        param(p, n, &at, kv, h, init, i, "self_attn.k_proj");
-        param(p, n, &at, kv, h, init, i, "self_attn.v_proj");
-        param(p, n, &at, h, q, back, i, "self_attn.o_proj");
-        param(p, n, &at, 1, h, 0, i, "post_attention_layernorm");
-        param(p, n, &at, f, h, init, i, "mlp.gate_proj");
-        param(p, n, &at, f, h, init, i, "mlp.up_proj");
-        param(p, n, &at, h, f, back, i, "mlp.down_proj");
-    }
-    param(p, n, &at, 1, h, 0, -1, "model.norm");
-    if (!s->tied)
-        param(p, n, &at, v, h, init, -1, "lm_head");
-    /* A model may be one wide: these are vectors by name, not by rows. */
-    for (size_t i = 0; i < *n; i++)
-        p[i].vector = strstr(p[i].name, "norm.weight") != NULL;
-    if (elements)
-        *elements = at;
-    return p;
-}
-
-/* ---- where things are ---- */
-
-struct kj_llama_dims kj_llama_dims(const struct kj_shape *s)
-{
-    struct kj_llama_dims d = {
-        .h = (size_t)s->hidden,
-        .f = (size_t)s->ffn,
-        .v = (size_t)s->vocab_size,
-        .q = (size_t)(s->heads * s->head_dim),
-        .kv = (size_t)(s->kv_heads * s->head_dim),
-        .heads = (size_t)s->heads,
-        .kv_heads = (size_t)s->kv_heads,
-        .dim = (size_t)s->head_dim,
-        .layers = (size_t)s->layers,
-    };
-    d.qkv = d.q + 2 * d.kv;
-    d.per_layer = 2 * d.h + d.qkv * d.h + d.h * d.q + 3 * d.f * d.h;
-    return d;
-}
-
-struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_mat u)
-{
-    struct kj_llama_dims d = kj_llama_dims(&m->shape);
-    struct kj_llama_layer l;
-    l.norm1 = kj_mat(u.t, u.at, d.h);
-    l.qkv = kj_mat(u.t, u.at += d.h, d.h);
-    l.o = kj_mat(u.t, u.at += d.qkv * d.h, d.q);
-    l.norm2 = kj_mat(u.t, u.at += d.h * d.q, d.h);
-    l.gu = kj_mat(u.t, u.at += d.h, d.h);
-    l.down = kj_mat(u.t, u.at + 2 * d.f * d.h, d.f);
-    return l;
-}
-
-struct kj_llama_layer kj_llama_layer_of(const struct kj_llama *m, struct kj_tensor *t,
-                                        size_t i)
-{
-    return kj_llama_layer(m, kj_mat(t, kj_llama_unit(m, i + 1), 1));
-}
-
-struct kj_llama_ends kj_llama_ends(const struct kj_llama *m, struct kj_mat first,
-                                   struct kj_mat last)
-{
-    size_t h = (size_t)m->shape.hidden;
-    struct kj_llama_ends e = {kj_mat(first.t, first.at, h), kj_mat(last.t, last.at, h),
-                              kj_mat(last.t, last.at + h, h)};
-    if (m->shape.tied)
-        e.head = e.embed;
-    return e;
-}
-
-struct kj_llama_ends kj_llama_ends_of(const struct kj_llama *m, struct kj_tensor *t)
-{
-    size_t last = kj_llama_units(m) - 1;
-    return kj_llama_ends(m, kj_mat(t, 0, 1), kj_mat(t, kj_llama_unit(m, last), 1));
-}
 
 /* The gradients of ends, where passes add them up. */
 static struct kj_llama_ends end_grads(const struct kj_llama *m)
@@ -211,63 +104,6 @@ void kj_llama_free(struct kj_llama *m)
     free(m->spans);
     free(m->params);
     free(m);
-}
-
-/* ---- fresh weights ---- */
-
-static uint64_t mix(uint64_t z)
-{
-    z += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
-/* Box and Muller 1958, two uniforms from one counter. */
-static float normal(uint64_t key, uint64_t i)
-{
-    uint64_t a = mix(key ^ mix(i)), b = mix(a ^ key);
-    double u = ((double)(a >> 11) + 1) * 0x1p-53, v = (double)(b >> 11) * 0x1p-53;
-    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
-}
-
-/* Blocks of one parameter, drawn by several threads: each number depends on its
- * place only. One costs 29 ns: two thousand million on one thread a minute. */
-struct draw {
-    const struct kj_param *p;
-    uint64_t key;
-    size_t at, n; /* elements of this turn */
-    float *x;
-};
-#define DRAW_BLOCK ((size_t)65536)
-
-static void draw_block(void *ctx, size_t task, unsigned worker)
-{
-    const struct draw *d = ctx;
-    size_t end = (task + 1) * DRAW_BLOCK < d->n ? (task + 1) * DRAW_BLOCK : d->n;
-    (void)worker;
-    for (size_t j = task * DRAW_BLOCK; j < end; j++)
-        d->x[j] = d->p->vector ? 1.0f : d->p->init * normal(d->key, d->at + j);
-}
-
-void kj_llama_init(struct kj_llama *m, uint64_t seed)
-{
-    struct kj_pool *pool = NULL;
-    size_t turn = 4 * (m->b->threads ? m->b->threads : 1) * DRAW_BLOCK;
-    if (kj_pool_new(&pool, m->b->threads, NULL) != KJ_OK)
-        kj_pool_new(&pool, 1, NULL); /* which starts nothing, so cannot fail */
-    float *x = kj_xmalloc(turn * sizeof *x);
-    for (size_t i = 0; i < m->n_params; i++) {
-        struct draw d = {.p = &m->params[i], .key = mix(seed ^ mix(i)), .x = x};
-        size_t n = d.p->rows * d.p->cols;
-        for (; d.at < n; d.at += d.n) {
-            d.n = n - d.at < turn ? n - d.at : turn;
-            kj_pool_run(pool, (d.n + DRAW_BLOCK - 1) / DRAW_BLOCK, draw_block, &d);
-            kj_llama_write(m, d.p->at + d.at, x, d.n);
-        }
-    }
-    free(x);
-    kj_pool_free(pool);
 }
 
 /* ---- forward ---- */

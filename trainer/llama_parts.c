@@ -1,5 +1,5 @@
-/* llama_parts.c - the units of a model, what of them a rank keeps, and where passes put
- * their gradients.
+/* llama_parts.c - what a model consists of: its parameters and where they lie, the units
+ * that they make, what of these a rank keeps, and where passes put their gradients.
  *
  * Ranks that train together cut a model unit by unit, each unit at multiples of 16
  * elements (kj_comm_cut), so that a unit's exchange is a matter of that unit alone. What
@@ -12,7 +12,10 @@
  *   slots 1, 2  layers by turns: one is exchanged while the other is filled
  *   slot 3      the last norm, where the head is the embedding, which has slot 0 then
  */
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "nn/comm.h"
@@ -23,6 +26,113 @@
 
 /* So do spans: as the elements that others have. */
 #define SPAN_GRAIN 16
+
+static void param(struct kj_param *p, size_t *n, size_t *at, size_t rows, size_t cols,
+                  double init, int layer, const char *what)
+{
+    struct kj_param *q = &p[(*n)++];
+    q->at = *at;
+    q->rows = rows;
+    q->cols = cols;
+    q->layer = layer;
+    q->vector = rows == 1;
+    q->init = (float)init;
+    if (layer < 0)
+        snprintf(q->name, sizeof q->name, "%s.weight", what);
+    else
+        snprintf(q->name, sizeof q->name, "model.layers.%d.%s.weight", layer, what);
+    *at += rows * cols;
+}
+
+struct kj_param *kj_llama_params(const struct kj_shape *s, size_t *n, size_t *elements)
+{
+    size_t h = (size_t)s->hidden, f = (size_t)s->ffn, v = (size_t)s->vocab_size;
+    size_t q = (size_t)(s->heads * s->head_dim),
+           kv = (size_t)(s->kv_heads * s->head_dim);
+    double init = s->init_range, back = init / sqrt(2.0 * (double)s->layers);
+    struct kj_param *p = kj_xcalloc((size_t)s->layers * 9 + 3, sizeof *p);
+    size_t at = 0;
+    *n = 0;
+    param(p, n, &at, v, h, init, -1, "model.embed_tokens");
+    for (int i = 0; i < (int)s->layers; i++) {
+        param(p, n, &at, 1, h, 0, i, "input_layernorm");
+        param(p, n, &at, q, h, init, i, "self_attn.q_proj");
+        param(p, n, &at, kv, h, init, i, "self_attn.k_proj");
+        param(p, n, &at, kv, h, init, i, "self_attn.v_proj");
+        param(p, n, &at, h, q, back, i, "self_attn.o_proj");
+        param(p, n, &at, 1, h, 0, i, "post_attention_layernorm");
+        param(p, n, &at, f, h, init, i, "mlp.gate_proj");
+        param(p, n, &at, f, h, init, i, "mlp.up_proj");
+        param(p, n, &at, h, f, back, i, "mlp.down_proj");
+    }
+    param(p, n, &at, 1, h, 0, -1, "model.norm");
+    if (!s->tied)
+        param(p, n, &at, v, h, init, -1, "lm_head");
+    /* A model may be one wide: these are vectors by name, not by rows. */
+    for (size_t i = 0; i < *n; i++)
+        p[i].vector = strstr(p[i].name, "norm.weight") != NULL;
+    if (elements)
+        *elements = at;
+    return p;
+}
+
+/* ---- where things are ---- */
+
+struct kj_llama_dims kj_llama_dims(const struct kj_shape *s)
+{
+    struct kj_llama_dims d = {
+        .h = (size_t)s->hidden,
+        .f = (size_t)s->ffn,
+        .v = (size_t)s->vocab_size,
+        .q = (size_t)(s->heads * s->head_dim),
+        .kv = (size_t)(s->kv_heads * s->head_dim),
+        .heads = (size_t)s->heads,
+        .kv_heads = (size_t)s->kv_heads,
+        .dim = (size_t)s->head_dim,
+        .layers = (size_t)s->layers,
+    };
+    d.qkv = d.q + 2 * d.kv;
+    d.per_layer = 2 * d.h + d.qkv * d.h + d.h * d.q + 3 * d.f * d.h;
+    return d;
+}
+
+struct kj_llama_layer kj_llama_layer(const struct kj_llama *m, struct kj_mat u)
+{
+    struct kj_llama_dims d = kj_llama_dims(&m->shape);
+    struct kj_llama_layer l;
+    l.norm1 = kj_mat(u.t, u.at, d.h);
+    l.qkv = kj_mat(u.t, u.at += d.h, d.h);
+    l.o = kj_mat(u.t, u.at += d.qkv * d.h, d.q);
+    l.norm2 = kj_mat(u.t, u.at += d.h * d.q, d.h);
+    l.gu = kj_mat(u.t, u.at += d.h, d.h);
+    l.down = kj_mat(u.t, u.at + 2 * d.f * d.h, d.f);
+    return l;
+}
+
+struct kj_llama_layer kj_llama_layer_of(const struct kj_llama *m, struct kj_tensor *t,
+                                        size_t i)
+{
+    return kj_llama_layer(m, kj_mat(t, kj_llama_unit(m, i + 1), 1));
+}
+
+struct kj_llama_ends kj_llama_ends(const struct kj_llama *m, struct kj_mat first,
+                                   struct kj_mat last)
+{
+    size_t h = (size_t)m->shape.hidden;
+    struct kj_llama_ends e = {kj_mat(first.t, first.at, h), kj_mat(last.t, last.at, h),
+                              kj_mat(last.t, last.at + h, h)};
+    if (m->shape.tied)
+        e.head = e.embed;
+    return e;
+}
+
+struct kj_llama_ends kj_llama_ends_of(const struct kj_llama *m, struct kj_tensor *t)
+{
+    size_t last = kj_llama_units(m) - 1;
+    return kj_llama_ends(m, kj_mat(t, 0, 1), kj_mat(t, kj_llama_unit(m, last), 1));
+}
+
+/* ---- units ---- */
 
 /* Where unit i begins. */
 static size_t unit_at(const struct kj_shape *s, size_t i)
