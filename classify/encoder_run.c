@@ -118,16 +118,21 @@ static struct kj_mat weight(const struct kj_encoder *e, size_t at, size_t stride
     return kj_mat(e->w, at, stride);
 }
 
-/* c = a w' for n rows, which are tokens or texts. */
+/* c = a w' for n rows, which are tokens or texts; with a bias act(a w' + bias). */
 static void product(struct kj_encoder_run *r, struct kj_mat c, struct kj_mat a,
-                    struct kj_mat w, size_t n, bool tokens, size_t out, size_t in)
+                    struct kj_mat w, struct kj_mat bias, enum kj_act act, size_t n,
+                    bool tokens, size_t out, size_t in)
 {
+    const struct kj_ops *o = r->b->ops;
     size_t chunk = !r->gpu ? CHUNK : tokens ? r->rows : FEW;
     for (size_t i = 0; i < n; i += chunk) {
         size_t m = r->gpu || n - i >= chunk ? chunk : up_to(n - i, ROWS);
         struct kj_mat ci = kj_mat(c.t, c.at + i * c.stride, c.stride);
         struct kj_mat ai = kj_mat(a.t, a.at + i * a.stride, a.stride);
-        r->b->ops->matmul(r->b, ci, ai, w, m, out, in, KJ_MM_TB);
+        if (bias.t)
+            o->linear(r->b, ci, ai, w, bias, m, out, in, act);
+        else
+            o->matmul(r->b, ci, ai, w, m, out, in, KJ_MM_TB);
     }
 }
 
@@ -158,25 +163,25 @@ static void one_layer(const struct kj_encoder *e, struct kj_encoder_run *r,
     a.scale = 1.0f / sqrtf((float)a.dim);
     if (only_first) {
         /* keys and values of all, queries of the first ones */
-        product(r, a.k, x, weight(e, y->qkv + h * h, h), n, true, 2 * h, h);
-        o->bias_act(b, a.k, weight(e, y->qkv_b + h, 2 * h), n, 2 * h, KJ_ACT_NONE);
+        product(r, a.k, x, weight(e, y->qkv + h * h, h), weight(e, y->qkv_b + h, 2 * h),
+                KJ_ACT_NONE, n, true, 2 * h, h);
         o->embed(b, t, x, kj_mat(r->first, 0, 1), segs, h);
         o->embed(b, x, t, kj_mat(r->seq, 0, 1), segs, h);
         n = segs;
         a.cu_q = r->host_seq;
-        product(r, a.q, x, weight(e, y->qkv, h), n, all, h, h);
-        o->bias_act(b, a.q, weight(e, y->qkv_b, h), n, h, KJ_ACT_NONE);
+        product(r, a.q, x, weight(e, y->qkv, h), weight(e, y->qkv_b, h), KJ_ACT_NONE, n,
+                all, h, h);
     } else {
-        product(r, a.q, x, weight(e, y->qkv, h), n, all, 3 * h, h);
-        o->bias_act(b, a.q, weight(e, y->qkv_b, 3 * h), n, 3 * h, KJ_ACT_NONE);
+        product(r, a.q, x, weight(e, y->qkv, h), weight(e, y->qkv_b, 3 * h),
+                KJ_ACT_NONE, n, all, 3 * h, h);
     }
     o->attention(b, &a);
-    product(r, t, a.o, weight(e, y->o, h), n, all, h, h);
+    product(r, t, a.o, weight(e, y->o, h), none, KJ_ACT_NONE, n, all, h, h);
     o->layer_norm(b, x, x, t, weight(e, y->o_b, h), weight(e, y->ln1, h),
                   weight(e, y->ln1_b, h), n, h, (float)e->c.eps);
-    product(r, up, x, weight(e, y->up, h), n, all, f, h);
-    o->bias_act(b, up, weight(e, y->up_b, f), n, f, e->c.act);
-    product(r, t, up, weight(e, y->down, f), n, all, h, f);
+    product(r, up, x, weight(e, y->up, h), weight(e, y->up_b, f), e->c.act, n, all, f,
+            h);
+    product(r, t, up, weight(e, y->down, f), none, KJ_ACT_NONE, n, all, h, f);
     o->layer_norm(b, x, x, t, weight(e, y->down_b, h), weight(e, y->ln2, h),
                   weight(e, y->ln2_b, h), n, h, (float)e->c.eps);
 }
@@ -210,20 +215,19 @@ static struct kj_mat mean_rows(const struct kj_encoder *e, struct kj_encoder_run
 static void apply_head(const struct kj_encoder *e, struct kj_encoder_run *r,
                        struct kj_mat vec, size_t n)
 {
-    const struct kj_ops *o = r->b->ops;
     const struct kj_head_weights *w = &e->head;
     size_t at[5], in = w->in, room = texts_room(e);
     struct kj_mat out = floats(r, &r->out, room, w->out);
     kj_encoder_head_at(w, at);
     if (w->width) {
         struct kj_mat z = floats(r, &r->hidden, room, w->width);
-        product(r, z, vec, kj_mat(e->head_w, at[0], in), n, false, w->width, in);
-        o->bias_act(r->b, z, kj_mat(e->head_w, at[1], w->width), n, w->width, w->act);
+        product(r, z, vec, kj_mat(e->head_w, at[0], in),
+                kj_mat(e->head_w, at[1], w->width), w->act, n, false, w->width, in);
         vec = z;
         in = w->width;
     }
-    product(r, out, vec, kj_mat(e->head_w, at[2], in), n, false, w->out, in);
-    o->bias_act(r->b, out, kj_mat(e->head_w, at[3], w->out), n, w->out, KJ_ACT_NONE);
+    product(r, out, vec, kj_mat(e->head_w, at[2], in), kj_mat(e->head_w, at[3], w->out),
+            KJ_ACT_NONE, n, false, w->out, in);
 }
 
 /* Where the texts begin and the tokens' rows of the table of positions. */

@@ -210,6 +210,13 @@ struct kj_ops {
     void (*matmul)(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                    struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
 
+    /* y = act(x w' + bias): n rows of `out`, w `out` rows of `in`, bias one row of `out`:
+     * as matmul with KJ_MM_TB and then bias_act give it, but the product itself may stay
+     * unrounded. */
+    void (*linear)(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
+                   struct kj_mat w, struct kj_mat bias, size_t n, size_t out, size_t in,
+                   enum kj_act act);
+
     /* n rows of h of x (F32 or BF16) as FP8: into q, n rows, and into qt, h rows of n;
      * one of them may be none, both are of one type. What a code stands for is its
      * number times s[0] (F32): the least power of two for which nothing overflows

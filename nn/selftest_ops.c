@@ -318,6 +318,50 @@ static void f_act(const struct kj_probe *p)
     }
 }
 
+/* in = x, w, bias; d = n, out, in */
+static void f_linear(const struct kj_probe *p)
+{
+    struct kj_probe act = {.n = {0, p->d[1]},
+                           .n_out = p->n_out,
+                           .d = {p->d[0], p->d[1]},
+                           .act = p->act,
+                           .in = {p->out, p->in[2]},
+                           .out = p->out};
+    size_t out = p->d[1], in = p->d[2];
+    for (size_t i = 0; i < p->n_out; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < in; k++)
+            sum += p->in[0][i / out * in + k] * p->in[1][i % out * in + k];
+        act.out[i] = sum;
+    }
+    f_act(&act);
+}
+
+static void test_linear(struct kj_test *t)
+{
+    const size_t N = t->wide ? 32 : 5, OUT = t->wide ? 48 : 7, IN = t->wide ? 64 : 33;
+    static const char *const names[] = {"none", "relu", "tanh", "gelu", "gelu_tanh"};
+    for (int act = 0; act <= KJ_ACT_GELU_TANH; act++) {
+        struct kj_probe p = {.n = {N * IN, OUT * IN, OUT},
+                             .n_out = N * OUT,
+                             .d = {N, OUT, IN},
+                             .act = (enum kj_act)act,
+                             .f = f_linear};
+        kj_probe_init(t, &p);
+        p.f(&p);
+        struct kj_mat x = kj_test_put(t, p.in[0], N * IN, IN),
+                      w = kj_test_put(t, p.in[1], OUT * IN, IN),
+                      b = kj_test_put(t, p.in[2], OUT, OUT),
+                      y = kj_test_put(t, NULL, N * OUT, OUT);
+        t->o->linear(t->b, y, x, w, b, N, OUT, IN, p.act);
+        kj_test_compare(t, "linear", names[act], y, p.out, N * OUT, 1e-5);
+        struct kj_mat all[] = {x, w, b, y};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            kj_test_drop(t, all[i]);
+        kj_probe_free(&p);
+    }
+}
+
 static void test_act(struct kj_test *t)
 {
     const size_t N = t->wide ? 3 : 137, H = t->wide ? 2176 : 71;
@@ -444,9 +488,8 @@ static void test_swiglu(struct kj_test *t)
 }
 
 kj_test_fn *const kj_tests_ops[] = {
-    test_matmul, test_embed,      test_put, test_add_sum, test_embed_mean,
-    test_norm,   test_layer_norm, test_act, test_rope,    test_swiglu,
-    NULL,
+    test_matmul,     test_embed, test_put,    test_add_sum, test_embed_mean, test_norm,
+    test_layer_norm, test_act,   test_linear, test_rope,    test_swiglu,     NULL,
 };
 
 kj_test_fn *const kj_tests_ops_grads[] = {test_matmul, test_embed, test_norm, test_act,

@@ -339,6 +339,14 @@ static void close_cpu(struct kj_backend *b)
     free(c);
 }
 
+static void linear(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
+                   struct kj_mat w, struct kj_mat bias, size_t n, size_t out, size_t in,
+                   enum kj_act act)
+{
+    b->ops->matmul(b, y, x, w, n, out, in, KJ_MM_TB);
+    b->ops->bias_act(b, y, bias, n, out, act);
+}
+
 static struct kj_ops cpu_ops = {
     /* Filled up by complete(), once. */
     .name = "cpu",
@@ -355,6 +363,7 @@ static struct kj_ops cpu_ops = {
     .sumsq = sumsq,
     .add_sum = add_sum,
     .matmul = kj_cpu_matmul,
+    .linear = linear,
     .quantize = kj_cpu_quantize,
     .most = kj_cpu_most,
     .matmul_f8 = kj_cpu_matmul_f8,

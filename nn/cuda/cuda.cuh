@@ -211,6 +211,9 @@ void kj_cuda_layer_norm(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
                         struct kj_mat cc, size_t n, size_t h, float eps);
 void kj_cuda_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,
                     struct kj_mat bb, size_t m, size_t n, size_t k, unsigned flags);
+void kj_cuda_linear(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
+                    struct kj_mat w, struct kj_mat bias, size_t n, size_t out,
+                    size_t in, enum kj_act act);
 void kj_cuda_quantize(struct kj_backend *b, struct kj_mat q, struct kj_mat qt,
                       struct kj_mat s, struct kj_mat x, struct kj_mat most, size_t n,
                       size_t h);

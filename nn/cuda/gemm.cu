@@ -13,6 +13,9 @@
  * algorithm that is refused when it is to run makes way for the next. Where none is left,
  * a plain kernel of ours does it; of a large product the back end's note says so.
  *
+ * A linear map's bias, and an activation that the library has, are its epilogues: added
+ * in float32 before the one rounding. Its GELU is the approximation by tanh.
+ *
  * FP8 comes in the one layout that Hopper has: both operands' rows along k (A B', so the
  * library's "TN"). Their scales lie in device memory and change from call to call, so
  * the pointers are set before each; the plan stays.
@@ -37,7 +40,8 @@
 struct key {
     uint64_t m, n, k, lda, ldb, ldc;
     uint32_t flags, type, type_b, type_c;
-    uint32_t align[3]; /* bytes, a power of two, of A, B and C */
+    uint32_t align[4]; /* bytes, a power of two, of A, B, C and the bias */
+    uint32_t epilogue; /* a cublasLtEpilogue_t, or 0 */
 };
 
 struct plan {
@@ -100,10 +104,10 @@ static void key_text(struct kj_cuda *c, const struct key *k, char *buf, size_t n
         *s = *s == ' ' ? '_' : *s;
     snprintf(buf, n,
              "%zu %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-             " %" PRIu64 " %u %u %u %u %u %u %u :",
+             " %" PRIu64 " %u %u %u %u %u %u %u %u %u :",
              cublasLtGetVersion(), gpu, k->m, k->n, k->k, k->lda, k->ldb, k->ldc,
              k->flags, k->type, k->type_b, k->type_c, k->align[0], k->align[1],
-             k->align[2]);
+             k->align[2], k->align[3], k->epilogue);
 }
 
 static bool tuned_before(struct kj_cuda *c, struct plan *p)
@@ -166,6 +170,13 @@ static bool set_scales(struct kj_cuda *c, const struct plan *p, const float *a,
                       p->desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &a, sizeof a)));
 }
 
+static bool set_bias(struct kj_cuda *c, const struct plan *p, const void *bias)
+{
+    return !p->key.epilogue ||
+           LT(c, cublasLtMatmulDescSetAttribute(
+                     p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
+}
+
 /* cuBLASLt's A is our B and the other way round. */
 static bool describe(struct kj_cuda *c, struct plan *p)
 {
@@ -183,6 +194,9 @@ static bool describe(struct kj_cuda *c, struct plan *p)
            (!fast ||
             LT(c, cublasLtMatmulDescSetAttribute(
                       p->desc, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast, sizeof fast))) &&
+           (!k->epilogue ||
+            LT(c, cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE,
+                                                 &k->epilogue, sizeof k->epilogue))) &&
            LT(c, cublasLtMatrixLayoutCreate(&p->a, type_a, ta ? k->k : k->n,
                                             ta ? k->n : k->k, (int64_t)k->ldb)) &&
            LT(c, cublasLtMatrixLayoutCreate(&p->b, type_b, tb ? k->m : k->k,
@@ -195,7 +209,8 @@ static bool describe(struct kj_cuda *c, struct plan *p)
  * much by the plain kernel. */
 static void slow(struct kj_cuda *c, const struct plan *p, int n, cublasStatus_t why)
 {
-    if (n > p->refused || p->key.m * p->key.n < LARGE / p->key.k || *c->base.note)
+    if (n > p->refused || p->key.m * p->key.n < LARGE / p->key.k || *c->base.note ||
+        p->key.epilogue) /* without, there may be one */
         return;
     snprintf(c->base.note, sizeof c->base.note,
              "cuBLASLt has no algorithm for %s of %" PRIu64 "x%" PRIu64 "x%" PRIu64
@@ -290,7 +305,15 @@ struct operands {
     const void *a, *b, *old;
     void *to;
     const float *sa, *sb; /* of FP8 */
+    const void *bias;     /* with an epilogue */
 };
+
+/* Pointers that are a description's own. */
+static bool set_pointers(struct kj_cuda *c, const struct plan *p,
+                         const struct operands *o)
+{
+    return set_scales(c, p, o->sa, o->sb) && set_bias(c, p, o->bias);
+}
 
 template <class TA, class TB, class TC>
 static void own(struct kj_cuda *c, const struct key *k, const struct operands *o)
@@ -335,9 +358,10 @@ static bool refused(cublasStatus_t rc)
     return rc == CUBLAS_STATUS_NOT_SUPPORTED || rc == CUBLAS_STATUS_ARCH_MISMATCH;
 }
 
+/* Of a plan with an epilogue nothing is done where it ends as our own. */
 static bool multiply(struct kj_cuda *c, struct plan *p, const struct operands *o)
 {
-    if (!p->own && !set_scales(c, p, o->sa, o->sb))
+    if (!p->own && !set_pointers(c, p, o))
         return false;
     while (!p->own) {
         cublasStatus_t rc = by_library(c, p, o);
@@ -346,6 +370,8 @@ static bool multiply(struct kj_cuda *c, struct plan *p, const struct operands *o
         p->refused++;
         next_offer(c, p);
     }
+    if (p->key.epilogue)
+        return true;
     if (p->key.type_c == KJ_F32)
         own_by_type<float>(c, &p->key, o);
     else
@@ -360,8 +386,7 @@ static float timed(struct kj_cuda *c, const struct plan *p, const struct operand
     float best = -1;
     for (int i = 0; i < TRIES; i++) {
         float ms = 0;
-        if (!KJ_CUDA(c, cudaEventRecord(e[0], c->stream)) ||
-            !set_scales(c, p, o->sa, o->sb))
+        if (!KJ_CUDA(c, cudaEventRecord(e[0], c->stream)) || !set_pointers(c, p, o))
             return -1;
         cublasStatus_t rc = by_library(c, p, o);
         if (refused(rc) || !good(c, rc, "cublasLtMatmul") ||
@@ -420,7 +445,7 @@ static struct plan *plan_of(struct kj_cuda *c, const struct key *k,
         return NULL;
     }
     p->key = *k;
-    bool ok = describe(c, p) && set_scales(c, p, o->sa, o->sb);
+    bool ok = describe(c, p) && set_pointers(c, p, o);
     if (ok && !tuned_before(c, p)) {
         int n = offers(c, p, offer);
         p->own = n == 0;
@@ -476,7 +501,7 @@ static void product_as_is(struct kj_cuda *c, struct key *key, struct kj_mat cc,
                           const float *sb)
 {
     struct operands o = {place(a), place(bb), place(cc), (void *)(uintptr_t)place(cc),
-                         sa,       sb};
+                         sa,       sb,        NULL};
     key->type = a.t->type;
     key->type_b = bb.t->type;
     key->type_c = cc.t->type;
@@ -555,6 +580,61 @@ void kj_cuda_matmul(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,
     key.ldc = m == 1 ? n : cc.stride;
     key.flags = flags & (KJ_MM_TA | KJ_MM_TB | KJ_MM_ADD);
     product(c, &key, cc, a, bb, NULL, NULL);
+}
+
+/* The library's epilogue for that; 0: it has none. */
+static uint32_t epilogue(enum kj_act act)
+{
+    return act == KJ_ACT_NONE        ? CUBLASLT_EPILOGUE_BIAS
+           : act == KJ_ACT_RELU      ? CUBLASLT_EPILOGUE_RELU_BIAS
+           : act == KJ_ACT_GELU_TANH ? CUBLASLT_EPILOGUE_GELU_BIAS
+                                     : 0;
+}
+
+/* False: there is no algorithm, and nothing was done. */
+static bool with_epilogue(struct kj_cuda *c, struct kj_mat y, struct kj_mat x,
+                          struct kj_mat w, struct kj_mat bias, size_t n, size_t out,
+                          size_t in, enum kj_act act)
+{
+    struct key key;
+    memset(&key, 0, sizeof key);
+    key.epilogue = epilogue(act);
+    if (!key.epilogue)
+        return false;
+    struct operands o = {place(x), place(w), place(y),   (void *)(uintptr_t)place(y),
+                         NULL,     NULL,     place(bias)};
+    key.m = n;
+    key.n = out;
+    key.k = in;
+    key.lda = n == 1 ? in : x.stride;
+    key.ldb = out == 1 ? in : w.stride;
+    key.ldc = n == 1 ? out : y.stride;
+    key.flags = KJ_MM_TB;
+    key.type = key.type_b = key.type_c = y.t->type;
+    key.align[0] = alignment(o.a);
+    key.align[1] = alignment(o.b);
+    key.align[2] = alignment(o.to);
+    key.align[3] = alignment(o.bias);
+    struct plan *p = plan_of(c, &key, &o);
+    if (p && multiply(c, p, &o) && !p->own && c->each)
+        KJ_CUDA(c, cudaStreamSynchronize(c->stream));
+    return !p || !p->own;
+}
+
+void kj_cuda_linear(struct kj_backend *b, struct kj_mat y, struct kj_mat x,
+                    struct kj_mat w, struct kj_mat bias, size_t n, size_t out,
+                    size_t in, enum kj_act act)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    enum kj_dtype type = kj_cuda_type(y);
+    if (n == 0 || out == 0 || in == 0 || !kj_cuda_op(c, "linear", n, out, in) ||
+        !kj_cuda_inside(c, y, type, n, out) || !kj_cuda_inside(c, x, type, n, in) ||
+        !kj_cuda_inside(c, w, type, out, in) ||
+        !kj_cuda_inside(c, bias, type, 1, out) ||
+        with_epilogue(c, y, x, w, bias, n, out, in, act))
+        return;
+    kj_cuda_matmul(b, y, x, w, n, out, in, KJ_MM_TB);
+    kj_cuda_bias_act(b, y, bias, n, out, act);
 }
 
 void kj_cuda_matmul_f8(struct kj_backend *b, struct kj_mat cc, struct kj_mat a,

@@ -324,6 +324,7 @@ static const struct kj_ops cuda_ops = {
     .sumsq = kj_cuda_sumsq,
     .add_sum = kj_cuda_add_sum,
     .matmul = kj_cuda_matmul,
+    .linear = kj_cuda_linear,
     .quantize = kj_cuda_quantize,
     .most = kj_cuda_most,
     .matmul_f8 = kj_cuda_matmul_f8,

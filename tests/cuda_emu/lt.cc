@@ -91,9 +91,11 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d, int what,
                : what == CUBLASLT_MATMUL_DESC_A_SCALE_POINTER ? (void *)&d->sa
                : what == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER ? (void *)&d->sb
                : what == CUBLASLT_MATMUL_DESC_FAST_ACCUM      ? (void *)&d->fast
+               : what == CUBLASLT_MATMUL_DESC_EPILOGUE        ? (void *)&d->epilogue
+               : what == CUBLASLT_MATMUL_DESC_BIAS_POINTER    ? (void *)&d->bias
                                                               : NULL;
     size_t want = what == CUBLASLT_MATMUL_DESC_FAST_ACCUM ? 1
-                  : what <= CUBLASLT_MATMUL_DESC_TRANSB   ? 4
+                  : what <= CUBLASLT_MATMUL_DESC_EPILOGUE ? 4
                                                           : sizeof(void *);
     if (!at || n != want)
         return CUBLAS_STATUS_INVALID_VALUE;
@@ -141,6 +143,11 @@ static cublasStatus_t fits(const kj_emu_lt_desc *d, const kj_emu_lt_layout *a,
         a->ld < (int64_t)a->rows || b->ld < (int64_t)b->rows ||
         c->ld < (int64_t)c->rows || dd->ld < (int64_t)dd->rows || c->type != dd->type)
         return CUBLAS_STATUS_INVALID_VALUE;
+    unsigned act = d->epilogue & ~(unsigned)CUBLASLT_EPILOGUE_BIAS;
+    if (d->epilogue && d->epilogue != CUBLASLT_EPILOGUE_DEFAULT &&
+        ((act && act != CUBLASLT_EPILOGUE_RELU && act != CUBLASLT_EPILOGUE_GELU) ||
+         ((d->epilogue & CUBLASLT_EPILOGUE_BIAS) && !d->bias)))
+        return CUBLAS_STATUS_INVALID_VALUE;
     bool fp8 = width(a->type) == 1 || width(b->type) == 1;
     if (fp8 && (width(a->type) != 1 || width(b->type) != 1 || !d->ta || d->tb ||
                 m % 16 || n % 16 || k % 16 || a->ld % 16 || b->ld % 16 ||
@@ -178,6 +185,8 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
         /* The alignment that was promised is held against the pointers later. */
         out[i].algo.data[0] = 1000 + (uint64_t)i;
         memcpy(&out[i].algo.data[1], p->align, sizeof p->align);
+        uint64_t at = (uint64_t)(uintptr_t)d->bias | 256;
+        out[i].algo.data[3] = at & (~at + 1);
         (*got)++;
     }
     return s;
@@ -232,6 +241,10 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
     const char *refuse = getenv("KJ_EMU_LT");
     uint32_t align[4];
     memcpy(align, &algo->data[1], sizeof align);
+    /* Which kernel serves was decided for the bias of then. */
+    if (!s && (d->epilogue & CUBLASLT_EPILOGUE_BIAS) &&
+        !aligned((uint64_t)(uintptr_t)d->bias, (uint32_t)algo->data[3]))
+        s = CUBLAS_STATUS_INVALID_VALUE;
     if (!s && (algo->data[0] < 1000 || !aligned((uint64_t)(uintptr_t)a, align[0]) ||
                !aligned((uint64_t)(uintptr_t)b, align[1]) ||
                !aligned((uint64_t)(uintptr_t)c, align[2]) ||
@@ -269,6 +282,13 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const void *alpha,
                 sum *= scale;
                 if (fb != 0)
                     sum += (double)fb * (double)load(c, i + j * (uint64_t)z.ld, z.type);
+                if (t.epilogue & CUBLASLT_EPILOGUE_BIAS)
+                    sum += (double)load(t.bias, i, w.type);
+                if (t.epilogue & CUBLASLT_EPILOGUE_RELU)
+                    sum = sum > 0 ? sum : 0;
+                if (t.epilogue & CUBLASLT_EPILOGUE_GELU)
+                    sum *= 0.5 + 0.5 * tanh(0.7978845608028654 *
+                                            (sum + 0.044715 * sum * sum * sum));
                 store(dd, i + j * (uint64_t)w.ld, w.type, sum);
             }
         }

@@ -27,9 +27,9 @@ static struct kj_tensor *filled(struct kj_backend *b, size_t n, unsigned seed)
     return t;
 }
 
-/* Twice C = A B', so that the second meets the plan of the first. emu: what is refused,
- * or NULL. */
-static void multiply(struct result *r, const char *emu)
+/* Twice C = A B', so that the second meets the plan of the first; or with a bias and
+ * GELU. emu: what is refused, or NULL. */
+static void multiply(struct result *r, const char *emu, bool linear)
 {
     struct kj_backend *b = NULL;
     memset(r, 0, sizeof *r);
@@ -42,10 +42,15 @@ static void multiply(struct result *r, const char *emu)
         return;
     const struct kj_ops *o = b->ops;
     struct kj_tensor *t[] = {filled(b, M * K, 1), filled(b, N * K, 2),
-                             o->tensor_new(b, KJ_F32, M * N)};
-    for (int i = 0; i < 2; i++)
-        o->matmul(b, kj_mat(t[2], 0, N), kj_mat(t[0], 0, K), kj_mat(t[1], 0, K), M, N,
-                  K, KJ_MM_TB);
+                             o->tensor_new(b, linear ? KJ_BF16 : KJ_F32, M * N),
+                             filled(b, 2 * N, 3)};
+    struct kj_mat c = kj_mat(t[2], 0, N), x = kj_mat(t[0], 0, K),
+                  w = kj_mat(t[1], 0, K);
+    for (size_t i = 0; i < 2; i++)
+        if (linear) /* the second bias lies elsewhere, as a layer's does */
+            o->linear(b, c, x, w, kj_mat(t[3], i * N, N), M, N, K, KJ_ACT_GELU_TANH);
+        else
+            o->matmul(b, c, x, w, M, N, K, KJ_MM_TB);
     o->read(b, t[2], 0, r->c, (size_t)M * N);
     o->sync(b, &r->err);
     snprintf(r->note, sizeof r->note, "%s", b->note);
@@ -54,10 +59,10 @@ static void multiply(struct result *r, const char *emu)
     kj_backend_close(b);
 }
 
-static bool near(const struct result *a, const struct result *b)
+static bool near(const struct result *a, const struct result *b, float by)
 {
     for (size_t i = 0; i < (size_t)M * N; i++)
-        if (!(a->c[i] - b->c[i] < 1e-4f && b->c[i] - a->c[i] < 1e-4f))
+        if (!(a->c[i] - b->c[i] < by && b->c[i] - a->c[i] < by))
             return false;
     return true;
 }
@@ -74,23 +79,35 @@ int main(void)
         snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
         setenv("KIJIL_CUDA_SO", path, 0);
     }
-    multiply(&want, NULL);
+    multiply(&want, NULL, false);
     CHECK_INT(want.err.rc, KJ_OK);
     CHECK(!*want.note && want.c[0] != 0);
-    multiply(&got, "first");
+    multiply(&got, "first", false);
     CHECK_INT(got.err.rc, KJ_OK);
     CHECK(!*got.note && memcmp(got.c, want.c, sizeof got.c) == 0);
-    multiply(&got, "all");
+    multiply(&got, "all", false);
     CHECK_INT(got.err.rc, KJ_OK);
-    CHECK(near(&got, &want));
+    CHECK(near(&got, &want, 1e-4f));
     if (!CHECK(strcmp(got.note,
                       "cuBLASLt has no algorithm for matmul of 64x128x64 (all "
                       "were refused): a plain kernel goes on, slowly") == 0))
         printf("     %s\n", got.note);
     /* Timed, too: what is refused is not chosen, and stops nothing. */
     setenv("KIJIL_CUDA_TUNE", "/dev/null", 1);
-    multiply(&got, "first");
+    multiply(&got, "first", false);
     CHECK_INT(got.err.rc, KJ_OK);
     CHECK(!*got.note && memcmp(got.c, want.c, sizeof got.c) == 0);
+    unsetenv("KIJIL_CUDA_TUNE");
+    /* The same of epilogues; without any left, by a product and a kernel for the rest,
+     * which rounds twice. */
+    multiply(&want, NULL, true);
+    CHECK_INT(want.err.rc, KJ_OK);
+    CHECK(!*want.note && want.c[0] != 0);
+    multiply(&got, "first", true);
+    CHECK_INT(got.err.rc, KJ_OK);
+    CHECK(!*got.note && memcmp(got.c, want.c, sizeof got.c) == 0);
+    multiply(&got, "all", true);
+    CHECK_INT(got.err.rc, KJ_OK);
+    CHECK(*got.note && near(&got, &want, 0.25f));
     return test_end();
 }

@@ -17,7 +17,7 @@ static void add(void *ctx, const struct kj_speed_row *r)
     struct sums *s = ctx;
     s->rows++;
     s->wrong += !(r->seconds > 0) || !(r->share > 0) || !(r->bytes > 0);
-    if (strncmp(r->op, "matmul", 6) == 0)
+    if (strncmp(r->op, "matmul", 6) == 0 || strcmp(r->op, "linear") == 0)
         s->matrices += r->count * r->flops;
     if (strncmp(r->op, "attention", 9) == 0)
         s->attention += r->count * r->flops;
