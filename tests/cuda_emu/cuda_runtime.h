@@ -233,11 +233,12 @@ enum cudaError_t {
 struct kj_emu_stream;
 struct kj_emu_event;
 struct kj_emu_graph;
+struct kj_emu_node;
 typedef kj_emu_stream *cudaStream_t;
 typedef kj_emu_event *cudaEvent_t;
 typedef kj_emu_graph *cudaGraph_t;
 typedef kj_emu_graph *cudaGraphExec_t;
-typedef struct kj_emu_node *cudaGraphNode_t;
+typedef kj_emu_node *cudaGraphNode_t;
 enum cudaStreamCaptureMode {
     cudaStreamCaptureModeGlobal,
     cudaStreamCaptureModeThreadLocal,
