@@ -183,8 +183,8 @@ is "Ctrl-C before a survey leaves nothing" "$(ls stopped.jsonl* tmp/* 2>/dev/nul
 has "Ctrl-C before a survey: said" err 'dedup: interrupted; 0 documents in'
 for i in $(seq 4); do cat many.jsonl; done >corpus.jsonl
 for _ in $(seq 5); do # a larger one, where it was done before it heard
-    cat corpus.jsonl corpus.jsonl >more
-    mv more corpus.jsonl
+    cat corpus.jsonl corpus.jsonl >doubled
+    mv doubled corpus.jsonl
     rm -f stopped.jsonl
     TMPDIR=$T/tmp "$KIJIL" dedup corpus.jsonl -o stopped.jsonl 2>err &
     pid=$!
