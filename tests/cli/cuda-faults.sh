@@ -69,6 +69,7 @@ KIJIL_CUDA_WAIT=1 fails "illegal address, waited for" "launch:$late:700" \
 fails "time limit" "launch:$late:702" 'the GPU: the launch timed out .*drives a display'
 fails "failed launch" "launch:$late:719" 'the GPU: unspecified launch failure.*Xid'
 fails "memory is damaged" "launch:$late:214" 'the GPU: uncorrectable ECC error .*take another GPU .*go on behind step [24]$'
+fails "in a graph" "launch:$late:901" 'failed: operation failed due to a previous error during capture: KIJIL_CUDA_GRAPHS=0 does'
 fails "first step" "launch:$early:700" '\(step 1\); there is no checkpoint yet$'
 fails "off the bus" "launch:$late:999" 'the GPU: unknown error: the driver lost the GPU; dmesg .* \(step [0-9]+\); start again to go on behind step [24]$'
 rc "and goes on" 0 "$KIJIL" train run.yaml --data shards --device cuda -o x
