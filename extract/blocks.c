@@ -21,10 +21,11 @@ void kj_blocks_release(struct kj_blocks *k)
     free(k->seen);
     free(k->count);
     free(k->place);
+    kj_said_release(&k->said);
     memset(k, 0, sizeof *k);
 }
 
-/* ---- the page's sums, and what lies around each node ---- */
+/* ---- the page's sums ---- */
 
 void kj_blocks_begin(struct kj_blocks *k, const struct kj_content *c,
                      const struct kj_tree *t)
@@ -39,88 +40,6 @@ void kj_blocks_begin(struct kj_blocks *k, const struct kj_content *c,
     }
     memcpy(k->text, c->text, (t->n + 1) * sizeof *k->text);
     memcpy(k->link, c->link, (t->n + 1) * sizeof *k->link);
-}
-
-/* Elements whose being around a block says something. */
-static const uint32_t telling[KJ_N_TAGS] = {
-    [KJ_TAG_nav] = 1u << 0,         [KJ_TAG_header] = 1u << 1,
-    [KJ_TAG_footer] = 1u << 2,      [KJ_TAG_aside] = 1u << 3,
-    [KJ_TAG_main] = 1u << 4,        [KJ_TAG_article] = 1u << 5,
-    [KJ_TAG_form] = 1u << 6,        [KJ_TAG_table] = 1u << 7,
-    [KJ_TAG_ul] = 1u << 8,          [KJ_TAG_ol] = 1u << 9,
-    [KJ_TAG_dl] = 1u << 10,         [KJ_TAG_figure] = 1u << 11,
-    [KJ_TAG_blockquote] = 1u << 12, [KJ_TAG_pre] = 1u << 13,
-    [KJ_TAG_section] = 1u << 14,    [KJ_TAG_a] = 1u << 15,
-    [KJ_TAG_li] = 1u << 16,         [KJ_TAG_td] = 1u << 17,
-    [KJ_TAG_th] = 1u << 18,         [KJ_TAG_p] = 1u << 19,
-    [KJ_TAG_button] = 1u << 20,     [KJ_TAG_label] = 1u << 21,
-    [KJ_TAG_details] = 1u << 22,    [KJ_TAG_dialog] = 1u << 23,
-    [KJ_TAG_noscript] = 1u << 24,   [KJ_TAG_center] = 1u << 25,
-    [KJ_TAG_address] = 1u << 26,    [KJ_TAG_figcaption] = 1u << 27,
-    [KJ_TAG_small] = 1u << 28,
-};
-#define AROUND_MAIN (1u << 29) /* role=main */
-#define AROUND_HIDE (1u << 30) /* hidden */
-
-static uint32_t class_hash(const struct kj_node *x)
-{
-    return x->attr && x->attr->cls.n
-               ? (uint32_t)kj_hash64(x->attr->cls.p, x->attr->cls.n, x->tag)
-               : x->tag;
-}
-
-/* Siblings that look alike: cards of a listing, posts of a thread. Counted as
- * runs among the element children of one parent, in one pass. */
-static void count_kin(struct kj_blocks *k, const struct kj_tree *t, uint32_t p)
-{
-    enum { SLOTS = 16 };
-    uint32_t hash[SLOTS], n[SLOTS];
-    size_t used = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (uint32_t i = p + 1; i < t->nodes[p].end; i = t->nodes[i].end) {
-            const struct kj_node *x = &t->nodes[i];
-            if (x->tag == KJ_TAG_TEXT)
-                continue;
-            if (pass == 0)
-                k->form[i] = class_hash(x);
-            uint32_t h = k->form[i];
-            size_t s = 0;
-            while (s < used && hash[s] != h)
-                s++;
-            if (pass == 0 && s == used && used < SLOTS) {
-                hash[used] = h;
-                n[used++] = 0;
-            }
-            if (pass == 0 && s < used)
-                n[s]++;
-            if (pass == 1)
-                k->kin[i] = s < used ? n[s] : 1;
-        }
-}
-
-static void look_around(struct kj_blocks *k, const struct kj_content *c,
-                        const struct kj_tree *t)
-{
-    memset(&k->around[0], 0, sizeof k->around[0]);
-    k->kin[0] = 1;
-    k->form[0] = 0;
-    count_kin(k, t, 0);
-    for (uint32_t i = 1; i < t->n; i++) {
-        const struct kj_node *x = &t->nodes[i];
-        struct kj_around a = k->around[x->parent];
-        if (x->tag != KJ_TAG_TEXT) {
-            a.hints |= (uint16_t)(c->hint[i] & KJ_HINTS);
-            a.rules |= x->flags;
-            a.tags |= telling[x->tag];
-            if (x->attr && kj_str_is(x->attr->role, "main"))
-                a.tags |= AROUND_MAIN;
-            if (x->attr && x->attr->hidden)
-                a.tags |= AROUND_HIDE;
-            if (!(x->flags & KJ_NF_HARD))
-                count_kin(k, t, i);
-        }
-        k->around[i] = a;
-    }
 }
 
 /* ---- cutting the page into blocks ---- */
@@ -397,6 +316,23 @@ static void read_head(struct kj_blocks *k, const struct kj_tree *t)
     add_strings(&k->words, ld, "\"articleBody\"");
 }
 
+static void find_runs(struct kj_blocks *k, const struct kj_content *c,
+                      const struct kj_tree *t)
+{
+    struct kj_said *g = &k->said;
+    kj_said_begin(g, k->text[t->n] + t->ld.n);
+    kj_said_read_ld(g, t->ld.p, t->ld.n);
+    for (size_t i = 0; i < k->n; i++) {
+        struct kj_block *b = &k->b[i];
+        b->run = (uint32_t)g->n;
+        kj_said_text(g);
+        for (uint32_t at = b->first; at < b->end; at++)
+            if (t->nodes[at].tag == KJ_TAG_TEXT && c->weight[at])
+                kj_said_add(g, (uint32_t)i, t->nodes[at].text.p, t->nodes[at].text.n);
+        b->n_runs = (uint32_t)g->n - b->run;
+    }
+}
+
 /* ---- phrases and headings ---- */
 
 static enum kj_phrase phrase_of(const struct kj_content *c, const struct kj_tree *t,
@@ -502,7 +438,8 @@ static void read_page(struct kj_blocks *k, const struct kj_content *c,
                       const struct kj_tree *t)
 {
     struct kj_str og = {NULL, 0}, url = {NULL, 0};
-    unsigned tags[KJ_N_TAGS] = {0}, long_blocks = 0, kept = 0;
+    unsigned tags[KJ_N_TAGS] = {0}, long_blocks = 0, kept = 0, keys = 0;
+    double shut = 0, said[KJ_SAID_WHERE] = {0};
     for (size_t i = 1; i < t->n; i++) {
         const struct kj_node *x = &t->nodes[i];
         tags[x->tag]++;
@@ -519,10 +456,16 @@ static void read_page(struct kj_blocks *k, const struct kj_content *c,
     k->h1 = (uint32_t)k->n;
     for (size_t i = 0; i < k->n; i++) {
         long_blocks += k->b[i].weight > 150;
+        unsigned folds = k->around[k->b[i].first].folds;
+        keys += folds & KJ_FOLD_SHUT_KEY ? 1 : 0;
+        shut += folds & KJ_FOLD_SHUT ? k->b[i].weight : 0;
         kept += !(k->around[k->b[i].first].rules & KJ_NF_SKIP);
         if (k->h1 == k->n && t->nodes[k->b[i].box].tag == KJ_TAG_h1)
             k->h1 = (uint32_t)i;
     }
+    for (size_t i = 0; k->said.any && i < k->said.n; i++)
+        for (unsigned s = 0; s < KJ_SAID_WHERE; s++)
+            said[s] += k->said.table[k->said.at[i]].said >> s & 1;
     double all = k->text[t->n];
     float *x = k->page;
     *x++ = squash(all, 50000);
@@ -544,6 +487,10 @@ static void read_page(struct kj_blocks *k, const struct kj_content *c,
     *x++ = squash(tags[KJ_TAG_pre] + tags[KJ_TAG_code], 50);
     *x++ = squash(tags[KJ_TAG_td], 200);
     *x++ = squash(tags[KJ_TAG_dt], 50);
+    *x++ = squash(keys, 50);
+    *x++ = share(shut, all);
+    for (unsigned i = 1; i < KJ_SAID_WHERE; i++)
+        *x++ = squash(said[i], 200);
     read_address(url, &x);
     read_kinds(t, og, &x);
 }
@@ -553,7 +500,7 @@ bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,
 {
     if (!cut_blocks(k, c, t))
         return false;
-    look_around(k, c, t);
+    kj_blocks_look_around(k, c, t);
     uint32_t before = 0, links = 0;
     for (size_t i = 0; i < k->n; i++) {
         k->b[i].before = before;
@@ -565,6 +512,7 @@ bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,
     find_kinds(k, t);
     find_boxes(k, t);
     find_heads(k, c, t);
+    find_runs(k, c, t);
     read_head(k, t);
     read_page(k, c, t);
     return true;

@@ -13,11 +13,12 @@
 #define KJ_EXTRACT_BLOCKS_H
 
 #include "extract/content.h"
+#include "extract/said.h"
 
 /* Numbers of one block. scripts/train_blocks must be run again when their
  * meaning changes. */
-#define KJ_BLOCK_FEATURES 234 /* of the block */
-#define KJ_PAGE_FEATURES  45  /* of its page */
+#define KJ_BLOCK_FEATURES 252 /* of the block */
+#define KJ_PAGE_FEATURES  50  /* of its page */
 
 /* Pages of more blocks are left to the rules: what a block needs of memory
  * and time is for pages, not for dumps of data bases. */
@@ -40,7 +41,8 @@ struct kj_block {
     /* Boxes around it, each with noticeably more text than the one before, and
      * the blocks in them: lo .. hi-1. */
     uint32_t wider[KJ_BLOCK_BOXES], lo[KJ_BLOCK_BOXES], hi[KJ_BLOCK_BOXES];
-    uint32_t like; /* which of the page's kinds of boxes it stands in */
+    uint32_t like;        /* which of the page's kinds of boxes it stands in */
+    uint32_t run, n_runs; /* its runs of words in said.at */
 };
 
 /* Words that the page's head has, by hash: bit 0 the title, 1 the description,
@@ -55,8 +57,24 @@ struct kj_words {
 struct kj_around {
     uint16_t hints; /* enum kj_hints */
     uint8_t rules;  /* enum kj_node_flags */
+    uint16_t folds; /* enum kj_folds */
     uint32_t tags;  /* see blocks.c */
 };
+
+/* What is shown only when asked for, and what asks. */
+enum kj_folds {
+    KJ_FOLD_SHUT_KEY = 1 << 0, /* aria-expanded=false */
+    KJ_FOLD_OPEN_KEY = 1 << 1, /* aria-expanded=true */
+    KJ_FOLD_SHUT = 1 << 2,     /* what it unfolds */
+    KJ_FOLD_OPEN = 1 << 3,
+    KJ_FOLD_PANEL = 1 << 4,  /* role=tabpanel */
+    KJ_FOLD_DIALOG = 1 << 5, /* role=dialog, alertdialog */
+    KJ_FOLD_ARIA = 1 << 6,   /* aria-hidden=true */
+    KJ_FOLD_STYLE = 1 << 7,  /* hidden by its style */
+    KJ_FOLD_LIST = 1 << 8,   /* role=list, listitem */
+    KJ_FOLD_TAB = 1 << 9,    /* role=tab */
+};
+#define KJ_FOLDS 10
 
 struct kj_blocks {
     struct kj_block *b;
@@ -70,6 +88,7 @@ struct kj_blocks {
     uint32_t *count, *place;
     size_t seen_cap;
     struct kj_words words;
+    struct kj_said said;
     size_t n_title;
     size_t kinds; /* values of like: 0 .. kinds-1 */
     uint32_t h1;  /* block of the first h1, or n */
@@ -86,6 +105,10 @@ void kj_blocks_begin(struct kj_blocks *k, const struct kj_content *c,
 /* Call behind the rules. False: too many blocks, or too few. */
 bool kj_blocks_find(struct kj_blocks *k, const struct kj_content *c,
                     const struct kj_tree *t);
+
+/* Its step that fills around, kin and form. */
+void kj_blocks_look_around(struct kj_blocks *k, const struct kj_content *c,
+                           const struct kj_tree *t);
 
 /* The numbers of block i into x[KJ_BLOCK_FEATURES]; those of the page are in
  * k->page. How many were written. */

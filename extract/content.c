@@ -108,7 +108,7 @@ static bool skipped(const struct kj_tree *t, size_t i)
     return t->nodes[i].flags & KJ_NF_SKIP;
 }
 
-static bool style_hides(struct kj_str s)
+bool kj_content_style_hides(struct kj_str s)
 {
     for (size_t i = 0; i + 12 <= s.n; i++) {
         if (s.p[i] != 'd' && s.p[i] != 'v')
@@ -158,6 +158,27 @@ static bool holds(const struct kj_tree *t, size_t i, enum kj_tag a, enum kj_tag 
 
 /* ---- 1: what can never be text ---- */
 
+/* Buttons are for scripts, but the questions of folded answers are buttons in
+ * headings, or headings in buttons, ... */
+static bool is_asked(const struct kj_tree *t, size_t i)
+{
+    const struct kj_node *x = &t->nodes[i];
+    if (kj_tag_class(t->nodes[x->parent].tag) & KJ_TC_HEADING)
+        return true;
+    for (size_t k = i + 1; k < x->end; k++)
+        if (kj_tag_class(t->nodes[k].tag) & KJ_TC_HEADING)
+            return true;
+    return false;
+}
+
+/* ... or just buttons that unfold something, as menus are too. */
+static bool may_be_question(const struct kj_tree *t, size_t i)
+{
+    const struct kj_node *x = &t->nodes[i];
+    return x->tag == KJ_TAG_button &&
+           ((x->attr && x->attr->expanded) || is_asked(t, i));
+}
+
 static void drop_hard(struct kj_content *c, struct kj_tree *t)
 {
     for (size_t i = 1; i < t->n; i++) {
@@ -167,8 +188,7 @@ static void drop_hard(struct kj_content *c, struct kj_tree *t)
             continue;
         }
         c->hint[i] = kj_hints(c->memo, x->attr);
-        if (is_drop(x) && !(x->tag == KJ_TAG_button &&
-                            (kj_tag_class(t->nodes[x->parent].tag) & KJ_TC_HEADING)))
+        if (is_drop(x) && !may_be_question(t, i))
             x->flags |= KJ_NF_SKIP | KJ_NF_HARD;
     }
 }
@@ -195,8 +215,8 @@ static void drop_hidden(struct kj_content *c, struct kj_tree *t)
         if (x->tag == KJ_TAG_TEXT || !x->attr || x->tag == KJ_TAG_body ||
             x->tag == KJ_TAG_html)
             continue;
-        bool hidden =
-            x->attr->hidden || (x->attr->style.n && style_hides(x->attr->style));
+        bool hidden = x->attr->hidden ||
+                      (x->attr->style.n && kj_content_style_hides(x->attr->style));
         /* React streams parts of a page into hidden boxes named S:0, S:1, ... that
          * a script puts in their place. */
         if (hidden && x->attr->id.n > 2 && memcmp(x->attr->id.p, "S:", 2) == 0)
@@ -239,6 +259,8 @@ static bool is_chrome(const struct kj_content *c, const struct kj_tree *t, size_
     case KJ_TAG_label:
     case KJ_TAG_figcaption:
         return true;
+    case KJ_TAG_button: /* few questions are shorter */
+        return !is_asked(t, i) && text_of(c, t, i) < 24;
     default:
         break;
     }

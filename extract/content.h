@@ -32,6 +32,9 @@ struct kj_content {
 };
 
 void kj_content_release(struct kj_content *c);
+/* Does an element's style hide it? */
+bool kj_content_style_hides(struct kj_str style);
+
 /* First what can never be text, then the rules. */
 void kj_content_begin(struct kj_content *c, struct kj_tree *t);
 void kj_content_find(struct kj_content *c, struct kj_tree *t);

@@ -246,6 +246,24 @@ static float *put_words(float *x, const struct marks *m, const struct kj_blocks 
     return x;
 }
 
+/* What other blocks say too, and what the structured data says. */
+static float *put_runs(float *x, const struct kj_blocks *k, size_t at)
+{
+    const struct kj_block *b = &k->b[at];
+    unsigned twice = 0, said[KJ_SAID_WHERE] = {0};
+    for (uint32_t i = b->run; i < b->run + b->n_runs; i++) {
+        const struct kj_said_run *g = &k->said.table[k->said.at[i]];
+        twice += g->texts > 1;
+        for (unsigned s = 0; s < KJ_SAID_WHERE; s++)
+            said[s] += g->said >> s & 1;
+    }
+    *x++ = share(twice, b->n_runs);
+    *x++ = b->n_runs > 8 && twice * 10 > b->n_runs * 8;
+    for (unsigned s = 0; s < KJ_SAID_WHERE; s++)
+        *x++ = share(said[s], b->n_runs);
+    return x;
+}
+
 /* What the heading above says, and what the section under it is made of. */
 static float *put_section(float *x, const struct kj_blocks *k, const struct kj_tree *t,
                           size_t at)
@@ -336,6 +354,18 @@ static float *put_names(float *x, const struct kj_blocks *k, const struct kj_con
     return x;
 }
 
+/* What is folded, and whether the two blocks before unfold something. */
+static float *put_folds(float *x, const struct kj_blocks *k, size_t at)
+{
+    const struct kj_around *a = &k->around[k->b[at].first];
+    unsigned before = 0;
+    for (size_t i = at > 2 ? at - 2 : 0; i < at; i++)
+        before |= k->around[k->b[i].first].folds;
+    x = put_bits(x, a->folds, KJ_FOLDS);
+    x = put_bits(x, before, 2);
+    return x;
+}
+
 static float *put_place(float *x, const struct kj_blocks *k, const struct kj_content *c,
                         const struct kj_tree *t, size_t at)
 {
@@ -356,9 +386,11 @@ const struct kj_block_group kj_block_groups[] = {
     {"words of the head", 6},
     {"headings, phrases", 23},
     {"twins", 3},
+    {"runs of words", 2 + KJ_SAID_WHERE},
     {"tags", 48},
     {"hints, rules", 16},
     {"names", KJ_N_NAMES},
+    {"folds", KJ_FOLDS + 2},
     {"place", 8},
     {"boxes", 38},
     {"page", KJ_PAGE_FEATURES},
@@ -376,9 +408,11 @@ size_t kj_block_features(const struct kj_blocks *k, const struct kj_content *c,
     x = put_words(x, &m, k);
     x = put_section(x, k, t, i);
     x = put_twins(x, b);
+    x = put_runs(x, k, i);
     x = put_tags(x, t, b);
     x = put_bits(x, k->around[b->first].tags, 31);
     x = put_names(x, k, c, t, b, m.names);
+    x = put_folds(x, k, i);
     x = put_place(x, k, c, t, i);
     x = put_box(x, k, c, t, b->box, true);
     for (int up = 0; up < KJ_BLOCK_BOXES; up++)

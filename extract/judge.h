@@ -19,6 +19,7 @@ struct kj_judge {
     double *sums;   /* over the rows in front of each */
     float *kinds;   /* a row per kind of block, then their counts */
     float *verdict; /* per block: > 0 is text */
+    const struct kj_block **copies;
     size_t cap;
     bool any;    /* one block at least may be text */
     double sure; /* F1 of the text kept that is to be expected, 0 to 1 */

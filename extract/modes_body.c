@@ -99,9 +99,7 @@ static bool open_button(struct kj_builder *b)
     if (kj_in_scope(b, KJ_TAG_button, KJ_SCOPE))
         kj_pop_until(b, KJ_TAG_button);
     kj_format_again(b);
-    /* Questions of folded answers are buttons in headings. */
-    bool heading = kj_is_heading((enum kj_tag)kj_top(b)->tag);
-    kj_build_element(b, KJ_NS_HTML, heading ? 0 : KJ_P_MUTE);
+    kj_build_element(b, KJ_NS_HTML, 0);
     return false;
 }
 

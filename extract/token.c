@@ -82,7 +82,7 @@ static inline unsigned find(const struct known *table, size_t slots,
 
 /* Attributes: the offset of their slot in struct kj_attrs, in words, plus one,
  * or one of these. */
-enum { ATT_HIDDEN = 200, ATT_ARIA, ATT_STYLED, ATT_SHADOW };
+enum { ATT_HIDDEN = 200, ATT_ARIA, ATT_EXPANDED, ATT_STYLED, ATT_SHADOW };
 
 static void learn_names(void)
 {
@@ -111,9 +111,11 @@ static void learn_names(void)
         AT("property", property),
         AT("datetime", datetime),
         AT("src", src),
+        AT("aria-controls", controls),
 #undef AT
         {"hidden", ATT_HIDDEN},
         {"aria-hidden", ATT_ARIA},
+        {"aria-expanded", ATT_EXPANDED},
         {"color", ATT_STYLED},
         {"face", ATT_STYLED},
         {"size", ATT_STYLED},
@@ -195,8 +197,16 @@ static void keep(struct kj_lexer *x, struct kj_token *t, unsigned what, struct k
     if (what == ATT_HIDDEN || what == ATT_ARIA) {
         bool hidden =
             what == ATT_HIDDEN ? !kj_str_is(v, "until-found") : kj_str_is(v, "true");
-        if (hidden && attrs(x, t))
+        if (hidden && attrs(x, t)) {
             t->attr->hidden = true;
+            t->attr->aria |= what == ATT_ARIA;
+        }
+        return;
+    }
+    if (what == ATT_EXPANDED) {
+        unsigned is = kj_str_is(v, "false") ? 1 : kj_str_is(v, "true") ? 2 : 0;
+        if (is && attrs(x, t))
+            t->attr->expanded = (uint8_t)is;
         return;
     }
     if (v.n == 0 || v.n > VALUE_MAX || !attrs(x, t))

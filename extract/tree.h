@@ -39,8 +39,10 @@ struct kj_html_limits {
 /* Attributes that are kept; absent ones are {NULL,0}. */
 struct kj_attrs {
     struct kj_str cls, id, role, href, lang, itemprop, itemtype, style, rel, type, alt,
-        name, content, property, datetime, src;
-    bool hidden;
+        name, content, property, datetime, src, controls;
+    bool hidden;      /* hidden, or aria-hidden=true */
+    bool aria;        /* the latter */
+    uint8_t expanded; /* aria-expanded: 1 false, 2 true */
 };
 
 struct kj_node {

@@ -37,8 +37,7 @@ function lines(html) {
             const ns = c.namespaceURI || '', html = ns.endsWith('xhtml');
             const shadow = html && c.tagName === 'template' &&
                 c.attrs.some(a => a.name === 'shadowrootmode');
-            if (!ns || ns.endsWith('svg') || (html && dropped.has(c.tagName) && !shadow) ||
-                (html && c.tagName === 'button' && !/^h[1-6]$/.test(node.tagName)))
+            if (!ns || ns.endsWith('svg') || (html && dropped.has(c.tagName) && !shadow))
                 continue;
             flush();
             const name = c.tagName.toLowerCase();

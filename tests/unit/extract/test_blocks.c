@@ -120,6 +120,81 @@ static void test_numbers(void)
     }
 }
 
+/* Answers that are folded, by a name and by place; and the buttons that ask. */
+static void test_folds(void)
+{
+    static const char page[] =
+        "<title>x</title><button aria-expanded=false>Menu</button><button>Buy "
+        "it</button>"
+        "<div class=faq><p>One two three four five</p>"
+        "<h3><button aria-expanded=false aria-controls=a1>Does it float?</button></h3>"
+        "<div id=a1><p>It floats well.</p></div>"
+        "<div><button aria-expanded=true>Does it burn?</button></div>"
+        "<div><p>It burns badly.</p></div></div>"
+        "<button><h4>Is it heavy?</h4></button><p>It is not.</p>"
+        "<p>Two</p><p>Three</p><p>Four</p><p style='display:none'>Unseen</p>"
+        "<div role=dialog><p>Cookies?</p></div><p aria-hidden=true>Five</p>";
+    static const struct {
+        const char *text;
+        unsigned folds;
+    } want[] = {
+        {"Menu", KJ_FOLD_SHUT_KEY},
+        {"One two", 0},
+        {"Does it float", KJ_FOLD_SHUT_KEY},
+        {"It floats", KJ_FOLD_SHUT},
+        {"Does it burn", KJ_FOLD_OPEN_KEY},
+        {"It burns", KJ_FOLD_OPEN},
+        {"Is it heavy", 0},
+        {"It is not", 0},
+        {"Unseen", KJ_FOLD_STYLE},
+        {"Cookies", KJ_FOLD_DIALOG},
+        {"Five", KJ_FOLD_ARIA},
+    };
+    if (!CHECK(find(page)))
+        return;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        size_t at = block_of(want[i].text);
+        if (CHECK(at < blocks.n))
+            CHECK_INT(blocks.around[blocks.b[at].first].folds, want[i].folds);
+    }
+    CHECK_INT(block_of("Buy"), blocks.n); /* only a button */
+}
+
+static size_t runs_said(size_t at, unsigned said)
+{
+    size_t n = 0;
+    for (uint32_t i = blocks.b[at].run; i < blocks.b[at].run + blocks.b[at].n_runs; i++)
+        n += (blocks.said.table[blocks.said.at[i]].said & said) != 0;
+    return n;
+}
+
+/* Runs of words: of other blocks, and of the structured data. */
+static void test_runs(void)
+{
+    static const char page[] =
+        "<script type='application/ld+json'>{\"description\" : \"Blue, \\\"round\\\" "
+        "and "
+        "<b>very</b> light\", \"reviewBody\":\"I like it so much\"}</script>"
+        "<p>The river <i>runs</i> over "
+        "stones</p><p>b</p><p>c</p><p>d</p><p>e</p><p>f</p>"
+        "<p>Where THE RIVER RUNS OVER!</p><p>blue round and very light</p>"
+        "<p>i like it so much</p><p>g</p>";
+    if (!CHECK(find(page)))
+        return;
+    const struct kj_block *a = &blocks.b[block_of("The river")];
+    const struct kj_block *b = &blocks.b[block_of("Where")];
+    CHECK_INT(a->n_runs, 2);
+    CHECK_INT(b->n_runs, 2);
+    CHECK_INT(blocks.said.at[a->run], blocks.said.at[b->run + 1]);
+    CHECK_INT(blocks.said.table[blocks.said.at[a->run]].texts, 2);
+    CHECK_INT(blocks.said.table[blocks.said.at[b->run]].texts, 1);
+    CHECK_INT(runs_said(block_of("blue"), KJ_SAID_DESC), 2);
+    CHECK_INT(runs_said(block_of("blue"), KJ_SAID_REVIEW), 0);
+    CHECK_INT(runs_said(block_of("i like"), KJ_SAID_REVIEW), 2);
+    CHECK_INT(runs_said(block_of("The river"), 15), 0);
+    CHECK_INT(blocks.b[block_of("g")].n_runs, 0);
+}
+
 static void test_names(void)
 {
     struct kj_attrs a;
@@ -186,6 +261,8 @@ int main(void)
     test_heads();
     test_words();
     test_numbers();
+    test_folds();
+    test_runs();
     test_names();
     test_phrases();
     test_judge();

@@ -188,6 +188,68 @@ static void test_rights(void)
     CHECK_STR(page.license.p, page.license.n, "/by");
 }
 
+static size_t times(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *p = text; (p = strstr(p, what)) != NULL; p++)
+        n++;
+    return n;
+}
+
+/* The whole text once more in one block, as some pages have it for machines. */
+static void test_copy(void)
+{
+    static const char *const para[] = {
+        "The river rose through the night, and by morning the lower road was under "
+        "water. Nobody had seen it so high since the mill was built, said the keeper "
+        "of the bridge, who had slept in his boots. ",
+        "Three barns were lost, he told us, and with them the hay of two summers. The "
+        "council wants to move the dyke, but the money it was promised last spring has "
+        "not come, and winter is near. ",
+        "Upstream the rain has stopped, the office for water reports, so that the "
+        "highest level should be passed before noon. Those who live at the harbour are "
+        "asked to stay away from the quay until then. "};
+    char p[8000], all[2000];
+    snprintf(all, sizeof all, "%s%s%s", para[0], para[1], para[2]);
+    int n = snprintf(
+        p, sizeof p,
+        "<html><head><title>The river rose | Paper</title></head><body>"
+        "<nav><ul><li><a href=/a>Home</a><li><a href=/b>World</a><li><a href=/c>Sport"
+        "</a></ul></nav><article><h1>The river rose</h1><div class=article-body><p>%s"
+        "</p><p>%s</p><p>%s</p><p>He <a href=/x>left</a> at noon.</p></div></article>"
+        "<article><div class=article-body><p>%s</p></div></article>"
+        "<footer><p>Copyright 2021 Paper. All rights reserved.</p><ul><li>"
+        "<a href=/t>Terms</a><li><a href=/p>Privacy</a></ul></footer></body></html>",
+        para[0], para[1], para[2], all);
+    CHECK_INT(run(p, (size_t)n, false, false), KJ_OK);
+    kj_buf_addc(&out, 0);
+    CHECK_INT(times(out.p, "The river rose through"), 1);
+    CHECK_INT(times(out.p, "Three barns were lost"), 1);
+    CHECK_INT(times(out.p, "until then.\n"), 1); /* of the paragraphs, not the copy */
+    CHECK_INT(times(out.p, "at noon."), 1);
+}
+
+/* Questions of folded answers are text; other buttons are none. */
+static void test_questions(void)
+{
+    static const char p[] =
+        "<main><h1>Moving a piano</h1><p>We carry pianos up and down all stairs of the "
+        "town, with care, since our grandfather did.</p><h2>Questions</h2>"
+        "<div><button aria-expanded=false>How long does it take to move one?</button>"
+        "<div><p>One hour for each floor, and another one for the tuner, who comes the "
+        "day after.</p></div></div>"
+        "<div><button class=q><h3>Who pays if it falls?</h3></button><div><p>We do, "
+        "and "
+        "so far it has never happened to us, in three generations.</p></div></div>"
+        "<button>Book now</button><button aria-expanded=false>More</button></main>";
+    CHECK_INT(run(p, sizeof p - 1, false, false), KJ_OK);
+    kj_buf_addc(&out, 0);
+    CHECK_INT(times(out.p, "How long does it take to move one?"), 1);
+    CHECK_INT(times(out.p, "Who pays if it falls?"), 1);
+    CHECK_INT(times(out.p, "in three generations."), 1);
+    CHECK_INT(times(out.p, "Book now") + times(out.p, "More"), 0);
+}
+
 /* A page as they are: menu, byline, text, related pages, footer. Only the text
  * is, and the same every time. */
 static void test_judge(void)
@@ -330,6 +392,8 @@ int main(void)
     test_metadata();
     test_rights();
     test_judge();
+    test_copy();
+    test_questions();
     test_hostile();
     kj_html_free(html);
     kj_buf_release(&out);
