@@ -282,20 +282,6 @@ static int meet(struct kj_comm **comm, const struct kj_run *r,
     return rc;
 }
 
-/* KIJIL_STATES_NEAREST=wmv: weights, first, second moments in bfloat16 that are not
- * rounded by chance, to measure what that is good for (docs/benchmarks.md). */
-static unsigned nearest(void)
-{
-    const char *s = getenv("KIJIL_STATES_NEAREST");
-    unsigned which = 0;
-    for (; s && *s; s++)
-        which |= *s == 'w'   ? KJ_ADAMW_W
-                 : *s == 'm' ? KJ_ADAMW_M
-                 : *s == 'v' ? KJ_ADAMW_V
-                             : 0U;
-    return which;
-}
-
 /* Memory was there when it was counted. What could be had is what there is. */
 static int ran_out(const struct kj_run *r, const struct kj_machine *counted,
                    const struct kj_backend *b, struct kj_err *err)
@@ -410,7 +396,6 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                              .time_limit = limit,
                              .force = o->force,
                              .no_save = o->no_save,
-                             .nearest = nearest(),
                              .ctx = watch,
                              .on_step = kj_train_watch_step,
                              .on_note = kj_train_watch_note,

@@ -159,10 +159,7 @@ struct kj_adamw {
     float grad_scale; /* gradients are multiplied by this (clipping) */
     float fix1, fix2; /* bias corrections 1/(1-beta1^t), 1/(1-beta2^t) */
     uint64_t key, at; /* BF16 only: another key every step; the run's first element */
-    unsigned nearest; /* of enum kj_adamw_state: BF16 only, rounded to nearest instead;
-                         0 but to measure what that loses */
 };
-enum kj_adamw_state { KJ_ADAMW_W = 1, KJ_ADAMW_M = 2, KJ_ADAMW_V = 4 };
 
 struct kj_distil {
     float weight, temperature; /* 0..1 and T > 0 */

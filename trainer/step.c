@@ -103,7 +103,6 @@ static void update(struct kj_trainer *r, double factor, double clip)
         .fix1 = (float)(1 / (1 - pow(c->optim.beta1, t))),
         .fix2 = (float)(1 / (1 - pow(c->optim.beta2, t))),
         .key = kj_random64((uint64_t)c->seed ^ STATES_SEED, (uint64_t)r->at.step),
-        .nearest = r->t->nearest,
     };
     for (size_t i = 0, k; i < m->n_params; i = k) {
         size_t at = m->params[i].at, end = at;

@@ -54,8 +54,6 @@ struct kj_train {
     double time_limit;     /* seconds; 0: none */
     int64_t stop_after;    /* stop behind this step; 0: none (for tests) */
     bool force;            /* ignore and remove what is in dir */
-    unsigned nearest;      /* enum kj_adamw_state: bf16 states that are rounded to
-                              nearest, to measure what chance is good for; 0 */
     bool no_save;          /* neither checkpoints nor a model: to measure */
     void *ctx;
     void (*on_step)(void *ctx, const struct kj_train_step *s);

@@ -17,11 +17,6 @@
 #include "nn/arith.h"
 #include "nn/cpu/cpu.h"
 
-static inline struct kj_bf16 keep(float x, uint32_t bits, bool nearest)
-{
-    return nearest ? kj_to_bf16(x) : kj_to_bf16_by(x, bits);
-}
-
 void kj_cpu_adamw_bf16(struct kj_mat w, struct kj_mat g, struct kj_mat m,
                        struct kj_mat v, size_t i, size_t end, const struct kj_adamw *p)
 {
@@ -37,8 +32,8 @@ void kj_cpu_adamw_bf16(struct kj_mat w, struct kj_mat g, struct kj_mat m,
         float vi = kj_ema_low(vp[i], kj_mul(d, d), q.beta2);
         float wi = kj_adamw_low(wp[i], mi, sqrtf(kj_mul(vi, q.fix2)), q.lr, q.eps,
                                 q.decay, q.fix1);
-        wp[i] = keep(wi, (uint32_t)r, q.nearest & KJ_ADAMW_W);
-        mp[i] = keep(mi, (uint32_t)(r >> 16), q.nearest & KJ_ADAMW_M);
-        vp[i] = keep(vi, (uint32_t)(r >> 32), q.nearest & KJ_ADAMW_V);
+        wp[i] = kj_to_bf16_by(wi, (uint32_t)r);
+        mp[i] = kj_to_bf16_by(mi, (uint32_t)(r >> 16));
+        vp[i] = kj_to_bf16_by(vi, (uint32_t)(r >> 32));
     }
 }

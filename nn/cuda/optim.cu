@@ -28,9 +28,8 @@ __global__ void k_adamw(float *w, const float *g, float *m, float *v, size_t n,
 /* As nn/cpu/adamw_bf16.c, to the bit. An element costs 14 bytes, half of k_adamw's, and
  * 108 instructions of an H100, most of them for random bits, the exact root and the exact
  * quotient; its memory is busy as long as some 140 take (docs/gpu.md; counted, not
- * measured), so 8e9 elements should take some 40 ms. NEAREST: some of the states are
- * rounded so, which takes twice the instructions. */
-template <int V, bool NEAREST>
+ * measured), so 8e9 elements should take some 40 ms. */
+template <int V>
 __global__ void k_adamw_low(struct kj_bf16 *w, const struct kj_bf16 *g,
                             struct kj_bf16 *m, struct kj_bf16 *v, size_t n,
                             struct kj_adamw q)
@@ -51,10 +50,9 @@ __global__ void k_adamw_low(struct kj_bf16 *w, const struct kj_bf16 *g,
         float x = kj_adamw_low(wi.v[k], a, sqrtf(kj_mul(e, q.fix2)), q.lr, q.eps,
                                q.decay, q.fix1);
         uint32_t low = (uint32_t)r, high = (uint32_t)(r >> 32);
-        unsigned near = NEAREST ? q.nearest : 0;
-        wi.v[k] = near & KJ_ADAMW_W ? kj_to_bf16(x) : kj_to_bf16_by(x, low);
-        mi.v[k] = near & KJ_ADAMW_M ? kj_to_bf16(a) : kj_to_bf16_by(a, low >> 16);
-        vi.v[k] = near & KJ_ADAMW_V ? kj_to_bf16(e) : kj_to_bf16_by(e, high);
+        wi.v[k] = kj_to_bf16_by(x, low);
+        mi.v[k] = kj_to_bf16_by(a, low >> 16);
+        vi.v[k] = kj_to_bf16_by(e, high);
     }
     *reinterpret_cast<pack *>(w + i) = wi;
     *reinterpret_cast<pack *>(m + i) = mi;
@@ -67,10 +65,10 @@ static void adamw_bf16(struct kj_cuda *c, struct kj_mat w, struct kj_mat g,
                        struct kj_adamw p)
 {
     p.at += from;
-    kj_launch(c, p.nearest ? k_adamw_low<V, true> : k_adamw_low<V, false>,
-              kj_ceil(end - from, V * 256), 256, 0, kj_ptr<struct kj_bf16>(w) + from,
-              kj_ptr<struct kj_bf16>(g) + from, kj_ptr<struct kj_bf16>(m) + from,
-              kj_ptr<struct kj_bf16>(v) + from, end - from, p);
+    kj_launch(c, k_adamw_low<V>, kj_ceil(end - from, V * 256), 256, 0,
+              kj_ptr<struct kj_bf16>(w) + from, kj_ptr<struct kj_bf16>(g) + from,
+              kj_ptr<struct kj_bf16>(m) + from, kj_ptr<struct kj_bf16>(v) + from,
+              end - from, p);
 }
 
 void kj_cuda_adamw(struct kj_backend *b, struct kj_mat w, struct kj_mat g,

@@ -116,8 +116,7 @@ static void run_states(struct kj_backend *b, float out[4][STATES], float *dw)
                              .grad_scale = 1.0f / (float)s,
                              .fix1 = 10.0f / (float)s,
                              .fix2 = 20.0f / (float)s,
-                             .key = 77777u * (uint64_t)s,
-                             .nearest = s == 3 ? KJ_ADAMW_M : 0};
+                             .key = 77777u * (uint64_t)s};
         o->adamw(b, kj_mat(t[0], 0, 1), kj_mat(t[1], 0, 1), kj_mat(t[2], 0, 1),
                  kj_mat(t[3], 0, 1), STATES, &p);
     }

@@ -178,8 +178,6 @@ static void note(void *ctx, const char *text)
 static struct kj_train_result result;
 static struct kj_err err;
 
-static unsigned nearest; /* of a run with bfloat16 states */
-
 static int train(const char *name, const struct kj_run *r, unsigned threads,
                  int64_t stop_after, bool force)
 {
@@ -197,7 +195,6 @@ static int train(const char *name, const struct kj_run *r, unsigned threads,
                          .data_hash = "d",
                          .stop_after = stop_after,
                          .force = force,
-                         .nearest = nearest,
                          .on_note = note};
     err = (struct kj_err)KJ_ERR_INIT;
     note_count = 0;
@@ -309,10 +306,6 @@ static void states(void)
     CHECK_INT(train("low-cut", &r, 2, 0, false), KJ_OK);
     CHECK_INT(result.ran, 23);
     CHECK_STR(hash_of("low-cut"), 39, hash_of("low"));
-    nearest = KJ_ADAMW_W | KJ_ADAMW_M | KJ_ADAMW_V;
-    CHECK_INT(train("low-nearest", &r, 1, 0, false), KJ_OK);
-    nearest = 0;
-    CHECK(strcmp(hash_of("low-nearest"), hash_of("low")) != 0);
     r.optim.states = KJ_STATES_F32;
     CHECK_INT(train("low", &r, 1, 0, false), KJ_USAGE);
     r.optim.states = KJ_STATES_BF16; /* so many passes are added up by chance */
