@@ -95,7 +95,7 @@ struct kj_backend {
 /* What a shared object was built for: the number counts changes of the structs in
  * this header that their sizes do not show. */
 #define KJ_BACKEND_ABI                                                                 \
-    ((unsigned)(7000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
+    ((unsigned)(8000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
 /* For implementations: b->most, which is none from then on. */
 static inline struct kj_mat kj_backend_take_most(struct kj_backend *b)
@@ -330,7 +330,9 @@ struct kj_ops {
      * tensors, places, shapes, scalars and host tables; what the tensors hold may
      * differ). `key` stands for all that. Where section_begin() says true, the caller
      * issues them and section_end(); where false, the device does them by itself, as
-     * it has kept them. Inside, nothing is read or written by the host, nor sync()ed.
+     * it has kept them. Where section_end() says true, keeping them has failed, nothing
+     * was done, and the caller issues them once more, and section_end(). Inside, nothing
+     * is read or written by the host, nor sync()ed.
      * When any tensor is freed all that was kept is forgotten, so addresses may be
      * part of a key (kj_section_key). Sections inside of a section count as nothing.
      *
@@ -339,7 +341,7 @@ struct kj_ops {
      * (0, NULL). */
     bool (*section_begin)(struct kj_backend *b, uint64_t key, size_t segs,
                           const int32_t *cu);
-    void (*section_end)(struct kj_backend *b);
+    bool (*section_end)(struct kj_backend *b);
 
     /* Wait for the device; the first fault since the last call, or KJ_OK. */
     int (*sync)(struct kj_backend *b, struct kj_err *err);

@@ -238,35 +238,30 @@ static bool begin_layer(const struct kj_llama *m, size_t i, const struct kj_rows
     return !in_sections(m) || m->b->ops->section_begin(m->b, key, r->segs, r->cu);
 }
 
-static void end_layer(const struct kj_llama *m)
+/* True: once more. */
+static bool end_layer(const struct kj_llama *m)
 {
-    if (in_sections(m))
-        m->b->ops->section_end(m->b);
+    return in_sections(m) && m->b->ops->section_end(m->b);
 }
 
-/* Attention half and feed-forward half of a block. x, delta: the stream so far
- * is x + delta (delta none in the first layer); behind it, x2 + a->delta. */
-static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
-                  struct kj_mat x, struct kj_mat delta)
+/* Attention half and feed-forward half of a block; see below. */
+static void block_once(const struct pass *p, struct kj_mat x, struct kj_mat delta)
 {
-    const struct kj_ops *o = m->b->ops;
+    const struct kj_llama *m = p->m;
     struct kj_llama_acts *a = m->acts;
-    struct pass p = pass_of(m, i, r);
-    const struct kj_llama_layer_acts l = p.l;
-    size_t n = r->n;
-    if (!begin_layer(m, i, r, false))
-        return;
-    kj_llama_most_of_weights(m, i, &p.w);
-    leave_most(&p, KJ_MAP_QKV, KJ_OF_X);
-    o->norm(m->b, l.y1, l.x1, l.r1, x, delta, p.w.norm1, n, p.d.h,
-            (float)m->shape.norm_eps);
-    project(&p);
-    attend(&p);
-    gate(&p);
-    activate(&p);
-    kj_llama_linear(m, i, KJ_MAP_DOWN, a->delta, l.h, p.w.down, &l.kept_h, n);
+    const struct kj_llama_layer_acts l = p->l;
+    size_t n = p->r->n;
+    kj_llama_most_of_weights(m, p->i, &p->w);
+    leave_most(p, KJ_MAP_QKV, KJ_OF_X);
+    m->b->ops->norm(m->b, l.y1, l.x1, l.r1, x, delta, p->w.norm1, n, p->d.h,
+                    (float)m->shape.norm_eps);
+    project(p);
+    attend(p);
+    gate(p);
+    activate(p);
+    kj_llama_linear(m, p->i, KJ_MAP_DOWN, a->delta, l.h, p->w.down, &l.kept_h, n);
     if (m->look)
-        m->look(m->look_ctx, &(struct kj_llama_view){.layer = i,
+        m->look(m->look_ctx, &(struct kj_llama_view){.layer = p->i,
                                                      .n = n,
                                                      .norm1 = l.y1,
                                                      .norm2 = l.y2,
@@ -275,7 +270,18 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
                                                      .before = l.x1,
                                                      .mid = l.x2,
                                                      .delta = a->delta});
-    end_layer(m);
+}
+
+/* x, delta: the stream so far is x + delta (delta none in the first layer); behind the
+ * block, x2 + a->delta. */
+static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
+                  struct kj_mat x, struct kj_mat delta)
+{
+    struct pass p = pass_of(m, i, r);
+    if (begin_layer(m, i, r, false))
+        do
+            block_once(&p, x, delta);
+        while (end_layer(m));
 }
 
 /* A unit's weights, which may still be coming from other ranks, for what comes now. */
@@ -400,11 +406,11 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
 {
     struct pass p = pass_of(m, i, r);
     struct kj_llama_layer g = kj_llama_layer(m, kj_llama_unit_grads(m, i + 1));
-    if (!begin_layer(m, i, r, true))
-        return;
-    ffn_back(&p, &g);
-    attn_back(&p, &g);
-    end_layer(m);
+    if (begin_layer(m, i, r, true))
+        do {
+            ffn_back(&p, &g);
+            attn_back(&p, &g);
+        } while (end_layer(m));
 }
 
 static void growing(const struct kj_llama *m, size_t unit)

@@ -182,8 +182,9 @@ static void feed(struct kj_cache *c, const uint32_t *ids, size_t n)
     in[2 * n + 1] = (int32_t)(c->used + n);
     o->write(c->m->b, c->in, 0, in, 2 * n + 2);
     if (o->section_begin(c->m->b, kj_section_key(c, &more, 1), 0, NULL)) {
-        pass(c, n);
-        o->section_end(c->m->b);
+        do
+            pass(c, n);
+        while (o->section_end(c->m->b));
     }
     c->used += n;
 }

@@ -209,9 +209,10 @@ static bool section_begin(struct kj_backend *b, uint64_t key, size_t segs,
     return true;
 }
 
-static void section_end(struct kj_backend *b)
+static bool section_end(struct kj_backend *b)
 {
     (void)b;
+    return false;
 }
 
 /* ---- loss and optimizer ---- */

@@ -178,7 +178,7 @@ void kj_cuda_add_sum(struct kj_backend *b, struct kj_mat acc, struct kj_mat x, s
                      bool squares);
 bool kj_cuda_section_begin(struct kj_backend *b, uint64_t key, size_t segs,
                            const int32_t *cu);
-void kj_cuda_section_end(struct kj_backend *b);
+bool kj_cuda_section_end(struct kj_backend *b);
 void kj_cuda_bias_act(struct kj_backend *b, struct kj_mat x, struct kj_mat bias,
                       size_t n, size_t h, enum kj_act act);
 void kj_cuda_act_back(struct kj_backend *b, struct kj_mat dx, struct kj_mat dbias,

@@ -22,6 +22,11 @@
  * again. Graphs hold addresses; when memory that they might use is given back, all are
  * dropped (kj_cuda_forget).
  *
+ * Where a call cannot be captured after all (a library that does in one what CUDA
+ * refuses there), nothing of the section was done: the caller issues it once more. If
+ * that goes well, graphs are left alone from then on, and the note says why; if not, it
+ * was no fault of theirs.
+ *
  * A graph takes memory of the device, by its nodes. Those that were used longest ago are
  * dropped so that all together stay within their part of it; one that this has hit
  * TRIES times is not made again, since making it costs more than it saves.
@@ -29,6 +34,7 @@
 #include "nn/arith.h"
 #include "nn/cuda/cuda.cuh"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -48,7 +54,9 @@ struct section {
 
 struct kj_sections {
     bool off, capturing;
-    unsigned depth; /* begun and not ended */
+    unsigned depth;    /* begun and not ended */
+    bool lost, repeat; /* a capture has failed; its section is issued once more */
+    char why[200];
     struct section *now, *bucket[BUCKETS], all[SECTIONS];
     uint64_t clock;
     size_t nodes, most; /* of all graphs, and that they may have */
@@ -130,19 +138,20 @@ static void finish(struct kj_cuda *c, struct section *keep)
     cudaGraphExec_t e = NULL;
     size_t nodes = 0;
     t->capturing = false;
+    t->lost = true;
     cudaError_t rc = cudaStreamEndCapture(c->stream, &g);
     if (c->base.fault.rc) {
         cudaGetLastError(); /* what spoilt it is told already */
     } else if (kj_cuda_good(c, rc, "cudaStreamEndCapture") &&
                KJ_CUDA(c, cudaGraphGetNodes(g, NULL, &nodes)) &&
-               instantiate(c, &e, g) && KJ_CUDA(c, cudaGraphLaunch(e, c->stream)) &&
-               keep) {
-        if (make_room(t, nodes)) {
+               instantiate(c, &e, g) && KJ_CUDA(c, cudaGraphLaunch(e, c->stream))) {
+        t->lost = false;
+        if (keep && make_room(t, nodes)) {
             keep->graph = e;
             keep->nodes = nodes;
             t->nodes += nodes;
             e = NULL;
-        } else {
+        } else if (keep) {
             keep->left = TRIES;
         }
     }
@@ -231,20 +240,50 @@ bool kj_cuda_section_begin(struct kj_backend *b, uint64_t key, size_t segs,
         kj_cuda_section_end(b);
         return false;
     }
-    if (s->seen++ && s->left < TRIES)
+    if (s->seen++ && s->left < TRIES) {
         t->capturing = KJ_CUDA(
             c, cudaStreamBeginCapture(c->stream, cudaStreamCaptureModeThreadLocal));
+        t->lost = !t->capturing;
+    }
     return true;
 }
 
-void kj_cuda_section_end(struct kj_backend *b)
+/* Once more, without a capture? Behind a fault nothing runs, so nothing did since. */
+static bool repeat(struct kj_cuda *c)
+{
+    struct kj_sections *t = c->sections;
+    bool again = t->lost && c->base.fault.rc;
+    if (again) {
+        snprintf(t->why, sizeof t->why, "%.*s", (int)sizeof t->why - 1,
+                 c->base.fault.msg);
+        kj_err_reset(&c->base.fault);
+        c->base.most = KJ_MAT_NONE; /* left by who stopped there */
+        cudaGetLastError();
+    } else if (t->repeat && !c->base.fault.rc) {
+        t->off = true;
+        if (!*c->base.note)
+            snprintf(c->base.note, sizeof c->base.note,
+                     "no CUDA graphs: %.190s: operations are launched one by one",
+                     t->why);
+    }
+    t->lost = false;
+    return t->repeat = again;
+}
+
+bool kj_cuda_section_end(struct kj_backend *b)
 {
     struct kj_cuda *c = kj_cuda_of(b);
     struct kj_sections *t = c->sections;
-    if (--t->depth)
-        return;
+    if (t->depth > 1) {
+        t->depth--;
+        return false;
+    }
     if (t->capturing)
         finish(c, t->now);
+    if (repeat(c))
+        return true;
+    t->depth = 0;
     t->now = NULL;
     c->docs.cu = NULL;
+    return false;
 }

@@ -2,8 +2,8 @@
  *
  * KJ_EMU_FAIL=CALL:N:CODE: the Nth call of that kind in this process gives CODE, a number
  * of cudaError_t. CALL is open (the choice of the device), kernel (a question about
- * one), malloc, copy, set, wait, launch (also of graphs, cuDNN's and cuBLASLt's), graph
- * (its instantiation).
+ * one), malloc, copy, set, wait, launch (also of graphs, cuDNN's and cuBLASLt's), capture
+ * (its end), graph (its instantiation).
  *
  * As on a device: codes of a kernel (700 to 719) come not from its launch, which is
  * good, but from whatever waits next; and behind them, an uncorrectable error of
@@ -42,6 +42,7 @@ bool kj_emu_dead(void)
 cudaError_t kj_emu_fails(const char *call)
 {
     static unsigned long seen;
+    static char told[32]; /* counted for this */
     const char *s = getenv("KJ_EMU_FAIL");
     char want[16];
     unsigned long n;
@@ -56,6 +57,10 @@ cudaError_t kj_emu_fails(const char *call)
         memcpy(teller.call, want, sizeof want);
         teller.n++;
         return cudaSuccess;
+    }
+    if (strncmp(s, told, sizeof told - 1) != 0) {
+        snprintf(told, sizeof told, "%s", s);
+        seen = 0;
     }
     if (++seen != n)
         return cudaSuccess;

@@ -347,7 +347,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
     if (!s->graph)
         return fail(cudaErrorInvalidValue);
     counts.captures++;
-    if (s->spoilt)
+    cudaError_t rc = kj_emu_fails("capture");
+    if (s->spoilt || rc != cudaSuccess)
         delete s->graph;
     else
         *g = s->graph;

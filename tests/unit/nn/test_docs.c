@@ -132,10 +132,10 @@ static void pass(struct net *n, unsigned i, struct result *r)
         x[k] = (float)((k * 7919 + i * 104729) % 2003) / 1001.5f - 1;
     o->write(n->b, n->qkv, 0, x, all);
     o->write(n->b, n->d_o, 0, x + 1, h);
-    if (o->section_begin(n->b, 5, segs, cu)) {
-        attend(n, segs, cu);
-        o->section_end(n->b);
-    }
+    if (o->section_begin(n->b, 5, segs, cu))
+        do
+            attend(n, segs, cu);
+        while (o->section_end(n->b));
     o->read(n->b, n->o, 0, r->o, h);
     o->read(n->b, n->lse, 0, r->lse, N * HEADS);
     o->read(n->b, n->dqkv, 0, r->dqkv, all);
