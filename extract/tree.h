@@ -6,7 +6,7 @@
  * needed to walk it. Only attributes that somebody reads are kept.
  *
  * What is never text has no nodes: scripts, styles, SVG, templates, comments,
- * controls of forms. Scripts of JSON-LD are put aside in ld, those that hold
+ * controls of forms other than buttons. Scripts of JSON-LD are put aside in ld, those that hold
  * TeX become text.
  *
  * Caps (bytes, nodes, depth, time) end in KJ_BAD_RECORD with a rule.
