@@ -6,8 +6,8 @@
  * needed to walk it. Only attributes that somebody reads are kept.
  *
  * What is never text has no nodes: scripts, styles, SVG, templates, comments,
- * controls of forms other than buttons. Scripts of JSON-LD are put aside in ld, those that hold
- * TeX become text.
+ * controls of forms other than buttons. Scripts of JSON-LD are put aside in ld,
+ * those that hold TeX become text.
  *
  * Caps (bytes, nodes, depth, time) end in KJ_BAD_RECORD with a rule.
  * Thread-safety: one object per thread.
