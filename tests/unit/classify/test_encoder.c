@@ -1,6 +1,6 @@
 /* test_encoder.c - a small encoder against its definition in float64, text by text;
  * packing, pooling, heads; and folders that are refused. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -451,17 +451,10 @@ static void on_device(const char *device)
 /* The emulated GPU, beside this program's folder. */
 static void on_gpu(void)
 {
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 80);
-    path[n < 0 ? 0 : n] = 0;
-    if (!(slash = strrchr(path, '/')))
-        return;
-    snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-    if (access(path, R_OK) != 0) {
+    if (!emulated_gpu(false)) {
         SKIP("no emulated GPU was built");
         return;
     }
-    setenv("KIJIL_CUDA_SO", path, 0);
     setenv("KIJIL_CUDA_WINDOW", "256", 1);
     on_device("cuda");
 }

@@ -3,11 +3,10 @@
  * The object that is opened here is built from nn/cuda/ and tests/cuda_emu, whose
  * headers say what it can find. The self-test runs in three orders of threads and
  * blocks; a run of every operation must give the same bits in each. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "nn/backend.h"
 #include "nn/selftest.h"
@@ -277,14 +276,7 @@ static void where_there_is_none(void)
 
 int main(void)
 {
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 0); /* another one may be given */
-    }
+    CHECK(emulated_gpu(false));
     against_float64();
     many_tokens();
     states_as_on_the_cpu();

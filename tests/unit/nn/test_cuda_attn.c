@@ -2,10 +2,9 @@
  * in its place, tests/cuda_emu/sdpa.cc) where it agrees with our own kernels, ours
  * where it is missing, wrong or short of memory; and the same bits where they are
  * asked for. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "nn/backend.h"
 
@@ -157,14 +156,7 @@ static void left(const char *emu, const char *note)
 
 int main(void)
 {
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 0);
-    }
+    CHECK(emulated_gpu(false));
     taken();
     bits();
     left("dq", "not right here: dQ is off by 0.");

@@ -1,10 +1,9 @@
 /* test_cuda_gemm.c - products on an emulated GPU whose library refuses, when they are to
  * run, algorithms that it has offered (tests/cuda_emu/lt.cc): the next one serves, and
  * where none is left a plain kernel of ours, with a note that it is slow. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "nn/backend.h"
 
@@ -71,14 +70,7 @@ static struct result want, got;
 
 int main(void)
 {
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 0);
-    }
+    CHECK(emulated_gpu(false));
     multiply(&want, NULL, false);
     CHECK_INT(want.err.rc, KJ_OK);
     CHECK(!*want.note && want.c[0] != 0);

@@ -1,33 +1,12 @@
 /* test_docs.c - sections whose documents are others each time, on an emulated GPU: every
  * way of attention, forward and backward, gives what it gives without graphs, and the
  * graphs are used. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "nn/backend.h"
-
-/* As tests/cuda_emu/cuda_runtime.h has it. */
-struct counts {
-    uint64_t waits, mallocs, frees, launches, captures, graphs, replays, nodes;
-};
-
-static struct counts counts(void)
-{
-    struct counts n = {0};
-    void (*count)(struct counts *) = NULL;
-    void *so = dlopen(getenv("KIJIL_CUDA_SO"), RTLD_NOW | RTLD_NOLOAD);
-    if (so)
-        *(void **)&count = dlsym(so, "kj_emu_count");
-    if (CHECK(count != NULL))
-        count(&n);
-    if (so)
-        dlclose(so);
-    return n;
-}
 
 /* Under sanitizers, which make fibers slow, fewer. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -160,10 +139,10 @@ static void run(const struct way *w, bool graphs, struct result r[PASSES])
     n.lse = o->tensor_new(b, KJ_F32, N * HEADS);
     n.d_o = o->tensor_new(b, w->type, N * HEADS * w->dim);
     n.dqkv = o->tensor_new(b, w->type, N * n.width);
-    struct counts was = counts();
+    struct emulated_counts was = emulated_counts();
     for (unsigned i = 0; i < PASSES; i++)
         pass(&n, i, &r[i]);
-    struct counts now = counts();
+    struct emulated_counts now = emulated_counts();
     /* Each class runs once before it is captured, the first twice, for memory grows; one
      * that has cuDNN make a plan has the others begin again. */
     size_t k = classes(), again = *w->cudnn == '1' ? k - 1 : 0;
@@ -177,7 +156,7 @@ static void run(const struct way *w, bool graphs, struct result r[PASSES])
     struct kj_tensor *t[] = {n.qkv, n.o, n.lse, n.d_o, n.dqkv};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         o->tensor_free(b, t[i]);
-    CHECK_INT(counts().nodes, 0); /* no graph survives them */
+    CHECK_INT(emulated_counts().nodes, 0); /* no graph survives them */
     kj_backend_close(b);
 }
 
@@ -219,14 +198,7 @@ int main(void)
         {"cudnn", "1", KJ_BF16, 64},
     };
     static const char *const orders[] = {"reverse", "20261"};
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 1);
-    }
+    CHECK(emulated_gpu(true));
     CHECK_INT(classes(), 3);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
         same(&ways[i], orders[i % 2]);

@@ -1,32 +1,11 @@
 /* test_sections.c - sections of operations and copies, on an emulated GPU: the same
  * bytes with and without graphs, whatever comes between; what the device is asked
  * for is counted. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "nn/backend.h"
-
-/* As tests/cuda_emu/cuda_runtime.h has it. */
-struct counts {
-    uint64_t waits, mallocs, frees, launches, captures, graphs, replays, nodes;
-};
-
-static struct counts counts(void)
-{
-    struct counts n = {0};
-    void (*count)(struct counts *) = NULL;
-    void *so = dlopen(getenv("KIJIL_CUDA_SO"), RTLD_NOW | RTLD_NOLOAD);
-    if (so)
-        *(void **)&count = dlsym(so, "kj_emu_count");
-    if (CHECK(count != NULL))
-        count(&n);
-    if (so)
-        dlclose(so);
-    return n;
-}
 
 static const char *const orders[] = {"reverse", "forward", "20261"};
 /* Under sanitizers, which make fibers slow, less of everything. */
@@ -193,14 +172,14 @@ static void same_bytes(void)
         for (int how = NOTHING; how <= WRITE; how += SPOIL_STEP) {
             double sum[2][PASSES];
             float out[2][N * H];
-            struct counts n = {0};
+            struct emulated_counts n = {0};
             for (int graphs = 0; graphs < 2; graphs++) {
                 struct kj_backend *b = device(orders[k], graphs == 1);
                 if (!b)
                     return;
-                n = counts();
+                n = emulated_counts();
                 story(b, (enum spoil)how, sum[graphs], out[graphs]);
-                struct counts now = counts();
+                struct emulated_counts now = emulated_counts();
                 n.replays = now.replays - n.replays;
                 n.graphs = now.graphs - n.graphs;
                 if (!graphs)
@@ -227,12 +206,12 @@ static void what_a_replay_costs(void)
     struct net n = net_new(b);
     for (unsigned i = 0; i < 4; i++)
         pass(&n, 0, 5, NOTHING);
-    struct counts was = counts();
+    struct emulated_counts was = emulated_counts();
     for (unsigned i = 0; i < REPLAYS; i++) {
         set_ids(&n, i);
         CHECK(pass(&n, 0, 5, NOTHING) > 0);
     }
-    struct counts now = counts();
+    struct emulated_counts now = emulated_counts();
     CHECK_INT(now.replays - was.replays, REPLAYS);
     CHECK_INT(now.waits - was.waits, REPLAYS);
     CHECK_INT(now.launches - was.launches, 0);
@@ -265,12 +244,12 @@ static void many_keys(void)
     }
     for (int i = 0; i < 3; i++) /* and the last are there */
         pass(&n, 9, 5, NOTHING);
-    struct counts was = counts();
+    struct emulated_counts was = emulated_counts();
     pass(&n, 9, 5, NOTHING);
-    CHECK_INT(counts().replays - was.replays, 1);
+    CHECK_INT(emulated_counts().replays - was.replays, 1);
     net_free(&n);
     kj_backend_close(b);
-    CHECK_INT(counts().nodes, 0);
+    CHECK_INT(emulated_counts().nodes, 0);
 }
 
 /* Graphs hold addresses: where memory is given back, none stays. */
@@ -283,12 +262,12 @@ static void freed(void)
     set_ids(&n, 1);
     for (unsigned i = 0; i < 3; i++)
         pass(&n, 0, 5, NOTHING);
-    CHECK(counts().nodes > 0);
+    CHECK(emulated_counts().nodes > 0);
     spoil(&n, FREE); /* a tensor that the section does not even have */
-    CHECK_INT(counts().nodes, 0);
-    struct counts was = counts();
+    CHECK_INT(emulated_counts().nodes, 0);
+    struct emulated_counts was = emulated_counts();
     pass(&n, 0, 5, NOTHING);
-    CHECK_INT(counts().replays - was.replays, 0);
+    CHECK_INT(emulated_counts().replays - was.replays, 0);
     net_free(&n);
     kj_backend_close(b);
 }
@@ -311,13 +290,13 @@ static void little_memory(void)
         sum = pass(&n, i % 3 < 2 ? i % 3 : 2 + i / 3 % 4, 5, NOTHING);
         each = each > 0 ? each : sum;
         CHECK_NEAR(sum - was, each, 1e-9);
-        CHECK(counts().nodes <= MOST);
+        CHECK(emulated_counts().nodes <= MOST);
     }
-    CHECK(counts().nodes > MOST / 2);
-    struct counts was = counts();
+    CHECK(emulated_counts().nodes > MOST / 2);
+    struct emulated_counts was = emulated_counts();
     for (unsigned i = 0; i < 24; i++)
         pass(&n, i % 3 < 2 ? i % 3 : 2 + i / 3 % 4, 5, NOTHING);
-    struct counts now = counts();
+    struct emulated_counts now = emulated_counts();
     CHECK(now.replays - was.replays >= 16);
     CHECK_INT(now.graphs - was.graphs, 0); /* those are not made again and again */
     net_free(&n);
@@ -342,7 +321,7 @@ static void no_memory(void)
     }
     unsetenv("KJ_EMU_FAIL");
     CHECK_INT(b->ops->sync(b, NULL), KJ_OK);
-    CHECK_INT(counts().nodes, 0);
+    CHECK_INT(emulated_counts().nodes, 0);
     net_free(&n);
     kj_backend_close(b);
 }
@@ -405,7 +384,7 @@ static void no_capture(const char *how)
     struct net n = net_new(b);
     double sum = 0, each = 0;
     set_ids(&n, 1);
-    struct counts was = counts();
+    struct emulated_counts was = emulated_counts();
     for (unsigned i = 0; i < 12; i++) {
         double before = sum;
         if (i == 4)
@@ -416,7 +395,7 @@ static void no_capture(const char *how)
     }
     unsetenv("KJ_EMU_FAIL");
     CHECK_INT(b->ops->sync(b, NULL), KJ_OK);
-    CHECK_INT(counts().replays - was.replays, 3); /* before that */
+    CHECK_INT(emulated_counts().replays - was.replays, 3); /* before that */
     if (!CHECK(strstr(b->note, "no CUDA graphs: ") != NULL &&
                strstr(b->note, ": operations are launched one by one") != NULL))
         printf("     %s\n", b->note);
@@ -473,31 +452,24 @@ static void waits(void)
         return;
     const struct kj_ops *o = b->ops;
     struct kj_tensor *t = o->tensor_new(b, KJ_F32, 1000);
-    struct counts was = counts();
+    struct emulated_counts was = emulated_counts();
     for (int i = 0; i < 1000; i++)
         o->write(b, t, 0, x, 1000);
-    CHECK_INT(counts().waits - was.waits, 0);
+    CHECK_INT(emulated_counts().waits - was.waits, 0);
     o->read(b, t, 0, x, 1000);
     CHECK_INT(o->sync(b, NULL), KJ_OK);
     CHECK_INT(o->sync(b, NULL), KJ_OK);
-    CHECK_INT(counts().waits - was.waits, 1);
+    CHECK_INT(emulated_counts().waits - was.waits, 1);
     o->zero(b, kj_mat(t, 0, 1), 1000);
     CHECK_INT(o->sync(b, NULL), KJ_OK);
-    CHECK_INT(counts().waits - was.waits, 2);
+    CHECK_INT(emulated_counts().waits - was.waits, 2);
     o->tensor_free(b, t);
     kj_backend_close(b);
 }
 
 int main(void)
 {
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 1);
-    }
+    CHECK(emulated_gpu(true));
     same_bytes();
     what_a_replay_costs();
     many_keys();

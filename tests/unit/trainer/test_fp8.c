@@ -1,10 +1,9 @@
 /* test_fp8.c - gradients of a model whose blocks multiply FP8: beside float32's, alike
  * on the CPU and on an emulated GPU, and refused where a GPU has no FP8. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "trainer/llama.h"
@@ -150,14 +149,7 @@ static void which_maps(void)
 
 int main(void)
 {
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 0);
-    }
+    CHECK(emulated_gpu(false));
     gradients();
     older_gpu();
     which_maps();

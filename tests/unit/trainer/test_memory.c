@@ -1,9 +1,8 @@
 /* test_memory.c - the count of a run's memory beside what is taken: a dozen shapes on
  * the CPU and on an emulated GPU; the level that `auto` takes; what would fit. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "trainer/memory.h"
@@ -265,14 +264,7 @@ static void advice(void)
 
 int main(void)
 {
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 0);
-    }
+    CHECK(emulated_gpu(false));
     shapes();
     levels();
     advice();

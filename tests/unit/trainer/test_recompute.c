@@ -1,9 +1,8 @@
 /* test_recompute.c - what layers make again instead of keeping it changes no bit of
  * the gradients, on the CPU and on an emulated GPU, and each level takes less memory. */
-#include "tests/unit/test.h"
+#include "tests/unit/emulated.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "trainer/llama.h"
@@ -161,16 +160,9 @@ static void device(struct kj_backend *b)
 
 int main(void)
 {
-    char path[4096], *slash;
     struct kj_backend *b = NULL;
     struct kj_err err = KJ_ERR_INIT;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (n > 0) {
-        path[n] = 0;
-        slash = strrchr(path, '/');
-        snprintf(slash, 60, "/../../cuda_emu/kijil-cuda.so");
-        setenv("KIJIL_CUDA_SO", path, 0);
-    }
+    CHECK(emulated_gpu(false));
     if (CHECK_INT(kj_backend_open(&b, "cpu", 2, NULL), KJ_OK))
         device(b);
     setenv("KJ_EMU_ORDER", "reverse", 1);
