@@ -83,7 +83,7 @@ is "with no label for null" "$(grep -aoE '__label__[a-z0-9]*' m.bin | sort -u | 
 
 # ---- killed anywhere ----
 for i in $(seq 300); do doc k$i - "Score: $((i % 6))"; done >many.jsonl
-for after in 0.1 0.3 0.2; do
+for after in 0.1 0.3 0.2 0.03; do
     killed $after "${A[@]}" -q many.jsonl -o killed.jsonl --concurrency 4
     [[ -e killed.jsonl ]] && printf '{"id":"torn","te' >>killed.jsonl
 done
