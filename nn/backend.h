@@ -179,6 +179,11 @@ struct kj_ops {
     /* ---- memory; a new tensor is zeroed; NULL leaves a fault ---- */
     struct kj_tensor *(*tensor_new)(struct kj_backend *b, enum kj_dtype type, size_t n);
     void (*tensor_free)(struct kj_backend *b, struct kj_tensor *t);
+    /* t's memory as elements of another type, from its first byte on: for what takes
+     * turns with something else in one place. It is freed before t is. The elements of
+     * one are noise to the other; await() does not know that the two are one. */
+    struct kj_tensor *(*tensor_view)(struct kj_backend *b, struct kj_tensor *t,
+                                     enum kj_dtype type);
     size_t (*tensor_size)(const struct kj_tensor *t);
     /* Bytes of the device that this program may still take, and that it has in all;
      * both 0 where that is not known. */

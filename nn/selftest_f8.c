@@ -182,6 +182,43 @@ static void test_quantize(struct kj_test *t)
     }
 }
 
+/* Codes in the memory of another tensor, which keeps what lies behind them. */
+static void test_view(struct kj_test *t)
+{
+    enum { N = 8, H = 32, BYTES = 16 + N * (H + 16), ALL = 500 };
+    for (int e5m2 = 0; e5m2 < 2; e5m2++) {
+        double *x = kj_test_random(t, N * H), worst = 0;
+        float bad[BYTES];
+        struct kj_mat m = kj_test_put(t, x, N * H, H),
+                      s = kj_test_put_sum(t, NULL, 1, 1);
+        struct kj_mat rest = kj_test_put(t, NULL, ALL, 1);
+        int64_t bytes = t->b->bytes;
+        struct kj_tensor *q = t->o->tensor_view(t->b, rest.t, e5m2 ? KJ_E5M2 : KJ_E4M3);
+        size_t width = t->type == KJ_BF16 ? 2 : 4;
+        bool good = t->o->tensor_size(q) == ALL * width && t->b->bytes == bytes;
+        for (size_t i = 0; i < BYTES; i++)
+            bad[i] = NAN;
+        if (q)
+            t->o->write(t->b, q, 0, bad, BYTES);
+        struct kj_mat codes = kj_mat(q, 16, H + 16);
+        t->o->quantize(t->b, codes, KJ_MAT_NONE, s, m, KJ_MAT_NONE, N, H);
+        double scale = scale_of(x, N * H, e5m2);
+        worst += (double)wrong(t, codes, x, scale, N, H, H, 1, e5m2);
+        t->o->tensor_free(t->b, q);
+        double *left = kj_test_get(t, rest, ALL);
+        for (size_t i = BYTES / width; i < ALL; i++)
+            worst += !isnan(left[i]);
+        good &= t->b->bytes == bytes;
+        kj_test_verdict(t, "tensor_view", e5m2 ? "E5M2" : "E4M3", good ? worst : 1e300,
+                        0);
+        free(left);
+        free(x);
+        kj_test_drop(t, m);
+        kj_test_drop(t, s);
+        kj_test_drop(t, rest);
+    }
+}
+
 /* ---- the largest magnitude of what operations write ---- */
 
 enum { LEAVES = 5 };
@@ -350,4 +387,5 @@ static void test_matmul_f8(struct kj_test *t)
                         (f & 1 ? KJ_MM_ADD : 0) | (f & 2 ? KJ_MM_FAST : 0));
 }
 
-kj_test_fn *const kj_tests_f8[] = {test_quantize, test_most, test_matmul_f8, NULL};
+kj_test_fn *const kj_tests_f8[] = {test_quantize, test_view, test_most, test_matmul_f8,
+                                   NULL};

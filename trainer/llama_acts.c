@@ -17,6 +17,9 @@
  *
  * where [] is there if it is not kept. With whole blocks made again the attention half
  * must stay until the feed-forward half went back, so its part comes before that place.
+ * A map's FP8 codes are needed only while it is multiplied: they lie behind what its half
+ * has made by then, where the half's later things come (gate and up have theirs in the
+ * place of their product, which is not there yet, or no more).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -131,6 +134,25 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Whether a map's input is made again, or read once more, on its way back. */
+static bool input_again(const struct kj_llama *m, enum kj_llama_map map)
+{
+    static const enum kj_recompute from[KJ_MAPS] = {
+        KJ_RECOMPUTE_NORM, KJ_RECOMPUTE_NONE, KJ_RECOMPUTE_NORM, KJ_RECOMPUTE_SWIGLU};
+    return kj_llama_again(&m->how, 0) >= from[map];
+}
+
+/* A map's codes behind `at` of rest; what comes behind them. */
+static size_t codes(const struct kj_llama *m, enum kj_llama_map map, bool back,
+                    size_t at)
+{
+    struct kj_llama_acts *a = m->acts;
+    size_t bytes = kj_llama_f8_codes(m, map, back, input_again(m, map));
+    a->f8.at[back][map] = at * a->width;
+    take(&at, (bytes + a->width - 1) / a->width);
+    return at;
+}
+
 /* In training; see above. */
 static size_t shared_acts(const struct kj_llama *m, size_t at)
 {
@@ -146,17 +168,33 @@ static size_t shared_acts(const struct kj_llama *m, size_t at)
         s->att = kj_mat(t, take(&at, n * d.q), d.q);
         s->qkv = kj_mat(t, take(&at, n * d.qkv), d.qkv);
     }
-    size_t ffn = at, attn = at, head = at;
+    size_t ffn = at, attn = at, head = at, end;
     if (most >= KJ_RECOMPUTE_FFN)
         s->gu = kj_mat(t, take(&ffn, n * 2 * d.f), 2 * d.f);
+    end = larger(codes(m, KJ_MAP_GU, false, ffn), codes(m, KJ_MAP_GU, true, ffn));
     s->h = a->dh = kj_mat(t, take(&ffn, n * d.f), d.f);
+    end = larger(end, codes(m, KJ_MAP_DOWN, false, ffn));
+    end = larger(end, codes(m, KJ_MAP_DOWN, true, ffn));
     if (most == KJ_RECOMPUTE_QKV)
         s->qkv = kj_mat(t, take(&attn, n * d.qkv), d.qkv);
+    end = larger(end, codes(m, KJ_MAP_QKV, false, attn));
+    end = larger(end, codes(m, KJ_MAP_O, false, attn));
     a->datt = kj_mat(t, take(&attn, n * d.q), d.q);
+    end = larger(end, codes(m, KJ_MAP_O, true, attn));
     a->dqkv = kj_mat(t, take(&attn, n * d.qkv), d.qkv);
+    end = larger(end, codes(m, KJ_MAP_QKV, true, attn));
     a->x = kj_mat(t, take(&head, n * d.h), d.h);
     a->logits = kj_mat(t, take(&head, chunk * d.v), d.v);
-    return larger(larger(ffn, attn), head);
+    return larger(larger(end, head), larger(ffn, attn));
+}
+
+/* Behind all else. */
+static size_t forward_codes(const struct kj_llama *m, size_t at)
+{
+    size_t end = at;
+    for (enum kj_llama_map i = 0; i < KJ_MAPS; i++)
+        end = larger(end, codes(m, i, false, at));
+    return end;
 }
 
 static struct need rest_acts(const struct kj_llama *m)
@@ -178,6 +216,7 @@ static struct need rest_acts(const struct kj_llama *m)
     } else {
         a->x = kj_mat(t, take(&at, n * d.h), d.h);
         a->logits = kj_mat(t, take(&at, m->how.chunk * d.v), d.v);
+        at = forward_codes(m, at);
     }
     if (m->how.f8)
         a->f8.scales = kj_mat(f, take(&as, KJ_OPERANDS), 1);
@@ -221,7 +260,7 @@ struct kj_llama_how kj_llama_how_teacher(const struct kj_run *run, bool bf16)
 void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bool bf16,
                     struct kj_llama_need need[KJ_LT_COUNT])
 {
-    struct kj_llama_acts a = {0};
+    struct kj_llama_acts a = {.width = bf16 && how->bf16 ? 2 : 4};
     struct kj_llama m = {.shape = *s, .how = *how, .acts = &a};
     struct kj_llama_layer_acts l;
     size_t count, n, own = kj_llama_own(s, how), slots = kj_llama_slots(s, how);
@@ -233,8 +272,7 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
     struct need last = layer_acts(&m, end - 1, &l), rest = rest_acts(&m);
     size_t acts = set_at(&m, end - 1, a.per_layer) + last.acts;
     size_t sums = set_at(&m, end - 1, a.sums_layer) + last.sums;
-    size_t codes = set_at(&m, end - 1, a.f8_layer) + last.f8, f8_work, f8_grads;
-    kj_llama_f8_place(&m, &f8_work, &f8_grads);
+    size_t kept = set_at(&m, end - 1, a.f8_layer) + last.f8;
     free(kj_llama_params(s, &count, &n));
     bool copy = low == KJ_BF16 && state == KJ_F32;
     const struct kj_llama_need all[KJ_LT_COUNT] = {
@@ -249,9 +287,7 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
         [KJ_LT_LAYER_SUMS] = {KJ_MEM_ACTS, KJ_F32, sums},
         [KJ_LT_REST] = {KJ_MEM_ACTS, low, rest.acts},
         [KJ_LT_REST_SUMS] = {KJ_MEM_ACTS, KJ_F32, rest.sums},
-        [KJ_LT_F8_KEPT] = {KJ_MEM_ACTS, KJ_E4M3, codes},
-        [KJ_LT_F8_WORK] = {KJ_MEM_ACTS, KJ_E4M3, f8_work},
-        [KJ_LT_F8_GRADS] = {KJ_MEM_ACTS, KJ_E5M2, f8_grads},
+        [KJ_LT_F8_KEPT] = {KJ_MEM_ACTS, KJ_E4M3, kept},
         [KJ_LT_IDS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
         [KJ_LT_POS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
         [KJ_LT_TARGETS] = {KJ_MEM_ACTS, KJ_I32, how->tokens},
@@ -324,10 +360,12 @@ void kj_llama_acts_new(struct kj_llama *m)
     a->rest = make(m, &need[KJ_LT_REST]);
     a->rest_sums = make(m, &need[KJ_LT_REST_SUMS]);
     a->f8.kept = make(m, &need[KJ_LT_F8_KEPT]);
-    a->f8.work = make(m, &need[KJ_LT_F8_WORK]);
-    a->f8.grads = make(m, &need[KJ_LT_F8_GRADS]);
+    if (m->how.f8) {
+        a->f8.e4m3 = m->b->ops->tensor_view(m->b, a->rest, KJ_E4M3);
+        a->f8.e5m2 = m->b->ops->tensor_view(m->b, a->rest, KJ_E5M2);
+    }
+    a->width = need[KJ_LT_REST].type == KJ_BF16 ? 2 : 4;
     rest_acts(m);
-    kj_llama_f8_place(m, &(size_t){0}, &(size_t){0});
     a->ids = make(m, &need[KJ_LT_IDS]);
     a->pos = make(m, &need[KJ_LT_POS]);
     a->targets = make(m, &need[KJ_LT_TARGETS]);
@@ -342,9 +380,9 @@ void kj_llama_acts_free(struct kj_llama *m)
     struct kj_llama_acts *a = m->acts;
     if (!a)
         return;
-    struct kj_tensor *t[] = {a->layers,  a->layer_sums, a->rest,     a->rest_sums,
-                             a->f8.kept, a->f8.work,    a->f8.grads, a->ids,
-                             a->pos,     a->targets,    a->rope};
+    struct kj_tensor *t[] = {a->f8.e4m3, a->f8.e5m2,   a->layers,  a->layer_sums,
+                             a->rest,    a->rest_sums, a->f8.kept, a->ids,
+                             a->pos,     a->targets,   a->rope};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++)
         m->b->ops->tensor_free(m->b, t[i]);
     free(a->host);

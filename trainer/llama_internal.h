@@ -62,8 +62,6 @@ enum kj_llama_tensor {
     KJ_LT_REST,
     KJ_LT_REST_SUMS,
     KJ_LT_F8_KEPT,
-    KJ_LT_F8_WORK,
-    KJ_LT_F8_GRADS,
     KJ_LT_IDS,
     KJ_LT_POS,
     KJ_LT_TARGETS,
@@ -84,17 +82,20 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
 enum kj_llama_map { KJ_MAP_QKV, KJ_MAP_O, KJ_MAP_GU, KJ_MAP_DOWN, KJ_MAPS };
 enum kj_llama_operand { KJ_OF_X, KJ_OF_W, KJ_OF_DY, KJ_OPERANDS };
 
-/* FP8: codes of layers, and of the map at hand: its input, its weights, the gradient of
- * its output both ways; the scales of these three; and the largest magnitudes of all
- * operands of a pass: of each layer, map and operand one number. */
+/* FP8: codes of layers; `rest` as memory of codes, and at which byte of it those of the
+ * map at hand begin, forward and backward; the scales of its input, its weights and the
+ * gradient of its output; and the largest magnitudes of all operands of a pass: of each
+ * layer, map and operand one number. */
 struct kj_llama_f8 {
-    struct kj_tensor *kept, *work, *grads;
-    struct kj_mat x, w, dy, dyt, scales, most;
+    struct kj_tensor *kept, *e4m3, *e5m2;
+    size_t at[2][KJ_MAPS];
+    struct kj_mat scales, most;
 };
 
 struct kj_llama_acts {
     /* Elements of a layer's set: of those that go deeper, and of the others. */
     size_t per_layer[2], sums_layer[2], f8_layer[2];
+    size_t width; /* bytes of an activation */
     struct kj_tensor *layers, *layer_sums, *rest, *rest_sums;
     struct kj_tensor *ids, *pos, *targets, *rope;
     struct kj_mat delta, x, r, y, logits, loss, lse;
@@ -107,8 +108,10 @@ struct kj_llama_acts {
 void kj_llama_acts_new(struct kj_llama *m);
 void kj_llama_acts_free(struct kj_llama *m);
 
-/* Places in acts->f8; elements of `work` and `grads`. */
-void kj_llama_f8_place(const struct kj_llama *m, size_t *work, size_t *grads);
+/* Bytes that codes of a map take while it is computed, forward or backward; 0 where it is
+ * not FP8. x: those of its input are made again on the way back. */
+size_t kj_llama_f8_codes(const struct kj_llama *m, enum kj_llama_map map, bool back,
+                         bool x);
 /* How many largest magnitudes there are. */
 size_t kj_llama_mosts(const struct kj_shape *s);
 bool kj_llama_f8_fits(const struct kj_llama_how *how, size_t out, size_t in);

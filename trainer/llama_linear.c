@@ -55,25 +55,21 @@ size_t kj_llama_f8_maps(const struct kj_shape *s, const struct kj_llama_how *how
     return n;
 }
 
-void kj_llama_f8_place(const struct kj_llama *m, size_t *work, size_t *grads)
+/* ---- places of codes: forward x, w; backward dy, then dy and x transposed, and when
+ * these are multiplied w in their place ---- */
+
+size_t kj_llama_f8_codes(const struct kj_llama *m, enum kj_llama_map map, bool back,
+                         bool x)
 {
-    struct kj_llama_f8 *f = &m->acts->f8;
-    size_t map[4][2], tokens = up(m->how.tokens, 16), x = 0, w = 0, dy = 0;
-    maps_of(&m->shape, map);
-    for (size_t i = 0; i < 4; i++) {
-        size_t out = map[i][0], in = map[i][1];
-        if (!kj_llama_f8_fits(&m->how, out, in))
-            continue;
-        x = tokens * in > x ? tokens * in : x;
-        w = out * in > w ? out * in : w;
-        dy = m->how.train && tokens * out > dy ? tokens * out : dy;
-    }
-    f->x = kj_mat(f->work, 0, 0);
-    f->w = kj_mat(f->work, up(x, GRAIN), 0);
-    f->dy = kj_mat(f->grads, 0, 0);
-    f->dyt = kj_mat(f->grads, up(dy, GRAIN), 0);
-    *work = up(x, GRAIN) + w;
-    *grads = up(dy, GRAIN) + dy;
+    size_t all[KJ_MAPS][2], tokens = up(m->how.tokens, 16);
+    maps_of(&m->shape, all);
+    size_t out = all[map][0], in = all[map][1];
+    if (!kj_llama_f8_fits(&m->how, out, in))
+        return 0;
+    if (!back)
+        return up(tokens * in, GRAIN) + out * in;
+    size_t dy = up(tokens * out, GRAIN), dw = dy + (x ? tokens * in : 0);
+    return dy + (dw > out * in ? dw : out * in);
 }
 
 /* ---- largest magnitudes ---- */
@@ -126,11 +122,6 @@ void kj_llama_most_of_weights(const struct kj_llama *m, size_t layer,
 
 /* ---- maps ---- */
 
-static struct kj_mat rows(struct kj_mat m, size_t stride)
-{
-    return kj_mat(m.t, m.at, stride);
-}
-
 static struct kj_mat scale(const struct kj_llama_f8 *f, enum kj_llama_operand i)
 {
     return kj_mat(f->scales.t, f->scales.at + i, 1);
@@ -148,7 +139,8 @@ void kj_llama_linear(const struct kj_llama *m, size_t layer, enum kj_llama_map m
         o->matmul(m->b, y, x, w, n, out, in, KJ_MM_TB | m->mm);
         return;
     }
-    struct kj_mat q = rows(f->x, in), qw = rows(f->w, in);
+    size_t at = f->at[0][map], at_w = at + up(up(m->how.tokens, 16) * in, GRAIN);
+    struct kj_mat q = kj_mat(f->e4m3, at, in), qw = kj_mat(f->e4m3, at_w, in);
     struct kj_mat t = kept ? kept->t : KJ_MAT_NONE;
     struct kj_mat sx = t.t ? kept->scale : scale(f, KJ_OF_X), sw = scale(f, KJ_OF_W);
     o->quantize(m->b, q, t, sx, x, kj_llama_most(m, layer, map, KJ_OF_X), n, in);
@@ -172,8 +164,10 @@ void kj_llama_linear_back(const struct kj_llama *m, size_t layer, enum kj_llama_
         return;
     }
     size_t tokens = up(m->how.tokens, 16);
-    struct kj_mat q = rows(f->dy, out), qt = rows(f->dyt, tokens);
-    struct kj_mat xt = rows(f->x, tokens), wt = rows(f->w, out);
+    size_t at = f->at[1][map], dy_size = up(tokens * out, GRAIN), at_t = at + dy_size;
+    struct kj_mat q = kj_mat(f->e5m2, at, out), qt = kj_mat(f->e5m2, at_t, tokens);
+    struct kj_mat xt = kj_mat(f->e4m3, at_t + dy_size, tokens);
+    struct kj_mat wt = kj_mat(f->e4m3, at_t, out); /* once qt is multiplied */
     struct kj_mat sx = scale(f, KJ_OF_X), sw = scale(f, KJ_OF_W),
                   sy = scale(f, KJ_OF_DY);
     o->quantize(m->b, q, qt, sy, dy, kj_llama_most(m, layer, map, KJ_OF_DY), n, out);

@@ -141,7 +141,7 @@ static void few_of(struct few *f, const int32_t *ids, size_t n)
         const int32_t *at = bsearch(&ids[i], f->rows, f->n, sizeof *f->rows, rising);
         f->places[i] = (int32_t)(at - f->rows);
     }
-    f->of = (struct kj_tensor){KJ_I32, n, f->places};
+    f->of = (struct kj_tensor){KJ_I32, n, f->places, false};
     f->ids = kj_mat(&f->of, 0, 1);
 }
 
@@ -152,7 +152,7 @@ static bool gather(struct any *a, struct few *f, struct kj_mat *w, size_t h)
     struct kj_mat from = *w;
     if (!kj_cpu_grow(a->c, a->op, s, f->n * h + 1))
         return false;
-    f->t = (struct kj_tensor){KJ_F32, f->n * h + 1, s->p};
+    f->t = (struct kj_tensor){KJ_F32, f->n * h + 1, s->p, false};
     for (size_t i = 0; i < f->n; i++)
         kj_cpu_load(s->p + i * h, from, (size_t)f->rows[i] * from.stride, h);
     *w = kj_mat(&f->t, 0, h);

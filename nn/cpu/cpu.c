@@ -99,9 +99,22 @@ static void tensor_free(struct kj_backend *b, struct kj_tensor *t)
 {
     if (!t)
         return;
-    b->bytes -= (int64_t)((t->n * kj_cpu_width(t) + 63) / 64 * 64);
-    free(t->p);
+    if (!t->view) {
+        b->bytes -= (int64_t)((t->n * kj_cpu_width(t) + 63) / 64 * 64);
+        free(t->p);
+    }
     free(t);
+}
+
+static struct kj_tensor *tensor_view(struct kj_backend *b, struct kj_tensor *t,
+                                     enum kj_dtype type)
+{
+    if (b->fault.rc || !t)
+        return NULL;
+    struct kj_tensor *v = kj_xcalloc(1, sizeof *v);
+    *v = (struct kj_tensor){.type = type, .p = t->p, .view = true};
+    v->n = t->n * kj_cpu_width(t) / kj_cpu_width(v);
+    return v;
 }
 
 static size_t tensor_size(const struct kj_tensor *t)
@@ -355,6 +368,7 @@ static struct kj_ops cpu_ops = {
     .describe = describe,
     .tensor_new = tensor_new,
     .tensor_free = tensor_free,
+    .tensor_view = tensor_view,
     .tensor_size = tensor_size,
     .memory = memory_of,
     .write = write_host,

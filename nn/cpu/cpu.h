@@ -10,7 +10,8 @@
 struct kj_tensor {
     enum kj_dtype type;
     size_t n;
-    void *p; /* 64-byte aligned */
+    void *p;   /* 64-byte aligned */
+    bool view; /* of another one's memory */
 };
 
 /* Operands of an operation at most. */

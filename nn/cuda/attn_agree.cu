@@ -127,8 +127,8 @@ static bool allocate(struct trial *t, struct kj_err *why)
                 t->t[1][i] = t->t[0][i];
                 continue;
             }
-            t->t[side][i] = {i == R_LSE ? KJ_F32 : KJ_BF16, t->tokens * t->stride[i],
-                             p};
+            t->t[side][i] = {i == R_LSE ? KJ_F32 : KJ_BF16, t->tokens * t->stride[i], p,
+                             false};
             p += t->bytes[i];
             size_t n = t->t[side][i].n;
             if (i < R_O)

@@ -24,6 +24,7 @@ struct kj_tensor {
     enum kj_dtype type;
     size_t n;
     void *p;
+    bool view; /* of another one's memory */
 };
 
 /* What device code complains of; read by sync(). */

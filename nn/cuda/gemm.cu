@@ -488,8 +488,8 @@ static bool rounded(struct kj_cuda *c, struct kj_mat *a, size_t ra, size_t ca,
         return false;
     kj_cuda_round(c, p, sa, *a, ra, ca);
     kj_cuda_round(c, p + ra * sa, sb, *b, rb, cb);
-    t[0] = {KJ_BF16, ra * sa, p};
-    t[1] = {KJ_BF16, rb * sb, p + ra * sa};
+    t[0] = {KJ_BF16, ra * sa, p, false};
+    t[1] = {KJ_BF16, rb * sb, p + ra * sa, false};
     *a = kj_mat(&t[0], 0, sa);
     *b = kj_mat(&t[1], 0, sb);
     return !c->base.fault.rc;
@@ -533,7 +533,7 @@ static void product(struct kj_cuda *c, struct key *key, struct kj_mat cc,
     size_t m = key->m, wide = kj_ceil(key->n, 16) * 16;
     size_t most = CHANCE_FLOATS / wide / 16 * 16, per = most < 16 ? 16 : most;
     per = per < m ? per : m;
-    struct kj_tensor t = {KJ_F32, per * wide, NULL};
+    struct kj_tensor t = {KJ_F32, per * wide, NULL, false};
     t.p = kj_cuda_scratch(c, &c->scratch, per * wide * sizeof(float));
     key->flags &= ~(uint32_t)KJ_MM_ADD;
     key->ldc = wide;

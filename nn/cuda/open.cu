@@ -122,6 +122,15 @@ void *kj_cuda_scratch(struct kj_cuda *c, struct kj_buffer *b, size_t n)
     return b->p;
 }
 
+/* False: a fault. */
+static bool has(struct kj_cuda *c, enum kj_dtype type)
+{
+    if (type >= KJ_E4M3 && !c->base.f8)
+        kj_cuda_fault(c, "%s is of compute capability %d.%d; FP8 wants 8.9", c->gpu,
+                      c->major, c->minor);
+    return type < KJ_E4M3 || c->base.f8;
+}
+
 static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, size_t n)
 {
     struct kj_cuda *c = kj_cuda_of(b);
@@ -131,11 +140,8 @@ static struct kj_tensor *tensor_new(struct kj_backend *b, enum kj_dtype type, si
         kj_cuda_fault(c, "no memory for that many elements");
         return NULL;
     }
-    if (type >= KJ_E4M3 && !b->f8) {
-        kj_cuda_fault(c, "%s is of compute capability %d.%d; FP8 wants 8.9", c->gpu,
-                      c->major, c->minor);
+    if (!has(c, type))
         return NULL;
-    }
     size_t bytes = n * kj_width(type);
     kj_cuda_leave(c);
     void *p = memory(c, bytes);
@@ -161,10 +167,27 @@ static void tensor_free(struct kj_backend *b, struct kj_tensor *t)
 {
     if (!t)
         return;
-    b->bytes -= (int64_t)(t->n * kj_width(t->type));
     kj_cuda_forget(kj_cuda_of(b));
-    cudaFree(t->p); /* an earlier operation's failure would show here again */
+    if (!t->view) {
+        b->bytes -= (int64_t)(t->n * kj_width(t->type));
+        cudaFree(t->p); /* an earlier operation's failure would show here again */
+    }
     delete t;
+}
+
+static struct kj_tensor *tensor_view(struct kj_backend *b, struct kj_tensor *t,
+                                     enum kj_dtype type)
+{
+    struct kj_cuda *c = kj_cuda_of(b);
+    if (!t || !kj_cuda_op(c, "view", t->n) || !has(c, type))
+        return NULL;
+    struct kj_tensor *v = new (std::nothrow) kj_tensor();
+    if (!v) {
+        kj_cuda_fault(c, "no memory");
+        return NULL;
+    }
+    *v = {type, t->n * kj_width(t->type) / kj_width(type), t->p, true};
+    return v;
 }
 
 static size_t tensor_size(const struct kj_tensor *t)
@@ -314,6 +337,7 @@ static const struct kj_ops cuda_ops = {
     .describe = describe,
     .tensor_new = tensor_new,
     .tensor_free = tensor_free,
+    .tensor_view = tensor_view,
     .tensor_size = tensor_size,
     .memory = memory_of,
     .write = write_host,

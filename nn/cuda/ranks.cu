@@ -358,7 +358,7 @@ static void nccl_reduce_scatter(struct kj_cuda *c, struct kj_mat x, size_t n)
     struct parcel *p = parcels(c);
     size_t part = n / (size_t)ranks + 32, mine, end, a, b; /* the largest, at least */
     size_t apart = kj_cuda_apart(n, (size_t)ranks);
-    struct kj_tensor slots = {x.t->type, (size_t)(ranks - 1) * apart, NULL};
+    struct kj_tensor slots = {x.t->type, (size_t)(ranks - 1) * apart, NULL, false};
     slots.p = kj_cuda_scratch(c, &r->pieces, slots.n * sizeof(float));
     if (p && slots.p && fork_off(c)) {
         for (size_t k = 0; k * KJ_CUDA_EXCHANGE < part && !c->base.fault.rc; k++) {

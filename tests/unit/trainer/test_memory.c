@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "trainer/llama_internal.h"
 #include "trainer/memory.h"
 #include "trainer/muon.h"
 
@@ -131,13 +132,13 @@ static void shapes(void)
     setenv("KIJIL_CUDNN", "1", 1);
     for (size_t d = 0; d < 2; d++)
         for (size_t i = 0; i < sizeof r / sizeof *r; i++)
-            for (int low = 0; low < 3; low++) {
+            for (int low = 0; low < 4; low++) {
                 struct kj_run x = r[i];
                 if (SLOW && d == 1 && i != (size_t)low)
                     continue;
                 bool bf16 = low > 0;
-                x.optim.precision = bf16;
-                x.optim.states = low > 1;
+                x.optim.precision = low < 3 ? bf16 : KJ_PRECISION_FP8;
+                x.optim.states = low == 2;
                 x.optim.recompute = (int)(i + 3 * (size_t)low) % 6;
                 x.optim.deeper = (int64_t)i / 3;
                 x.optim.kind = i == 1 && !bf16 ? KJ_OPTIM_MUON : KJ_OPTIM_ADAMW;
@@ -147,6 +148,30 @@ static void shapes(void)
                     counted(devices[d], &x, 2 + (int)i);
             }
     unsetenv("KIJIL_CUDNN");
+}
+
+/* FP8's codes, besides those that layers keep, lie where other things do at other times: of
+ * what the largest would take by themselves, two fifths at most are more. */
+static void codes(void)
+{
+    struct kj_run r = run_of(4096, 14336, 32, 32, 8, 128, 128256, false);
+    struct kj_machine m;
+    struct kj_llama_need f8[KJ_LT_COUNT], bf16[KJ_LT_COUNT];
+    r.data.micro = 1;
+    r.data.seq_len = 8192;
+    r.optim.loss_chunk = 1024;
+    r.optim.precision = KJ_PRECISION_FP8;
+    kj_machine_gpu(&m, 0, 1);
+    for (int level = 0; level < KJ_RECOMPUTE_AUTO; level++) {
+        struct kj_llama_how how = kj_llama_how_of(&r, 0, 1);
+        how.recompute = (enum kj_recompute)level;
+        kj_llama_needs(&r.model, &how, true, f8);
+        how.f8 = false;
+        kj_llama_needs(&r.model, &how, true, bf16);
+        size_t x = 8192 * 14336, w = 4096 * 2 * 14336, dy = 2 * x;
+        size_t more = 2 * (f8[KJ_LT_REST].n - bf16[KJ_LT_REST].n);
+        CHECK(more > 0 && 5 * more < 2 * (x + w + 2 * dy));
+    }
 }
 
 /* The fewest bytes of each level; auto takes the first that fits. */
@@ -266,6 +291,7 @@ int main(void)
 {
     CHECK(emulated_gpu(false));
     shapes();
+    codes();
     levels();
     advice();
     return test_end();
