@@ -122,6 +122,10 @@ struct kj_stage {
     /* One line for the user, behind the stage's name: what it found when it was opened
      * (which device it takes). NULL: nothing to say. May be NULL. */
     const char *(*remark)(const void *cfg);
+    /* One line for the user when everything has been read and every worker has ended:
+     * what looks like a mistake (a recipe that had no rule for any document). NULL:
+     * nothing. Lives as long as cfg. May be NULL. */
+    const char *(*warning)(const void *cfg);
     /* After a survey of a sample: what one of a corpus `factor` times as large will
      * take, with that many threads and --memory. May be NULL. */
     void (*needs)(const void *cfg, double factor, unsigned threads, int64_t memory,

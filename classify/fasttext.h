@@ -67,7 +67,8 @@ int32_t kj_ft_words(const struct kj_ft *m);
 int32_t kj_ft_labels(const struct kj_ft *m);
 /* Label i as it stands in the file ("__label__ko"); lives as long as m. */
 struct kj_str kj_ft_label(const struct kj_ft *m, int32_t i);
-/* Its number, or -1. The prefix "__label__" may be left out. */
+/* Its number, or -1. The prefix "__label__" may be left out, and white space stands
+ * for the '_' that training from documents made of it. */
 int32_t kj_ft_label_find(const struct kj_ft *m, const char *name);
 /* Bytes of the input matrix, whose rows every text reads; 0 where it is quantised. */
 size_t kj_ft_matrix_bytes(const struct kj_ft *m);
@@ -113,6 +114,10 @@ size_t kj_ft_true_labels(const struct kj_ft_scratch *s, const int32_t **labels);
 int kj_ft_score(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
                 const char *p, size_t n, struct kj_ft_hit *hits, float *score,
                 struct kj_err *err);
+/* The same rule on what kj_ft_predict gave: the best label alone of a model with two,
+ * else all. */
+float kj_ft_score_of(const struct kj_ft *m, int32_t target,
+                     const struct kj_ft_hit *hits, int32_t found);
 
 /* ---- training ---- */
 

@@ -423,15 +423,26 @@ struct kj_str kj_ft_label(const struct kj_ft *m, int32_t i)
     return s;
 }
 
+/* Training from JSONL writes white space in a label as '_', so a name is found as it
+ * stands in the documents, too. */
+static bool label_is(struct kj_str s, const char *name)
+{
+    size_t i = 0;
+    for (; i < s.n && name[i]; i++)
+        if (s.p[i] != name[i] && !(s.p[i] == '_' && (unsigned char)name[i] <= ' '))
+            return false;
+    return i == s.n && !name[i];
+}
+
 int32_t kj_ft_label_find(const struct kj_ft *m, const char *name)
 {
     const struct ft_dict *d = &m->dict;
     for (int32_t i = 0; i < d->n_labels; i++) {
         struct kj_str s = kj_ft_label(m, i);
-        if (kj_str_is(s, name))
+        if (label_is(s, name))
             return i;
         if (s.n > d->prefix_n && memcmp(s.p, d->prefix, d->prefix_n) == 0 &&
-            kj_str_is((struct kj_str){s.p + d->prefix_n, s.n - d->prefix_n}, name))
+            label_is((struct kj_str){s.p + d->prefix_n, s.n - d->prefix_n}, name))
             return i;
     }
     return -1;

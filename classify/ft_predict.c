@@ -404,9 +404,8 @@ bool kj_ft_known(const struct kj_ft_scratch *s)
     return s->n_rows > 0;
 }
 
-/* kj_ft_score's rule, on what kj_ft_predict gave. */
-static float score_of(const struct kj_ft *m, int32_t target,
-                      const struct kj_ft_hit *hits, int32_t found)
+float kj_ft_score_of(const struct kj_ft *m, int32_t target,
+                     const struct kj_ft_hit *hits, int32_t found)
 {
     float score = 0;
     for (int32_t i = 0; i < found; i++)
@@ -426,7 +425,7 @@ int kj_ft_score(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t target,
     *score = 0;
     int rc = kj_ft_predict(m, s, p, n, true, k, 0, hits, &found, NULL, err);
     if (rc == KJ_OK)
-        *score = score_of(m, target, hits, found);
+        *score = kj_ft_score_of(m, target, hits, found);
     return rc;
 }
 
@@ -444,6 +443,6 @@ int ft_score_hidden(const struct kj_ft *m, struct kj_ft_scratch *s, int32_t targ
     if (rc == KJ_OK)
         rc = labels_of(m, s, k, 0, hits, &found, err);
     if (rc == KJ_OK)
-        *score = score_of(m, target, hits, found);
+        *score = kj_ft_score_of(m, target, hits, found);
     return rc;
 }

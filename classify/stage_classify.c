@@ -79,7 +79,7 @@ const struct kj_opt kj_classify_opts[] = {
      "drop documents that score lower", "0", 0, 1e6},
     {"keep_top", 0, KJ_OPT_REAL, offsetof(struct classify_cfg, keep_top), "P%",
      "keep exactly this share of the documents, the best ones (reads the input twice)",
-     "0", 0, 1},
+     "nan", 1e-9, 1},
     {"sample", 0, KJ_OPT_REAL, offsetof(struct classify_cfg, sample), "P%",
      "with --keep-top: take the cut from this share of the documents, picked by their "
      "ids and --seed, and state its confidence interval",
@@ -204,7 +204,7 @@ static int classify_open(void *cfg_, struct kj_err *err)
                           c->as);
     if (c->min > 0 && c->keep_top > 0)
         return kj_err_set(err, KJ_USAGE, "--min and --keep-top exclude each other");
-    if (c->sample < 1 && c->keep_top <= 0)
+    if (c->sample < 1 && !(c->keep_top > 0))
         return kj_err_set(err, KJ_USAGE, "--sample is for --keep-top");
     bool folder = stat(c->model, &st) == 0 && S_ISDIR(st.st_mode);
     int rc = folder ? open_encoder(c, err) : open_fasttext(c, err);

@@ -282,6 +282,11 @@ static int cmd_run(const struct kj_cmd *cmd, int argc, char **argv)
                     kj_cmd_print_remark(r.recipe.steps[i].name, &r.c,
                                         r.recipe.steps[i].stage, r.recipe.steps[i].cfg);
             rc = run_all(&r, &err);
+            for (size_t i = 0; i < r.recipe.n && rc == KJ_OK; i++)
+                if (r.recipe.steps[i].opened)
+                    kj_cmd_print_warning(r.recipe.steps[i].name, &r.c,
+                                         r.recipe.steps[i].stage,
+                                         r.recipe.steps[i].cfg);
         }
     }
     if (status < 0)

@@ -227,8 +227,8 @@ const struct kj_cmd kj_cmd_whatif = {
         "and the documents nearest the new cut on both sides, of those that pass all "
         "other rules. Documents dropped by earlier stages stay out. Later stages, such "
         "as dedup, cannot be replayed; the answer says how many of the lost they had "
-        "dropped anyway. Without a rule it lists the cuts with the documents that each "
-        "dropped first, and alone.\n\n"
+        "dropped anyway. Without a rule it lists the cuts of all stages with the "
+        "documents that each dropped first, and alone.\n\n"
         "With values of a sample (--signals sample=P) the numbers are estimates.",
     .examples =
         "kijil whatif run.db  # cuts: dropped first, alone\n"

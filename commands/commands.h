@@ -100,9 +100,12 @@ struct kj_watch kj_progress_watch(struct kj_progress *p, const char *name,
 void kj_cmd_print_quantiles(const char *name, const struct kj_common *c,
                             const struct kj_stage *stage, const void *cfg);
 
-/* What an opened stage has to say, on stderr unless --quiet. */
+/* What an opened stage has to say, and what it warns of when all has been read; on
+ * stderr, unless --quiet. */
 void kj_cmd_print_remark(const char *name, const struct kj_common *c,
                          const struct kj_stage *stage, const void *cfg);
+void kj_cmd_print_warning(const char *name, const struct kj_common *c,
+                          const struct kj_stage *stage, const void *cfg);
 
 /* "1.23 s wall, 2.34 s CPU, 56 MB peak memory" */
 void kj_cmd_usage_line(double wall, double cpu);

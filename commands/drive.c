@@ -309,8 +309,10 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     /* KJ_EOF: the reader of our output had enough (| head). That is no fault, but
      * nothing is complete either. */
     int status = rc < 0 ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
-    if (rc == KJ_OK || status == 130)
+    if (rc == KJ_OK || status == 130) {
         kj_cmd_summary(cmd, c, &d.flow);
+        kj_cmd_print_warning(cmd->name, c, stage, cfg);
+    }
     kj_flow_release(&d.flow);
     return status;
 }
@@ -326,6 +328,14 @@ void kj_cmd_print_remark(const char *name, const struct kj_common *c,
     const char *text = stage->remark && !c->quiet ? stage->remark(cfg) : NULL;
     if (text)
         fprintf(stderr, "kijil %s: %s\n", name, text);
+}
+
+void kj_cmd_print_warning(const char *name, const struct kj_common *c,
+                          const struct kj_stage *stage, const void *cfg)
+{
+    const char *text = stage->warning && !c->quiet ? stage->warning(cfg) : NULL;
+    if (text)
+        fprintf(stderr, "kijil %s: warning: %s\n", name, text);
 }
 
 int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,

@@ -29,8 +29,8 @@ static int score_lines(const struct kj_ft *m, int32_t label, const struct kj_buf
     for (size_t at = 0, used = 0; at < text->n && rc == KJ_OK; at += used) {
         const int32_t *gold;
         int32_t k = 0;
-        rc = kj_ft_predict(m, s, text->p + at, text->n - at, false, -1, 0, hits, &k,
-                           &used, err);
+        rc = kj_ft_predict(m, s, text->p + at, text->n - at, false,
+                           kj_ft_labels(m) == 2 ? 1 : -1, 0, hits, &k, &used, err);
         size_t n_gold = kj_ft_true_labels(s, &gold);
         if (rc != KJ_OK || n_gold == 0 || !kj_ft_known(s))
             continue;
@@ -42,9 +42,7 @@ static int score_lines(const struct kj_ft *m, int32_t label, const struct kj_buf
         *p = (struct kj_eval_point){0, false};
         for (size_t g = 0; g < n_gold; g++)
             p->gold |= gold[g] == label;
-        for (int32_t i = 0; i < k; i++)
-            if (hits[i].label == label)
-                p->score = fminf(hits[i].prob, 1);
+        p->score = kj_ft_score_of(m, label, hits, k);
     }
     free(hits);
     kj_ft_scratch_free(s);
@@ -62,18 +60,29 @@ static void measure(struct curve *c, struct kj_eval_point *p, size_t n)
     c->ece = kj_eval_calibration(p, n, c->bins);
 }
 
+/* A cut goes into --min as it stands here: the number that `classify` writes and
+ * compares for the same score, not one rounded up past it. */
+static void put_cut(struct kj_buf *b, double v)
+{
+    if (isfinite(v))
+        kj_json_put_float(b, (float)v);
+    else
+        kj_buf_addz(b, "null");
+}
+
 static void put_text(const struct curve *c, struct kj_buf *b)
 {
     kj_buf_printf(b, "\nprecision and recall of %.*s, %zu of %zu lines\n",
                   (int)c->label.n, c->label.p, c->gold, c->n);
-    kj_buf_printf(b, "average precision\t%.4f\nbest F1\t%.4f at %.5f\n",
-                  c->average_precision, c->best.f1,
-                  isfinite(c->best.cut) ? c->best.cut : 1);
-    kj_buf_addz(b, "cut\tprecision\trecall\tF1\n");
+    kj_buf_printf(b, "average precision\t%.4f\nbest F1\t%.4f at ", c->average_precision,
+                  c->best.f1);
+    put_cut(b, isfinite(c->best.cut) ? c->best.cut : 1);
+    kj_buf_addz(b, "\ncut\tprecision\trecall\tF1\n");
     for (size_t i = 0; i < c->n_cuts; i++) {
         const struct kj_eval_cut *q = &c->cuts[i];
-        kj_buf_printf(b, "%.5f\t%.4f\t%.4f\t%.4f\t%.*s\n", q->cut, q->precision,
-                      q->recall, q->f1, (int)lround(q->precision * BAR),
+        put_cut(b, q->cut);
+        kj_buf_printf(b, "\t%.4f\t%.4f\t%.4f\t%.*s\n", q->precision, q->recall, q->f1,
+                      (int)lround(q->precision * BAR),
                       "##############################");
     }
     kj_buf_printf(b, "calibration error\t%.4f\nprobability\tmean\ttrue\tlines\n",
@@ -102,11 +111,12 @@ static void put_json(const struct curve *c, struct kj_buf *b)
     num(b, "true", (double)c->gold);
     num(b, "average_precision", c->average_precision);
     num(b, "best_f1", c->best.f1);
-    num(b, "best_cut", c->best.cut);
+    kj_buf_addz(b, ",\"best_cut\":");
+    put_cut(b, c->best.cut);
     kj_buf_addz(b, ",\"curve\":[");
     for (size_t i = 0; i < c->n_cuts; i++) {
-        kj_buf_addz(b, i ? ",{" : "{");
-        num(b, "cut", c->cuts[i].cut);
+        kj_buf_addz(b, i ? ",{\"cut\":" : "{\"cut\":");
+        put_cut(b, c->cuts[i].cut);
         num(b, "precision", c->cuts[i].precision);
         num(b, "recall", c->cuts[i].recall);
         num(b, "f1", c->cuts[i].f1);
@@ -139,6 +149,12 @@ int kj_model_curves(const struct model_job *j, const struct kj_ft *m,
                               j->c.curve.v[i]);
         struct curve c = {.label = kj_ft_label(m, label)};
         rc = score_lines(m, label, text, &p, &n, err);
+        for (size_t k = 0; k < n; k++)
+            c.gold += p[k].gold;
+        if (rc == KJ_OK && !c.gold)
+            rc = kj_err_set(err, KJ_FAIL,
+                            "no line has the label '%s', so there is no curve of it",
+                            j->c.curve.v[i]);
         if (rc == KJ_OK) {
             measure(&c, p, n);
             if (j->c.json)

@@ -1,5 +1,7 @@
 /* stage.c - the filter stage: measures every rule, drops by the first failing. */
+#include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,13 @@ struct cfg {
     struct kj_rule *rules;
     char **abouts; /* those of conditional rules */
     size_t n_rules;
+    struct counts *counts;
+};
+
+/* Added up as workers end. */
+struct counts {
+    atomic_uint_fast64_t docs, ungoverned; /* no rule applied to these */
+    char warning[300];
 };
 
 struct state {
@@ -31,6 +40,7 @@ struct state {
     const struct kj_filter_item **items; /* rules that apply to it, in order */
     struct kj_buf text[2];               /* rewritten texts: the last one, the next */
     struct kj_pii_spans spans;
+    uint64_t docs, ungoverned;
 };
 
 #define F(x) offsetof(struct cfg, x)
@@ -126,8 +136,10 @@ static int filter_open(void *cfg, struct kj_err *err)
         rc = apply_sets(r, &c->set, err);
     if (rc == KJ_OK && !r->n)
         rc = kj_err_set(err, KJ_USAGE, "the recipe has no rules");
-    if (rc == KJ_OK)
+    if (rc == KJ_OK) {
         list_rules(c);
+        c->counts = kj_xcalloc(1, sizeof *c->counts);
+    }
     return rc;
 }
 
@@ -144,6 +156,8 @@ static void filter_close(void *cfg)
     free(c->rules);
     free(c->compiled);
     free(c->inline_rules);
+    free(c->counts);
+    c->counts = NULL;
     c->compiled = c->inline_rules = NULL;
     c->rules = NULL;
     c->abouts = NULL;
@@ -197,8 +211,10 @@ static int filter_begin(const void *cfg, void *state, struct kj_err *err)
 
 static void filter_end(const void *cfg, void *state)
 {
+    const struct cfg *c = cfg;
     struct state *s = state;
-    (void)cfg;
+    atomic_fetch_add(&c->counts->docs, s->docs);
+    atomic_fetch_add(&c->counts->ungoverned, s->ungoverned);
     kj_facts_release(&s->facts);
     free(s->on);
     free(s->items);
@@ -363,6 +379,8 @@ static int filter_doc(const struct cfg *c, struct state *s, struct kj_doc *d,
     struct verdict first = {NULL, NAN, NAN};
     bool early = stops_early(c, d);
     size_t n = select_items(c->compiled, s, d);
+    s->docs++;
+    s->ungoverned += n == 0;
     struct kj_buf failed;
     int rc = KJ_OK;
     kj_buf_init(&failed, 1 << 14);
@@ -421,6 +439,22 @@ static int filter_run(const void *cfg, void *state, struct kj_batch *b,
     return KJ_OK;
 }
 
+/* A recipe of groups by language says nothing about documents without one: that looks
+ * like a filter that found nothing to drop. */
+static const char *filter_warning(const void *cfg)
+{
+    const struct cfg *c = cfg;
+    struct counts *n = c->counts;
+    uint64_t docs = atomic_load(&n->docs), none = atomic_load(&n->ungoverned);
+    if (!none)
+        return NULL;
+    snprintf(n->warning, sizeof n->warning,
+             "%" PRIu64 " of %" PRIu64 " documents are in no group of the recipe, so no"
+             " rule looked at them (a group: where %.100s)",
+             none, docs, c->compiled->items[0].scope->text);
+    return n->warning;
+}
+
 const struct kj_stage kj_stage_filter = {
     .name = "filter",
     .about = "drop or mark documents by the rules of a recipe; mask addresses",
@@ -435,4 +469,5 @@ const struct kj_stage kj_stage_filter = {
     .rules = filter_rules,
     .yaml = filter_yaml,
     .only_kept = filter_only_kept,
+    .warning = filter_warning,
 };

@@ -27,19 +27,15 @@ void kj_rep_reasons(struct kj_rep *r)
       "<th class=\"n\">text</th><th class=\"n\" title=\"passing every other rule of the"
       " stage: what would stay without this one\">alone</th></tr>\n");
     sqlite3_stmt *st = kj_rep_query(
-        r,
-        "WITH c AS (SELECT rule, min(op) AS op, group_concat(DISTINCT"
-        " printf('%.6g', threshold)) AS at, sum(failed) AS failed, sum(alone) AS alone"
-        " FROM cuts JOIN scope_stages USING (stage) WHERE threshold IS NOT NULL GROUP "
-        "BY"
-        " rule), t AS (SELECT rule, min(op) AS op, group_concat(DISTINCT printf('%.6g',"
-        " threshold)) AS at FROM thresholds JOIN scope_stages USING (stage) WHERE"
-        " threshold IS NOT NULL GROUP BY rule)"
-        " SELECT u.name, sum(x.docs) AS n, sum(x.bytes), coalesce(c.op, t.op),"
-        " coalesce(c.at, t.at), u.about, max(x.damaged), u.unit, CASE WHEN c.failed > 0"
-        " THEN c.alone END FROM reasons x JOIN scope_stages USING (stage) JOIN rules u"
-        " USING (rule) LEFT JOIN c ON c.rule = x.rule LEFT JOIN t ON t.rule = x.rule"
-        " GROUP BY u.rule ORDER BY n DESC, u.name LIMIT 40");
+        r, "WITH c AS (SELECT rule, sum(failed) AS failed, sum(alone) AS alone FROM "
+           "cuts JOIN"
+           " scope_stages USING (stage) WHERE threshold IS NOT NULL GROUP BY rule)"
+           " SELECT u.name, sum(x.docs) AS n, sum(x.bytes), t.op, t.at, u.about,"
+           " max(x.damaged), u.unit, CASE WHEN c.failed > 0 THEN c.alone END FROM "
+           "reasons x"
+           " JOIN scope_stages USING (stage) JOIN rules u USING (rule) LEFT JOIN c ON"
+           " c.rule = x.rule LEFT JOIN rule_cuts t ON t.rule = x.rule"
+           " GROUP BY u.rule ORDER BY n DESC, u.name LIMIT 40");
     while (kj_rep_next(r, st)) {
         double n = kj_rep_num(st, 1);
         Z("<tr><td class=\"w\" title=\"");
@@ -51,11 +47,7 @@ void kj_rep_reasons(struct kj_rep *r)
         if (*kj_rep_text(st, 4)) {
             kj_put_html(r->out, kj_rep_text(st, 3));
             Z(" ");
-            for (const char *p = kj_rep_text(st, 4); *p; p++) /* of each group */
-                if (*p == ',')
-                    Z(" or ");
-                else
-                    kj_buf_addc(r->out, *p);
+            kj_put_html(r->out, kj_rep_text(st, 4));
             Z(" <span class=\"soft\">");
             kj_put_html(r->out, kj_rep_text(st, 7));
             Z("</span>");

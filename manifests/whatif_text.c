@@ -297,23 +297,35 @@ static void put_curve(struct answer *a)
         put_row(a, &fits, " <- budget");
 }
 
-/* Without a question: how documents fared with each cut. */
+/* Without a question: how documents fared with each cut, of this stage and of all that
+ * its documents came through before. */
 static void put_cuts(struct answer *a)
 {
     struct kj_replay *r = a->r;
     sqlite3_stmt *st = NULL;
-    kj_buf_printf(a->out, "\n%-32s%-14s%12s%12s%12s\n", "rule", "drops", "first",
-                  "alone", "failed");
+    int64_t stage = 0;
     if (kj_db_query(
             r->l, &st, r->err,
-            "SELECT u.name, c.op, c.threshold, c.alone, c.failed, x.docs, (SELECT"
-            " count(*) FROM cuts k WHERE k.stage = c.stage AND k.rule = c.rule"
-            " AND k.op != 'off') FROM cuts c JOIN rules u USING (rule) LEFT JOIN"
-            " reasons x USING (stage, rule) WHERE c.stage = ? AND c.op IN"
-            " ('<','>','<=','>=') ORDER BY c.ordinal",
-            "i", r->stage) == KJ_OK)
+            "SELECT u.name, c.op, c.threshold, c.alone, c.failed, CASE WHEN (SELECT"
+            " count(*) FROM cuts k WHERE k.stage = c.stage AND k.rule = c.rule AND"
+            " k.op != 'off') > 1 THEN (SELECT sum(dropped) FROM histograms h WHERE "
+            "h.rule"
+            " = c.rule AND h.cut = c.cut) ELSE x.docs END, c.stage, s.name FROM cuts c "
+            "JOIN stages s"
+            " USING (stage) JOIN run_order o USING (run) JOIN rules u USING (rule) LEFT"
+            " JOIN reasons x USING (stage, rule) WHERE c.op IN ('<','>','<=','>=') AND"
+            " s.run IN (WITH RECURSIVE up(run) AS (SELECT ?1 UNION SELECT parent FROM"
+            " runs JOIN up USING (run) WHERE parent IS NOT NULL) SELECT run FROM up)"
+            " ORDER BY o.depth, c.stage, c.ordinal",
+            "i", r->run) == KJ_OK)
         while (sqlite3_step(st) == SQLITE_ROW) {
             struct kj_buf t;
+            if (sqlite3_column_int64(st, 6) != stage) {
+                stage = sqlite3_column_int64(st, 6);
+                kj_buf_printf(a->out, "\n%-32s%-14s%12s%12s%12s\n",
+                              (const char *)sqlite3_column_text(st, 7), "drops",
+                              "first", "alone", "failed");
+            }
             kj_buf_init(&t, 256);
             if (sqlite3_column_type(st, 2) == SQLITE_NULL) {
                 kj_buf_addz(&t, "none");
@@ -324,17 +336,14 @@ static void put_cuts(struct answer *a)
             put_name(a, (const char *)sqlite3_column_text(st, 0), 32);
             put_name(a, kj_buf_z(&t), 14);
             kj_buf_release(&t);
-            if (sqlite3_column_int(st, 6) > 1) /* first is known by rule only */
-                kj_buf_addz(a->out, "           *");
-            else
-                kj_buf_printf(a->out, "%12lld", (long long)sqlite3_column_int64(st, 5));
+            kj_buf_printf(a->out, "%12lld", (long long)sqlite3_column_int64(st, 5));
             kj_buf_printf(a->out, "%12lld%12lld\n",
                           (long long)sqlite3_column_int64(st, 3),
                           (long long)sqlite3_column_int64(st, 4));
         }
     sqlite3_finalize(st);
-    kj_buf_addz(a->out, "first: dropped by this rule before any other; alone: passing"
-                        " all others;\n* the rule stands there more than once\n");
+    kj_buf_addz(a->out, "\nfirst: dropped by this rule before any other; alone: passing"
+                        " all others of its stage\n");
 }
 
 int kj_whatif_text(struct kj_ledger *l, const struct kj_whatif *ask, struct kj_buf *out,

@@ -84,6 +84,7 @@ for p in 10% 33.3% 0.5 100%; do
         "$(awk -v p="$p" 'BEGIN {p = p ~ /%/ ? p / 100 : p; n = p * 900
             print int(n) == n ? n : int(n) + 1}')"
 done
+rc "top 0 would keep all" 2 "${C[@]}" --keep-top 0 in.jsonl
 rc "top" 0 "${C[@]}" --keep-top 20% in.jsonl -o top.jsonl --rejects rej.jsonl
 worst=$(jq .edu_score top.jsonl | sort -g | head -n1)
 best=$(jq .edu_score rej.jsonl | sort -g | tail -n1)

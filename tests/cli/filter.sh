@@ -22,6 +22,13 @@ has 'signals of kept' out.jsonl '"signals":\{"gopher.dup_paras":0,'
 has 'signals of dropped: later rules too' rej.jsonl '"id":"short-1".*"gopher.stop_words":0'
 has 'summary' "$T/err" '600 documents in, 200 kept'
 
+# Documents that no group is for are no proof of quality: it says so.
+rc 'no language' 0 "$KIJIL" filter -r web-ko-en -o none.jsonl <<<'{"id":"a","text":"one"}
+{"id":"b","text":"two words","language":"en"}'
+has 'no language: a warning' "$T/err" '^kijil filter: warning: 1 of 2 documents are in no group'
+rc 'all in groups' 0 "$KIJIL" filter -r web-ko-en -o none.jsonl <<<'{"id":"b","text":"two","language":"en"}'
+hasnt 'all in groups: no warning' "$T/err" 'warning'
+
 "$KIJIL" filter -q -r gopher <in.jsonl >pipe.jsonl
 same 'from standard input' out.jsonl pipe.jsonl
 # One document in each language that all recipes keep

@@ -41,7 +41,7 @@ has "half of them are wrong" out $'^P@2\t0[.]5000$'
 # ---- curves ----
 rc "curve" 0 "$KIJIL" model test --curve rare --curve __label__common a.bin held.txt
 same "follows the table" <(head -n "$(wc -l <report)" out) report
-has "a plot of it" out $'^[01][.][0-9]{5}\t1[.]0000\t0[.][0-9]{4}\t[01][.][0-9]{4}\t#{30}$'
+has "a plot of it" out $'^[01][.][0-9]+\t1[.]0000\t0[.][0-9]{4}\t[01][.][0-9]{4}\t#{30}$'
 has "both labels" out '^precision and recall of __label__common, 200 of 300 lines$'
 rc "as JSON" 0 "$KIJIL" model test --json --curve rare a.bin held.txt
 cp out curve.json
@@ -56,6 +56,9 @@ gold = [x.startswith("__label__rare ") for x in open("held.txt", encoding="utf-8
 rows = [x.split() for x in open("probs", encoding="utf-8")]
 score = [float(r[r.index("__label__rare") + 1]) for r in rows]
 c = json.load(open("curve.json", encoding="utf-8"))
+# of two labels the one that loses scores 1 minus the other, as `classify` has it
+score = [s if s >= 0.5 else 1 - float(r[r.index("__label__common") + 1]) for s, r in zip(score, rows)] \
+    if len(rows[0]) == 4 else score
 # fasttext prints six digits, so a cut may fall a little to the side
 def near(cut): return [(s >= cut - 2e-6, g) for s, g in zip(score, gold)]
 bad = 0
@@ -78,6 +81,20 @@ print(bad)
 P
 )" 0
 fi
+# A cut is what `classify --min` keeps the same lines with, to the last digit.
+awk '{label = $1; sub(/^[^ ]+ /, ""); gsub(/["\\]/, ""); printf "{\"id\":\"%d\",\"text\":\"%s\",\"gold\":\"%s\"}\n", NR, $0, label}' held.txt >held.jsonl
+bad_cuts=0
+while read -r cut recall precision; do
+    "$KIJIL" classify -q -m a.bin --as s --label rare --min "$cut" held.jsonl -o at.jsonl
+    [[ $(jq -s --argjson all "$(grep -c '^__label__rare ' held.txt)" \
+        '[.[] | select(.gold == "__label__rare")] | length / $all * 1e6 | round' at.jsonl) == "$recall" &&
+        $(jq -s '([.[] | select(.gold == "__label__rare")] | length) / length * 1e6 | round' at.jsonl) == "$precision" ]] ||
+        bad_cuts=$((bad_cuts + 1))
+done < <(jq -r '.curve[] | "\(.cut) \(.recall * 1e6 | round) \(.precision * 1e6 | round)"' curve.json)
+is "cuts are those of classify" "$bad_cuts" 0
+grep -v '^__label__rare ' held.txt >common.txt
+rc "a label that no line has" 1 "$KIJIL" model test --curve rare a.bin common.txt
+has "a label that no line has: says so" "$T/err" "no line has the label 'rare'"
 rc "an absent label" 2 "$KIJIL" model test --curve none a.bin held.txt
 rc "JSON of nothing" 2 "$KIJIL" model test --json a.bin held.txt
 
@@ -150,6 +167,7 @@ rc "odd labels" 3 "$KIJIL" model train -q --jsonl --label-field topic odd.jsonl 
 has "a list gives several labels" odd.bin '__label__x_y'
 has "a number is a label" odd.bin '__label__3'
 has "the bad line is told" err '1 damaged line'
+rc "a label by the name that the documents have" 0 "$KIJIL" classify -q -m odd.bin --as s --label 'x y' train.jsonl -o odd.jsonl
 
 # ---- quantize ----
 rc "quantize" 0 "$KIJIL" model quantize a.bin -q -o q.ftz --cutoff 400 --qnorm

@@ -173,6 +173,13 @@ is 'mark: changes' "$(wc -l <changed.jsonl)" "$(comm -3 now.ids then.ids | wc -l
 { "$KIJIL" filter -q --set gopher.max_words=60 in.jsonl --ledger pipe.db |
     "$KIJIL" filter -q -r ./groups.yaml --ledger pipe.db |
     "$KIJIL" dedup exact -q --ledger pipe.db; } >pipe.jsonl
+rc 'cuts of a pipe' 0 "$KIJIL" whatif pipe.db
+has 'cuts of a pipe: the first filter too' "$T/out" '^gopher.max_words +> 60 '
+# A rule that stands in several groups: each of its cuts has its own share.
+is 'cuts of groups: first' "$(awk '$1 == "gopher.min_words" {n++; sum += $4} END {print (n > 1), sum}' "$T/out")" \
+    "1 $(sqlite3 pipe.db "select sum(docs) from reasons join rules using (rule) where name = 'gopher.min_words'")"
+"$KIJIL" report pipe.db >report.txt
+has 'report: the cuts of all groups' report.txt "^  gopher.min_words .* < 12 or 40$|^  gopher.min_words .* < 40 or 12$"
 rc 'pipe' 0 "$KIJIL" whatif pipe.db fineweb.line_punct=0.5 --changed changed.jsonl
 has 'pipe: later stages' "$T/out" 'later stages \(dedup\) are not replayed. Of the lost, [0-9]+ had'
 "$KIJIL" filter -q --set gopher.max_words=60 in.jsonl >short.jsonl
