@@ -248,8 +248,8 @@ static int plan(const char *file, const struct options *o, unsigned threads,
     const struct kj_shards *known = NULL;
     struct kj_plan p;
     int rc = kj_run_load(&r, file, err);
-    for (size_t i = 0; i < o->set.n && rc == KJ_OK; i++)
-        rc = kj_model_set(&r, o->set.v[i], err);
+    if (rc == KJ_OK)
+        rc = kj_model_set(&r, &o->set, err);
     if (rc == KJ_OK && o->data)
         r.data.manifest = o->data;
     /* What is named on the command line must be there. */

@@ -91,8 +91,8 @@ static int shape_of(struct kj_run *r, const struct options *o,
                     const struct kj_shape *from, struct kj_err *err)
 {
     int rc = kj_run_load(r, o->to, err);
-    for (size_t i = 0; i < o->set.n && rc == KJ_OK; i++)
-        rc = kj_model_set(r, o->set.v[i], err);
+    if (rc == KJ_OK)
+        rc = kj_model_set(r, &o->set, err);
     return rc ? rc : kj_prune_shape(from, &r->model, err);
 }
 

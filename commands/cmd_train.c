@@ -180,8 +180,8 @@ static int load(struct kj_run *r, const char *file, const struct options *o,
                 struct kj_err *err)
 {
     int rc = kj_run_load(r, file, err);
-    for (size_t i = 0; i < o->set.n && rc == KJ_OK; i++)
-        rc = kj_model_set(r, o->set.v[i], err);
+    if (rc == KJ_OK)
+        rc = kj_model_set(r, &o->set, err);
     if (rc == KJ_OK && o->steps)
         r->schedule.steps = o->steps;
     if (rc == KJ_OK && o->data)
@@ -196,6 +196,20 @@ static double peak_mb(void)
     struct rusage ru;
     getrusage(RUSAGE_SELF, &ru);
     return (double)ru.ru_maxrss * 1024e-6;
+}
+
+/* Losses on what is trained on, too, tell little: say so. */
+static void tell_trained(const struct kj_datas *d, const struct kj_datas *held)
+{
+    char a[40], b[40];
+    for (size_t i = 0; i < held->n; i++)
+        for (size_t k = 0; k < d->n; k++) {
+            kj_data_hash(&held->v[i], a);
+            kj_data_hash(&d->v[k], b);
+            if (strcmp(a, b) == 0)
+                fprintf(stderr, "kijil train: validation.data %s is trained on, too\n",
+                        held->docs[i].name);
+        }
 }
 
 /* So far this process has mapped its program and opened the data: what it takes now
@@ -305,7 +319,7 @@ static void stuck(const char *why)
 
 static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
                  const struct kj_comm_place *place, const struct kj_datas *d,
-                 unsigned threads, struct kj_err *err)
+                 const struct kj_datas *held, unsigned threads, struct kj_err *err)
 {
     struct kj_comm *comm = NULL;
     struct kj_train_watch *watch = NULL;
@@ -367,6 +381,8 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
         if (!o->quiet && mem.recompute != KJ_RECOMPUTE_NONE)
             fprintf(stderr, "kijil train: layers make again: %s\n",
                     kj_memory_recompute(&mem, r->model.layers, again));
+        if (!o->quiet)
+            tell_trained(d, held);
         if (!o->quiet && comm)
             fprintf(stderr, "kijil train: %d ranks\n", place->size);
         if (!tokenizer && !o->quiet)
@@ -391,6 +407,8 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                              .dir = dir,
                              .comm = comm,
                              .feed = &feed,
+                             .held = held->docs,
+                             .n_held = held->n,
                              .data_hash = hash,
                              .tokenizer = tokenizer,
                              .time_limit = limit,
@@ -428,7 +446,7 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     struct kj_strs pos = {0};
     struct kj_err err = KJ_ERR_INIT;
     struct kj_run r = {0};
-    struct kj_datas d = {0};
+    struct kj_datas d = {0}, held = {0};
     void *const cfgs[] = {&o};
     int status = kj_cmd_parse(cmd, argc, argv, cfgs, &common, &pos);
     if (status >= 0)
@@ -442,13 +460,16 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
         rc = load(&r, pos.v[0], &o, &err);
     if (rc == KJ_OK)
         rc = kj_datas_open(&d, &r, false, &err);
+    if (rc == KJ_OK)
+        rc = kj_datas_held(&held, &r, &d, &err);
     if (rc == KJ_OK && place.rank) /* the first speaks for all */
         o.quiet = true;
     if (rc)
         status = kj_cmd_fail(cmd, &err);
     else
-        status = train(cmd, &r, &o, &place, &d,
+        status = train(cmd, &r, &o, &place, &d, &held,
                        (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
+    kj_datas_close(&held);
     kj_datas_close(&d);
     kj_run_release(&r);
     kj_strs_release(&pos);

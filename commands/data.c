@@ -65,6 +65,18 @@ void kj_data_hash(const struct kj_data *d, char out[40])
     kj_buf_release(&b);
 }
 
+static bool of_one_tokenizer(const struct kj_shards *a, const struct kj_shards *b)
+{
+    return strcmp(kj_shards_tokenizer_hash(a), kj_shards_tokenizer_hash(b)) == 0 &&
+           kj_shards_eos(a) == kj_shards_eos(b);
+}
+
+static int another_tokenizer(const char *a, const char *b, struct kj_err *err)
+{
+    return kj_err_set(err, KJ_USAGE,
+                      "%s and %s are of different tokenizers or end tokens", a, b);
+}
+
 int kj_datas_open(struct kj_datas *d, struct kj_run *r, bool here, struct kj_err *err)
 {
     memset(d, 0, sizeof *d);
@@ -82,12 +94,33 @@ int kj_datas_open(struct kj_datas *d, struct kj_run *r, bool here, struct kj_err
         if (rc)
             break;
         const struct kj_shards *a = d->v[0].first, *b = v->first;
-        if (a && (strcmp(kj_shards_tokenizer_hash(a), kj_shards_tokenizer_hash(b)) ||
-                  kj_shards_eos(a) != kj_shards_eos(b)))
-            rc = kj_err_set(err, KJ_USAGE,
-                            "%s and %s are of different tokenizers or end tokens",
-                            r->sets[0], path);
+        if (a && !of_one_tokenizer(a, b))
+            rc = another_tokenizer(r->sets[0], path, err);
         d->docs[i] = kj_data_docs(v);
+        d->docs[i].name = path;
+        d->tokens += v->tokens;
+    }
+    return rc;
+}
+
+int kj_datas_held(struct kj_datas *d, const struct kj_run *r,
+                  const struct kj_datas *trained, struct kj_err *err)
+{
+    size_t n = r->validation.data.n;
+    int rc = KJ_OK;
+    memset(d, 0, sizeof *d);
+    d->v = kj_xcalloc(n + 1, sizeof *d->v);
+    d->docs = kj_xcalloc(n + 1, sizeof *d->docs);
+    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+        struct kj_data *v = &d->v[d->n++];
+        const char *path = r->validation.data.v[i];
+        rc = kj_data_open(v, path, err);
+        if (rc == KJ_OK && !of_one_tokenizer(trained->v[0].first, v->first))
+            rc = another_tokenizer(r->sets[0], path, err);
+        if (rc)
+            kj_err_context(err, "validation.data");
+        else
+            d->docs[i] = kj_data_docs(v);
         d->docs[i].name = path;
         d->tokens += v->tokens;
     }

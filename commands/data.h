@@ -33,6 +33,9 @@ struct kj_datas {
 /* Open them (the run need not be resolved yet). All must be of one tokenizer.
  * with `here` set, those that are not there are left out: first stays NULL. */
 int kj_datas_open(struct kj_datas *d, struct kj_run *r, bool here, struct kj_err *err);
+/* Open the run's validation.data; all must be of the tokenizer of `trained`. */
+int kj_datas_held(struct kj_datas *d, const struct kj_run *r,
+                  const struct kj_datas *trained, struct kj_err *err);
 void kj_datas_close(struct kj_datas *d);
 void kj_datas_hash(const struct kj_datas *d, char out[40]);
 

@@ -32,28 +32,49 @@ int kj_model_seconds(const char *text, double *out, struct kj_err *err)
                       text ? text : "");
 }
 
-int kj_model_set(struct kj_run *r, const char *a, struct kj_err *err)
+/* The key of a run file that "section.key=..." names, or NULL. */
+static const struct kj_opt *key_of(const char *a, const char *eq)
 {
-    const char *eq = strchr(a, '='), *dot = strchr(a, '.');
-    if (!eq)
-        return kj_err_set(err, KJ_USAGE, "--set takes section.key=value, not '%s'", a);
-    if (!dot || dot > eq)
-        dot = NULL;
-    if (strncmp(a, "stages.", 7) == 0)
-        return kj_stages_set(r, a, err);
-    size_t n = dot ? (size_t)(dot - a) : 0;
-    const char *key = dot ? dot + 1 : a;
-    for (size_t i = 0; kj_run_sections[i].name; i++) {
-        const struct kj_run_section *s = &kj_run_sections[i];
+    const char *dot = memchr(a, '.', (size_t)(eq - a)), *key = dot ? dot + 1 : a;
+    size_t n = dot ? (size_t)(dot - a) : 0, k = (size_t)(eq - key);
+    for (const struct kj_run_section *s = kj_run_sections; s->name; s++) {
         if (strlen(s->name) != n || memcmp(s->name, a, n) != 0)
             continue;
         for (const struct kj_opt *o = s->opts; o->name; o++)
-            if (strlen(o->name) == (size_t)(eq - key) &&
-                memcmp(o->name, key, (size_t)(eq - key)) == 0)
-                return kj_opt_set(o, r, eq + 1, err);
+            if (strlen(o->name) == k && memcmp(o->name, key, k) == 0)
+                return o;
     }
-    return kj_err_set(err, KJ_USAGE, "there is no key '%.*s' in run files",
-                      (int)(eq - a), a);
+    return NULL;
+}
+
+/* Number `at` of all. */
+static int set(struct kj_run *r, const char *a, const struct kj_strs *all, size_t at,
+               struct kj_err *err)
+{
+    const char *eq = strchr(a, '=');
+    if (!eq)
+        return kj_err_set(err, KJ_USAGE, "--set takes section.key=value, not '%s'", a);
+    if (strncmp(a, "stages.", 7) == 0)
+        return kj_stages_set(r, a, err);
+    const struct kj_opt *o = key_of(a, eq);
+    if (!o)
+        return kj_err_set(err, KJ_USAGE, "there is no key '%.*s' in run files",
+                          (int)(eq - a), a);
+    bool again = false;
+    for (size_t i = 0; i < at; i++)
+        again |= strncmp(all->v[i], a, (size_t)(eq - a) + 1) == 0;
+    if (o->kind == KJ_OPT_LIST && !again)
+        kj_strs_release((struct kj_strs *)((char *)r + o->off));
+    return kj_opt_set(o, r, eq + 1, err);
+}
+
+int kj_model_set(struct kj_run *r, const struct kj_strs *assignments,
+                 struct kj_err *err)
+{
+    int rc = KJ_OK;
+    for (size_t i = 0; i < assignments->n && rc == KJ_OK; i++)
+        rc = set(r, assignments->v[i], assignments, i, err);
+    return rc;
 }
 
 int kj_model_output(const char *dir, bool force, struct kj_err *err)

@@ -12,9 +12,10 @@ struct kj_tok;
 /* "90", "90s", "2m", "1h30m" to seconds; KJ_USAGE. */
 int kj_model_seconds(const char *text, double *out, struct kj_err *err);
 
-/* Set "section.key=value" or "stages.NAME.key=value" in a run; the text is
- * borrowed. */
-int kj_model_set(struct kj_run *r, const char *assignment, struct kj_err *err);
+/* Set "section.key=value" or "stages.NAME.key=value" in a run, each of a --set; the
+ * texts are borrowed. The first of a list's values takes the place of the file's. */
+int kj_model_set(struct kj_run *r, const struct kj_strs *assignments,
+                 struct kj_err *err);
 
 /* May a model be written there? KJ_USAGE when no folder is named, or there is
  * something in it and force is not set; force never removes anything but a

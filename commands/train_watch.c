@@ -306,6 +306,20 @@ static void line(struct kj_train_watch *w, const struct kj_train_step *s)
     w->window_tokens = s->tokens;
 }
 
+/* The loss on held-out texts, by set where there are several. */
+static void held(struct kj_train_watch *w, const struct kj_train_step *s)
+{
+    const struct kj_strs *sets = &w->o.run->validation.data;
+    w->window_t += s->val_seconds; /* no part of the rate of training */
+    if (w->o.quiet)
+        return;
+    fprintf(stderr, "step %" PRId64 "/%" PRId64 "  validation loss %.4f", s->step,
+            s->steps, s->val_loss);
+    for (size_t i = 0; i < sets->n && sets->n > 1; i++)
+        fprintf(stderr, "%s%s %.4f", i ? ", " : "  (", sets->v[i], s->val[i]);
+    fprintf(stderr, "%s\n", sets->n > 1 ? ")" : "");
+}
+
 void kj_train_watch_step(void *ctx, const struct kj_train_step *s)
 {
     struct kj_train_watch *w = ctx;
@@ -321,6 +335,8 @@ void kj_train_watch_step(void *ctx, const struct kj_train_step *s)
     if (!w->o.quiet &&
         (first || s->seconds - w->shown >= INTERVAL || s->step == s->steps))
         line(w, s);
+    if (s->val)
+        held(w, s);
     if (w->o.lines_only)
         return;
     samples(w, s);

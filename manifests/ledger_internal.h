@@ -7,7 +7,7 @@
 #include "manifests/ledger.h"
 
 #define KJ_LEDGER_APP_ID  1802070636
-#define KJ_LEDGER_VERSION 8
+#define KJ_LEDGER_VERSION 9
 /* Rules that a ledger names; signals beyond them are not recorded. They come
  * from the input's `signals`, so there has to be a bound. */
 #define KJ_LEDGER_RULES_MAX 1000

@@ -24,6 +24,28 @@ static int put_seen(struct kj_ledger *l, const char *series, int64_t step,
     return rc;
 }
 
+/* Losses on held-out texts: "val_loss", and the members of "validation". */
+static int put_held(struct kj_ledger *l, const char *series, const struct kj_jval *v,
+                    struct kj_err *err)
+{
+    static const char sql[] =
+        "INSERT OR REPLACE INTO metric_validation VALUES (?,?,?,?)";
+    const struct kj_jval *sets = kj_jget(v, "validation");
+    int64_t step = kj_jint(kj_jget(v, "step"), 0);
+    int rc = KJ_OK;
+    if (kj_jget(v, "val_loss"))
+        rc = kj_db_do(l, err, sql, "sisd", series, step, "",
+                      kj_jnum(kj_jget(v, "val_loss"), NAN));
+    for (size_t i = 0; rc == KJ_OK && sets && sets->kind == KJ_J_OBJECT && i < sets->n;
+         i++) {
+        char *name = kj_xstrndup(sets->keys[i].p, sets->keys[i].n);
+        rc = kj_db_do(l, err, sql, "sisd", series, step, name,
+                      kj_jnum(&sets->items[i], NAN));
+        free(name);
+    }
+    return rc;
+}
+
 static int put_step(struct kj_ledger *l, const char *series, const struct kj_jval *v,
                     struct kj_err *err)
 {
@@ -44,7 +66,8 @@ static int put_step(struct kj_ledger *l, const char *series, const struct kj_jva
         (int64_t)kj_jbool(kj_jget(v, "skipped"), false),
         kj_jnum(kj_jget(v, "seconds"), NAN));
     free(name);
-    return rc ? rc : put_seen(l, series, step, kj_jget(v, "seen"), err);
+    rc = rc ? rc : put_seen(l, series, step, kj_jget(v, "seen"), err);
+    return rc ? rc : put_held(l, series, v, err);
 }
 
 static int put_text(struct kj_ledger *l, const char *series, const struct kj_jval *v,
@@ -94,6 +117,8 @@ static int hide(struct kj_ledger *l, struct kj_err *err)
         " (series, step));"
         "CREATE TEMP TABLE IF NOT EXISTS metric_sources (series TEXT, step INTEGER,"
         " source TEXT, tokens INTEGER, PRIMARY KEY (series, source, step));"
+        "CREATE TEMP TABLE IF NOT EXISTS metric_validation (series TEXT, step INTEGER,"
+        " source TEXT, loss REAL, PRIMARY KEY (series, source, step));"
         "CREATE TEMP TABLE IF NOT EXISTS generations (series TEXT, step INTEGER,"
         " number INTEGER, prompt TEXT, text TEXT, PRIMARY KEY (series, step, number))",
         err);
@@ -162,9 +187,10 @@ int kj_ledger_metrics_forget(struct kj_ledger *l, const char *series,
 {
     static const char *const sql[] = {"DELETE FROM metrics WHERE series = ?",
                                       "DELETE FROM metric_sources WHERE series = ?",
+                                      "DELETE FROM metric_validation WHERE series = ?",
                                       "DELETE FROM generations WHERE series = ?"};
     int rc = KJ_OK;
-    for (size_t i = 0; i < 3 && rc == KJ_OK; i++)
+    for (size_t i = 0; i < sizeof sql / sizeof *sql && rc == KJ_OK; i++)
         rc = kj_db_do(l, err, sql[i], "s", series);
     return rc;
 }

@@ -105,9 +105,16 @@ static const char to_version_8[] =
     "DROP TABLE old_config;"
     "PRAGMA user_version = 8";
 
+/* Of version 8 as one of version 9: losses on held-out texts. */
+static const char to_version_9[] =
+    "CREATE TABLE metric_validation (series TEXT NOT NULL, step INTEGER NOT NULL, "
+    "source TEXT NOT NULL, loss REAL, PRIMARY KEY (series, source, step)) WITHOUT "
+    "ROWID;"
+    "PRAGMA user_version = 9";
+
 const char *const kj_ledger_upgrade[KJ_LEDGER_VERSION] = {
-    NULL,         to_version_2, to_version_3, to_version_4,
-    to_version_5, to_version_6, to_version_7, to_version_8,
+    NULL,         to_version_2, to_version_3, to_version_4, to_version_5,
+    to_version_6, to_version_7, to_version_8, to_version_9,
 };
 
 /* ---- only read: what reports ask for and files of that version or before lack ---- */
@@ -143,7 +150,10 @@ static const char like_version_7[] =
     "key,"
     " value FROM main.config c";
 
+static const char like_version_8[] =
+    "CREATE TEMP TABLE metric_validation (series, step, source, loss)";
+
 const char *const kj_ledger_like[KJ_LEDGER_VERSION] = {
-    NULL, like_version_1, like_version_2, like_version_3,
-    NULL, like_version_5, like_version_6, like_version_7,
+    NULL,           like_version_1, like_version_2, like_version_3, NULL,
+    like_version_5, like_version_6, like_version_7, like_version_8,
 };

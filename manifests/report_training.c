@@ -10,6 +10,8 @@
 /* Training runs that one page shows, the last ones by name. */
 #define SERIES_MAX 6
 #define TEXT_CHARS 600
+/* Curves of losses on held-out texts: over all, and of single sets. */
+#define SETS_MAX 9
 
 static sqlite3_stmt *ask(struct kj_rep *r, const char *sql, const char *series)
 {
@@ -19,30 +21,77 @@ static sqlite3_stmt *ask(struct kj_rep *r, const char *sql, const char *series)
     return st;
 }
 
+/* The points that a statement finds, to be freed. */
+static struct kj_point *points(struct kj_rep *r, sqlite3_stmt *st, size_t *n)
+{
+    struct kj_point *p = NULL;
+    size_t cap = 0;
+    *n = 0;
+    while (kj_rep_next(r, st)) {
+        if (*n == cap) {
+            cap = cap ? 2 * cap : 1024;
+            p = kj_xrealloc(p, cap * sizeof *p);
+        }
+        p[(*n)++] = (struct kj_point){kj_rep_num(st, 0), kj_rep_num(st, 1)};
+    }
+    return p;
+}
+
 static void curve_of(struct kj_rep *r, const char *series, const char *column,
                      const char *label)
 {
-    struct kj_point *p = NULL;
-    size_t n = 0, cap = 0;
+    size_t n;
     char sql[160];
     snprintf(sql, sizeof sql,
              "SELECT step, %s FROM metrics WHERE series = ? AND %s IS NOT NULL ORDER BY"
              " step",
              column, column);
-    sqlite3_stmt *st = ask(r, sql, series);
-    while (kj_rep_next(r, st)) {
-        if (n == cap) {
-            cap = cap ? 2 * cap : 1024;
-            p = kj_xrealloc(p, cap * sizeof *p);
-        }
-        p[n++] = (struct kj_point){kj_rep_num(st, 0), kj_rep_num(st, 1)};
-    }
+    struct kj_point *p = points(r, ask(r, sql, series), &n);
     if (n > 1) {
         P("<div class=\"box gap\"><b>%s</b>", label);
         kj_plot_curve(r->out, p, n, strcmp(column, "lr") != 0, label, "step");
         Z("</div>\n");
     }
     free(p);
+}
+
+/* The losses on held-out texts: over all, then of each set. */
+static void held_out(struct kj_rep *r, const char *series)
+{
+    char *names[SETS_MAX];
+    size_t n = 0, n_points;
+    sqlite3_stmt *st =
+        ask(r,
+            "SELECT source FROM metric_validation WHERE series = ? AND loss IS NOT NULL"
+            " GROUP BY source HAVING count(*) > 1 ORDER BY source LIMIT 9",
+            series);
+    while (kj_rep_next(r, st))
+        if (n < SETS_MAX)
+            names[n++] = kj_xstrdup(kj_rep_text(st, 0));
+    for (size_t i = 0; i < n; i++) {
+        st = NULL;
+        if (r->rc == KJ_OK)
+            r->rc =
+                kj_db_query(r->l, &st, r->err,
+                            "SELECT step, loss FROM metric_validation WHERE series"
+                            " = ? AND source = ? AND loss IS NOT NULL ORDER BY step",
+                            "ss", series, names[i]);
+        struct kj_point *p = points(r, st, &n_points);
+        if (n_points > 1) {
+            if (i < 2)
+                Z(i ? "<div class=\"two\">" : "");
+            Z("<div class=\"box gap\"><b>Loss on held-out texts");
+            Z(*names[i] ? ": " : "");
+            kj_put_html_n(r->out, names[i], 100);
+            P("</b><span>, %.4f at step %.0f</span>", p[n_points - 1].y,
+              p[n_points - 1].x);
+            kj_plot_curve(r->out, p, n_points, true, "Loss on held-out texts", "step");
+            Z("</div>\n");
+        }
+        free(p);
+        free(names[i]);
+    }
+    Z(n > 1 ? "</div>\n" : "");
 }
 
 /* What each source had, stage by stage: the last count of each. */
@@ -134,6 +183,7 @@ static void one(struct kj_rep *r, const char *series, bool alone)
         Z("</p>\n");
     }
     curve_of(r, series, "loss", "Loss by step");
+    held_out(r, series);
     curve_of(r, series, "kl", "Divergence from the teacher");
     Z("<div class=\"two\">");
     curve_of(r, series, "lr", "Learning rate");

@@ -2,7 +2,7 @@
 -- ask them). Plain names, integer keys, declared references and ISO 8601 dates,
 -- so that Datasette and any SQL shell show it well as it is.
 PRAGMA application_id = 1802070636; -- "kijl"
-PRAGMA user_version = 8;
+PRAGMA user_version = 9;
 
 -- One process that wrote here: a filter in a pipe, or a whole `kijil run`.
 CREATE TABLE runs (
@@ -298,6 +298,15 @@ CREATE TABLE metric_sources (
     step   INTEGER NOT NULL,
     source TEXT NOT NULL,
     tokens INTEGER NOT NULL,
+    PRIMARY KEY (series, source, step)
+) WITHOUT ROWID;
+
+-- Loss on held-out texts, behind a step.
+CREATE TABLE metric_validation (
+    series TEXT NOT NULL,
+    step   INTEGER NOT NULL,
+    source TEXT NOT NULL,                     -- '': over all of them
+    loss   REAL,
     PRIMARY KEY (series, source, step)
 ) WITHOUT ROWID;
 

@@ -189,6 +189,19 @@ static const struct kj_opt samples_opts[] = {
     {0},
 };
 
+static const struct kj_opt validation_opts[] = {
+    {"data", 0, KJ_OPT_LIST, R(validation.data), "MANIFEST",
+     "shards or orders of texts that are not trained on, a list; none: no look", 0, 0,
+     0},
+    {"every", 0, KJ_OPT_INT, R(validation.every), "N",
+     "steps between looks at the loss on them; the last step has one, too", "100", 1,
+     0x1p40},
+    {"rows", 0, KJ_OPT_INT, R(validation.rows), "N",
+     "rows of each that are looked at, the same ones every time; 0: all", "64", 0,
+     0x1p40},
+    {0},
+};
+
 const struct kj_run_section kj_run_sections[] = {
     {"", "the run", top_opts},
     {"model", "shape of the Llama", model_opts},
@@ -198,6 +211,7 @@ const struct kj_run_section kj_run_sections[] = {
     {"schedule", "length and learning rate", schedule_opts},
     {"checkpoint", "saving", checkpoint_opts},
     {"samples", "texts written on the way", samples_opts},
+    {"validation", "loss on held-out texts, on the way", validation_opts},
     {NULL, NULL, NULL},
 };
 
@@ -260,6 +274,7 @@ int kj_run_parse(struct kj_run *r, const char *p, size_t n, const char *name,
 void kj_run_release(struct kj_run *r)
 {
     kj_strs_release(&r->samples.prompts);
+    kj_strs_release(&r->validation.data);
     kj_yaml_free(r->yaml);
     r->yaml = NULL;
 }
@@ -368,6 +383,7 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
         struct kj_buf text;
         if (identity &&
             (strcmp(s->name, "checkpoint") == 0 || strcmp(s->name, "samples") == 0 ||
+             strcmp(s->name, "validation") == 0 ||
              (strcmp(s->name, "distil") == 0 && !r->distil.teacher)))
             continue;
         kj_buf_init(&text, 1 << 16);

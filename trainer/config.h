@@ -1,8 +1,8 @@
 /* config.h - run files: the model's shape, its data, and how to train it.
  *
- * A run file is YAML with the sections model, data, optim, distil, schedule and
- * checkpoint, and a list of stages (stages.h); docs/training.md tells of them, and
- * `kijil plan --keys` lists the keys with their defaults. Keys of the model are
+ * A run file is YAML with the sections model, data, optim, distil, schedule, checkpoint,
+ * samples and validation, and a list of stages (stages.h); docs/training.md tells of them,
+ * and `kijil plan --keys` lists the keys with their defaults. Keys of the model are
  * those of Hugging Face's config.json. Unknown keys are errors with their line.
  */
 #ifndef KJ_TRAINER_CONFIG_H
@@ -134,7 +134,11 @@ struct kj_run {
         int64_t every, tokens; /* every 0: none */
         struct kj_strs prompts;
         double temperature;
-    } samples;   /* what the model writes on the way; changes nothing */
+    } samples; /* what the model writes on the way; changes nothing */
+    struct {
+        struct kj_strs data; /* sets of held-out documents; n 0: none */
+        int64_t every, rows; /* rows 0: all */
+    } validation;            /* likewise */
     bool staged; /* the file has stages; else there is one, without a name */
     struct kj_run_stage stages[KJ_STAGES_MAX];
     size_t n_stages;

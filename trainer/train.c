@@ -121,7 +121,8 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
                           "fewer data.micro_sequences",
                           c->data.batch, c->data.micro, r->ranks.size);
     r->feed = r->t->feed;
-    return run_hash(r, err);
+    rc = kj_validation_open(&r->held, c, r->t->held, r->t->n_held, err);
+    return rc ? rc : run_hash(r, err);
 }
 
 static void tear_down(struct kj_trainer *r)
@@ -131,6 +132,7 @@ static void tear_down(struct kj_trainer *r)
     if (r->lock >= 0)
         close(r->lock);
     kj_prefetch_stop(r->ahead);
+    kj_validation_close(&r->held);
     for (int i = 0; i < 2; i++)
         r->b->ops->tensor_free(r->b, r->moments.t[i]);
     free(r->moments.seconds);
@@ -316,6 +318,29 @@ static void log_seen(const struct kj_trainer *r, const char *stage)
     kj_buf_release(&b);
 }
 
+/* What the step's look at held-out texts found: over all, and where there are several
+ * sets by set. */
+static void log_held(const struct kj_trainer *r, const struct kj_train_step *s)
+{
+    struct kj_buf b;
+    if (!s->val)
+        return;
+    kj_buf_init(&b, 1 << 20);
+    kj_buf_addz(&b, ", \"val_loss\": ");
+    kj_json_put_real(&b, s->val_loss);
+    for (size_t i = 0; i < r->held.n && r->held.n > 1; i++) {
+        const char *name = r->t->held[i].name;
+        kj_buf_addz(&b, i ? ", " : ", \"validation\": {");
+        kj_json_put_str(&b, name, strlen(name));
+        kj_buf_addz(&b, ": ");
+        kj_json_put_real(&b, s->val[i]);
+    }
+    if (r->held.n > 1)
+        kj_buf_addz(&b, "}");
+    fwrite(b.p, 1, b.n, r->log);
+    kj_buf_release(&b);
+}
+
 static int log_step(struct kj_trainer *r, const struct kj_train_step *s,
                     struct kj_err *err)
 {
@@ -330,6 +355,7 @@ static int log_step(struct kj_trainer *r, const struct kj_train_step *s,
             "\"tokens\": %" PRId64 ", \"epoch\": %" PRIu64,
             s->step, s->loss, s->lr, s->grad_norm, kl, s->tokens, s->epoch);
     log_seen(r, s->stage);
+    log_held(r, s);
     fprintf(r->log, ", \"tokens_per_s\": %.1f, \"seconds\": %.3f%s}\n", s->tokens_per_s,
             s->seconds, s->skipped ? ", \"skipped\": true" : "");
     if (fflush(r->log) != 0)
@@ -446,6 +472,20 @@ static void advise(const struct kj_trainer *r, struct kj_err *err)
         snprintf(err->msg + n, sizeof err->msg - n, "; there is no checkpoint yet");
 }
 
+/* The loss on held-out texts, where the step has a look at them. */
+static int validate(struct kj_trainer *r, struct kj_train_step *s, struct kj_err *err)
+{
+    double t0 = kj_now();
+    if (!kj_validation_due(&r->held, r->run, r->at.step))
+        return KJ_OK;
+    int rc = kj_ranks_settle(&r->ranks, err);
+    rc = rc ? rc : kj_validation_look(&r->held, r->m, &r->ranks, err);
+    s->val = r->held.loss;
+    s->val_loss = r->held.mean;
+    s->val_seconds = kj_now() - t0;
+    return rc;
+}
+
 /* Behind this step others than the next one read the weights. */
 static bool looked_at(const struct kj_trainer *r)
 {
@@ -468,6 +508,8 @@ static int loop(struct kj_trainer *r, struct kj_train_result *out, struct kj_err
             break;
         tell_stage(r, out->ran == 0);
         rc = kj_trainer_step(r, &out->last, err);
+        if (rc == KJ_OK)
+            rc = validate(r, &out->last, err);
         if (rc == KJ_OK)
             rc = log_step(r, &out->last, err);
         if (rc == KJ_OK && looked_at(r))
@@ -516,6 +558,7 @@ int kj_train(const struct kj_train *t, struct kj_backend *b,
         char why[1024];
         kj_comm_abort(t->comm, err ? kj_err_text(err, why, sizeof why) : "a fault");
     }
+    result->last.val = NULL; /* goes with r */
     result->last.step = r.at.step;
     result->last.steps = t->run->schedule.steps;
     result->last.tokens = r.at.tokens;

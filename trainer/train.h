@@ -39,7 +39,11 @@ struct kj_train_step {
     double tokens_per_s; /* of this step */
     double seconds;      /* since the start of this process's run */
     uint64_t epoch;
-    const char *stage;      /* its name; NULL where the run file has no stages */
+    const char *stage; /* its name; NULL where the run file has no stages */
+    /* The loss on held-out texts behind this step (validate.h): over all, and by set;
+     * what it took, in seconds. NULL: there was no look. */
+    const double *val;
+    double val_loss, val_seconds;
     bool skipped;           /* its update was left out */
     struct kj_llama *model; /* as it is behind the step, during on_step; to read */
 };
@@ -47,8 +51,10 @@ struct kj_train_step {
 struct kj_train {
     const struct kj_run *run; /* resolved */
     const char *dir;
-    struct kj_comm *comm;  /* the ranks that train together (ranks.h); NULL: alone */
-    struct kj_feed *feed;  /* of that run; its seen is kept up to date */
+    struct kj_comm *comm; /* the ranks that train together (ranks.h); NULL: alone */
+    struct kj_feed *feed; /* of that run; its seen is kept up to date */
+    const struct kj_docs *held; /* of the run's validation.data, in order */
+    size_t n_held;
     const char *data_hash; /* identifies the data, below 40 characters */
     const char *tokenizer; /* file to put beside the model, or NULL */
     double time_limit;     /* seconds; 0: none */

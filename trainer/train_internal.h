@@ -11,6 +11,7 @@
 #include "trainer/muon.h"
 #include "trainer/ranks.h"
 #include "trainer/train.h"
+#include "trainer/validate.h"
 
 struct kj_trainer {
     const struct kj_train *t;
@@ -22,6 +23,7 @@ struct kj_trainer {
     struct kj_ranks ranks;
     struct kj_moments moments;
     struct kj_feed *feed;
+    struct kj_validation held;
     struct kj_prefetch *ahead;
     struct kj_checkpoint at;
     int64_t saved; /* step of the newest checkpoint, -1 none */

@@ -180,7 +180,7 @@ has page page.html '<td>kmmlu \(group\)</td>'
 # A ledger from before there were scores can be read, and goes on.
 if command -v sqlite3 >/dev/null; then
     sqlite3 run.db 'DROP VIEW band_counts; DROP TABLE bands; DROP TABLE quantiles; DROP TABLE scores; DROP TABLE evaluations; DROP TABLE metric_sources;
-        DROP TABLE generations; DROP TABLE metrics; PRAGMA user_version = 5; CREATE TABLE
+        DROP TABLE generations; DROP TABLE metric_validation; DROP TABLE metrics; PRAGMA user_version = 5; CREATE TABLE
         metrics (series TEXT NOT NULL, step INTEGER NOT NULL, loss REAL, lr REAL, tokens
         INTEGER, tokens_per_s REAL, PRIMARY KEY (series, step)) WITHOUT ROWID;
         INSERT INTO metrics VALUES ("old", 1, 2.5, 1e-3, 64, 100), ("old", 2, 2.25, 1e-3, 128, 100)'

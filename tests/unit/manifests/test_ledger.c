@@ -581,9 +581,10 @@ static void test_pipe(void)
     }
 }
 
-/* What versions 3 to 7 have. */
+/* What versions 3 to 8 have. */
 #define OLD_TABLES                                                                     \
-    "DROP TABLE scores; DROP TABLE evaluations; DROP TABLE metric_sources;"            \
+    "DROP TABLE metric_validation; DROP TABLE scores; DROP TABLE evaluations;"         \
+    "DROP TABLE metric_sources;"                                                       \
     "DROP TABLE generations; DROP TABLE metrics; CREATE TABLE metrics (series TEXT"    \
     " NOT NULL, step INTEGER NOT NULL, loss REAL, lr REAL, tokens INTEGER,"            \
     " tokens_per_s REAL, PRIMARY KEY (series, step)) WITHOUT ROWID;"                   \
@@ -615,7 +616,7 @@ static void test_open(void)
     kj_err_reset(&err);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    /* versions 1 and 2 lacked these; writing makes it version 8 */
+    /* versions 1 and 2 lacked these; writing makes it version 9 */
     tamper(db_path("new.db"),
            OLD_TABLES "DROP TABLE cuts; DROP TABLE cutsets; ALTER TABLE"
                       " decisions DROP COLUMN cutset; PRAGMA user_version = 1");
@@ -623,7 +624,7 @@ static void test_open(void)
     kj_ledger_close(l, NULL);
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_WRITE, &err), KJ_OK);
     kj_ledger_close(l, NULL);
-    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 8, 0);
+    CHECK_NEAR(ask(db_path("new.db"), "PRAGMA user_version"), 9, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT number FROM config WHERE key = 'k'"), 7,
                0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT value FROM config WHERE number = 0"), 2,
@@ -638,9 +639,10 @@ static void test_open(void)
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(far) FROM samples"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(skipped) FROM metrics"), 0, 0);
     CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM scores"), 0, 0);
-    tamper(db_path("new.db"), "PRAGMA user_version = 9");
+    CHECK_NEAR(ask(db_path("new.db"), "SELECT count(*) FROM metric_validation"), 0, 0);
+    tamper(db_path("new.db"), "PRAGMA user_version = 10");
     CHECK_INT(kj_ledger_open(&l, db_path("new.db"), KJ_LEDGER_READ, &err), KJ_FAIL);
-    CHECK(strstr(err.msg, "version 9"));
+    CHECK(strstr(err.msg, "version 10"));
 }
 
 static void test_metrics(void)
