@@ -64,8 +64,9 @@ all cut "0 0"
 close cut two cut
 # On the emulated GPU, which keeps activations in another way.
 emulated_gpu
-rc gpu 0 "$KIJIL" train run.yaml --data shards --device cuda -q -o gpu --set optim.recompute=block --steps 16
-rc gpu 0 "$KIJIL" train run.yaml --data shards --device cpu -q -j1 -o cpu --steps 16
+few=(--steps 4 --set validation.every=2 --set validation.rows=3)
+rc gpu 0 "$KIJIL" train run.yaml --data shards --device cuda -q -o gpu --set optim.recompute=block "${few[@]}"
+rc gpu 0 "$KIJIL" train run.yaml --data shards --device cpu -q -j1 -o cpu "${few[@]}"
 unset KIJIL_CUDA_SO
 is gpu "$(paste <(jq -c 'select(.val_loss) | .val_loss' cpu/metrics.jsonl) <(jq -c 'select(.val_loss) | .val_loss' gpu/metrics.jsonl) |
     awk '{d = $1 - $2; if (d < 1e-3 && d > -1e-3) n++} END {print n}')" 2
