@@ -23,7 +23,7 @@ PKGLIBS   := $(shell pkg-config --libs $(PKGS))
 CFLAGS_ALL   = $(STD) $(CWARN) $(OPT.$(CONFIG)) -pthread $(PKGCFLAGS) $(CFLAGS)
 CXXFLAGS_ALL = -std=c++17 $(DEFS) $(WARN) $(OPT.$(CONFIG)) -pthread $(PKGCFLAGS) $(CXXFLAGS)
 LDFLAGS_ALL  = $(OPT.$(CONFIG)) -pthread $(LDFLAGS)
-LDLIBS_ALL   = $(PKGLIBS) -ldeflate -lz -lbz2 -lxxhash -lopenblas -lm $(LDLIBS)
+LDLIBS_ALL   = $(PKGLIBS) -ldeflate -lz -lbz2 -lxxhash -lm $(LDLIBS)
 LINK         = $(CXX) $(LDFLAGS_ALL)
 
 B       := $(O)/$(CONFIG)

@@ -425,8 +425,9 @@ int kj_cpu_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
     kj_err_reset(&c->base.fault);
     c->kern = kj_kern_best();
     c->bf16 = kj_bf16_best();
-    kj_cpu_gemm_init();
-    int rc = kj_pool_new(&c->pool, c->base.threads, err);
+    int rc = kj_cpu_gemm_open(err);
+    if (rc == KJ_OK)
+        rc = kj_pool_new(&c->pool, c->base.threads, err);
     if (rc) {
         free(c);
         return rc;

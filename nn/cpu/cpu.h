@@ -66,7 +66,10 @@ bool kj_cpu_inside(struct kj_backend *b, const char *op, struct kj_mat m, size_t
                    size_t cols);
 
 int kj_cpu_open(struct kj_backend **out, unsigned threads, struct kj_err *err);
-void kj_cpu_gemm_init(void);
+
+/* Opens OpenBLAS, once for all threads: other back ends may be at work already.
+ * KJ_FAIL where the library is not installed. Products need it to have gone well. */
+int kj_cpu_gemm_open(struct kj_err *err);
 void kj_cpu_gemm_describe(char *buf, size_t n);
 
 void kj_cpu_matmul(struct kj_backend *b, struct kj_mat c, struct kj_mat a,

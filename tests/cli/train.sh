@@ -129,6 +129,10 @@ has device out 'attention .* good'
 has device out '^cuda: no GPU: /nowhere: '
 hasnt device out FAILED
 is device.once "$(awk '$1 == "matmul"' out | wc -l)" 1
+mkdir none && : >none/libopenblas.so.0
+LD_LIBRARY_PATH=none rc blas 1 "$KIJIL" device --device cpu
+has blas err 'need OpenBLAS: .*libopenblas.so.0: file too short'
+LD_LIBRARY_PATH=none rc blas.unused 0 "$KIJIL" lid docs.jsonl
 rc ops 0 "$KIJIL" device --device cpu --size 64 --ops tiny
 has ops out '^ *matmul, gate and up dw +128x32x64 +2 .* %$'
 has ops.sum out 'all of them: .* ms for 64 tokens'
