@@ -213,40 +213,53 @@ void kj_probe_free(struct kj_probe *p)
     free(p->dy);
 }
 
-static int all(struct kj_test *t, kj_test_fn *const *tests, struct kj_err *err)
+/* Which groups, each of a seed of its own. */
+struct groups {
+    uint64_t seed;
+    unsigned n, from;
+};
+
+static int all(struct kj_test *t, struct groups *g, kj_test_fn *const *tests,
+               struct kj_err *err)
 {
     for (size_t i = 0; tests[i]; i++) {
+        if (++g->n < g->from)
+            continue;
+        t->rng = g->seed + g->n * 0x9E3779B97F4A7C15u;
         tests[i](t);
         int rc = t->b->ops->sync(t->b, err);
-        if (rc)
+        if (rc) {
+            kj_err_context(err, "group %u", g->n);
             return rc;
+        }
     }
     return KJ_OK;
 }
 
-int kj_selftest_run(struct kj_backend *b, uint64_t seed,
+int kj_selftest_run(struct kj_backend *b, uint64_t seed, unsigned from,
                     void (*report)(void *ctx, const struct kj_selftest *t), void *ctx,
                     unsigned *failed, struct kj_err *err)
 {
     struct kj_test t = {.b = b,
                         .o = b->ops,
-                        .rng = seed,
                         .report = report,
                         .ctx = ctx,
                         .type = KJ_F32,
                         .grads = KJ_F32};
-    int rc = all(&t, kj_tests_bf16, err);
+    struct groups g = {.seed = seed, .from = from};
+    int rc = all(&t, &g, kj_tests_bf16, err);
     for (int round = 0; rc == KJ_OK && round < 6; round++) {
         t.type = round / 2 ? KJ_BF16 : KJ_F32;
         t.grads = round / 2 == 2 ? KJ_BF16 : KJ_F32;
         t.wide = round % 2;
         if (t.type == KJ_BF16 && t.wide && !b->ops->bf16)
             continue; /* it only converts: no other way for wide rows */
-        rc = all(&t, round / 2 == 2 ? kj_tests_ops_grads : kj_tests_ops, err);
+        rc = all(&t, &g, round / 2 == 2 ? kj_tests_ops_grads : kj_tests_ops, err);
         rc = rc ? rc
-                : all(&t, round / 2 == 2 ? kj_tests_model_grads : kj_tests_model, err);
+                : all(&t, &g, round / 2 == 2 ? kj_tests_model_grads : kj_tests_model,
+                      err);
         if (rc == KJ_OK && b->f8 && round < 4)
-            rc = all(&t, kj_tests_f8, err);
+            rc = all(&t, &g, kj_tests_f8, err);
     }
     *failed = t.failed;
     return rc;

@@ -25,8 +25,11 @@ struct kj_selftest {
 };
 
 /* Run all checks; report (may be NULL) sees each. *failed counts those that
- * missed their limit. KJ_FATAL when the back end itself fails. */
-int kj_selftest_run(struct kj_backend *b, uint64_t seed,
+ * missed their limit. KJ_FATAL when the back end itself fails; the message begins with
+ * the number of the group of checks, and `from` begins with that group (0: with the first),
+ * so that another process can look at those behind one that loses a device. What a
+ * group is given does not depend on the groups before it. */
+int kj_selftest_run(struct kj_backend *b, uint64_t seed, unsigned from,
                     void (*report)(void *ctx, const struct kj_selftest *t), void *ctx,
                     unsigned *failed, struct kj_err *err);
 

@@ -21,6 +21,14 @@ KJ_EMU_WRONG=1 rc wrong 1 check wrong gradients
 is wrong "$(result wrong gradients.tiny64) $(result wrong gradients.tiny64.f32)" "FAILED FAILED"
 has wrong.table wrong/gpu-check.md '^\| gradients.tiny64.f32 \| FAILED \|'
 is torch.skip "$(result wrong torch.gradients.tiny64)" null
+has summary out '^FAILED gradients.tiny64: status 1'
+has summary.log out '^    \| '
+# A GPU that a kernel has lost costs the group of checks, not those behind it.
+KJ_EMU_FAIL=launch:400:700 rc lost 1 check lost operations
+has lost.first lost/gpu-check.md '^\| operations.1 \| FAILED \| group [0-9]+: .*illegal memory access'
+has lost.next lost/gpu-check.md '^\| operations.2 \| FAILED \| group [0-9]+: '
+is lost.apart "$(grep -o 'group [0-9]*' lost/gpu-check.md | sort -u | wc -l)" \
+    "$(jq '[.rows[] | select(.name | startswith("operations."))] | length' lost/gpu-check.json)"
 case $dir in
 */asan | */tsan)
     # the emulated device is slow there, and only it is looked at
@@ -55,6 +63,7 @@ hang=$!
 
 python=$(python_with torch)
 PYTHON=$python rc all 0 check all gradients train ops speed memory classify generate torch
+cp out all.out
 rc json 0 jq -e '(.rows | length) > 25 and (.commit | length) > 5 and (.operations[0].ops | length) > 25 and
     (.device | test("emulated"))' all/gpu-check.json
 is none.failed "$(jq -r '.rows[] | select(.result == "FAILED") | .name' all/gpu-check.json)" ""
@@ -66,6 +75,8 @@ for s in ops.tiny ops.tiny.fp8 nano-4096 nano-4096.fp8 nano-8192.fp8 nano-8192 q
     generate.graphs0 generate.graphs1; do
     is "$s" "$(result all $s)" measured
 done
+has rates all.out '^nano-4096 [0-9.]+ \([0-9.]+ of the aim\)$'
+rc at 0 jq -e '[.rows[].at] | all(type == "number") and . == sort' all/gpu-check.json
 rc numbers 0 jq -e '[.rows[] | select(.name == "nano-4096") | .tokens_per_s > 0 and .tflops > 0 and .share > 0] |
     all' all/gpu-check.json
 has operations all/gpu-check.md '^\| matmul, gate and up dw \| 128x32x64 \| 2 \|'

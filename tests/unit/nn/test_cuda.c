@@ -48,7 +48,8 @@ static void against_float64(void)
         struct kj_backend *b = device();
         if (!b)
             return;
-        if (!CHECK_INT(kj_selftest_run(b, 7 + i, report, NULL, &failed, &err), KJ_OK))
+        if (!CHECK_INT(kj_selftest_run(b, 7 + i, 0, report, NULL, &failed, &err),
+                       KJ_OK))
             printf("     %s\n", err.msg);
         CHECK_INT(failed, 0);
         CHECK_INT(b->bytes, 0);

@@ -25,7 +25,7 @@ static void ops(unsigned threads, const struct kj_kern *kern)
         return;
     if (kern)
         kj_cpu_of(b)->kern = kern;
-    CHECK_INT(kj_selftest_run(b, 7, report, NULL, &failed, &err), KJ_OK);
+    CHECK_INT(kj_selftest_run(b, 7, 0, report, NULL, &failed, &err), KJ_OK);
     CHECK_INT(failed, 0);
     CHECK_INT(b->bytes, 0);
     kj_backend_close(b);
