@@ -282,19 +282,50 @@ static size_t distance(const char *a, const char *b, size_t nb)
     return row[nb];
 }
 
+/* Of two names the one that is nearer to the word; *best: how near, NULL *near: none
+ * is near so far. */
+static void nearer(const char **near, size_t *best, const char *name, const char *word,
+                   size_t n)
+{
+    size_t d = distance(name, word, n);
+    if (!*near)
+        *best = n > 3 ? 3 : 2; /* two letters of three would be another word */
+    if (d < *best) {
+        *best = d;
+        *near = name;
+    }
+}
+
+static const char *near_option(const struct kj_optset *sets, const char *word, size_t n)
+{
+    const char *near = NULL;
+    size_t best = 0;
+    for (; sets->opts; sets++)
+        for (const struct kj_opt *o = sets->opts; o->name; o++)
+            nearer(&near, &best, o->name, word, n);
+    return near;
+}
+
+/* A key of a file, where those of skip may stand, too. */
+static int unknown_key(const struct kj_optset *sets, const char *const *skip,
+                       const struct kj_ynode *v, struct kj_err *err)
+{
+    size_t n = strlen(v->key), best = 0;
+    const char *near = near_option(sets, v->key, n);
+    if (near)
+        best = distance(near, v->key, n);
+    for (; skip && *skip; skip++)
+        nearer(&near, &best, *skip, v->key, n);
+    kj_err_set(err, KJ_USAGE, "unknown key '%s'%s%s%s", v->key,
+               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    kj_err_where(err, v->file, v->line);
+    return KJ_USAGE;
+}
+
 static int unknown(const struct kj_optset *sets, const char *word, size_t n,
                    struct kj_err *err)
 {
-    const char *near = NULL;
-    size_t best = 3;
-    for (; sets->opts; sets++)
-        for (const struct kj_opt *o = sets->opts; o->name; o++) {
-            size_t d = distance(o->name, word, n);
-            if (d < best) {
-                best = d;
-                near = o->name;
-            }
-        }
+    const char *near = near_option(sets, word, n);
     if (!near)
         return kj_err_set(err, KJ_USAGE, "there is no option --%.*s; --help lists them",
                           (int)n, word);
@@ -408,6 +439,8 @@ int kj_opt_parse(const struct kj_optset *sets, int argc, char **argv,
 static int set_from_node(const struct kj_opt *o, void *cfg, const struct kj_ynode *v,
                          struct kj_err *err)
 {
+    if (v->nil && (o->kind == KJ_OPT_STR || o->kind == KJ_OPT_LIST))
+        return KJ_OK;
     if (v->kind == KJ_Y_SCALAR) {
         if (o->kind == KJ_OPT_LIST)
             kj_strs_release((struct kj_strs *)((char *)cfg + o->off));
@@ -441,12 +474,8 @@ int kj_opt_yaml(const struct kj_opt *opts, void *cfg, const struct kj_ynode *map
             continue;
         void *unused;
         const struct kj_opt *o = find(sets, v->key, strlen(v->key), 0, &unused);
-        if (!o) {
-            unknown(sets, v->key, strlen(v->key), err);
-            kj_err_context(err, "unknown key '%s'", v->key);
-            kj_err_where(err, v->file, v->line);
-            return KJ_USAGE;
-        }
+        if (!o)
+            return unknown_key(sets, skip, v, err);
         int rc = set_from_node(o, cfg, v, err);
         if (rc) {
             kj_err_where(err, v->file, v->line);

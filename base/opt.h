@@ -78,7 +78,8 @@ int kj_opt_set(const struct kj_opt *o, void *cfg, const char *value,
 
 /* Set options from the mapping `map` of a recipe. Unknown keys are KJ_USAGE
  * with the line. Keys in `skip` (NULL-terminated, may be NULL) are left to
- * the caller. Strings stay borrowed from the tree. */
+ * the caller. Strings stay borrowed from the tree. A null for a text or a list is as if
+ * the key were not there. */
 int kj_opt_yaml(const struct kj_opt *opts, void *cfg, const struct kj_ynode *map,
                 const char *const *skip, struct kj_err *err);
 

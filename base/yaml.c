@@ -124,6 +124,7 @@ static int resolve(struct builder *b, struct kj_ynode **out)
         if (!n)
             return fault(b, line_of(&b->ev), "too much memory");
         n->scalar = a->node->scalar;
+        n->nil = a->node->nil;
         n->items = a->node->items;
         n->n = a->node->n;
         *out = n;
@@ -206,6 +207,9 @@ static int build_scalar(struct builder *b, struct kj_ynode *n)
     if (memchr(p, 0, len))
         return fault(b, (size_t)n->line, "NUL in a value");
     n->scalar = kj_arena_dup(&b->y->arena, p, len);
+    n->nil = b->ev.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+             (len == 0 || (len == 1 && *p == '~') ||
+              (len == 4 && memcmp(p, "null", 4) == 0));
     return n->scalar ? KJ_OK : fault(b, (size_t)n->line, "too much memory");
 }
 

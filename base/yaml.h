@@ -8,6 +8,7 @@
 #ifndef KJ_BASE_YAML_H
 #define KJ_BASE_YAML_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct kj_err;
@@ -19,6 +20,7 @@ struct kj_ynode {
     int line;                /* 1-based */
     const char *key;         /* in a mapping: this node's key, else NULL */
     const char *scalar;      /* KJ_Y_SCALAR: NUL-terminated text */
+    bool nil;                /* and it is null, ~ or nothing, without quotes */
     struct kj_ynode **items; /* SEQ and MAP: children in file order */
     size_t n;
     const char *file; /* name of the file, for messages */

@@ -131,6 +131,24 @@ static void memory(const struct kj_run *r, const struct kj_machine *m,
     printf("%-22s %s\n", "it does not fit", why);
 }
 
+/* Whether the teacher's part is in the figures that follow. */
+static void teacher(const struct kj_run *r)
+{
+    struct kj_hf_config c;
+    if (!r->distil.teacher)
+        return;
+    if (kj_hf_config(r->distil.teacher, &c, NULL) != KJ_OK) {
+        printf("%-22s %s cannot be read: not counted in what follows\n", "teacher",
+               r->distil.teacher);
+        return;
+    }
+    struct kj_run t = *r;
+    struct kj_plan p;
+    t.model = c.shape;
+    kj_plan_make(&t, &p);
+    big("teacher", (double)p.params, "parameters");
+}
+
 static void text(const struct kj_run *r, const struct kj_plan *p,
                  const struct kj_machine *m, const struct kj_memory_plan *mem,
                  const struct kj_datas *d, double tflops)
@@ -151,11 +169,12 @@ static void text(const struct kj_run *r, const struct kj_plan *p,
         kj_stages_print(r, d, "");
     else if (d->tokens > 0)
         printf("%-22s %.2f\n", "epochs", p->tokens / (double)d->tokens);
+    teacher(r);
     printf("%-22s %.4g GFLOP (forward %.4g)\n", "per token", p->flops_token * 1e-9,
            p->flops_forward * 1e-9);
     printf("%-22s %.4g FLOP\n", "the run", p->flops);
     if (tflops > 0)
-        printf("%-22s %.4g days at %g TFLOP/s\n", "time",
+        printf("%-22s %.2f days at %g TFLOP/s\n", "time",
                p->flops / (tflops * 1e12) / 86400, tflops);
     memory(r, m, mem);
     printf("%-22s C = %.3g: learning rate %.2e, batch %.3g tokens", "DeepSeek's law",

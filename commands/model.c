@@ -47,6 +47,25 @@ static const struct kj_opt *key_of(const char *a, const char *eq)
     return NULL;
 }
 
+/* It may be that only the section is wrong, or missing. */
+static int no_key(const char *a, const char *eq, struct kj_err *err)
+{
+    const char *dot = memchr(a, '.', (size_t)(eq - a)), *key = dot ? dot + 1 : a;
+    for (const struct kj_run_section *s = kj_run_sections; s->name; s++)
+        for (const struct kj_opt *o = s->opts; o->name; o++)
+            if (strlen(o->name) == (size_t)(eq - key) &&
+                memcmp(o->name, key, (size_t)(eq - key)) == 0)
+                return kj_err_set(err, KJ_USAGE,
+                                  "there is no key '%.*s' in run files; did you mean "
+                                  "'%s%s%s'?",
+                                  (int)(eq - a), a, s->name, *s->name ? "." : "",
+                                  o->name);
+    return kj_err_set(err, KJ_USAGE,
+                      "there is no key '%.*s' in run files; kijil plan --keys lists "
+                      "them",
+                      (int)(eq - a), a);
+}
+
 /* Number `at` of all. */
 static int set(struct kj_run *r, const char *a, const struct kj_strs *all, size_t at,
                struct kj_err *err)
@@ -58,8 +77,7 @@ static int set(struct kj_run *r, const char *a, const struct kj_strs *all, size_
         return kj_stages_set(r, a, err);
     const struct kj_opt *o = key_of(a, eq);
     if (!o)
-        return kj_err_set(err, KJ_USAGE, "there is no key '%.*s' in run files",
-                          (int)(eq - a), a);
+        return no_key(a, eq, err);
     bool again = false;
     for (size_t i = 0; i < at; i++)
         again |= strncmp(all->v[i], a, (size_t)(eq - a) + 1) == 0;

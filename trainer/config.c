@@ -2,6 +2,7 @@
 #include "trainer/config.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -54,7 +55,7 @@ static const struct kj_opt model_opts[] = {
     {"initializer_range", 0, KJ_OPT_REAL, R(model.init_range), "X",
      "standard deviation of fresh weights", "0.02", 1e-6, 10},
     {"init_from", 0, KJ_OPT_STR, R(init_from), "DIR",
-     "start from this Hugging Face folder instead", 0, 0, 0},
+     "start from this model instead: a Hugging Face folder, or that of a run", 0, 0, 0},
     {0},
 };
 
@@ -131,7 +132,7 @@ static const struct kj_opt optim_opts[] = {
 
 static const struct kj_opt distil_opts[] = {
     {"teacher", 0, KJ_OPT_STR, R(distil.teacher), "DIR",
-     "Hugging Face folder of a model to learn from; none: learn from the texts alone",
+     "folder of a model to learn from, or of its run; none: learn from the texts alone",
      0, 0, 0},
     {"weight", 0, KJ_OPT_REAL, R(distil.weight), "X",
      "of the divergence from the teacher; the texts' own loss has the rest", "1", 0, 1},
@@ -226,6 +227,15 @@ int kj_run_init(struct kj_run *r, struct kj_err *err)
     return KJ_OK;
 }
 
+/* Behind what was said of a key: where all of them are told. */
+static void tell_keys(struct kj_err *err)
+{
+    size_t n = err ? strlen(err->msg) : 0;
+    if (n && strncmp(err->msg, "unknown key", 11) == 0 && err->msg[n - 1] != '?')
+        snprintf(err->msg + n, sizeof err->msg - n,
+                 "; kijil plan --keys lists those of run files");
+}
+
 /* The sections and stages of r->yaml. */
 static int read_run(struct kj_run *r, const char *file, struct kj_err *err)
 {
@@ -249,8 +259,10 @@ static int read_run(struct kj_run *r, const char *file, struct kj_err *err)
     const struct kj_ynode *stages = rc ? NULL : kj_ynode_get(root, "stages");
     if (stages)
         rc = kj_stages_read(r, stages, err);
-    if (rc)
+    if (rc) {
+        tell_keys(err);
         kj_run_release(r);
+    }
     return rc;
 }
 
@@ -293,7 +305,9 @@ bool kj_shape_same_rope(const struct kj_shape *a, const struct kj_shape *b)
 int kj_shape_check(const struct kj_shape *s, struct kj_err *err)
 {
     if (s->vocab_size < 1)
-        return kj_err_set(err, KJ_USAGE, "model.vocab_size is not known");
+        return kj_err_set(err, KJ_USAGE,
+                          "model.vocab_size is not known; give the shards (--data) or "
+                          "the key");
     if (s->hidden < 1 || s->ffn < 1 || s->layers < 1 || s->heads < 1 || s->kv_heads < 1)
         return kj_err_set(err, KJ_USAGE, "the model has a dimension below 1");
     if (s->heads % s->kv_heads != 0)

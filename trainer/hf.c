@@ -124,9 +124,10 @@ static int64_t token_id(const struct kj_jval *v)
 
 int kj_hf_config(const char *dir, struct kj_hf_config *c, struct kj_err *err)
 {
-    char *path = kj_xprintf("%s/config.json", dir);
+    char *own = kj_weights_dir(dir), *path = kj_xprintf("%s/config.json", own);
     struct kj_json *j = kj_json_new();
     const struct kj_jval *root;
+    free(own);
     memset(c, 0, sizeof *c);
     int rc = kj_json_load(j, path, CONFIG_MAX, &root, err);
     if (rc == KJ_OK)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -79,11 +80,23 @@ static int check(const struct kj_weights *w, const struct kj_shape *s,
     return rc;
 }
 
+char *kj_weights_dir(const char *dir)
+{
+    char *own = kj_xprintf("%s/config.json", dir);
+    char *run = kj_xprintf("%s/model/config.json", dir);
+    bool inside = access(own, F_OK) != 0 && access(run, F_OK) == 0;
+    free(own);
+    free(run);
+    return inside ? kj_xprintf("%s/model", dir) : kj_xstrdup(dir);
+}
+
 int kj_weights_open(struct kj_weights **out, const char *dir,
                     const struct kj_shape *shape, struct kj_err *err)
 {
     struct kj_weights *w = kj_xcalloc(1, sizeof *w);
-    int rc = kj_st_set_open(&w->files, dir, err);
+    char *own = kj_weights_dir(dir);
+    int rc = kj_st_set_open(&w->files, own, err);
+    free(own);
     if (rc == KJ_OK)
         rc = check(w, shape, err);
     if (rc) {

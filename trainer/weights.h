@@ -12,6 +12,10 @@
 struct kj_err;
 struct kj_weights;
 
+/* The folder of the model itself, to be freed: DIR, or DIR/model where DIR is that of a
+ * training run. Where a model's folder is taken here and in hf.h, either will do. */
+char *kj_weights_dir(const char *dir);
+
 /* Map model.safetensors, or the shards of model.safetensors.index.json.
  * KJ_FAIL names what is not as the shape says: a missing, misshapen or unknown
  * tensor (old files' rotary frequencies may be there, and a head equal to the

@@ -33,7 +33,27 @@ has plan.json out '^\{"parameters":[0-9]+,'
 rc plan.keys 0 "$KIJIL" plan --keys
 has plan.keys out 'head_dim: 0'
 rc plan.vocab 2 "$KIJIL" plan run.yaml
-has plan.vocab err 'vocab_size is not known'
+has plan.vocab err 'vocab_size is not known; give the shards'
+# Keys that there are not, where they are near to one, or to no one's.
+for k in 'optim: {wieght_decay: 1}' 'optm: {lr: 1}' 'optim: {about: x}' 'stages: [{name: a, shap: x}]'; do
+    echo "$k" >bad.yaml
+    rc "key $k" 2 "$KIJIL" plan bad.yaml
+    cat err
+done >keys
+is keys "$(sed 's/.*unknown key/key/' keys)" "key 'wieght_decay'; did you mean 'weight_decay'?
+key 'optm'; did you mean 'optim'?
+key 'about'; kijil plan --keys lists those of run files
+key 'shap'; did you mean 'shape'?"
+rc key.section 2 "$KIJIL" plan run.yaml --data shards --set lr=1
+has key.section err "no key 'lr' in run files; did you mean 'optim.lr'"
+# A teacher that is not there is no part of the figures, which is told.
+rc plan.teacher 0 "$KIJIL" plan run.yaml --data shards --set distil.teacher=nobody
+has plan.teacher out '^teacher +nobody cannot be read: not counted'
+# What --dry-run prints is a run file.
+rc dry 0 "${train[@]}" --dry-run --set 'samples.prompts="null: #"'
+cp out dry.yaml
+rc dry.again 0 "$KIJIL" train dry.yaml --data shards/manifest.jsonl --dry-run
+is dry.again "$(grep -v '^#' out | cksum)" "$(grep -v '^#' dry.yaml | cksum)"
 
 rc dry 0 "${train[@]}" --dry-run
 has dry out '^  hidden_size: 32'
@@ -95,6 +115,17 @@ has limit err 'goes on behind step [0-9]+'
 has limit err 'stopped at the time limit'
 rc other 2 "${train[@]}" -o stopped --set optim.lr=1e-3
 has other err 'another configuration'
+
+# The folder of a run stands for its model: to begin with, and as a teacher.
+for from in whole whole/model; do
+    rc from.$from 0 "${train[@]}" -q -j1 -o from --force --no-save --steps 2 \
+        --set model.init_from=$from --set distil.teacher=$from
+    jq -c '[.loss, .kl < 1e-6]' from/metrics.jsonl
+done >from.losses
+is from "$(head -n 2 from.losses)" "$(tail -n 2 from.losses)"
+is from.same "$(sed -n '1s/.*,//p' from.losses)" 'true]'
+rc plan.from 0 "$KIJIL" plan run.yaml --data shards --set distil.teacher=whole
+has plan.from out '^teacher +[0-9.]+ K parameters'
 
 rc greedy 0 "$KIJIL" generate whole -p 'the cat' -n 12 --temperature 0
 has greedy out '^the cat number [0-9]'

@@ -111,7 +111,22 @@ static void test_recipe(void)
     kj_yaml_free(y);
     CHECK_INT(from_yaml(&c, "number: 3\nnubmer: 4\n", &y, &err), KJ_USAGE);
     CHECK_INT(err.pos, 2); /* the line */
-    CHECK(strstr(err.msg, "nubmer") && strstr(err.msg, "--number"));
+    CHECK(strcmp(err.msg, "unknown key 'nubmer'; did you mean 'number'?") == 0);
+    kj_opt_release(opts, &c);
+    kj_yaml_free(y);
+    CHECK_INT(from_yaml(&c, "name: null\nlist: ~\n", &y, &err), KJ_OK);
+    CHECK(!c.name && c.list.n == 2); /* the default's */
+    kj_opt_release(opts, &c);
+    kj_yaml_free(y);
+    CHECK_INT(from_yaml(&c, "name: 'null'\nlist: ['~']\n", &y, &err), KJ_OK);
+    CHECK(strcmp(c.name, "null") == 0 && strcmp(c.list.v[0], "~") == 0);
+    kj_opt_release(opts, &c);
+    kj_yaml_free(y);
+    CHECK_INT(from_yaml(&c, "number: null\n", &y, &err), KJ_USAGE);
+    kj_opt_release(opts, &c);
+    kj_yaml_free(y);
+    CHECK_INT(from_yaml(&c, "zzz: 4\n", &y, &err), KJ_USAGE);
+    CHECK(strcmp(err.msg, "unknown key 'zzz'") == 0);
     kj_opt_release(opts, &c);
     kj_yaml_free(y);
     CHECK_INT(from_yaml(&c, "\nnumber: 77\n", &y, &err), KJ_USAGE);
