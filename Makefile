@@ -149,7 +149,12 @@ $(EMU)/%.o: tests/cuda_emu/%.cc $(B)/cflags
 	@mkdir -p $(@D)
 	$(CXX) $(EMUFLAGS) -MMD -MP -c -o $@ $<
 
-tests: all $(UNIT) $(REPLAY) $(GRADS) $(EMU)/kijil-cuda.so ## build all test programs
+# Preloaded by shell tests into the program, which it kills in the middle.
+$(B)/tests/kill_at.so: tests/cli/kill_at.c
+	@mkdir -p $(@D)
+	$(CC) -O1 -Wall -Wextra -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
+
+tests: all $(UNIT) $(REPLAY) $(GRADS) $(EMU)/kijil-cuda.so $(B)/tests/kill_at.so ## build all test programs
 check: tests                               ## unit tests, corpus replay, shell tests
 	@B=$(B) tests/run
 check-unit: $(UNIT) $(REPLAY) $(EMU)/kijil-cuda.so ## unit tests and corpus replay only

@@ -83,11 +83,11 @@ is "with no label for null" "$(grep -aoE '__label__[a-z0-9]*' m.bin | sort -u | 
 
 # ---- killed anywhere ----
 for i in $(seq 300); do doc k$i - "Score: $((i % 6))"; done >many.jsonl
-for after in 0.1 0.3 0.2 0.03; do
-    killed $after "${A[@]}" -q many.jsonl -o killed.jsonl --concurrency 4
+for n in 20 90 3 60; do
+    killed $n "${A[@]}" -q many.jsonl -o killed.jsonl --concurrency 4
     [[ -e killed.jsonl ]] && printf '{"id":"torn","te' >>killed.jsonl
 done
-is "killed at all" "$((kills > 0))" 1
+is "killed" $kills 4
 rc "goes on" 0 "${A[@]}" -q many.jsonl -o killed.jsonl
 is "each once" "$(jq -r .id killed.jsonl | sort -u | wc -l) $(wc -l <killed.jsonl)" "300 300"
 is "each right" "$(jq -c 'select(.edu_score != (.id[1:] | tonumber) % 6)' killed.jsonl | wc -l)" 0

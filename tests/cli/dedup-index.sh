@@ -82,16 +82,16 @@ same "order does not matter" got want
 
 # ---- killed: the index is what it was, or has one corpus more ----
 cp -r ix good
-for n in $(seq 1 12); do
+for n in 1 2 3 5 8 12 16 20 25 30 35 40; do
     rm -rf ix
     cp -r good ix
-    killed "$(printf '0.%03d' $((n * n)))" "$KIJIL" dedup -q --index ix c3.jsonl -o k.jsonl
+    killed $n "$KIJIL" dedup -q --index ix c3.jsonl -o k.jsonl
     "$KIJIL" dedup -q --index ix c3.jsonl -o "k$n.jsonl" 2>err || bad "after kill $n"
     [[ -e k.first ]] || cp "k$n.jsonl" k.first
     same "the outcome after kill $n" "k$n.jsonl" k.first
     is "files after kill $n" "$(find ix -type f | wc -l)" 10
 done
-is "killed at all" "$((kills > 0))" 1
+is "killed" $kills 12
 if [[ $(id -u) -eq 0 ]] && mkdir small && mount -t tmpfs -o size=600K tmpfs small 2>err; then
     rc "a full disk" 1 "$KIJIL" dedup -q --index small c0.jsonl -o full.jsonl
     has "is named" err 'cannot write small/.*No space left'

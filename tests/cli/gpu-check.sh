@@ -53,7 +53,7 @@ PATH=$T/tools:$PATH check some --seconds 32 sanitizer >/dev/null 2>&1 &
 some=$!
 cat >slow/kijil <<E2
 #!/bin/bash
-[[ "\$*" == *--ops* ]] && sleep 600
+[[ "\$*" == *--ops* || "\$*" == *" -v" ]] && sleep 600
 exec $T/bin/kijil "\$@"
 E2
 chmod +x slow/kijil
@@ -137,21 +137,23 @@ else
 fi
 rc unknown 2 check x abacus
 
-"$TOP/scripts/gpu-check" --small -o "$T/killed" operations >/dev/null 2>&1 &
+# Killed while a call of the GPU goes on: as long as the test wants.
+KIJIL=$T/slow/kijil "$TOP/scripts/gpu-check" --small -o "$T/killed" operations >/dev/null 2>&1 &
 pid=$!
-for _ in $(seq 100); do
-    grep -q '"device", "result": "good"' killed/gpu-check.json 2>/dev/null && pgrep -f "$T/bin/kijil device .*-v" \
+for _ in $(seq 300); do
+    grep -q '"device", "result": "good"' killed/gpu-check.json 2>/dev/null && pgrep -f "$T/slow/kijil device .*-v" \
         >/dev/null && break
     sleep 0.1
 done
+is under.way "$(pgrep -cf "$T/slow/kijil device .*-v" | grep -c '[1-9]')" 1
 kill "$pid"
 wait "$pid"
 is killed "$?" 143
 is table "$(jq -r '.rows[0].name' killed/gpu-check.json)" device
 for _ in $(seq 50); do # it takes its time to go
-    pgrep -f "$T/bin/kijil" >/dev/null || break
+    pgrep -f "$T/(bin|slow)/kijil" >/dev/null || break
     sleep 0.1
 done
-is left "$(pgrep -f "$T/bin/kijil")" ""
+is left "$(pgrep -f "$T/(bin|slow)/kijil")" ""
 is files "$(ls -A killed)" "$(printf 'gpu-check.json\ngpu-check.log\ngpu-check.md')"
 done_testing

@@ -64,23 +64,27 @@ hasnt() {
     *) bad "$1: $2 cannot be searched for /$3/" ;;
     esac
 }
-# killed SECONDS COMMAND... : kills the program after that time and counts it in $kills;
-# false when it had come to its end
+# killed N[:NAME] COMMAND... : kills the program before the N-th of its operations that
+# change files (of those by a path with NAME in it), whatever the machine's speed, and
+# counts it in $kills; false when it came to its end without so many
 kills=0
 killed() {
-    local after=$1 pid status
+    local at=$1 status so=${KIJIL%/*}/tests/kill_at.so only=()
     shift
-    "$@" >/dev/null 2>"$T/killed.err" &
-    pid=$!
-    sleep "$after"
-    kill -KILL $pid 2>/dev/null
-    wait $pid 2>/dev/null
+    [[ -e $so ]] || make -s -C "$TOP" "CONFIG=$(basename "${KIJIL%/*}")" "${so#"$TOP/"}"
+    [[ $at == *:* ]] && only=("KILL_NAME=${at#*:}")
+    (
+        export LD_PRELOAD=$so KILL_AT=${at%%:*} "${only[@]}"
+        export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
+        exec "$@"
+    ) >/dev/null 2>"$T/killed.err" &
+    wait $! 2>/dev/null
     status=$?
     case $status in
     137) kills=$((kills + 1)) ;;
     0 | 3) return 1 ;;
     *)
-        bad "to be killed after $after s: exit status $status"
+        bad "to be killed at operation $at: exit status $status"
         sed 's/^/  /' "$T/killed.err" | tail -n 5
         return 1
         ;;

@@ -52,10 +52,10 @@ is "by weight" "$(jq '.stages[1].parts | map({(.name): .tokens}) | add | .odd + 
     "$((39 * 8 * 64 * 3 / 4)) $((39 * 8 * 64 / 4)) "
 is "parts of the order" "$(jq '.stages[1].parts | map({(.name): .tokens}) | add | .even / .odd | . > 2.7 and . < 3.3' whole/parts.json)" true
 is "sums" "$(jq '.tokens, ([.stages[].parts[].tokens] | add), ([.parts[].tokens] | add)' whole/parts.json | tr '\n' ' ')" "44544 44544 44544 "
-for i in 1 2 3 4 5 6 7 8; do
-    killed "0.$((RANDOM % 3))$((RANDOM % 10))$i" "${train[@]}" -q -j2 -o killed
+for n in 5 40 9 60 30 20 90 50; do
+    killed $n "${train[@]}" -q -j2 -o killed
 done
-is killed.at.all "$((kills > 0))" 1
+is kills $kills 8
 rc killed 0 "${train[@]}" -j2 -o killed
 same killed whole/model/model.safetensors killed/model/model.safetensors
 same killed.parts whole/parts.json killed/parts.json

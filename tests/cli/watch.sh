@@ -42,10 +42,10 @@ rc generate 0 "$KIJIL" generate whole -q --no-echo -p 'the cat' -n 6
 is generate "$(cat out)" "$(sed -n '13s/.*"text": "\(.*\)"}/\1/p' whole/samples.jsonl)"
 
 # Killed again and again.
-for i in 1 2 3 4 5 6; do
-    killed "0.$((RANDOM % 3))$i" "${train[@]}" -q -o killed
+for n in 5 40 9 60 30 50; do
+    killed $n "${train[@]}" -q -o killed
 done
-is killed.at.all "$((kills > 0))" 1
+is kills $kills 6
 rc killed 0 "${train[@]}" -q -o killed
 same killed.samples whole/samples.jsonl killed/samples.jsonl
 if command -v sqlite3 >/dev/null; then
