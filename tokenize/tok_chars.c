@@ -172,10 +172,8 @@ static void side_token(struct kj_tok *t, const char *p, const char *end)
 
 static void side_mark(struct kj_tok *t)
 {
-    for (size_t k = 0; k <= t->words_mask; k++) {
-        if (!t->words[k])
-            continue;
-        const struct tok_bytes *w = &t->ids[(t->words[k] & TOK_CHAR_ID) - 1];
+    for (uint32_t id = 0; id < t->n_ids; id++) {
+        const struct tok_bytes *w = &t->ids[id];
         side_token(t, t->blob + w->off, t->blob + w->off + w->len);
     }
 }

@@ -70,6 +70,37 @@ static inline uint64_t tok_hash(const char *p, size_t n)
     return tok_mix(tok_load8(p + n - 8) ^ k0, h ^ k1);
 }
 
+/* Up to 8 bytes as a number, zeros behind them. */
+static inline uint64_t tok_load_few(const char *p, size_t n)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    uint32_t a, b;
+    if (n == 8)
+        return tok_load8(p);
+    if (n >= 4) {
+        memcpy(&a, p, 4);
+        memcpy(&b, p + n - 4, 4);
+        return a | (uint64_t)b << 8 * (n - 4);
+    }
+    return n ? u[0] | (uint64_t)u[n / 2] << 8 * (n / 2) |
+                   (uint64_t)u[n - 1] << 8 * (n - 1)
+             : 0;
+}
+
+/* Up to TOK_KEY_MAX bytes as two numbers. */
+#define TOK_KEY_MAX 16
+static inline void tok_key(const char *p, size_t n, uint64_t *key)
+{
+    key[0] = tok_load_few(p, n < 8 ? n : 8);
+    key[1] = n > 8 ? tok_load8(p + n - 8) >> 8 * (16 - n) : 0;
+}
+static inline uint64_t tok_key_hash(const uint64_t *key)
+{
+    return tok_mix(key[0] ^ 0x9E3779B97F4A7C15u, key[1] ^ 0xD6E8FEB86659FD93u);
+}
+/* Of a key's numbers, those that are of its first n bytes. */
+extern const uint64_t tok_key_masks[TOK_KEY_MAX + 1][2];
+
 /* ---- model ---- */
 
 struct tok_bytes {
@@ -181,7 +212,8 @@ struct tok_decoders {
     bool apart; /* the file has none: tokens with spaces between them */
 };
 
-enum tok_id_flags { TOK_ADDED = 1, TOK_SPECIAL = 2 };
+/* RAW: outside of the byte alphabet; not among the words. */
+enum tok_id_flags { TOK_ADDED = 1, TOK_SPECIAL = 2, TOK_RAW = 4 };
 
 struct kj_tok {
     char *name;
@@ -189,16 +221,16 @@ struct kj_tok {
     struct kj_arena arena; /* strings of the file */
     uint32_t n_ids;
     struct tok_bytes *ids; /* [n_ids] */
-    char *blob;
+    char *blob;            /* tok_key may be read anywhere in it */
     size_t blob_n, blob_cap;
     unsigned char *flags; /* [n_ids] of enum tok_id_flags */
 
     /* In large pages where they are large: their places are asked for at random. */
-    /* By bytes, open addressing, model entries only: 12 bits of hash above
-     * 20 bits of id + 1, so that most of what is not there is told by the
-     * table alone. */
+    /* By bytes, model entries only, open addressing by buckets of TOK_WORD_WAYS: 12
+     * bits of hash, the last of them set, above 20 bits of id + 1, so that most of
+     * what is not there is told by the table alone. */
     uint32_t *words;
-    size_t words_mask;
+    size_t words_mask; /* of buckets */
     uint64_t *pairs;
     size_t pairs_mask;
     /* Bits of pairs that exist: most pairs that are asked for do not, and this
@@ -254,11 +286,48 @@ static inline uint32_t tok_made(const struct kj_tok *t, uint32_t rank)
     return t->made ? t->made[rank] : rank + t->made_base;
 }
 
-uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n);
-/* Begin to fetch what tok_word_find will read. */
-static inline void tok_word_fetch(const struct kj_tok *t, const char *p, size_t n)
+#define TOK_WORD_WAYS 4
+static inline uint32_t *tok_word_bucket(const struct kj_tok *t, uint64_t hash)
 {
-    __builtin_prefetch(&t->words[tok_hash(p, n) & t->words_mask]);
+    return &t->words[(hash & t->words_mask) * TOK_WORD_WAYS];
+}
+static inline uint32_t tok_word_tag(uint64_t hash)
+{
+    return (uint32_t)(hash >> 52) | 1;
+}
+static inline uint64_t tok_word_hash(const char *p, size_t n)
+{
+    uint64_t key[2];
+    if (n > TOK_KEY_MAX)
+        return tok_hash(p, n);
+    tok_key(p, n, key);
+    return tok_key_hash(key);
+}
+/* The id of a model's entry, or TOK_NONE; by its hash; and of up to TOK_KEY_MAX bytes
+ * by their key and its hash. */
+uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n);
+uint32_t tok_word_hashed(const struct kj_tok *t, uint64_t hash, const char *p,
+                         size_t n);
+static inline uint32_t tok_word_keyed(const struct kj_tok *t, uint64_t hash,
+                                      const uint64_t *key, size_t n)
+{
+    uint32_t tag = tok_word_tag(hash);
+    for (;; hash++) {
+        const uint32_t *b = tok_word_bucket(t, hash);
+        unsigned hits = 0;
+        for (unsigned k = 0; k < TOK_WORD_WAYS; k++)
+            hits |= (unsigned)(b[k] >> 20 == tag) << k;
+        for (; hits; hits &= hits - 1) {
+            uint32_t id = (b[__builtin_ctz(hits)] & ((1u << 20) - 1)) - 1;
+            const char *p = t->blob + t->ids[id].off;
+            if (t->ids[id].len == n &&
+                (((tok_load8(p) & tok_key_masks[n][0]) ^ key[0]) |
+                 ((tok_load8(p + 8) & tok_key_masks[n][1]) ^ key[1])) == 0)
+                return id;
+        }
+        if (!b[TOK_WORD_WAYS - 1])
+            return TOK_NONE;
+    }
 }
 #define TOK_FILTER_BITS (1u << 21)
 static inline uint64_t tok_pair_hash(uint32_t a, uint32_t b)
@@ -332,7 +401,8 @@ int tok_unsupported(struct kj_str type, const char *path, struct kj_err *err);
 void tok_ids_alloc(struct kj_tok *t, uint32_t n_ids, size_t n_words);
 /* Find the token of each byte; KJ_FAIL when one that text may hold is missing. */
 int tok_bpe_bytes(struct kj_tok *t, struct kj_err *err);
-/* Merges in order of rank; the vocabulary and its bytes are there. */
+/* Merges in order of rank, of equal pairs the last counts; the vocabulary and its
+ * bytes are there. */
 struct tok_cut {
     uint32_t a, b, id;
 };
@@ -345,9 +415,10 @@ int tok_tiktoken_load(struct kj_tok *t, const char *p, size_t n,
 /* The model's type, for what is read before it. */
 int tok_model_kind(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);
 int tok_load_model(struct kj_tok *t, const struct kj_jval *root, struct kj_err *err);
-/* Give an id its bytes, and enter it by them. */
+void tok_words_free(struct kj_tok *t);
+/* Give an id its bytes, and enter it by their tok_word_hash. */
 void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n);
-void tok_word_insert(struct kj_tok *t, uint32_t id);
+void tok_word_insert(struct kj_tok *t, uint32_t id, uint64_t hash);
 int tok_type_of(const struct kj_jval *v, const char *path, struct kj_str *type,
                 struct kj_err *err);
 int tok_wordpiece_load(struct kj_tok *t, const struct kj_jval *model,

@@ -13,7 +13,6 @@
 #include "base/hash.h"
 #include "base/input.h"
 #include "base/json.h"
-#include "base/pages.h"
 #include "base/utf8.h"
 
 bool tok_absent(const struct kj_jval *v)
@@ -507,10 +506,8 @@ void kj_tok_free(struct kj_tok *t)
     free(t->ids);
     free(t->blob);
     free(t->flags);
-    kj_pages_free(t->words, (t->words_mask + 1) * sizeof *t->words);
+    tok_words_free(t);
     tok_pairs_free(t);
-    free(t->filter);
-    free(t->made);
     free(t->byte_ranks);
     free(t->chars);
     free(t->side);

@@ -7,7 +7,6 @@
 
 #include "base/err.h"
 #include "base/json.h"
-#include "base/pages.h"
 #include "base/utf8.h"
 
 /* KJ_OK when key is absent or an empty string. */
@@ -30,46 +29,6 @@ static int want_id(const struct kj_jval *v, const char *path, struct kj_str what
                (int)(what.n < 80 ? what.n : 80), what.p, KJ_TOK_ID_MAX);
     *id = (uint32_t)v->i;
     return KJ_OK;
-}
-
-void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n)
-{
-    if (t->blob_n + n > t->blob_cap) {
-        while (t->blob_n + n > t->blob_cap)
-            t->blob_cap = t->blob_cap ? 2 * t->blob_cap : 1 << 16;
-        t->blob = kj_xrealloc(t->blob, t->blob_cap);
-    }
-    memcpy(t->blob + t->blob_n, p, n);
-    t->ids[id] = (struct tok_bytes){(uint32_t)t->blob_n, (uint32_t)n};
-    t->blob_n += n;
-}
-
-void tok_word_insert(struct kj_tok *t, uint32_t id)
-{
-    const struct tok_bytes *w = &t->ids[id];
-    uint64_t h = tok_hash(t->blob + w->off, w->len);
-    size_t i = h & t->words_mask;
-    while (t->words[i])
-        i = (i + 1) & t->words_mask;
-    t->words[i] = (uint32_t)(h >> 52) << 20 | (id + 1);
-}
-
-static size_t table_size(size_t n)
-{
-    size_t size = 1024;
-    while (size < 2 * n)
-        size *= 2;
-    return size;
-}
-
-void tok_ids_alloc(struct kj_tok *t, uint32_t n_ids, size_t n_words)
-{
-    size_t size = table_size(n_words);
-    t->n_ids = n_ids;
-    t->ids = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->ids);
-    t->flags = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->flags);
-    t->words = kj_pages_xnew(size * sizeof *t->words);
-    t->words_mask = size - 1;
 }
 
 static int count_ids(struct kj_tok *t, const struct kj_jval *vocab,
@@ -102,9 +61,29 @@ static int count_ids(struct kj_tok *t, const struct kj_jval *vocab,
     return KJ_OK;
 }
 
+/* Entries that are looked up together, so that their waits for memory are one. */
+#define TOGETHER 32
+
+static int not_twice(struct kj_tok *t, const uint32_t *ids, const uint64_t *hashes,
+                     const struct kj_str *keys, size_t n, struct kj_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct tok_bytes *w = &t->ids[ids[i]];
+        if (tok_word_hashed(t, hashes[i], t->blob + w->off, w->len) != TOK_NONE)
+            REFUSE("model.vocab[\"%.*s\"]: stands there twice",
+                   (int)(keys[i].n < 80 ? keys[i].n : 80), keys[i].p);
+        tok_word_insert(t, ids[i], hashes[i]);
+    }
+    return KJ_OK;
+}
+
 static int load_vocab(struct kj_tok *t, const struct kj_jval *vocab, struct kj_err *err)
 {
     char *bytes = kj_xmalloc(TOK_TOKEN_MAX);
+    uint64_t hashes[TOGETHER];
+    uint32_t ids[TOGETHER];
+    struct kj_str keys[TOGETHER];
+    size_t m = 0;
     int rc = KJ_OK;
     for (size_t i = 0; i < vocab->n && rc == KJ_OK; i++) {
         struct kj_str key = vocab->keys[i];
@@ -121,16 +100,21 @@ static int load_vocab(struct kj_tok *t, const struct kj_jval *vocab, struct kj_e
         } else if (p == bytes && !tok_unmap(key.p, key.n, bytes, &n)) {
             /* Outside the byte alphabet: no merge reaches it, it only decodes. */
             tok_blob_add(t, id, key.p, key.n);
-        } else if (tok_word_find(t, p, n) != TOK_NONE) {
-            rc = kj_err_set(err, KJ_FAIL, "model.vocab[\"%.*s\"]: stands there twice",
-                            (int)(key.n < 80 ? key.n : 80), key.p);
+            t->flags[id] = TOK_RAW;
         } else {
             tok_blob_add(t, id, p, n);
-            tok_word_insert(t, id);
+            keys[m] = key;
+            ids[m] = id;
+            hashes[m] = tok_word_hash(p, n);
+            __builtin_prefetch(tok_word_bucket(t, hashes[m++]), 1);
+        }
+        if (rc == KJ_OK && m == TOGETHER) {
+            rc = not_twice(t, ids, hashes, keys, m, err);
+            m = 0;
         }
     }
     free(bytes);
-    return rc;
+    return rc == KJ_OK ? not_twice(t, ids, hashes, keys, m, err) : rc;
 }
 
 int tok_bpe_bytes(struct kj_tok *t, struct kj_err *err)
@@ -173,206 +157,115 @@ static int merge_parts(const struct kj_jval *m, size_t i, struct kj_str *a,
     return KJ_OK;
 }
 
+/* A merge on its way to ids. */
 struct merge {
-    uint32_t a, b, id;
+    size_t i, na, nb;   /* its number, the bytes of its parts */
+    const char *p;      /* these, one behind the other */
+    uint64_t hashes[2]; /* of the parts */
 };
 
-/* The id of each part and of both together; scratch has room for both. */
-static int merge_ids(const struct kj_tok *t, size_t i, struct kj_str a, struct kj_str b,
-                     char *scratch, struct merge *out, struct kj_err *err)
+/* The bytes of merge i, at `to`, which has room for two tokens. */
+static int merge_read(const struct kj_tok *t, const struct kj_jval *v, size_t i,
+                      char *to, struct merge *m, struct kj_err *err)
 {
-    size_t na = a.n, nb = b.n;
+    struct kj_str a = {0}, b = {0};
+    int rc = merge_parts(v, i, &a, &b, err);
+    if (rc != KJ_OK)
+        return rc;
+    *m = (struct merge){.i = i, .na = a.n, .nb = b.n, .p = to};
     if (a.n > TOK_TOKEN_MAX || b.n > TOK_TOKEN_MAX)
         REFUSE("model.merges[%zu]: too long", i);
     if (t->by_chars) {
-        memcpy(scratch, a.p, a.n);
-        memcpy(scratch + a.n, b.p, b.n);
-    } else if (!tok_unmap(a.p, a.n, scratch, &na) ||
-               !tok_unmap(b.p, b.n, scratch + na, &nb)) {
+        memcpy(to, a.p, a.n);
+        memcpy(to + a.n, b.p, b.n);
+    } else if (!tok_unmap(a.p, a.n, to, &m->na) ||
+               !tok_unmap(b.p, b.n, to + m->na, &m->nb)) {
         REFUSE("model.merges[%zu]: not in the byte alphabet", i);
     }
-    out->a = na ? tok_word_find(t, scratch, na) : TOK_NONE;
-    out->b = nb ? tok_word_find(t, scratch + na, nb) : TOK_NONE;
-    out->id = na + nb ? tok_word_find(t, scratch, na + nb) : TOK_NONE;
-    if (out->a == TOK_NONE || out->b == TOK_NONE)
-        REFUSE("model.merges[%zu]: the %s part is not in the vocabulary", i,
-               out->a == TOK_NONE ? "first" : "second");
-    if (out->id == TOK_NONE)
-        REFUSE("model.merges[%zu]: what it makes is not in the vocabulary", i);
+    m->hashes[0] = tok_word_hash(to, m->na);
+    m->hashes[1] = tok_word_hash(to + m->na, m->nb);
+    for (size_t k = 0; k < 2; k++)
+        __builtin_prefetch(tok_word_bucket(t, m->hashes[k]));
     return KJ_OK;
 }
 
-void tok_pairs_free(struct kj_tok *t)
+/* What a hash most likely is of. */
+static const struct tok_bytes *likely(const struct kj_tok *t, uint64_t hash)
 {
-    kj_pages_free(t->pairs, (t->pairs_mask + 1) * sizeof *t->pairs);
+    const uint32_t *b = tok_word_bucket(t, hash);
+    size_t k = 0;
+    while (k < TOK_WORD_WAYS - 1 && b[k] >> 20 != tok_word_tag(hash))
+        k++;
+    uint32_t id = (b[k] & TOK_CHAR_ID) - 1;
+    return &t->ids[id < t->n_ids ? id : 0];
 }
 
-/* Tables for n merges. */
-static void pairs_alloc(struct kj_tok *t, size_t n)
+/* The id of n bytes, which may be `guess` or the next. */
+static uint32_t id_near(const struct kj_tok *t, uint32_t guess, const char *p, size_t n)
 {
-    size_t size = 1024;
-    while (3 * size < 4 * n)
-        size *= 2;
-    tok_pairs_free(t);
-    free(t->filter);
-    t->pairs = kj_pages_xnew(size * sizeof *t->pairs);
-    memset(t->pairs, 0xFF, size * sizeof *t->pairs);
-    t->pairs_mask = size - 1;
-    t->filter = kj_xcalloc(TOK_FILTER_BITS / 64, sizeof *t->filter);
+    for (uint32_t id = guess; id < t->n_ids && id < guess + 2; id++)
+        if (t->ids[id].len == n && !(t->flags[id] & TOK_RAW) &&
+            memcmp(t->blob + t->ids[id].off, p, n) == 0)
+            return id;
+    return tok_word_find(t, p, n);
 }
 
-/* Of two equal pairs the last counts. */
-static void pair_put(struct kj_tok *t, uint32_t a, uint32_t b, uint32_t rank)
+/* The ids of merges; *made is what the one in front of them makes. */
+static int merge_ids(const struct kj_tok *t, const struct merge *m, size_t n,
+                     uint32_t *made, struct tok_cut *c, struct kj_err *err)
 {
-    *tok_pair_slot(t, a, b) = tok_pair_key(a, b) << 24 | rank;
-    uint32_t bit = tok_pair_hash(a, b) >> 43;
-    t->filter[bit / 64] |= (uint64_t)1 << bit % 64;
-}
-
-static void byte_ranks(struct kj_tok *t)
-{
-    for (unsigned i = 0; i < 1u << 16; i++) {
-        uint32_t a = t->bytes[i >> 8], b = t->bytes[i & 255];
-        t->byte_ranks[i] =
-            a == TOK_NONE || b == TOK_NONE ? TOK_NONE : tok_pair_rank(t, a, b);
+    for (size_t i = 0; i < 2 * n; i++)
+        __builtin_prefetch(likely(t, m[i / 2].hashes[i % 2]));
+    for (size_t i = 0; i < 2 * n; i++)
+        __builtin_prefetch(t->blob + likely(t, m[i / 2].hashes[i % 2])->off);
+    for (size_t i = 0; i < n; i++, m++, c++) {
+        const char *q = m->p + m->na;
+        c->a = m->na ? tok_word_hashed(t, m->hashes[0], m->p, m->na) : TOK_NONE;
+        c->b = m->nb ? tok_word_hashed(t, m->hashes[1], q, m->nb) : TOK_NONE;
+        if (c->a == TOK_NONE || c->b == TOK_NONE)
+            REFUSE("model.merges[%zu]: the %s part is not in the vocabulary", m->i,
+                   c->a == TOK_NONE ? "first" : "second");
+        /* Lists go by what merges make, and name several in a row that make one. */
+        c->id = id_near(t, *made, m->p, m->na + m->nb);
+        if (c->id == TOK_NONE)
+            REFUSE("model.merges[%zu]: what it makes is not in the vocabulary", m->i);
+        *made = c->id;
     }
-}
-
-static int read_merges(struct kj_tok *t, const struct kj_jval *merges,
-                       struct kj_err *err)
-{
-    if (merges->n > TOK_MERGES_MAX)
-        REFUSE("model.merges: more than %u", TOK_MERGES_MAX);
-    char *scratch = kj_xmalloc(2 * TOK_TOKEN_MAX);
-    int rc = KJ_OK;
-    t->made = kj_xcalloc(merges->n + 1, sizeof *t->made);
-    t->n_merges = merges->n;
-    pairs_alloc(t, merges->n);
-    for (size_t i = 0; i < merges->n && rc == KJ_OK; i++) {
-        struct kj_str a = {0}, b = {0};
-        struct merge m = {0};
-        /* An old header line that some writers kept. */
-        if (merges->items[i].kind == KJ_J_STR && merges->items[i].s.n >= 8 &&
-            memcmp(merges->items[i].s.p, "#version", 8) == 0)
-            continue;
-        rc = merge_parts(&merges->items[i], i, &a, &b, err);
-        if (rc == KJ_OK)
-            rc = merge_ids(t, i, a, b, scratch, &m, err);
-        if (rc == KJ_OK) {
-            pair_put(t, m.a, m.b, (uint32_t)i);
-            t->made[i] = m.id;
-        }
-    }
-    free(scratch);
-    return rc;
-}
-
-/* Keep the merges that can ever happen, and number them without gaps.
- *
- * Where a merge makes token c out of some bytes of a word, nothing has reached
- * across the ends of these bytes, so they went the way that they go by
- * themselves; that way is one and the same, so each token has at most one merge
- * that can make it: the last one of its own bytes, if they become that token.
- * Vocabularies that were converted from lists of ranks name every pair that
- * makes a token, Llama 3 280,147 for 127,744. Tables half as large, and ids that
- * follow from ranks: 8 % faster on Korean. */
-static void prune_merges(struct kj_tok *t)
-{
-    uint64_t *last = kj_xmalloc((t->n_merges + 1) * sizeof *last);
-    struct tok_long scratch = {0};
-    size_t n = 0;
-    bool even = true;
-    memset(last, 0xFF, (t->n_merges + 1) * sizeof *last);
-    for (uint32_t id = 0; id < t->n_ids; id++) {
-        uint64_t key = tok_last_merge(t, &scratch, id);
-        if (key != TOK_PAIR_FREE)
-            last[tok_pair_rank(t, (uint32_t)(key >> 20), key & TOK_CHAR_ID)] = key;
-    }
-    tok_long_release(&scratch);
-    for (size_t i = 0; i < t->n_merges; i++)
-        n += last[i] != TOK_PAIR_FREE;
-    pairs_alloc(t, n);
-    n = 0;
-    for (size_t i = 0; i < t->n_merges; i++) {
-        if (last[i] == TOK_PAIR_FREE)
-            continue;
-        t->made[n] = t->made[i];
-        even &= t->made[n] == t->made[0] + n;
-        pair_put(t, (uint32_t)(last[i] >> 20), last[i] & TOK_CHAR_ID, (uint32_t)n++);
-    }
-    free(last);
-    t->n_merges = n;
-    if (even && n) {
-        t->made_base = t->made[0];
-        free(t->made);
-        t->made = NULL;
-    }
-}
-
-/* Whether a token stands for what the vocabulary has no character for. */
-static bool stands_in(const struct kj_tok *t, uint32_t id)
-{
-    bool is = id == t->unknown;
-    for (unsigned b = 0; t->fallback && b < 256; b++)
-        is |= id == t->bytes[b];
-    return is;
-}
-
-/* The same for a BPE over characters. A token that stands for something unknown is
- * not made of its own text, so where merges take such, none is left out. */
-static void finish_chars(struct kj_tok *t)
-{
-    unsigned char *in = kj_xcalloc(t->n_ids + 1, 1);
-    t->chars = kj_xcalloc(65536, sizeof *t->chars);
-    for (uint32_t c = 0; c < 0x10000; c++) {
-        char p[4];
-        if (c < 0xD800 || c >= 0xE000)
-            t->chars[c] = tok_word_find(t, p, kj_utf8_put(c, p)) + 1;
-    }
-    t->closed = true;
-    for (uint32_t id = 0; id < t->n_ids; id++)
-        in[id] = stands_in(t, id);
-    for (size_t i = 0; i <= t->pairs_mask; i++)
-        if (t->pairs[i] != TOK_PAIR_FREE)
-            t->closed &= !in[t->pairs[i] >> 44] && !in[t->pairs[i] >> 24 & TOK_CHAR_ID];
-    free(in);
-    if (t->closed)
-        prune_merges(t);
-    tok_side_build(t);
-}
-
-static void finish_merges(struct kj_tok *t)
-{
-    if (t->by_chars) {
-        finish_chars(t);
-        return;
-    }
-    t->byte_ranks = kj_xmalloc(sizeof *t->byte_ranks << 16);
-    t->chars = kj_xcalloc(65536, sizeof *t->chars);
-    byte_ranks(t);
-    prune_merges(t);
-    byte_ranks(t);
-    tok_chars_build(t);
-}
-
-void tok_bpe_merges(struct kj_tok *t, const struct tok_cut *c, size_t n)
-{
-    t->made = kj_xcalloc(n + 1, sizeof *t->made);
-    t->n_merges = n;
-    pairs_alloc(t, n);
-    for (size_t i = 0; i < n; i++) {
-        pair_put(t, c[i].a, c[i].b, (uint32_t)i);
-        t->made[i] = c[i].id;
-    }
-    finish_merges(t);
+    return KJ_OK;
 }
 
 static int load_merges(struct kj_tok *t, const struct kj_jval *merges,
                        struct kj_err *err)
 {
-    int rc = read_merges(t, merges, err);
+    if (merges->n > TOK_MERGES_MAX)
+        REFUSE("model.merges: more than %u", TOK_MERGES_MAX);
+    char *scratch = kj_xmalloc(4 * TOK_TOKEN_MAX);
+    struct tok_cut *c = kj_xmalloc((merges->n + 1) * sizeof *c);
+    struct merge m[TOGETHER];
+    uint32_t made = 0;
+    size_t n = 0, k = 0, used = 0;
+    int rc = KJ_OK;
+    for (size_t i = 0; i < merges->n && rc == KJ_OK; i++) {
+        const struct kj_jval *v = &merges->items[i];
+        /* An old header line that some writers kept. */
+        if (v->kind == KJ_J_STR && v->s.n >= 8 && memcmp(v->s.p, "#version", 8) == 0)
+            continue;
+        rc = merge_read(t, v, i, scratch + used, &m[k], err);
+        if (rc != KJ_OK)
+            break;
+        used += m[k].na + m[k].nb;
+        if (++k < TOGETHER && used <= 2 * TOK_TOKEN_MAX)
+            continue;
+        rc = merge_ids(t, m, k, &made, c + n, err);
+        n += k;
+        k = used = 0;
+    }
     if (rc == KJ_OK)
-        finish_merges(t);
+        rc = merge_ids(t, m, k, &made, c + n, err);
+    if (rc == KJ_OK)
+        tok_bpe_merges(t, c, n + k);
+    free(scratch);
+    free(c);
     return rc;
 }
 

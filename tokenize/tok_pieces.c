@@ -224,7 +224,7 @@ static int unigram_entry(struct kj_tok *t, const struct kj_jval *e, uint32_t id,
     if (!(m->score[id] > -1e30 && m->score[id] < 1e30))
         REFUSE("model.vocab[%u]: not a score", id);
     tok_blob_add(t, id, piece.p, piece.n);
-    tok_word_insert(t, id);
+    tok_word_insert(t, id, tok_word_hash(piece.p, piece.n));
     for (unsigned b = 0; piece.n == 6 && b < 256; b++) {
         char z[8];
         snprintf(z, sizeof z, "<0x%02X>", b);

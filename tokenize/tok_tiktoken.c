@@ -104,10 +104,11 @@ static int add_tokens(struct kj_tok *t, const struct rank *r, size_t n,
     for (size_t i = 0; i < n; i++) {
         if (t->ids[r[i].id].len)
             REFUSE("rank %u stands there twice", r[i].id);
-        if (tok_word_find(t, r[i].bytes.p, r[i].bytes.n) != TOK_NONE)
+        uint64_t hash = tok_word_hash(r[i].bytes.p, r[i].bytes.n);
+        if (tok_word_hashed(t, hash, r[i].bytes.p, r[i].bytes.n) != TOK_NONE)
             REFUSE("the token of rank %u stands there twice", r[i].id);
         tok_blob_add(t, r[i].id, r[i].bytes.p, r[i].bytes.n);
-        tok_word_insert(t, r[i].id);
+        tok_word_insert(t, r[i].id, hash);
     }
     return KJ_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/pages.h"
 #include "base/utf8.h"
 
 /* GPT-2's alphabet: printable Latin-1 stands for itself, the other 68 bytes
@@ -38,7 +39,10 @@ bool tok_unmap(const char *p, size_t n, char *out, size_t *len)
 {
     size_t m = 0;
     for (size_t at = 0, k; at < n; at += k) {
-        int b = tok_char_byte(kj_utf8_next(p + at, n - at, &k));
+        int b = (unsigned char)p[at];
+        k = 1;
+        if (b < 0x21 || b > 0x7E)
+            b = tok_char_byte(kj_utf8_next(p + at, n - at, &k));
         if (b < 0)
             return false;
         out[m++] = (char)b;
@@ -71,17 +75,97 @@ int tok_map(struct kj_buf *b, const char *p, size_t n)
     return KJ_OK;
 }
 
+/* ---- words ---- */
+
+const uint64_t tok_key_masks[TOK_KEY_MAX + 1][2] = {
+    {0, 0},
+    {0xFF, 0},
+    {0xFFFF, 0},
+    {0xFFFFFF, 0},
+    {0xFFFFFFFF, 0},
+    {0xFFFFFFFFFF, 0},
+    {0xFFFFFFFFFFFF, 0},
+    {0xFFFFFFFFFFFFFF, 0},
+    {UINT64_MAX, 0},
+    {UINT64_MAX, 0xFF},
+    {UINT64_MAX, 0xFFFF},
+    {UINT64_MAX, 0xFFFFFF},
+    {UINT64_MAX, 0xFFFFFFFF},
+    {UINT64_MAX, 0xFFFFFFFFFF},
+    {UINT64_MAX, 0xFFFFFFFFFFFF},
+    {UINT64_MAX, 0xFFFFFFFFFFFFFF},
+    {UINT64_MAX, UINT64_MAX},
+};
+
+void tok_blob_add(struct kj_tok *t, uint32_t id, const char *p, size_t n)
+{
+    if (t->blob_n + n > t->blob_cap) {
+        while (t->blob_n + n > t->blob_cap)
+            t->blob_cap = t->blob_cap ? 2 * t->blob_cap : 1 << 16;
+        t->blob = kj_xrealloc(t->blob, t->blob_cap + TOK_KEY_MAX);
+    }
+    memcpy(t->blob + t->blob_n, p, n);
+    memset(t->blob + t->blob_n + n, 0, TOK_KEY_MAX);
+    t->ids[id] = (struct tok_bytes){(uint32_t)t->blob_n, (uint32_t)n};
+    t->blob_n += n;
+}
+
+void tok_word_insert(struct kj_tok *t, uint32_t id, uint64_t hash)
+{
+    uint32_t *b = tok_word_bucket(t, hash), k = 0;
+    for (uint64_t h = hash; b[TOK_WORD_WAYS - 1];)
+        b = tok_word_bucket(t, ++h);
+    while (b[k])
+        k++;
+    b[k] = tok_word_tag(hash) << 20 | (id + 1);
+}
+
+static size_t table_size(size_t n)
+{
+    size_t size = 1024;
+    while (size < 2 * n)
+        size *= 2;
+    return size;
+}
+
+void tok_ids_alloc(struct kj_tok *t, uint32_t n_ids, size_t n_words)
+{
+    size_t size = table_size(n_words);
+    t->n_ids = n_ids;
+    t->ids = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->ids);
+    t->flags = kj_xcalloc(n_ids ? n_ids : 1, sizeof *t->flags);
+    t->words = kj_pages_xnew(size * sizeof *t->words);
+    t->words_mask = size / TOK_WORD_WAYS - 1;
+}
+
+void tok_words_free(struct kj_tok *t)
+{
+    kj_pages_free(t->words, (t->words_mask + 1) * TOK_WORD_WAYS * sizeof *t->words);
+}
+
+uint32_t tok_word_hashed(const struct kj_tok *t, uint64_t hash, const char *p, size_t n)
+{
+    uint32_t tag = tok_word_tag(hash);
+    for (;; hash++) {
+        const uint32_t *b = tok_word_bucket(t, hash);
+        for (unsigned k = 0; k < TOK_WORD_WAYS && b[k]; k++) {
+            uint32_t id = (b[k] & TOK_CHAR_ID) - 1;
+            if (b[k] >> 20 == tag && t->ids[id].len == n &&
+                memcmp(t->blob + t->ids[id].off, p, n) == 0)
+                return id;
+        }
+        if (!b[TOK_WORD_WAYS - 1])
+            return TOK_NONE;
+    }
+}
+
 uint32_t tok_word_find(const struct kj_tok *t, const char *p, size_t n)
 {
-    uint64_t h = tok_hash(p, n);
-    for (size_t i = h & t->words_mask; t->words[i]; i = (i + 1) & t->words_mask) {
-        if (t->words[i] >> 20 != h >> 52)
-            continue;
-        uint32_t id = (t->words[i] & TOK_CHAR_ID) - 1;
-        if (t->ids[id].len == n && memcmp(t->blob + t->ids[id].off, p, n) == 0)
-            return id;
-    }
-    return TOK_NONE;
+    uint64_t key[2];
+    if (n > TOK_KEY_MAX)
+        return tok_word_hashed(t, tok_hash(p, n), p, n);
+    tok_key(p, n, key);
+    return tok_word_keyed(t, tok_key_hash(key), key, n);
 }
 
 /* ---- trie of added tokens ---- */

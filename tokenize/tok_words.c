@@ -80,15 +80,10 @@ void tok_ids_grow(struct kj_tok_ids *o, size_t more)
     o->v = kj_xrealloc(o->v, o->cap * sizeof *o->v);
 }
 
-static inline uint64_t hash16(const uint64_t *key)
-{
-    return tok_mix(key[0] ^ 0x9E3779B97F4A7C15u, key[1] ^ 0xD6E8FEB86659FD93u);
-}
-
 static inline struct tok_small *small_bucket(const struct kj_tok_state *s,
                                              const uint64_t *key)
 {
-    return &s->small[hash16(key) >> (64 - SMALL_BITS) << 1];
+    return &s->small[tok_key_hash(key) >> (64 - SMALL_BITS) << 1];
 }
 
 /* ---- ids of what the cache does not have ---- */
@@ -263,7 +258,7 @@ static int encode_small(struct kj_tok_state *s, const struct tok_word *w,
     size_t from = o->n, m;
     if (k < 2 && e[k].ids[0] >> META_IDS > SMALL_IDS) {
         struct tok_word x = *w;
-        x.slot = large_slot(hash16(w->key));
+        x.slot = large_slot(tok_key_hash(w->key));
         return encode_large(s, &x, &m, err);
     }
     if (k == 1) {
@@ -292,7 +287,7 @@ static void learn_lanes(struct kj_tok_state *s, const struct tok_word *const *of
     for (size_t i = 0; i < n; i++) {
         uint32_t whole = TOK_NONE;
         if (t->ignore_merges)
-            whole = tok_word_find(t, of[i]->p, of[i]->n);
+            whole = tok_word_keyed(t, tok_key_hash(of[i]->key), of[i]->key, of[i]->n);
         if (whole != TOK_NONE) {
             small_put(&s->small[of[i]->slot], of[i]->key, of[i]->n, &whole, 1);
             continue;
@@ -330,7 +325,7 @@ static void learn(struct kj_tok_state *s, size_t from)
             small_is(e, w->key, w->n) || small_is(e + 1, w->key, w->n))
             continue;
         if (s->t->ignore_merges)
-            tok_word_fetch(s->t, w->p, w->n);
+            __builtin_prefetch(tok_word_bucket(s->t, tok_key_hash(w->key)));
         of[n++] = w;
         if (n == TOK_LANES) {
             learn_lanes(s, of, n);
@@ -374,26 +369,6 @@ int tok_queue_flush(struct kj_tok_state *s, struct kj_err *err)
 
 /* ---- queueing ---- */
 
-static const uint64_t masks[17][2] = {
-    {0, 0},
-    {0xFF, 0},
-    {0xFFFF, 0},
-    {0xFFFFFF, 0},
-    {0xFFFFFFFF, 0},
-    {0xFFFFFFFFFF, 0},
-    {0xFFFFFFFFFFFF, 0},
-    {0xFFFFFFFFFFFFFF, 0},
-    {UINT64_MAX, 0},
-    {UINT64_MAX, 0xFF},
-    {UINT64_MAX, 0xFFFF},
-    {UINT64_MAX, 0xFFFFFF},
-    {UINT64_MAX, 0xFFFFFFFF},
-    {UINT64_MAX, 0xFFFFFFFFFF},
-    {UINT64_MAX, 0xFFFFFFFFFFFF},
-    {UINT64_MAX, 0xFFFFFFFFFFFFFF},
-    {UINT64_MAX, UINT64_MAX},
-};
-
 /* Queue a word; `near` when 16 bytes may be read at p. */
 static inline void queue(struct kj_tok_state *s, const char *p, size_t n, bool near)
 {
@@ -410,13 +385,13 @@ static inline void queue(struct kj_tok_state *s, const char *p, size_t n, bool n
         return;
     }
     if (near) {
-        w->key[0] = tok_load8(p) & masks[n][0];
-        w->key[1] = tok_load8(p + 8) & masks[n][1];
+        w->key[0] = tok_load8(p) & tok_key_masks[n][0];
+        w->key[1] = tok_load8(p + 8) & tok_key_masks[n][1];
     } else {
         w->key[0] = w->key[1] = 0;
         memcpy(w->key, p, n);
     }
-    w->slot = (uint32_t)(hash16(w->key) >> (64 - SMALL_BITS) << 1);
+    w->slot = (uint32_t)(tok_key_hash(w->key) >> (64 - SMALL_BITS) << 1);
     __builtin_prefetch(&s->small[w->slot], 1);
 }
 

@@ -246,8 +246,100 @@ static void test_characters(void)
     CHECK(bytes > 0);
 }
 
+static const char (*cut_tokens)[8];
+static bool is_token(const char *p, size_t n, size_t n_tokens)
+{
+    for (size_t i = 0; i < n_tokens; i++)
+        if (strlen(cut_tokens[i]) == n && memcmp(cut_tokens[i], p, n) == 0)
+            return true;
+    return n == 1;
+}
+
+/* Vocabularies that name every way to cut a token in two, parts that are made later
+ * among them: the merges that can happen are kept, those that make their own bytes
+ * into a token, and ids are those of the definition by all of them. */
+static void test_cuts(void)
+{
+    static char tokens[48][8], text[400][20];
+    const char *merges[401];
+    uint64_t seed = 5;
+    size_t left_out = 0, alone = 0;
+    cut_tokens = (const char(*)[8])tokens;
+    for (int model = 0; model < 150; model++) {
+        size_t n = 0, m = 0, want = 8 + fixture_random(&seed, 40);
+        unsigned letters = 2 + model % 2;
+        while (n < want) {
+            size_t len = 2 + fixture_random(&seed, 5);
+            for (size_t i = 0; i < len; i++)
+                tokens[n][i] = (char)('a' + fixture_random(&seed, letters));
+            tokens[n][len] = 0;
+            n += !is_token(tokens[n], len, n);
+        }
+        /* In half of the models by length, as trainers find them. */
+        for (size_t len = 2, to = 0; len < 7 && model % 4 > 1; len++)
+            for (size_t i = to; i < n; i++)
+                if (strlen(tokens[i]) == len) {
+                    char x[8];
+                    memcpy(x, tokens[i], 8);
+                    memcpy(tokens[i], tokens[to], 8);
+                    memcpy(tokens[to++], x, 8);
+                }
+        for (size_t i = 0; i < n; i++) { /* without those that cannot be cut */
+            bool cut = false;
+            for (size_t len = strlen(tokens[i]), k = 1; k < len; k++)
+                cut |= is_token(tokens[i], k, n) && is_token(tokens[i] + k, len - k, n);
+            if (cut)
+                continue;
+            memmove(tokens[i], tokens[i + 1], (--n - i) * sizeof *tokens);
+            i = SIZE_MAX; /* others may have been cut there */
+        }
+        for (size_t i = 0; i < n; i++)
+            for (size_t len = strlen(tokens[i]), k = 1; k < len; k++) {
+                if (!is_token(tokens[i], k, n) || !is_token(tokens[i] + k, len - k, n))
+                    continue;
+                snprintf(text[m], sizeof text[m], "%.*s %s", (int)k, tokens[i],
+                         tokens[i] + k);
+                merges[m] = text[m];
+                m++;
+            }
+        merges[m] = NULL;
+        struct kj_tok *t = fixture_load(&(struct fixture){.merges = merges}, msg);
+        if (!CHECK(t))
+            return;
+        struct rule r[400];
+        size_t n_rules = rules(t, merges, r), made = 0;
+        for (size_t i = 0; i < n; i++) {
+            uint32_t ids[8];
+            made += naive(t, r, n_rules, tokens[i], strlen(tokens[i]), ids) == 1;
+        }
+        CHECK_INT((long long)t->n_merges, (long long)made);
+        left_out += m - made;
+        alone += n - made;
+        struct kj_tok_state *s = kj_tok_state_new(t);
+        struct kj_tok_ids ids = {0};
+        for (int i = 0; i < 100; i++) {
+            char word[40];
+            uint32_t is[40];
+            size_t len = 1 + fixture_random(&seed, i % 10 ? 14 : 40);
+            for (size_t k = 0; k < len; k++)
+                word[k] = (char)('a' + fixture_random(&seed, letters));
+            size_t k = naive(t, r, n_rules, word, len, is);
+            ids.n = 0;
+            CHECK_INT(kj_tok_encode(t, s, word, len, 0, &ids, NULL), KJ_OK);
+            if (!CHECK_MEM((char *)ids.v, ids.n * 4, (char *)is, k * 4))
+                break;
+        }
+        kj_tok_ids_release(&ids);
+        kj_tok_state_free(s);
+        kj_tok_free(t);
+    }
+    CHECK(left_out > 1000);
+    CHECK(alone > 10); /* tokens that merging does not make */
+}
+
 int main(void)
 {
+    test_cuts();
     test_lanes();
     test_long_words();
     test_characters();
