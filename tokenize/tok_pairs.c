@@ -183,7 +183,7 @@ static void keep_those(struct kj_tok *t, const struct tok_cut *c, size_t n)
 {
     struct found f = {.split = kj_xmalloc((t->n_ids + 1) * sizeof *f.split),
                       .by = kj_xcalloc(t->n_ids + 1, sizeof *f.by)};
-    size_t kept = 0, rank = 0;
+    size_t kept = 0;
     if (!in_order(t, c, n, &f)) {
         memset(f.by, 0, (t->n_ids + 1) * sizeof *f.by);
         put_all(t, c, n);
@@ -193,6 +193,7 @@ static void keep_those(struct kj_tok *t, const struct tok_cut *c, size_t n)
     for (uint32_t id = 0; id < t->n_ids; id++)
         kept += f.by[id] != 0;
     if (kept < n) {
+        size_t rank = 0;
         pairs_alloc(t, kept);
         for (size_t i = 0; i < n; i++) {
             if (i + AHEAD < n && f.by[c[i + AHEAD].id] == i + AHEAD + 1)
