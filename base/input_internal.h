@@ -53,12 +53,6 @@ int kj_raw_end(const struct kj_raw *r, struct kj_err *err);
 /* Does a member that decodes start at p[0..n)? `more`: the input goes on
  * behind n. `strict`: it must decode to its end, or for KJ_CHUNK bytes. */
 typedef bool kj_raw_trial(void *ctx, const char *p, size_t n, bool more, bool strict);
-/* Set the cursor on the next member after a damaged one. `from`: where the
- * search may begin; `upto`: how far the damaged member could be read. Inside
- * of that, a candidate must prove itself more strictly, since a page may
- * itself hold a gzip stream. KJ_OK or KJ_EOF. */
-int kj_raw_resync(struct kj_raw *r, int64_t from, int64_t upto, const char *magic,
-                  size_t magic_n, kj_raw_trial *trial, void *ctx);
 /* May this be what follows a whole member? */
 bool kj_raw_boundary(const char *p, size_t n, const char *magic, size_t magic_n);
 

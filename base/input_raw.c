@@ -91,7 +91,11 @@ bool kj_raw_boundary(const char *p, size_t n, const char *magic, size_t magic_n)
     return memcmp(p, magic, n < magic_n ? n : magic_n) == 0;
 }
 
-int kj_raw_resync(struct kj_raw *r, int64_t from, int64_t upto, const char *magic,
+/* Set the cursor on the next member after a damaged one. `from`: where the
+ * search may begin; `upto`: how far the damaged member could be read. Inside
+ * of that, a candidate must prove itself more strictly, since a page may
+ * itself hold a gzip stream. KJ_OK or KJ_EOF. */
+static int resync(struct kj_raw *r, int64_t from, int64_t upto, const char *magic,
                   size_t magic_n, kj_raw_trial *trial, void *ctx)
 {
     r->at = from > r->base ? (size_t)(from - r->base) : 0;
@@ -170,7 +174,7 @@ int kj_unpack_report(struct kj_unpack *u, const char *unit, const char *magic,
     else
         kj_err_set(err, KJ_BAD_RECORD, "damaged %s: %s", unit, u->why);
     kj_err_where(err, NULL, u->member);
-    int rc = kj_raw_resync(u->raw, u->member + 1, upto, magic, magic_n, trial, ctx);
+    int rc = resync(u->raw, u->member + 1, upto, magic, magic_n, trial, ctx);
     u->state = rc == KJ_OK ? KJ_AT_START : KJ_AT_END;
     return KJ_BAD_RECORD;
 }

@@ -23,7 +23,8 @@ void kj_strs_release(struct kj_strs *s)
     s->n = 0;
 }
 
-int kj_parse_size(const char *s, int64_t *out, struct kj_err *err)
+/* "64M" to bytes; KJ_USAGE when it is not a size. */
+static int parse_size(const char *s, int64_t *out, struct kj_err *err)
 {
     static const char units[] = "KMGT";
     char *end;
@@ -80,7 +81,7 @@ static int set_number(const struct kj_opt *o, void *field, const char *value,
     errno = 0;
     if (o->kind == KJ_OPT_SIZE || o->kind == KJ_OPT_COUNT) {
         int64_t n;
-        int rc = o->kind == KJ_OPT_SIZE ? kj_parse_size(value, &n, err)
+        int rc = o->kind == KJ_OPT_SIZE ? parse_size(value, &n, err)
                                         : kj_parse_count(value, &n, err);
         if (rc == KJ_OK)
             rc = check_range(o, (double)n, err);

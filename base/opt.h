@@ -112,8 +112,6 @@ int kj_opt_completion(const struct kj_cmd *const *cmds, const char *shell,
 /* key: value lines of the resolved configuration, for --dry-run and the ledger. */
 void kj_opt_dump(const struct kj_opt *opts, const void *cfg, struct kj_buf *out);
 
-/* "64M" to bytes; KJ_USAGE when it is not a size. */
-int kj_parse_size(const char *s, int64_t *out, struct kj_err *err);
 /* "2.7T" to 2.7e12; KJ_USAGE when it is not a count. */
 int kj_parse_count(const char *s, int64_t *out, struct kj_err *err);
 

@@ -63,7 +63,6 @@ void kj_ft_free(struct kj_ft *m);
 
 const struct kj_ft_args *kj_ft_get_args(const struct kj_ft *m);
 bool kj_ft_quantised(const struct kj_ft *m);
-int32_t kj_ft_words(const struct kj_ft *m);
 int32_t kj_ft_labels(const struct kj_ft *m);
 /* Label i as it stands in the file ("__label__ko"); lives as long as m. */
 struct kj_str kj_ft_label(const struct kj_ft *m, int32_t i);

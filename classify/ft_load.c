@@ -401,11 +401,6 @@ size_t kj_ft_matrix_bytes(const struct kj_ft *m)
     return m->in.quant ? 0 : (size_t)m->in.rows * (size_t)m->in.cols * sizeof(float);
 }
 
-int32_t kj_ft_words(const struct kj_ft *m)
-{
-    return m->dict.n_words;
-}
-
 int32_t kj_ft_labels(const struct kj_ft *m)
 {
     return m->dict.n_labels;

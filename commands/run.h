@@ -39,8 +39,6 @@ struct kj_run {
 /* "DIR/..." as a new string. */
 char *kj_run_path(const char *dir, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* path is taken over. */
-void kj_run_parts_add(struct kj_run_parts *p, char *path, uint64_t docs);
 void kj_run_parts_release(struct kj_run_parts *p);
 /* A JSONL source over a struct kj_run_parts, for kj_corpus_inputs.reopen. */
 int kj_run_parts_source(void *self, struct kj_source *out, struct kj_err *err);

@@ -30,7 +30,8 @@ char *kj_run_path(const char *dir, const char *fmt, ...)
     return s;
 }
 
-void kj_run_parts_add(struct kj_run_parts *p, char *path, uint64_t docs)
+/* path is taken over. */
+static void parts_add(struct kj_run_parts *p, char *path, uint64_t docs)
 {
     p->path = kj_xrealloc(p->path, (p->n + 1) * sizeof *p->path);
     p->docs = kj_xrealloc(p->docs, (p->n + 1) * sizeof *p->docs);
@@ -188,7 +189,7 @@ static int run_part(struct kj_run *r, struct phase *ph, struct kj_source source,
     kj_output_abort(io.docs);
     kj_output_abort(io.rejects);
     if (rc == KJ_OK) {
-        kj_run_parts_add(&r->docs, io.path, f.docs_kept);
+        parts_add(&r->docs, io.path, f.docs_kept);
         io.path = NULL;
         if (ph->archives)
             ph->first_doc += f.docs_in;
@@ -216,7 +217,7 @@ struct done {
 static int take_done(void *ctx, const struct kj_ledger_part *p)
 {
     struct done *d = ctx;
-    kj_run_parts_add(&d->r->docs, kj_run_path(d->r->out, "%s", p->path), p->docs);
+    parts_add(&d->r->docs, kj_run_path(d->r->out, "%s", p->path), p->docs);
     d->next = p->part + 1;
     d->end = p->end;
     return 0;

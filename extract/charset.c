@@ -389,14 +389,6 @@ static const char *detect(struct kj_charset *c, const char *p, size_t n,
     return ask_uchardet(c, p + from, len);
 }
 
-const char *kj_charset_detect(struct kj_charset *c, const char *p, size_t n)
-{
-    struct shape s;
-    bool korean;
-    measure(p, n, &s);
-    return detect(c, p, n, &s, &korean);
-}
-
 /* ---- the choice ---- */
 
 struct candidate {

@@ -59,8 +59,6 @@ int kj_charset_decode(struct kj_charset *c, const char *p, size_t n,
 const char *kj_charset_label(struct kj_str label);
 /* The label that the first bytes of a page declare, or {NULL,0}. */
 struct kj_str kj_charset_prescan(const char *p, size_t n);
-/* Detection alone; never NULL. */
-const char *kj_charset_detect(struct kj_charset *c, const char *p, size_t n);
 /* Append [p,n), which is in the named encoding, as UTF-8; malformed sequences
  * become U+FFFD and are counted. KJ_BAD_RECORD at the cap. */
 int kj_charset_convert(struct kj_charset *c, const char *name, const char *p, size_t n,

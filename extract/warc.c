@@ -576,7 +576,7 @@ int kj_warc_next(struct kj_warc *w, struct kj_warc_rec *rec, struct kj_err *err)
         w->rule_offset = f->offset;
         w->rule_lost = f->lost;
         kj_err_set(err, KJ_BAD_RECORD, "%s", f->msg);
-        kj_err_where(err, kj_warc_name(w), f->offset);
+        kj_err_where(err, kj_input_name(w->win.in), f->offset);
         return KJ_BAD_RECORD;
     }
     if (!w->have)
@@ -614,9 +614,4 @@ int64_t kj_warc_consumed(const struct kj_warc *w)
 int64_t kj_warc_size(const struct kj_warc *w)
 {
     return kj_input_size(w->win.in);
-}
-
-const char *kj_warc_name(const struct kj_warc *w)
-{
-    return kj_input_name(w->win.in);
 }

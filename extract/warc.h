@@ -101,6 +101,5 @@ int64_t kj_warc_restart(const struct kj_warc *w);
 /* Stored bytes read so far, and the file's size (-1 unknown). */
 int64_t kj_warc_consumed(const struct kj_warc *w);
 int64_t kj_warc_size(const struct kj_warc *w);
-const char *kj_warc_name(const struct kj_warc *w);
 
 #endif

@@ -180,9 +180,6 @@ void kj_ledger_now(char out[32]);
 void kj_ledger_done_release(struct kj_ledger *l);
 
 /* ---- names (ledger_names.c) ---- */
-/* The entry or NULL. */
-struct kj_name *kj_names_get(const struct kj_names *m, const char *p, size_t n);
-struct kj_name *kj_names_add(struct kj_names *m, const char *p, size_t n, int64_t id);
 void kj_names_clear(struct kj_names *m);
 /* Row number of a name in table (column `name_col`), made when missing. */
 int kj_names_row(struct kj_ledger *l, struct kj_names *m, const char *table,

@@ -17,7 +17,8 @@
 #define NAMES_MAX      (1u << 17)
 #define NAME_BYTES_MAX 512
 
-struct kj_name *kj_names_get(const struct kj_names *m, const char *p, size_t n)
+/* The entry or NULL. */
+static struct kj_name *find(const struct kj_names *m, const char *p, size_t n)
 {
     if (!m->size)
         return NULL;
@@ -46,7 +47,7 @@ static void grow(struct kj_names *m)
     free(old.slots);
 }
 
-struct kj_name *kj_names_add(struct kj_names *m, const char *p, size_t n, int64_t id)
+static void enter(struct kj_names *m, const char *p, size_t n, int64_t id)
 {
     if (m->n >= NAMES_MAX)
         kj_names_clear(m);
@@ -55,10 +56,8 @@ struct kj_name *kj_names_add(struct kj_names *m, const char *p, size_t n, int64_
     size_t k = kj_hash64(p, n, 0);
     while (m->slots[k & (m->size - 1)].name)
         k++;
-    struct kj_name *e = &m->slots[k & (m->size - 1)];
-    *e = (struct kj_name){kj_xstrndup(p, n), n, id};
+    m->slots[k & (m->size - 1)] = (struct kj_name){kj_xstrndup(p, n), n, id};
     m->n++;
-    return e;
 }
 
 void kj_names_clear(struct kj_names *m)
@@ -93,7 +92,7 @@ int kj_names_row(struct kj_ledger *l, struct kj_names *m, const char *table,
 {
     bool made;
     n = n > NAME_BYTES_MAX ? kj_utf8_cut(p, n, NAME_BYTES_MAX) : n;
-    struct kj_name *e = kj_names_get(m, p, n);
+    struct kj_name *e = find(m, p, n);
     if (e) {
         *id = e->id;
         return KJ_OK;
@@ -101,7 +100,7 @@ int kj_names_row(struct kj_ledger *l, struct kj_names *m, const char *table,
     char *name = kj_xstrndup(p, n);
     int rc = make_row(l, table, key_col, name_col, name, id, &made, err);
     if (rc == KJ_OK)
-        kj_names_add(m, p, n, *id);
+        enter(m, p, n, *id);
     free(name);
     return rc;
 }
@@ -114,7 +113,7 @@ int kj_ledger_rule(struct kj_ledger *l, const char *p, size_t n, bool declared,
 {
     *out = NULL;
     n = n > NAME_BYTES_MAX ? kj_utf8_cut(p, n, NAME_BYTES_MAX) : n;
-    struct kj_name *e = kj_names_get(&l->rule_names, p, n);
+    struct kj_name *e = find(&l->rule_names, p, n);
     if (e) {
         *out = &l->rules[e->id];
         (*out)->ours |= declared;
@@ -136,7 +135,7 @@ int kj_ledger_rule(struct kj_ledger *l, const char *p, size_t n, bool declared,
     r->id = id;
     r->name = name;
     r->ours = declared || made;
-    kj_names_add(&l->rule_names, p, n, (int64_t)l->n_rules++);
+    enter(&l->rule_names, p, n, (int64_t)l->n_rules++);
     *out = r;
     return KJ_OK;
 }

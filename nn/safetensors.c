@@ -42,11 +42,6 @@ struct kj_st {
     size_t n;
 };
 
-const char *kj_st_type_name(enum kj_st_type t)
-{
-    return types[t].name;
-}
-
 static uint64_t le64(const unsigned char *p)
 {
     uint64_t v = 0;

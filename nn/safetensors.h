@@ -62,7 +62,6 @@ size_t kj_st_count(const struct kj_st *s);
 /* In order of their data. */
 const struct kj_st_tensor *kj_st_get(const struct kj_st *s, size_t i);
 const struct kj_st_tensor *kj_st_find(const struct kj_st *s, const char *name);
-const char *kj_st_type_name(enum kj_st_type t);
 /* Convert elements at..at+n (which must exist) to float32; F16, BF16, F32 and
  * F64 only, else KJ_FAIL. */
 int kj_st_floats(const struct kj_st_tensor *t, uint64_t at, float *out, size_t n,

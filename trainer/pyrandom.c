@@ -60,7 +60,8 @@ uint32_t kj_pyrandom_next(struct kj_pyrandom *r)
     return y ^ (y >> 18);
 }
 
-uint32_t kj_pyrandom_below(struct kj_pyrandom *r, uint32_t n)
+/* random._randbelow: uniform below n, n at least 1. */
+static uint32_t below(struct kj_pyrandom *r, uint32_t n)
 {
     int bits = 32 - __builtin_clz(n);
     uint32_t x;
@@ -86,7 +87,7 @@ void kj_pyrandom_sample(struct kj_pyrandom *r, uint32_t n, uint32_t k, uint32_t 
         for (uint32_t i = 0; i < n; i++)
             pool[i] = i;
         for (uint32_t i = 0; i < k; i++) {
-            uint32_t j = kj_pyrandom_below(r, n - i);
+            uint32_t j = below(r, n - i);
             out[i] = pool[j];
             pool[j] = pool[n - i - 1];
         }
@@ -96,7 +97,7 @@ void kj_pyrandom_sample(struct kj_pyrandom *r, uint32_t n, uint32_t k, uint32_t 
     for (uint32_t i = 0; i < k; i++) {
         bool again;
         do {
-            out[i] = kj_pyrandom_below(r, n);
+            out[i] = below(r, n);
             again = false;
             for (uint32_t j = 0; j < i && !again; j++)
                 again = out[j] == out[i];

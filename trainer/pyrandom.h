@@ -17,8 +17,6 @@ struct kj_pyrandom {
 
 void kj_pyrandom_seed(struct kj_pyrandom *r, uint64_t seed);
 uint32_t kj_pyrandom_next(struct kj_pyrandom *r); /* getrandbits(32) */
-/* random._randbelow: uniform below n, n at least 1. */
-uint32_t kj_pyrandom_below(struct kj_pyrandom *r, uint32_t n);
 /* k different numbers below n, in their order; k at most n. */
 void kj_pyrandom_sample(struct kj_pyrandom *r, uint32_t n, uint32_t k, uint32_t *out);
 
