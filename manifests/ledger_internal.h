@@ -150,7 +150,7 @@ struct kj_ledger {
     uint64_t last_sum;
 };
 
-/* ---- SQLite with our errors (ledger.c) ---- */
+/* ---- SQLite with our errors (ledger_db.c) ---- */
 int kj_db_fail(struct kj_ledger *l, const char *what, struct kj_err *err);
 int kj_db_exec(struct kj_ledger *l, const char *sql, struct kj_err *err);
 int kj_db_prepare(struct kj_ledger *l, sqlite3_stmt **st, const char *sql,
@@ -176,8 +176,19 @@ void kj_db_rollback(struct kj_ledger *l);
 /* "2026-01-31T12:00:00Z" */
 void kj_ledger_now(char out[32]);
 
-/* Forget the counters of the flow being watched (ledger.c). */
+/* "key: value" lines to rows of config. number: of the stage, 0 for the run. */
+int kj_ledger_put_config(struct kj_ledger *l, int64_t number, const char *stage,
+                         const char *lines, size_t n, struct kj_err *err);
+
+/* ---- the flow being watched (ledger_flow.c) ---- */
+/* Forget its counters. */
 void kj_ledger_done_release(struct kj_ledger *l);
+/* What was counted since the last time to the file, and into l->last. */
+int kj_ledger_flush_flow(struct kj_ledger *l, const struct kj_flow *f,
+                         struct kj_err *err);
+/* Adds what the flow read and how long it took since the last time. Bytes
+ * count once, in the run's first phase: later ones read what it wrote. */
+int kj_ledger_add_run(struct kj_ledger *l, const struct kj_flow *f, struct kj_err *err);
 
 /* ---- names (ledger_names.c) ---- */
 void kj_names_clear(struct kj_names *m);
