@@ -196,7 +196,7 @@ KJ_DEV void kj_complain(unsigned long long *flags, enum kj_flag kind, size_t i,
 
 /* ---- launching ---- */
 
-bool kj_cuda_launched(struct kj_cuda *c, cudaError_t rc);
+bool kj_cuda_launched(struct kj_cuda *c, cudaStream_t stream, cudaError_t rc);
 bool kj_cuda_grid(struct kj_cuda *c, const void *kernel, size_t blocks, size_t shared);
 
 template <class... P>
@@ -215,7 +215,7 @@ static inline void kj_launch_typed(struct kj_cuda *c, cudaStream_t stream,
     cudaError_t rc = cudaLaunchKernel((const void *)kernel, dim3((unsigned)blocks),
                                       dim3(threads), argv, shared, stream);
 #endif
-    kj_cuda_launched(c, rc);
+    kj_cuda_launched(c, stream, rc);
 }
 template <class... P, class... A>
 static inline void kj_launch(struct kj_cuda *c, void (*kernel)(P...), size_t blocks,

@@ -66,13 +66,13 @@ bool kj_cuda_grid(struct kj_cuda *c, const void *kernel, size_t blocks, size_t s
                                            (int)shared));
 }
 
-bool kj_cuda_launched(struct kj_cuda *c, cudaError_t rc)
+bool kj_cuda_launched(struct kj_cuda *c, cudaStream_t stream, cudaError_t rc)
 {
     if (rc != cudaSuccess)
         cudaGetLastError();
     if (!kj_cuda_good(c, rc, "launch"))
         return false;
-    return !c->each || kj_cuda_good(c, cudaStreamSynchronize(c->stream), "kernel");
+    return !c->each || kj_cuda_good(c, cudaStreamSynchronize(stream), "kernel");
 }
 
 /* ---- memory ---- */

@@ -290,6 +290,8 @@ static void mark(struct kj_cuda *c, struct kj_mat x, size_t n)
     p->to = x.at + n;
     if (!c->base.fault.rc && KJ_CUDA(c, cudaEventRecord(p->done, r->stream)))
         r->n_pending++;
+    if (c->each && !c->base.fault.rc) /* for NCCL's kernels */
+        KJ_CUDA(c, cudaStreamSynchronize(r->stream));
 }
 
 /* A piece of a rank's part. */

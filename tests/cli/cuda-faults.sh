@@ -119,6 +119,20 @@ all "all stop" "1 1"
 has "the one says why" r1 'the GPU: an illegal memory access'
 has "the other, too" r0 'rank 1 .*the GPU: an illegal memory access .*start again to go on behind step'
 
+# The kernel that adds up what came runs on the exchanges' stream: it is named as well.
+for wait in '' 1; do
+    rm -rf x
+    export KJ_EMU_GPUS=2 KJ_EMU_FAIL=aside:1:700 ${wait:+KIJIL_CUDA_WAIT=1}
+    ranks 2 x -q --device cuda
+    all "an exchange${wait:+, waited for}" "1 1"
+    unset KJ_EMU_FAIL KIJIL_CUDA_WAIT KJ_EMU_GPUS
+    if [[ $wait ]]; then
+        has "an exchange is named" <(cat r0 r1) 'train: reduce_scatter: of [0-9]+: an illegal memory access'
+    else
+        has "an exchange" <(cat r0 r1) 'the GPU: an illegal memory access .*KIJIL_CUDA_WAIT=1 names'
+    fi
+done
+
 # ---- classification: nothing half done, nothing lost ----
 awk 'BEGIN {
     srand(4)

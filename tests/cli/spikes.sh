@@ -60,4 +60,21 @@ for kind in adamw muon; do
         "$(grep skipped $kind/metrics.jsonl | cut -d, -f1-4 | cksum)"
 done
 same "one default" run/model/model.safetensors adamw/model/model.safetensors
+# Two ranks, gradients whole and cut, leave out the same steps, and so does one of them that
+# goes on.
+for z in 1 2; do
+    ranks 2 zero$z -q --set optim.zero=$z --set data.micro_sequences=1
+    all "zero$z" "0 0"
+done
+m=$(grep -c '"skipped": true' zero2/metrics.jsonl)
+is "ranks leave some out" "$((m > 0 && m < 40))" 1
+same "cut or not" zero1/model/model.safetensors zero2/model/model.safetensors
+cp -r zero2 again.zero2
+rm -r again.zero2/checkpoints/step-00000400 again.zero2/model
+ranks 2 again.zero2 --set optim.zero=2 --set data.micro_sequences=1
+all "zero2.again" "0 0"
+has "zero2.again" r0 'goes on behind step 350'
+same "zero2.again" zero2/model/model.safetensors again.zero2/model/model.safetensors
+is "zero2.same steps" "$(grep skipped again.zero2/metrics.jsonl | cut -d, -f1-4 | cksum)" \
+    "$(grep skipped zero2/metrics.jsonl | cut -d, -f1-4 | cksum)"
 done_testing

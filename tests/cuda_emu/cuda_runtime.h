@@ -326,6 +326,9 @@ struct kj_emu_counts {
 cudaError_t kj_emu_fails(const char *call);
 cudaError_t kj_emu_refuse(const char *call); /* and cudaGetLastError tells it */
 bool kj_emu_dead(void);
+/* The code that what was just launched is to fail with when it runs; and that it has. */
+cudaError_t kj_emu_due(void);
+void kj_emu_kill(cudaError_t code);
 int kj_emu_driver(void);
 
 void kj_emu_grid_run(dim3 grid, dim3 block, size_t shared,

@@ -2,12 +2,14 @@
  *
  * KJ_EMU_FAIL=CALL:N:CODE: the Nth call of that kind in this process gives CODE, a number
  * of cudaError_t. CALL is open (the choice of the device), kernel (a question about
- * one), malloc, copy, set, wait, launch (also of graphs, cuDNN's and cuBLASLt's), capture
- * (its end), graph (its instantiation).
+ * one), malloc, copy, set, wait, launch (also of graphs, cuDNN's and cuBLASLt's), aside (of
+ * a kernel, on another stream than the first), capture (its end), graph (its
+ * instantiation).
  *
  * As on a device: codes of a kernel (700 to 719) come not from its launch, which is
- * good, but from whatever waits next; and behind them, an uncorrectable error of
- * memory or a lost device, nothing runs any more, and each call gives that code again.
+ * good, but from whatever comes behind its end, such as a wait for its stream; and behind
+ * them, an uncorrectable error of memory or a lost device, nothing runs any more, and each
+ * call gives that code again.
  *
  * N = 0: nothing fails, and at the end stderr has "CALL: how many there were".
  *
@@ -17,7 +19,7 @@
 #include <cstdio>
 
 static cudaError_t dead; /* cudaSuccess: alive */
-static bool shown;       /* the host has seen it */
+static cudaError_t due;  /* of what is queued next, when it runs */
 
 static struct teller {
     char call[16] = "";
@@ -39,6 +41,18 @@ bool kj_emu_dead(void)
     return dead != cudaSuccess;
 }
 
+cudaError_t kj_emu_due(void)
+{
+    cudaError_t code = due;
+    due = cudaSuccess;
+    return code;
+}
+
+void kj_emu_kill(cudaError_t code)
+{
+    dead = code;
+}
+
 cudaError_t kj_emu_fails(const char *call)
 {
     static unsigned long seen;
@@ -47,10 +61,8 @@ cudaError_t kj_emu_fails(const char *call)
     char want[16];
     unsigned long n;
     int code;
-    if (dead && !is(call, "launch"))
-        shown = true;
     if (dead)
-        return shown ? dead : cudaSuccess;
+        return dead;
     if (!s || sscanf(s, "%15[a-z]:%lu:%d", want, &n, &code) != 3 || !is(want, call))
         return cudaSuccess;
     if (n == 0) {
@@ -64,11 +76,12 @@ cudaError_t kj_emu_fails(const char *call)
     }
     if (++seen != n)
         return cudaSuccess;
-    bool late = code >= 700 && code < 720 && is(call, "launch");
-    if ((code >= 700 && code < 720) || code == cudaErrorECCUncorrectable ||
-        code == cudaErrorUnknown)
+    bool late = code >= 700 && code < 720 && (is(call, "launch") || is(call, "aside"));
+    if (late)
+        due = (cudaError_t)code;
+    else if ((code >= 700 && code < 720) || code == cudaErrorECCUncorrectable ||
+             code == cudaErrorUnknown)
         dead = (cudaError_t)code;
-    shown = !late;
     return late ? cudaSuccess : (cudaError_t)code;
 }
 

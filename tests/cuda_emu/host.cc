@@ -200,6 +200,9 @@ static void put(kj_emu_stream *s, item i)
 
 void kj_emu_queue(cudaStream_t s, std::function<void()> f)
 {
+    cudaError_t code = kj_emu_due();
+    if (code != cudaSuccess)
+        f = [code] { kj_emu_kill(code); };
     put(s, item{std::move(f), nullptr, nullptr});
 }
 
@@ -233,6 +236,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
         return fail(cudaErrorStreamCaptureUnsupported);
     counts.waits++;
     finish(s, NULL);
+    MAY_FAIL("end");
     return cudaSuccess;
 }
 /* For tests of whole programs: the counts go to the file KJ_EMU_COUNTS, as JSON. */
@@ -311,6 +315,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t p)
     counts.waits++;
     if (p->last)
         finish(p->last->stream, p->last.get());
+    MAY_FAIL("end");
     return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b)
@@ -382,6 +387,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t s)
         return fail(cudaErrorStreamCaptureUnsupported);
     }
     counts.replays++;
+    cudaError_t code = kj_emu_due();
+    if (code != cudaSuccess)
+        put(s, item{[code] { kj_emu_kill(code); }, nullptr, nullptr});
     for (const item &i : g->nodes)
         put(s, i);
     return cudaSuccess;
@@ -649,6 +657,8 @@ cudaError_t kj_emu_launch(const void *key, dim3 g, dim3 b, size_t shared,
     uint64_t threads = (uint64_t)b.x * b.y * b.z, blocks = (uint64_t)g.x * g.y * g.z;
     size_t most = optin.count(key) ? optin[key] : 48 << 10;
     MAY_FAIL("launch");
+    if (s->number > 0)
+        MAY_FAIL("aside");
     if (s->device != chosen)
         return fail(cudaErrorInvalidResourceHandle);
     if (threads == 0 || threads > MAX_THREADS || blocks == 0 || g.x > 0x7fffffffu ||
