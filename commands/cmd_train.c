@@ -27,7 +27,7 @@ struct options {
     const char *data, *output, *device, *tokenizer, *time_limit, *ledger;
     int64_t steps, jobs;
     struct kj_strs set;
-    bool force, no_save, dry_run, quiet;
+    bool force, change, no_save, dry_run, quiet;
 };
 
 #define F(x) offsetof(struct options, x)
@@ -55,6 +55,10 @@ static const struct kj_opt train_opts[] = {
      0, 0},
     {"force", 0, KJ_OPT_FLAG, F(force), 0, "start over where a run exists already", 0,
      0, 0},
+    {"change", 0, KJ_OPT_FLAG, F(change), 0,
+     "go on with a run file or data other than those before; model, optim.kind and "
+     "optim.states stay",
+     0, 0, 0},
     {"no_save", 0, KJ_OPT_FLAG, F(no_save), 0,
      "write metrics only, neither checkpoints nor a model: to measure speed", 0, 0, 0},
     {"dry_run", 0, KJ_OPT_FLAG, F(dry_run), 0,
@@ -413,6 +417,7 @@ static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct option
                              .tokenizer = tokenizer,
                              .time_limit = limit,
                              .force = o->force,
+                             .change = o->change,
                              .no_save = o->no_save,
                              .ctx = watch,
                              .on_step = kj_train_watch_step,

@@ -20,6 +20,7 @@
 #include "base/output.h"
 #include "nn/backend.h"
 #include "nn/comm.h"
+#include "trainer/runfile.h"
 #include "trainer/stages.h"
 #include "trainer/train_internal.h"
 
@@ -146,14 +147,45 @@ static void tear_down(struct kj_trainer *r)
     free(r->metrics);
 }
 
+/* The run and its data may be others than those of c: then they stand as if they had
+ * been the run's from its first step on, but counts of other data begin anew. */
 static void go_on(struct kj_trainer *r, const struct kj_checkpoint *c)
 {
-    if (c->n_seen == 0) { /* one cell, or a checkpoint that has none yet */
+    struct kj_checkpoint to = *c;
+    bool moved = strcmp(c->data, r->at.data) != 0;
+    memcpy(to.run, r->at.run, sizeof to.run);
+    memcpy(to.data, r->at.data, sizeof to.data);
+    to.row = (uint64_t)c->step * (uint64_t)r->run->data.batch;
+    if (moved || c->n_seen == 0) /* one cell, or a checkpoint that has none yet */
         memset(c->seen, 0, kj_feed_cells(r->feed) * sizeof *c->seen);
-        kj_feed_count(r->feed, 0, c->row, c->seen);
-    }
-    r->at = *c;
+    if (!moved && c->n_seen == 0)
+        kj_feed_count(r->feed, 0, to.row, c->seen);
+    r->at = to;
     r->saved = c->step;
+}
+
+/* The folder's run is another one. KJ_OK: it goes on as this one all the same, since
+ * that is asked for, or was when its run.yaml became this one's. */
+static int change(struct kj_trainer *r, const struct kj_checkpoint *c,
+                  struct kj_err *err)
+{
+    struct kj_runfile_diff d;
+    kj_runfile_compare(r->t->dir, r->run, r->t->data_hash, &d);
+    if (d.same)
+        return KJ_OK;
+    if (d.known && r->t->change && !d.fixed) {
+        kj_trainer_note(r, "changed behind step %" PRId64 ": %s", c->step, d.what);
+        return KJ_OK;
+    }
+    return kj_err_set(err, KJ_USAGE,
+                      "%.300s holds a run with another %s%s%s; %s--force starts over, "
+                      "or give another folder",
+                      r->t->dir,
+                      strcmp(c->run, r->at.run) ? "configuration" : "data set",
+                      d.known ? ": " : "", d.what,
+                      !d.known  ? ""
+                      : d.fixed ? "that cannot change on the way; "
+                                : "--change goes on so, ");
 }
 
 /* The newest checkpoint whose files are sound; older ones if it is not. A device that
@@ -175,12 +207,8 @@ static int resume(struct kj_trainer *r, struct kj_err *err)
         }
         int got = kj_checkpoint_load(r->ckpt, v[i], &c, NULL, NULL, &why);
         if (got == KJ_OK && (strcmp(c.run, r->at.run) || strcmp(c.data, r->at.data))) {
-            rc = kj_err_set(err, KJ_USAGE,
-                            "%s holds a run with another %s; --force starts over, or "
-                            "give another folder",
-                            r->t->dir,
-                            strcmp(c.run, r->at.run) ? "configuration" : "data set");
-            break;
+            if ((rc = change(r, &c, err)))
+                break;
         }
         if (got == KJ_OK)
             got = kj_checkpoint_load(r->ckpt, v[i], &c, r->m, &r->moments, &why);
@@ -273,6 +301,8 @@ static int lead(struct kj_trainer *r, struct kj_err *err)
         rc = kj_output_mkdirs(r->ckpt, err);
     if (rc == KJ_OK)
         rc = resume(r, err);
+    if (rc == KJ_OK && !r->t->no_save)
+        rc = kj_runfile_keep(r->t->dir, r->run, r->t->data_hash, r->saved, err);
     if (rc == KJ_OK)
         rc = kj_ranks_tell(&r->ranks, &r->saved, sizeof r->saved, err);
     return rc ? rc : trim_metrics(r, err);

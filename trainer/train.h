@@ -2,6 +2,7 @@
  *
  * DIR/metrics.jsonl      one line per step
  * DIR/checkpoints/       step-00000100/ ... (checkpoint.h)
+ * DIR/run.yaml           the resolved run file (runfile.h)
  * DIR/model/             Hugging Face folder, written when the run ends or
  *                        stops at its time limit
  *
@@ -60,6 +61,7 @@ struct kj_train {
     double time_limit;     /* seconds; 0: none */
     int64_t stop_after;    /* stop behind this step; 0: none (for tests) */
     bool force;            /* ignore and remove what is in dir */
+    bool change;           /* go on where dir has another run or data (runfile.h) */
     bool no_save;          /* neither checkpoints nor a model: to measure */
     void *ctx;
     void (*on_step)(void *ctx, const struct kj_train_step *s);

@@ -111,12 +111,42 @@ kill -INT $pid
 wait $pid
 is interrupt $? 130
 has interrupt err 'goes on from here'
-is no-model "$(ls stopped)" "$(printf 'checkpoints\nmetrics.jsonl\nreport.html\nrun.db')"
+is no-model "$(ls stopped)" "$(printf 'checkpoints\nmetrics.jsonl\nreport.html\nrun.db\nrun.yaml')"
 rc limit 0 "${train[@]}" -o stopped --time-limit 1s
 has limit err 'goes on behind step [0-9]+'
 has limit err 'stopped at the time limit'
 rc other 2 "${train[@]}" -o stopped --set optim.lr=1e-3
-has other err 'another configuration'
+has other err 'another configuration: optim.lr 0.001 \(there 0.01\); --change goes on so, --force'
+
+# Changed on its way. At a constant rate a longer run has the bytes of one that was as long
+# from its first step; what was changed once is asked for once.
+sed 's/^schedule: .*/schedule: {shape: constant, steps: 20, warmup_steps: 5}/; s/every_steps: 7/every_steps: 7, keep: 9/' \
+    run.yaml >constant.yaml
+grow=("$KIJIL" train constant.yaml --data shards -q -j1)
+rc grow.whole 0 "${grow[@]}" -o grow-whole --steps 34
+rc grow 0 "${grow[@]}" -o grow
+rc grow.no 2 "${grow[@]}" -o grow --steps 34
+has grow.no err 'schedule.steps 34 \(there 20\); --change goes on'
+rc grow.fixed 2 "${grow[@]}" -o grow --steps 34 --change --set model.intermediate_size=32
+has grow.fixed err 'intermediate_size 32 \(there 64\), .*that cannot change'
+rc grow.change 0 "$KIJIL" train constant.yaml --data shards -j1 -o grow --steps 34 --change --ledger none
+has grow.change err 'changed behind step 20: schedule.steps 34 \(there 20\)$'
+same grow grow{-whole,}/model/model.safetensors
+same grow.moments grow{-whole,}/checkpoints/step-00000034/optimizer.safetensors
+is grow.steps "$(jq -c .step grow/metrics.jsonl | xargs)" "$(seq -s ' ' 34)"
+has grow.before grow/run.to-00000020.yaml '^  steps: 20$'
+has grow.now grow/run.yaml '^  steps: 34$'
+rm -r grow/model grow/checkpoints/step-000000{21,28,34}
+rc grow.again 0 "${grow[@]}" -o grow --steps 34
+same grow.again grow{-whole,}/model/model.safetensors
+rc grow.itself 0 "$KIJIL" train grow/run.yaml -q -j1 -o itself
+same grow.itself grow-whole/model/model.safetensors itself/model/model.safetensors
+head -n 90 docs.jsonl >fewer.jsonl
+rc fewer 0 "$KIJIL" tokenize -q -t tokenizer.json -o fewer fewer.jsonl
+rc data.no 2 "${grow[@]}" -o grow --data fewer --steps 34
+has data.no err 'another data set: the data; --change'
+rc data 0 "${grow[@]}" -o grow --data fewer --steps 36 --change
+is data "$(jq -c .step grow/metrics.jsonl | tail -n 1)" 36
 
 # The folder of a run stands for its model: to begin with, and as a teacher.
 for from in whole whole/model; do

@@ -25,7 +25,7 @@ E2
 train=("$KIJIL" train run.yaml --data shards)
 
 rc plain 0 "$KIJIL" train plain.yaml --data shards -q -o plain --ledger none
-is plain "$(ls plain)" $'checkpoints\nmetrics.jsonl\nmodel'
+is plain "$(ls plain)" $'checkpoints\nmetrics.jsonl\nmodel\nrun.yaml'
 rc whole 0 "${train[@]}" -o whole
 has line err '^kijil train: peak [0-9.]+ GFLOP/s, the best of'
 has line err '^step 60/60  loss [0-9.]+ .* tokens/s  [0-9]+ GFLOP/s \([0-9]+ % of peak\)  ETA 0:00$'
