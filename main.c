@@ -36,6 +36,7 @@ const struct kj_cmd *const kj_commands[] = {
     GROUP("Looking"),
     &kj_cmd_report,
     &kj_cmd_whatif,
+    &kj_cmd_diff,
     &kj_cmd_check,
     &kj_cmd_trace,
     &kj_cmd_cat,
