@@ -319,7 +319,9 @@ int kj_doc_parse(struct kj_doc *d, struct kj_json *j, struct kj_arena *a, const 
         if (kj_str_is(root->keys[i], "text")) {
             if (v->kind != KJ_J_STR && v->kind != KJ_J_NULL)
                 return kj_err_set(err, KJ_BAD_RECORD, "\"text\" is not a string");
-            if (v->kind == KJ_J_STR && !take_str(a, v, &d->text))
+            if (v->kind == KJ_J_NULL)
+                d->text = (struct kj_str){"", 0}; /* there, and empty */
+            else if (!take_str(a, v, &d->text))
                 return kj_err_set(err, KJ_BAD_RECORD, "the document is too large");
         } else if (!take_known(d, a, root->keys[i], v)) {
             add_field(d, a, key, raw);
@@ -406,8 +408,10 @@ int kj_doc_write(const struct kj_doc *d, const char *stage_name, bool with_drop,
     size_t start = o->n;
     kj_buf_addz(o, "{\"id\":");
     kj_json_put_str(o, d->id.p, d->id.n);
-    put_key(o, "text");
-    kj_json_put_str(o, d->text.p, d->text.n);
+    if (!d->textless) {
+        put_key(o, "text");
+        kj_json_put_str(o, d->text.p, d->text.n);
+    }
     put_str_field(o, "url", d->url);
     put_str_field(o, "date", d->date);
     put_str_field(o, "dump", d->dump);

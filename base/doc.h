@@ -82,6 +82,7 @@ struct kj_doc {
 
     struct kj_verdict out;
     uint64_t serial;   /* number within the input; never a basis of decisions */
+    bool textless;     /* there was no field text, and none is written */
     struct kj_str raw; /* from sources: the undecoded record or line */
     void *aux;         /* for one stage or sink at a time: its own per-document data */
 };
@@ -117,7 +118,8 @@ struct kj_doc *kj_batch_add(struct kj_batch *b);
 
 /* Read one line into *d. Strings come from a. KJ_BAD_RECORD with the reason
  * when the line is not a JSON object, or a known field is of the wrong kind.
- * A line without text is no fault (text is {NULL,0}); one without id gets the
+ * A line without text is no fault (text.p is NULL; not so of one that is null); one
+ * without id gets the
  * content hash of its text. */
 int kj_doc_parse(struct kj_doc *d, struct kj_json *j, struct kj_arena *a, const char *p,
                  size_t n, struct kj_err *err);
@@ -125,7 +127,7 @@ int kj_doc_parse(struct kj_doc *d, struct kj_json *j, struct kj_arena *a, const 
 /* Append the document as one line with its \n. Order: id, text, url, date,
  * dump, file_path, language, language_score, language_script, token_count,
  * source, warc, then other fields as they came, signals, and drop when
- * with_drop. Empty known fields are left out; text is always written. */
+ * with_drop. Empty known fields are left out; text is written if not textless. */
 int kj_doc_write(const struct kj_doc *d, const char *stage_name, bool with_drop,
                  struct kj_buf *out, struct kj_err *err);
 

@@ -7,14 +7,19 @@
 #include "base/output.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct source {
     const char *const *files;
     size_t n, next;
     struct kj_input *in;
     struct kj_lines *lines;
+    uint64_t line; /* number of the last line, from 1; 0: none, or begun within */
+    bool within;   /* the file was begun within, so that nobody knows the number */
+    bool textless; /* documents without text are fine */
     _Atomic double share; /* of the input read */
 };
 
@@ -34,6 +39,8 @@ static int open_next(struct source *s, struct kj_err *err)
     if (rc)
         return rc;
     s->next++;
+    s->line = 0;
+    s->within = false;
     s->lines = kj_lines_new(s->in, KJ_DOC_LINE_MAX);
     return KJ_OK;
 }
@@ -64,6 +71,36 @@ static void fix_raw(struct kj_batch *b)
             b->docs[i].raw.p = b->in.p + (uintptr_t)b->docs[i].raw.p;
 }
 
+/* Files of other kinds that people hand over, told by how they begin: each would be
+ * as many faults as it has line ends. NULL: it may be JSONL. */
+static const char *other_kind(const char *p, size_t n)
+{
+    static const struct {
+        const char *begins, *what;
+    } kinds[] = {
+        {"WARC/", "a WARC archive; kijil extract makes documents of it"},
+        {"filedesc:", "an ARC archive; kijil extract makes documents of it"},
+        {"PAR1", "Parquet, and JSONL is needed; DuckDB makes it: "
+                 "COPY (FROM 'x.parquet') TO '/dev/stdout' (FORMAT json)"},
+        {"ARROW1", "Arrow, and JSONL is needed"},
+        {"SQLite format 3", "an SQLite database, and JSONL is needed"},
+        {"<!doctype", "HTML; kijil extract makes documents of it"},
+        {"<html", "HTML; kijil extract makes documents of it"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        size_t m = strlen(kinds[i].begins);
+        if (n >= m && strncasecmp(p, kinds[i].begins, m) == 0)
+            return kinds[i].what;
+    }
+    while (n && strchr(" \t\r", p[n - 1]))
+        n--;
+    if (n && *p == '[' && (n == 1 || p[n - 1] != ']'))
+        return "a JSON array, and one document a line is needed: jq -c '.[]'";
+    if (n == 1 && *p == '{')
+        return "JSON over several lines, and one document a line is needed: jq -c .";
+    return NULL;
+}
+
 static int add_line(struct source *s, struct kj_batch *b, struct kj_err *err)
 {
     const char *p;
@@ -71,6 +108,7 @@ static int add_line(struct source *s, struct kj_batch *b, struct kj_err *err)
     int64_t member, at;
     struct kj_err e = KJ_ERR_INIT;
     int rc = kj_lines_next(s->lines, &p, &n, &member, &at, &e);
+    s->line++;
     if (rc == KJ_BAD_RECORD) {
         damaged_line(s, b, &e);
         return KJ_OK;
@@ -85,11 +123,19 @@ static int add_line(struct source *s, struct kj_batch *b, struct kj_err *err)
     }
     if (n == 0)
         return KJ_OK; /* an empty line is no document and no fault */
+    const char *kind = s->line == 1 && !s->within ? other_kind(p, n) : NULL;
+    if (kind)
+        return kj_err_set(err, KJ_FAIL, "%s is %s",
+                          strcmp(s->files[s->next - 1], "-") == 0
+                              ? "standard input"
+                              : s->files[s->next - 1],
+                          kind);
     struct kj_doc *d = kj_batch_add(b);
     const char *name = base_name(s->files[s->next - 1]);
     d->raw = (struct kj_str){(const char *)(uintptr_t)b->in.n, n};
     d->warc.file = (struct kj_str){name, strlen(name)};
     d->warc.offset = member + at;
+    d->warc.length = s->within ? 0 : (int64_t)s->line; /* until it is decoded */
     if (kj_buf_add(&b->in, p, n))
         return kj_err_set(err, KJ_FAIL, "line of %zu bytes is too long", n);
     return KJ_OK;
@@ -125,9 +171,42 @@ static int source_read(void *self, struct kj_batch *b, struct kj_err *err)
     return b->n ? KJ_OK : KJ_EOF;
 }
 
+/* The field of a document without text that most likely is it: the longest string. */
+static struct kj_str likely_text(const struct kj_doc *d)
+{
+    struct kj_str best = {"", 0};
+    size_t most = 2; /* "" */
+    for (size_t i = 0; i < d->n_fields; i++)
+        if (d->fields[i].json.n > most && d->fields[i].json.p[0] == '"') {
+            most = d->fields[i].json.n;
+            best = d->fields[i].key;
+        }
+    return best;
+}
+
+static void no_text(struct kj_doc *d, struct kj_err *e)
+{
+    struct kj_str is = likely_text(d);
+    int n = is.n < 60 ? (int)is.n : 0;
+    if (n)
+        kj_err_set(e, KJ_BAD_RECORD,
+                   "no field \"text\"; if it is \"%.*s\": jq -c '.text = .%.*s'", n,
+                   is.p, n, is.p);
+    else
+        kj_err_set(e, KJ_BAD_RECORD, "no field \"text\"");
+}
+
+static char *line_note(struct kj_batch *b, int64_t line, const struct kj_err *e)
+{
+    char note[sizeof e->msg + 32];
+    int n = line > 0 ? snprintf(note, sizeof note, "line %lld: ", (long long)line) : 0;
+    n += snprintf(note + n, sizeof note - (size_t)n, "%s", e->msg);
+    return kj_arena_dup(&b->arena, note, (size_t)n);
+}
+
 static int source_decode(void *self, struct kj_batch *b, struct kj_err *err)
 {
-    (void)self;
+    const struct source *s = self;
     (void)err;
     for (size_t i = 0; i < b->n; i++) {
         struct kj_doc *d = &b->docs[i];
@@ -137,15 +216,22 @@ static int source_decode(void *self, struct kj_batch *b, struct kj_err *err)
         struct kj_place line = d->warc;
         d->warc = (struct kj_place){.offset = -1, .length = -1};
         struct kj_err e = KJ_ERR_INIT;
-        if (kj_doc_parse(d, b->json, &b->arena, raw.p, raw.n, &e) < 0) {
-            d->text = (struct kj_str){NULL, 0};
-            d->warc.file.p = kj_arena_dup(&b->arena, line.file.p, line.file.n);
-            d->warc.file.n = d->warc.file.p ? line.file.n : 0;
-            d->warc.offset = line.offset;
-            d->warc.length = (int64_t)raw.n;
-            kj_doc_damage(d, "input.invalid_json",
-                          kj_arena_dup(&b->arena, e.msg, strlen(e.msg)));
+        bool bad = kj_doc_parse(d, b->json, &b->arena, raw.p, raw.n, &e) < 0;
+        if (!bad && (d->text.p || s->textless)) {
+            d->textless = !d->text.p;
+            continue;
         }
+        if (!bad) {
+            no_text(d, &e);
+            d->textless = true; /* nor is one in the rejects */
+        }
+        d->text = (struct kj_str){NULL, 0};
+        d->warc.file.p = kj_arena_dup(&b->arena, line.file.p, line.file.n);
+        d->warc.file.n = d->warc.file.p ? line.file.n : 0;
+        d->warc.offset = line.offset;
+        d->warc.length = (int64_t)raw.n;
+        kj_doc_damage(d, bad ? "input.invalid_json" : "input.no_text",
+                      line_note(b, line.length, &e));
     }
     return KJ_OK;
 }
@@ -172,6 +258,7 @@ int kj_jsonl_source(struct kj_source *out, const char *const *files, size_t n,
 /* Go to a place in the file that was just opened. */
 static int go_to(struct source *s, int64_t member, int64_t at, struct kj_err *err)
 {
+    s->within = member || at;
     int rc = member ? kj_input_seek(s->in, member, err) : KJ_OK;
     return rc ? rc : kj_lines_skip(s->lines, at, err);
 }
@@ -196,6 +283,12 @@ int kj_jsonl_source_at(struct kj_source *out, const char *const *files, size_t n
         memset(out, 0, sizeof *out);
     }
     return rc;
+}
+
+void kj_jsonl_textless(struct kj_source *s)
+{
+    struct source *self = s->self;
+    self->textless = true;
 }
 
 /* ---- sinks ---- */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,13 +66,34 @@ int kj_parse_count(const char *s, int64_t *out, struct kj_err *err)
     return KJ_OK;
 }
 
+/* A bound as one would type it: 1M, 4G; others as numbers. */
+static const char *put_bound(const struct kj_opt *o, double v, char out[32])
+{
+    static const char units[] = "KMGTPE";
+    const char *u = NULL;
+    if (o->kind == KJ_OPT_SIZE)
+        for (const char *k = units; *k && v >= 1024 && fmod(v, 1024) == 0; k++) {
+            v /= 1024;
+            u = k;
+        }
+    if (u)
+        snprintf(out, 32, "%.10g%c", v, *u);
+    else
+        snprintf(out, 32, "%.10g", v);
+    return out;
+}
+
 static int check_range(const struct kj_opt *o, double v, struct kj_err *err)
 {
-    if ((o->min != 0 || o->max != 0) && (v < o->min || v > o->max))
-        return kj_err_set(err, KJ_USAGE,
-                          "%s must be between %.10g and %.10g, not %.10g", o->name,
-                          o->min, o->max, v);
-    return KJ_OK;
+    char low[32], high[32], given[32];
+    if ((o->min == 0 && o->max == 0) || (v >= o->min && v <= o->max))
+        return KJ_OK;
+    if (v < o->min && o->max >= 0x1p53) /* the other end is that of the numbers */
+        return kj_err_set(err, KJ_USAGE, "%s must be at least %s, not %s", o->name,
+                          put_bound(o, o->min, low), put_bound(o, v, given));
+    return kj_err_set(err, KJ_USAGE, "%s must be between %s and %s, not %s", o->name,
+                      put_bound(o, o->min, low), put_bound(o, o->max, high),
+                      put_bound(o, v, given));
 }
 
 static int set_number(const struct kj_opt *o, void *field, const char *value,

@@ -116,6 +116,8 @@ struct kj_stage {
      * run() may leave the rest of them unmeasured and undone. Called, if at all,
      * after open() and before begin(). May be NULL. */
     void (*only_kept)(void *cfg);
+    /* Does it work on documents that have no field text? NULL: no. */
+    bool (*textless)(const void *cfg);
     /* The cuts that survey() found, by score, language and band. They live as long
      * as cfg. May be NULL. */
     void (*quantiles)(const void *cfg, struct kj_quantiles *out);

@@ -528,6 +528,12 @@ static void bands_quantiles(const void *cfg, struct kj_quantiles *out)
     *out = (struct kj_quantiles){c->found, c->n_found, &c->rule};
 }
 
+static bool bands_textless(const void *cfg)
+{
+    return ((const struct bands_cfg *)cfg)->weight ==
+           BY_DOCUMENTS; /* scores are all it needs */
+}
+
 const struct kj_stage kj_stage_bands = {
     .name = "bands",
     .about = "bands of equal size by the rank of scores, of several classifiers one",
@@ -539,4 +545,5 @@ const struct kj_stage kj_stage_bands = {
     .close = bands_close,
     .rules = bands_rules,
     .quantiles = bands_quantiles,
+    .textless = bands_textless,
 };

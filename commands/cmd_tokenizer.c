@@ -46,7 +46,8 @@ struct job {
     struct kj_tok_train train;
     struct kj_common common;
     struct kj_strs files;
-    bool ends; /* lines keep their ends */
+    bool ends;     /* lines keep their ends */
+    bool textless; /* lines hold ids */
     struct kj_output *out;
     /* count */
     uint64_t documents, bytes, characters, words, tokens;
@@ -101,8 +102,12 @@ static int open_source(void *self, struct kj_source *out, struct kj_err *err)
 {
     const struct job *j = self;
     const char *const *v = j->files.v;
-    if (j->o.jsonl)
-        return kj_jsonl_source(out, v, j->files.n, err);
+    if (j->o.jsonl) {
+        int rc = kj_jsonl_source(out, v, j->files.n, err);
+        if (rc == KJ_OK && j->textless)
+            kj_jsonl_textless(out);
+        return rc;
+    }
     if (j->o.lines)
         return kj_tok_text_source(out, v, j->files.n, j->ends, err);
     struct plain *p = kj_xcalloc(1, sizeof *p);
@@ -252,6 +257,7 @@ static int decode_run(const void *cfg, void *state, struct kj_batch *b,
         }
         kj_doc_content_id(&none, &b->arena);
         d->text = (struct kj_str){kj_arena_dup(&b->arena, text.p, text.n), text.n};
+        d->textless = false;
         if (kj_str_eq(d->id, none.id)) /* the line named none */
             kj_doc_content_id(d, &b->arena);
     }
@@ -286,6 +292,7 @@ static int decode_batch(void *self, struct kj_batch *b, struct kj_err *err)
 
 static int decode(const struct kj_cmd *cmd, struct job *j)
 {
+    j->textless = true;
     return drive(cmd, j, &decode_stage, j,
                  (struct kj_sink){j, decode_batch, write_out});
 }

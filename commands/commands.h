@@ -119,7 +119,8 @@ void kj_cmd_signals(void);
 struct kj_files {
     const char **v;
     size_t n;
-    char *spool; /* temporary copy, removed by kj_files_release; or NULL */
+    bool textless; /* kj_files_source: documents may be without text */
+    char *spool;   /* temporary copy, removed by kj_files_release; or NULL */
 };
 int kj_files_open(struct kj_files *f, const struct kj_strs *names, bool again,
                   struct kj_err *err);
@@ -173,9 +174,28 @@ int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
                                   struct kj_common *c, void *cfg,
                                   struct kj_files *files));
 
-/* The closing lines on stderr: version and command, documents, rules, speed. */
+/* The inputs named in c are all there, no folder, and standard input but once; no
+ * output (standard output included) is an input or another output. KJ_FAIL or
+ * KJ_USAGE, with the name. */
+int kj_cmd_check_names(const struct kj_common *c, struct kj_err *err);
+/* Input files of no bytes are mostly downloads that failed: a warning, unless --quiet. */
+void kj_cmd_warn_empty(const struct kj_cmd *cmd, const struct kj_common *c);
+
+/* The first damaged inputs that a flow met, as text: a watch of it. */
+enum { KJ_FAULTS = 3 };
+struct kj_faults {
+    size_t n;
+    char text[KJ_FAULTS][640];
+};
+struct kj_watch kj_faults_watch(struct kj_faults *f);
+/* On standard error: how many there were, where they are kept, and the first. */
+void kj_faults_print(const struct kj_faults *f, const struct kj_common *c,
+                     uint64_t damaged);
+
+/* The closing lines on stderr: version and command, documents, rules, speed, and
+ * what was damaged. */
 void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,
-                    const struct kj_flow *f);
+                    const struct kj_flow *f, const struct kj_faults *faults);
 
 struct kj_archive_counts;
 /* On standard error: the share recovered of each archive with damage, if any. */

@@ -424,26 +424,25 @@ void kj_cmd_usage_line(double wall, double cpu)
 }
 
 void kj_cmd_summary(const struct kj_cmd *cmd, const struct kj_common *c,
-                    const struct kj_flow *f)
+                    const struct kj_flow *f, const struct kj_faults *faults)
 {
     if (c->quiet)
         return;
     double s = f->wall > 0 ? f->wall : 1e-9;
-    fprintf(stderr,
-            "kijil " KJ_VERSION " %s: %s%llu documents in, %llu kept (%.1f %%)\n",
+    fprintf(stderr, "kijil " KJ_VERSION " %s: %s%llu documents in, %llu kept",
             cmd->name, atomic_load(&kj_interrupted) ? "interrupted; " : "",
-            (unsigned long long)f->docs_in, (unsigned long long)f->docs_kept,
-            f->docs_in ? 100.0 * (double)f->docs_kept / (double)f->docs_in : 100.0);
+            (unsigned long long)f->docs_in, (unsigned long long)f->docs_kept);
+    if (f->docs_in)
+        fprintf(stderr, " (%.1f %%)\n",
+                100.0 * (double)f->docs_kept / (double)f->docs_in);
+    else
+        fprintf(stderr, ": the input was empty\n");
     summary_rules(c, f);
     fprintf(stderr, "%.1f MB in at %.1f MB/s, %.0f documents/s; ",
             (double)f->bytes_in / 1e6, (double)f->bytes_in / 1e6 / s,
             (double)f->docs_in / s);
     kj_cmd_usage_line(f->wall, f->cpu);
-    if (f->damaged)
-        fprintf(stderr,
-                "%llu damaged inputs were stepped over; --rejects FILE keeps them with "
-                "file and offset\n",
-                (unsigned long long)f->damaged);
+    kj_faults_print(faults, c, f->damaged);
 }
 
 int kj_cmd_status(const struct kj_flow *f)

@@ -35,9 +35,12 @@ static struct inputs {
 static int reopen(void *self, struct kj_source *out, struct kj_err *err)
 {
     const struct inputs *in = self;
-    if (in->corpus && in->corpus->only)
-        return kj_jsonl_source(out, &in->files->v[in->corpus->only - 1], 1, err);
-    return kj_files_source(in->files, out, err);
+    if (!in->corpus || !in->corpus->only)
+        return kj_files_source(in->files, out, err);
+    struct kj_files one = {.v = &in->files->v[in->corpus->only - 1],
+                           .n = 1,
+                           .textless = in->files->textless};
+    return kj_files_source(&one, out, err);
 }
 
 static void say(void *self, const char *what, size_t no, size_t of)

@@ -99,7 +99,10 @@ void kj_files_release(struct kj_files *f)
 int kj_files_source(void *self, struct kj_source *out, struct kj_err *err)
 {
     struct kj_files *f = self;
-    return kj_jsonl_source(out, f->v, f->n, err);
+    int rc = kj_jsonl_source(out, f->v, f->n, err);
+    if (rc == KJ_OK && f->textless)
+        kj_jsonl_textless(out);
+    return rc;
 }
 
 /* ---- small services ---- */
@@ -178,7 +181,8 @@ static int survey(const struct kj_common *c, const struct kj_stage *stage, void 
 struct drive {
     struct kj_output *out, *rejects;
     struct kj_ledger *ledger;
-    struct kj_watch watches[5];
+    struct kj_watch watches[6];
+    struct kj_faults faults;
     struct kj_progress progress;
     struct kj_step step;
     struct kj_flow flow;
@@ -248,6 +252,7 @@ static int drive_run(struct drive *d, const struct kj_cmd *cmd,
     f->n_steps = 1;
     f->sink = sink ? sink->sink : kj_jsonl_sink(d->out);
     f->watches = d->watches;
+    f->watches[f->n_watches++] = kj_faults_watch(&d->faults);
     if (d->rejects)
         f->watches[f->n_watches++] = kj_jsonl_rejects(d->rejects);
     if (d->ledger)
@@ -293,7 +298,11 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
     struct drive d = {0};
     kj_cmd_signals();
     double wall = kj_now(), cpu = kj_seconds(CLOCK_PROCESS_CPUTIME_ID);
-    int rc = survey(c, stage, cfg, &inputs, &err);
+    int rc = kj_cmd_check_names(c, &err);
+    if (rc == KJ_OK) {
+        kj_cmd_warn_empty(cmd, c);
+        rc = survey(c, stage, cfg, &inputs, &err);
+    }
     /* the run adds its own time to that of the survey */
     d.flow.wall = kj_now() - wall;
     d.flow.cpu = kj_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
@@ -310,7 +319,7 @@ int kj_cmd_drive(const struct kj_cmd *cmd, const struct kj_common *c,
      * nothing is complete either. */
     int status = rc < 0 ? kj_cmd_fail(cmd, &err) : kj_cmd_status(&d.flow);
     if (rc == KJ_OK || status == 130) {
-        kj_cmd_summary(cmd, c, &d.flow);
+        kj_cmd_summary(cmd, c, &d.flow, &d.faults);
         kj_cmd_print_warning(cmd->name, c, stage, cfg);
     }
     kj_flow_release(&d.flow);
@@ -362,13 +371,16 @@ int kj_cmd_stage_own(const struct kj_cmd *cmd, int argc, char **argv, void *own,
             kj_cmd_print_remark(cmd->name, &common, stage, cfg);
     }
     if (status < 0 && common.dry_run) {
-        struct kj_files named = {.v = pos.v, .n = pos.n};
+        struct kj_files named = {.v = pos.v,
+                                 .n = pos.n,
+                                 .textless = stage->textless && stage->textless(cfg)};
         status =
             kj_cmd_dry_run(cmd, &common, stage, cfg,
                            (struct kj_corpus_inputs){kj_files_source, &named}, &pos);
     }
     if (status < 0 && kj_files_open(&files, &pos, kj_stage_surveys(stage, cfg), &err))
         status = kj_cmd_fail(cmd, &err);
+    files.textless = status < 0 && stage->textless && stage->textless(cfg);
     common.inputs = pos.v;
     common.n_inputs = pos.n;
     if (status < 0 && drive)

@@ -328,6 +328,12 @@ static void dedup_end(const void *cfg, void *state)
     kj_substring_reader_release(&st->passages);
 }
 
+static bool dedup_textless(const void *cfg)
+{
+    const struct dedup *c = cfg;
+    return c->method == METHOD_EXACT && c->key == KEY_URL;
+}
+
 const struct kj_stage kj_stage_dedup = {
     .name = "dedup",
     .about = "take out exact and near copies of documents",
@@ -341,4 +347,5 @@ const struct kj_stage kj_stage_dedup = {
     .close = dedup_close,
     .rules = dedup_rules,
     .needs = kj_dedup_needs,
+    .textless = dedup_textless,
 };

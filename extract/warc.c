@@ -189,14 +189,17 @@ static int resync(struct kj_warc *w, struct kj_err *err)
     int64_t start = kj_window_offset(&w->win, 0);
     uint64_t lost = 0;
     bool blank = true;
+    char first = 0; /* what stands there first */
     int rc = KJ_OK;
     for (;;) {
         size_t at = kj_lex_find(w->win.p, 0, w->win.n);
         size_t go = at;
         if (at == w->win.n && !w->win.eof) /* one may straddle the end */
             go = w->win.n > TAIL ? w->win.n - TAIL : 0;
-        for (size_t i = 0; blank && i < go; i++)
-            blank = kj_lex_is_blank(w->win.p[i]) || w->win.p[i] == '\n';
+        for (size_t i = 0; blank && i < go; i++) {
+            first = w->win.p[i];
+            blank = kj_lex_is_blank(first) || first == '\n';
+        }
         lost += go;
         kj_window_skip(&w->win, go);
         if (at < w->win.n + go)
@@ -208,8 +211,9 @@ static int resync(struct kj_warc *w, struct kj_err *err)
     }
     if (!blank) {
         if (w->first && rc == KJ_EOF)
-            fault(w, "extract.warc_none", start, "no WARC or ARC record in it")->lost =
-                stored_bytes(w, lost);
+            fault(w, "extract.warc_none", start, "no WARC or ARC record in it%s",
+                  first == '{' ? "; if it is JSONL, all other commands read it" : "")
+                ->lost = stored_bytes(w, lost);
         else
             fault(w, garbage, start, "%llu bytes outside any record",
                   (unsigned long long)lost)

@@ -447,6 +447,12 @@ static int urls_run(const void *cfg, void *state, struct kj_batch *b,
     return KJ_OK;
 }
 
+static bool urls_textless(const void *cfg)
+{
+    (void)cfg; /* lists of addresses, as of a crawl's index, are fine */
+    return true;
+}
+
 const struct kj_stage kj_stage_urls = {
     .name = "urls",
     .about = "drop documents by their address, take-down lists and consent",
@@ -456,4 +462,5 @@ const struct kj_stage kj_stage_urls = {
     .run = urls_run,
     .close = urls_close,
     .rules = urls_rules,
+    .textless = urls_textless,
 };
