@@ -13,7 +13,7 @@
 struct mix_cfg {
     const char *output, *tokens;
     int64_t seed, memory;
-    int format;
+    bool json;
     bool force, quiet;
 };
 
@@ -25,8 +25,7 @@ static const struct kj_opt mix_opts[] = {
     {"seed", 0, KJ_OPT_INT, F(seed), "N", "instead of the plan's", "-1", -1, 0x1p53},
     {"memory", 0, KJ_OPT_SIZE, F(memory), "SIZE", "memory of the sort", "256M", 1 << 20,
      0x1p60},
-    {"format", 0, KJ_OPT_ENUM, F(format), "text|json", "form of the table", "text", 0,
-     0},
+    {"json", 0, KJ_OPT_FLAG, F(json), 0, "the table as one JSON object", 0, 0, 0},
     {"force", 0, KJ_OPT_FLAG, F(force), 0, "write over an order that is there", 0, 0,
      0},
     {"quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no table when an order is written", 0, 0,
@@ -52,7 +51,7 @@ static int mix(const struct kj_mix *m, const struct mix_cfg *cfg, struct kj_err 
 {
     struct kj_buf b;
     kj_buf_init(&b, (size_t)1 << 28);
-    if (cfg->format)
+    if (cfg->json)
         kj_mix_json(m, &b);
     else
         kj_mix_text(m, &b);

@@ -19,7 +19,7 @@
 struct options {
     bool jsonl, lines, add_special, skip_special;
     struct kj_strs against;
-    int format; /* 0 text, 1 json */
+    bool json;
 };
 #define OFF(f) offsetof(struct options, f)
 static const struct kj_opt options_table[] = {
@@ -34,8 +34,8 @@ static const struct kj_opt options_table[] = {
      "decode: leave special tokens out", NULL, 0, 0},
     {"against", 0, KJ_OPT_LIST, OFF(against), "FILE",
      "stats: more vocabularies to compare with that of -t", NULL, 0, 0},
-    {"format", 0, KJ_OPT_ENUM, OFF(format), "text|json", "stats: tables, or one object",
-     "text", 0, 0},
+    {"json", 0, KJ_OPT_FLAG, OFF(json), NULL,
+     "stats: one JSON object instead of tables", NULL, 0, 0},
     {0},
 };
 #undef OFF
@@ -412,7 +412,7 @@ static int stats(const struct kj_cmd *cmd, struct job *j)
     if (status == 0 || status == 3) {
         kj_buf_init(&b, (size_t)1 << 28);
         kj_tok_stats_finish(&s);
-        status = kj_tokenizer_stats_print(&s, j->o.format, &b) == KJ_OK
+        status = kj_tokenizer_stats_print(&s, j->o.json, &b) == KJ_OK
                      ? put_result(cmd, j, &b, status)
                      : (full(&err), kj_cmd_fail(cmd, &err));
         kj_buf_release(&b);

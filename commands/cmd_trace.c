@@ -11,14 +11,14 @@
 
 struct trace_cfg {
     const char *doc;
-    int format;
+    bool json;
 };
 
 static const struct kj_opt trace_opts[] = {
     {"doc", 0, KJ_OPT_STR, offsetof(struct trace_cfg, doc), "ID",
      "the way back: where the document of this id stands in the shards", 0, 0, 0},
-    {"format", 0, KJ_OPT_ENUM, offsetof(struct trace_cfg, format), "text|json",
-     "json: one object a line", "text", 0, 0},
+    {"json", 0, KJ_OPT_FLAG, offsetof(struct trace_cfg, json), 0,
+     "JSON, one object a line", 0, 0, 0},
     {0},
 };
 
@@ -72,7 +72,7 @@ static int json(const struct kj_trace *t, struct kj_err *err)
 static int show(void *ctx, const struct kj_trace *t, struct kj_err *err)
 {
     const struct trace_cfg *cfg = ctx;
-    if (cfg->format)
+    if (cfg->json)
         return json(t, err);
     text(t);
     return KJ_OK;

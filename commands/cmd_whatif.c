@@ -17,7 +17,7 @@ struct whatif_cfg {
     const char *sweep, *budget, *changed;
     double bytes_per_token;
     int64_t examples;
-    int format; /* 0 text, 1 json */
+    bool json;
 };
 
 #define F(x) offsetof(struct whatif_cfg, x)
@@ -32,9 +32,8 @@ static const struct kj_opt whatif_opts[] = {
      "documents shown on each side of each cut", "4", 0, 20},
     {"changed", 0, KJ_OPT_STR, F(changed), "FILE",
      "write every document whose verdict changes there, as JSONL", 0, 0, 0},
-    {"format", 0, KJ_OPT_ENUM, F(format), "text|json",
-     "json: one object with the counts and the curve, without the documents", "text", 0,
-     0},
+    {"json", 0, KJ_OPT_FLAG, F(json), 0,
+     "one JSON object with the counts and the curve, without the documents", 0, 0, 0},
     {0},
 };
 #undef F
@@ -182,8 +181,8 @@ static int whatif(const struct kj_strs *pos, const struct whatif_cfg *cfg,
         ask.ctx = o;
     }
     if (rc == KJ_OK)
-        rc = cfg->format ? kj_whatif_json(l, &ask, &out, err)
-                         : kj_whatif_text(l, &ask, &out, err);
+        rc = cfg->json ? kj_whatif_json(l, &ask, &out, err)
+                       : kj_whatif_text(l, &ask, &out, err);
     if (rc == KJ_OK && o)
         rc = kj_output_commit(o, err);
     else if (o)
@@ -239,7 +238,7 @@ const struct kj_cmd kj_cmd_whatif = {
         "kijil whatif run.db --sweep gopher.min_words  # the whole curve\n"
         "kijil whatif run.db --sweep lang.min_score --budget 2B  # a cut for 2 billion "
         "tokens\n"
-        "kijil whatif run.db --sweep lang.min_score --format json | jq .sweep.curve  # "
+        "kijil whatif run.db --sweep lang.min_score --json | jq .sweep.curve  # "
         "for a plot\n",
     .opts = (const struct kj_opt *const[]){whatif_opts, NULL},
     .run = run_whatif,

@@ -194,7 +194,7 @@ mix:
   - {name: high, share: 3, band: ["1[2-9]"]}
   - {name: low, share: 1, band: ["[0-9]", "1[01]"]}
 P
-rc "mix" 0 "$KIJIL" mix plan.yaml --format json
+rc "mix" 0 "$KIJIL" mix plan.yaml --json
 is "mix: tokens from 12 up" "$(jq -r '.parts[0].available' out)" \
     "$(zstd -dc set/docs.jsonl.zst | jq -s 'map(select(.band != null and .band != "" and (.band | tonumber) >= 12).tokens) | add')"
 

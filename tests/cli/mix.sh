@@ -33,7 +33,7 @@ mix:
   - {name: korean, share: 3, language: ["ko", "kor*"]}
   - {name: good english, share: 5, language: en, band: ["3", "4"]}
 P
-rc mix 0 "$KIJIL" mix plan.yaml --format json
+rc mix 0 "$KIJIL" mix plan.yaml --json
 cp out mix.json
 q() { jq -r "$1" mix.json; }
 is "papers has" "$(q '.parts[0].available')" "$ax"
@@ -75,15 +75,15 @@ sed 's/epochs: 3/epochs: 2/; s/tokens: 4000/tokens: 40000/' plan.yaml >two.yaml
 python3 "$READ" two >out
 is "two epochs: each document twice" "$(awk '{print $(NF - 1), $NF}' out | sort -u)" "2 2"
 is "all tokens twice" "$(awk '{s += $(NF - 3)} END {print s}' out)" $((2 * (ko + ax + good)))
-"$KIJIL" mix two.yaml --format json >mix.json
+"$KIJIL" mix two.yaml --json >mix.json
 is "shortfall" "$(q '.parts[1].shortfall')" $((12000 - 2 * ko))
 rc fail 1 "$KIJIL" mix <(sed 's/^mix:/shortfall: fail\nmix:/' two.yaml)
 has fail err 'part papers has .* in 2 epochs, the plan asks for 8000'
-"$KIJIL" mix <(sed 's/^mix:/shortfall: scale\nmix:/' two.yaml) --format json >mix.json
+"$KIJIL" mix <(sed 's/^mix:/shortfall: scale\nmix:/' two.yaml) --json >mix.json
 is "scaled: proportions stay" "$(q '[.parts[] | .tokens / .asked * 1000 | round] | max - min < 40')" true
-"$KIJIL" mix <(sed 's/^mix:/shortfall: fill\nmix:/; s/40000/3300/' two.yaml) --format json >mix.json
+"$KIJIL" mix <(sed 's/^mix:/shortfall: fill\nmix:/; s/40000/3300/' two.yaml) --json >mix.json
 is "filled: the budget is met" "$(q ".tokens > 3300 - 3 * $longest")" true
-"$KIJIL" mix two.yaml --tokens most --format json >mix.json
+"$KIJIL" mix two.yaml --tokens most --json >mix.json
 is "most: nobody falls short" "$(q '[.parts[].shortfall] | add')" 0
 is "most: somebody gives all" "$(q '[.parts[] | .tokens == 2 * .available] | any')" true
 

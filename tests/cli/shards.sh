@@ -103,15 +103,15 @@ for format in megatron llm.c ds; do
     zstd -dc tr/docs.jsonl.zst >lines
     jq -rs --slurpfile m tr/manifest.jsonl '.[] | "tr/" + $m[.shard].path + ":" +
         ((.first, .first + .tokens - 1) | tostring)' lines >places
-    xargs "$KIJIL" trace --format json <places >got
+    xargs "$KIJIL" trace --json <places >got
     is "$format by shard" "$(jq -c .document got | cksum)" "$(sed p lines | cksum)"
     is "$format places" "$(jq -r '"\(.shard):\(.token)"' got | cksum)" "$(cksum <places)"
     # Numbers in the whole set.
     awk '{print "tr:" n + 0; n += $1}' <(jq .tokens lines) >places
-    xargs "$KIJIL" trace --format json <places >got
+    xargs "$KIJIL" trace --json <places >got
     is "$format by set" "$(jq -c .document got | cksum)" "$(cksum <lines)"
     for id in en-1 ko-150 en-77; do
-        rc "$format $id" 0 "$KIJIL" trace --doc $id tr --format json
+        rc "$format $id" 0 "$KIJIL" trace --doc $id tr --json
         is "$format $id" "$(jq -c .document out)" "$(grep -F "\"$id\"" lines)"
     done
 done
@@ -125,7 +125,7 @@ rc trace.other 1 "$KIJIL" trace tr/shard-00099.ds:0
 rc trace.usage 2 "$KIJIL" trace tr
 rc trace.number 2 "$KIJIL" trace tr:x1
 "$KIJIL" mix <(printf 'mix: [{name: a, share: 1, language: ko}]\nepochs: 2\n') tr -q -o tro
-rc trace.order 0 "$KIJIL" trace tro:0 tro:100 tro:1000 --format json
+rc trace.order 0 "$KIJIL" trace tro:0 tro:100 tro:1000 --json
 is "tokens of an order are Korean" "$(jq -r .document.language out | tr '\n' ' ')" "ko ko ko "
 
 # ---- from a token to the bytes of its record in the archive ----
@@ -137,7 +137,7 @@ for i in 1 2 3; do
 done
 "$KIJIL" pack site -q -o site.warc.gz
 "$KIJIL" extract -q site.warc.gz | "$KIJIL" tokenize -t t.json -q -o site-shards
-"$KIJIL" trace site-shards:0 site-shards:150 --format json >out
+"$KIJIL" trace site-shards:0 site-shards:150 --json >out
 is "documents of an archive" "$(wc -l <out)" 2
 while read -r offset length id; do
     tail -c +$((offset + 1)) site.warc.gz | head -c "$length" | zcat >record

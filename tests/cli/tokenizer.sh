@@ -78,7 +78,7 @@ jq -c '.model.merges = [["Ģ","ë"],["ê","°"],["ê°","Ģ"]]
     | .model.vocab += {"Ģë":258,"ê°":259,"ê°Ģ":260}' f.json >v3.json
 printf '%s\n' '{"text":"가나 다","language":"ko","source":"a"}' \
     '{"text":"가","language":"ko","source":"b"}' '{"text":"ab ab","language":"en","source":"b"}' >s.jsonl
-rc stats 0 "$KIJIL" tokenizer stats -t v1.json --against v2.json,v3.json --jsonl s.jsonl --format json -q
+rc stats 0 "$KIJIL" tokenizer stats -t v1.json --against v2.json,v3.json --jsonl s.jsonl --json -q
 cp out s.json
 is "stats: size and unused" "$(jq -c '[.vocabularies[] | [.tokens, .unused]]' s.json)" '[[258,247],[260,251],[261,250]]'
 is "stats: Hangul" "$(jq -c '[.vocabularies[].hangul | [.syllables, .of, .ksx1001 // 0, .in_text, .in_text_alone, .in_text_whole]]' s.json)" \
@@ -86,7 +86,7 @@ is "stats: Hangul" "$(jq -c '[.vocabularies[].hangul | [.syllables, .of, .ksx100
 is "stats: groups" "$(jq -c '[.groups[] | [.language, .source, .documents, .bytes, .characters, .words, [.vocabularies[].tokens]]]' s.json)" \
     '[["en","b",1,5,5,2,[5,5,5]],["ko","a",1,10,4,2,[10,8,8]],["ko","b",1,3,1,1,[3,1,1]],["ko","*",2,13,5,3,[13,9,9]],["*","*",3,18,10,5,[18,14,14]]]'
 is "stats: fertility" "$(jq -c '.groups[3].vocabularies[1] | [.tokens_per_word, .bytes_per_token, .characters_per_token]' s.json)" '[3,1.444444,0.555556]'
-rc stats-j3 0 "$KIJIL" tokenizer stats -t v1.json --against v2.json,v3.json --jsonl s.jsonl --format json -q -j3
+rc stats-j3 0 "$KIJIL" tokenizer stats -t v1.json --against v2.json,v3.json --jsonl s.jsonl --json -q -j3
 same "stats -j1 = -j3" out s.json
 rc stats-text 0 "$KIJIL" tokenizer stats -t v2.json --jsonl s.jsonl -q
 has "stats: table" out '^ko +\* +2 +13 +1 +9 +3\.0000 +1\.4444 +0\.5556$'

@@ -124,7 +124,7 @@ cp "$T/out" sweep.txt
 rc 'a ledger without documents' 0 "$KIJIL" filter -q -r gopher --ledger none.db -o none.jsonl /dev/null
 rc 'sweep over nothing' 0 "$KIJIL" whatif none.db --sweep gopher.min_words
 has 'sweep over nothing: says so' "$T/out" 'no document is decided by this rule'
-rc 'json' 0 "$KIJIL" whatif run.db --sweep gopher.min_words lang.min_score=0.7 --format json --budget 20K --bytes-per-token 3
+rc 'json' 0 "$KIJIL" whatif run.db --sweep gopher.min_words lang.min_score=0.7 --json --budget 20K --bytes-per-token 3
 cp "$T/out" sweep.json
 is 'json: the same curve' "$(jq -r '.sweep.curve[] | "\(.cut) \(.kept.documents)"' sweep.json)" "$(cat curve)"
 is 'json: the same counts' "$(jq -r '"\(.before.documents) \(.now.documents) \(.lost.documents) \(.gained.documents)"' sweep.json)" \
@@ -138,7 +138,7 @@ cut=$(awk '/<- budget/ {print $2}' "$T/out")
 tokens() { # bytes of text that a run at this cut keeps, in thirds
     "$KIJIL" filter -q -r ./groups.yaml --set gopher.min_words="$1" in.jsonl | jq -rj .text | wc -c | awk '{print int($1 / 3)}'
 }
-is 'json: budget' "$("$KIJIL" whatif run.db --sweep gopher.min_words --budget 20K --bytes-per-token 3 --format json | jq -r .sweep.within.cut)" "$cut"
+is 'json: budget' "$("$KIJIL" whatif run.db --sweep gopher.min_words --budget 20K --bytes-per-token 3 --json | jq -r .sweep.within.cut)" "$cut"
 if [[ -n $cut && $(tokens "$cut") -le 20000 && $(tokens $((cut - 1))) -gt 20000 ]]; then ok; else
     bad "budget: cut [$cut] keeps $(tokens "$cut"), one less $(tokens $((cut - 1)))"
 fi
