@@ -35,6 +35,7 @@ const struct kj_cmd *const kj_commands[] = {
 
     GROUP("Looking"),
     &kj_cmd_report,
+    &kj_cmd_why,
     &kj_cmd_whatif,
     &kj_cmd_diff,
     &kj_cmd_check,

@@ -30,7 +30,8 @@ extern const struct kj_cmd kj_cmd_help_row, kj_cmd_completion;
 extern const struct kj_cmd kj_cmd_urls, kj_cmd_decontaminate, kj_cmd_dedup;
 extern const struct kj_cmd kj_cmd_lid, kj_cmd_classify, kj_cmd_bands, kj_cmd_model;
 extern const struct kj_cmd kj_cmd_pack, kj_cmd_extract, kj_cmd_cat;
-extern const struct kj_cmd kj_cmd_report, kj_cmd_whatif, kj_cmd_diff, kj_cmd_check;
+extern const struct kj_cmd kj_cmd_report, kj_cmd_why, kj_cmd_whatif, kj_cmd_diff,
+    kj_cmd_check;
 
 extern const struct kj_cmd kj_cmd_plan, kj_cmd_train, kj_cmd_eval, kj_cmd_generate;
 extern const struct kj_cmd kj_cmd_upscale, kj_cmd_prune, kj_cmd_merge, kj_cmd_convert;
