@@ -85,12 +85,17 @@ static int choose_stage(struct kj_replay *r)
                 return kj_err_set(r->err, KJ_USAGE, "'%s' is asked for twice",
                                   a->changes[i].rule);
     }
-    if (!r->stage) /* nothing asked: the newest stage with cuts */
-        return kj_db_int(r->l, &r->stage, r->err,
-                         "SELECT coalesce(max(stage) FILTER (WHERE threshold IS NOT"
-                         " NULL), max(stage)) FROM cuts WHERE op IN"
-                         " ('<','>','<=','>=')",
-                         "");
+    if (!r->stage) /* nothing asked: the newest stage with cuts; of a pipe, whose
+                    * processes come in any order, the last that has some */
+        return kj_db_int(
+            r->l, &r->stage, r->err,
+            "WITH RECURSIVE c AS (SELECT stage, run, max(threshold IS NOT NULL) AS at"
+            " FROM cuts JOIN stages USING (stage) WHERE op IN ('<','>','<=','>=')"
+            " GROUP BY stage), before(run) AS (SELECT r.parent FROM c JOIN runs r USING"
+            " (run) WHERE c.at UNION SELECT r.parent FROM before JOIN runs r USING"
+            " (run)) SELECT stage FROM c ORDER BY at DESC, run IN (SELECT run FROM"
+            " before WHERE run IS NOT NULL), stage DESC LIMIT 1",
+            "");
     return KJ_OK;
 }
 

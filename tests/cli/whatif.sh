@@ -178,6 +178,11 @@ has 'cuts of a pipe: the first filter too' "$T/out" '^gopher.max_words +> 60 '
 # A rule that stands in several groups: each of its cuts has its own share.
 is 'cuts of groups: first' "$(awk '$1 == "gopher.min_words" {n++; sum += $4} END {print (n > 1), sum}' "$T/out")" \
     "1 $(sqlite3 pipe.db "select sum(docs) from reasons join rules using (rule) where name = 'gopher.min_words'")"
+# The same where the second process was the first to be there.
+{ sleep 0.5; "$KIJIL" filter -q --set gopher.max_words=60 in.jsonl --ledger late.db; } |
+    "$KIJIL" filter -q -r ./groups.yaml --ledger late.db >/dev/null
+rc 'cuts of a pipe: begun late' 0 "$KIJIL" whatif late.db
+has 'cuts of a pipe: begun late' "$T/out" '^stage filter of run 1 '
 "$KIJIL" report pipe.db >report.txt
 has 'report: the cuts of all groups' report.txt "^  gopher.min_words .* < 12 or 40$|^  gopher.min_words .* < 40 or 12$"
 rc 'pipe' 0 "$KIJIL" whatif pipe.db fineweb.line_punct=0.5 --changed changed.jsonl
