@@ -138,7 +138,8 @@ static int load_moments(struct moments *s, const char *path, struct kj_err *err)
 static int put_files(struct kj_buf *b, const char *dir, struct kj_err *err)
 {
     static const char *const names[] = {"model.safetensors", "optimizer.safetensors",
-                                        "config.json", "tokenizer.json"};
+                                        "config.json", "tokenizer.json",
+                                        "tokenizer_config.json"};
     int rc = KJ_OK;
     bool first = true;
     for (size_t i = 0; i < sizeof names / sizeof *names && rc == KJ_OK; i++) {

@@ -1,4 +1,5 @@
 /* hf.c - models in Hugging Face's layout. */
+#define _GNU_SOURCE /* memmem */
 #include "trainer/hf.h"
 
 #include <dirent.h>
@@ -254,15 +255,105 @@ static int write_config(const struct kj_shape *h, const char *dir,
     return rc;
 }
 
-static int copy_tokenizer(const char *from, const char *dir, struct kj_err *err)
+/* The list of added tokens in the text of a tokenizer.json, which may hold a hundred
+ * thousand others that are not looked at; n 0: there is none. */
+static struct kj_str added_tokens(const struct kj_buf *b)
 {
+    static const char key[] = "\"added_tokens\"";
+    const char *end = b->p + b->n, *p = b->p;
+    for (; (p = memmem(p, (size_t)(end - p), key, sizeof key - 1));) {
+        p += sizeof key - 1;
+        while (p < end && strchr(" \t\r\n:", *p))
+            p++;
+        if (p == end || *p != '[') /* a word of the vocabulary */
+            continue;
+        const char *from = p;
+        int depth = 0;
+        for (bool text = false; p < end; p++) {
+            if (text && *p == '\\')
+                p++;
+            else if (*p == '"')
+                text = !text;
+            else if (!text && *p == '[')
+                depth++;
+            else if (!text && *p == ']' && --depth == 0)
+                return (struct kj_str){from, (size_t)(p + 1 - from)};
+        }
+    }
+    return (struct kj_str){NULL, 0};
+}
+
+static struct kj_str token_text(const struct kj_jval *added, int64_t id)
+{
+    for (size_t i = 0; added->kind == KJ_J_ARRAY && i < added->n; i++)
+        if (kj_jint(kj_jget(&added->items[i], "id"), -1) == id)
+            return kj_jstr(kj_jget(&added->items[i], "content"));
+    return (struct kj_str){NULL, 0};
+}
+
+static void put_token(struct kj_buf *b, const char *key, struct kj_str text)
+{
+    kj_buf_printf(b, "  \"%s\": ", key);
+    if (text.p)
+        kj_json_put_str(b, text.p, text.n);
+    else
+        kj_buf_addz(b, "null");
+    kj_buf_addz(b, ",\n");
+}
+
+/* Without this file readers of the folder take the class that goes with the model's
+ * type, which adds tokens of its own, ids beyond the embedding. */
+static int write_tokenizer_config(const struct kj_buf *tokenizer,
+                                  const struct kj_shape *h, const char *path,
+                                  const struct kj_hf_save *s, struct kj_err *err)
+{
+    struct kj_str list = added_tokens(tokenizer);
+    struct kj_json *j = kj_json_new();
+    const struct kj_jval *added;
     struct kj_buf b;
+    int rc = KJ_OK;
+    if (list.n && kj_json_parse(j, list.p, list.n, &added, NULL) == KJ_OK) {
+        kj_buf_init(&b, 1 << 20);
+        kj_buf_addz(&b, "{\n");
+        put_token(&b, "bos_token", token_text(added, s->bos));
+        kj_buf_addz(&b, "  \"clean_up_tokenization_spaces\": false,\n");
+        put_token(&b, "eos_token", token_text(added, s->eos));
+        put_int(&b, "model_max_length", h->max_positions);
+        kj_buf_addz(&b, "  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
+        rc = kj_output_file(path, b.p, b.n, err);
+        kj_buf_release(&b);
+    }
+    kj_json_free(j);
+    return rc;
+}
+
+/* The tokenizer, with its tokenizer_config.json (which may hold a chat template), or one
+ * made. */
+static int copy_tokenizer(const struct kj_shape *h, const char *dir,
+                          const struct kj_hf_save *s, struct kj_err *err)
+{
+    struct kj_buf b, config;
+    const char *slash = strrchr(s->tokenizer, '/');
     char *path = kj_xprintf("%s/tokenizer.json", dir);
+    char *to = kj_xprintf("%s/tokenizer_config.json", dir);
+    char *beside =
+        kj_xprintf("%.*stokenizer_config.json",
+                   slash ? (int)(slash + 1 - s->tokenizer) : 0, s->tokenizer);
     kj_buf_init(&b, TOKENIZER_MAX);
-    int rc = kj_input_slurp(from, &b, err);
+    kj_buf_init(&config, CONFIG_MAX);
+    int rc = kj_input_slurp(s->tokenizer, &b, err);
     if (rc == KJ_OK)
         rc = kj_output_file(path, b.p, b.n, err);
+    if (rc == KJ_OK && access(beside, F_OK) == 0) {
+        rc = kj_input_slurp(beside, &config, err);
+        rc = rc ? rc : kj_output_file(to, config.p ? config.p : "", config.n, err);
+    } else if (rc == KJ_OK) {
+        rc = write_tokenizer_config(&b, h, to, s, err);
+    }
+    kj_buf_release(&config);
     kj_buf_release(&b);
+    free(beside);
+    free(to);
     free(path);
     return rc;
 }
@@ -283,7 +374,7 @@ int kj_hf_write_from(const struct kj_hf_source *from, const char *dir,
     int rc = kj_st_write(path, t, n, s->bf16 ? KJ_ST_BF16 : KJ_ST_F32, from->fill,
                          from->ctx, err);
     if (rc == KJ_OK && s->tokenizer)
-        rc = copy_tokenizer(s->tokenizer, dir, err);
+        rc = copy_tokenizer(from->shape, dir, s, err);
     if (rc == KJ_OK)
         rc = write_config(from->shape, dir, s, err);
     free(path);

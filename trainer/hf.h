@@ -36,8 +36,10 @@ struct kj_hf_source {
     kj_st_fill *fill;
     void *ctx;
 };
-/* Write config.json, generation_config.json, tokenizer.json and
- * model.safetensors into an existing folder (not atomic: see kj_hf_publish_from). */
+/* Write config.json, generation_config.json, tokenizer.json with its
+ * tokenizer_config.json (the one beside it, or one that names the end tokens and the
+ * plain class) and model.safetensors into an existing folder (not atomic: see
+ * kj_hf_publish_from). */
 int kj_hf_write_from(const struct kj_hf_source *from, const char *dir,
                      const struct kj_hf_save *s, struct kj_err *err);
 /* The same, so that DIR appears whole or stays as it was. */

@@ -98,6 +98,23 @@ differ "packing counts" fit/model/model.safetensors whole/model/model.safetensor
 is "bestfit: places" "$(tail -n 1 fit/metrics.jsonl | sed 's/.*"tokens": \([0-9]*\).*/\1/' |
     awk '{print ($1 < 30 * 256 && $1 > 0.5 * 30 * 256) ? "fewer" : $1}')" fewer
 
+# The tokenizer's class and end tokens, for others that load the folder; upscale hands on
+# the file that is there.
+is tok.config "$(jq -c '[.tokenizer_class, .bos_token, .eos_token, .model_max_length]' whole/model/tokenizer_config.json)" \
+    "$(jq -c --argjson id "$(jq .eos_token_id whole/model/config.json)" \
+        '.added_tokens[] | select(.id == $id) | ["PreTrainedTokenizerFast", .content, .content, 64]' tokenizer.json)"
+cp -r whole/model given
+jq -c '. + {chat_template: "{{ messages }}"}' whole/model/tokenizer_config.json >given/tokenizer_config.json
+rc tok.given 0 "$KIJIL" upscale given --keep 0:2,1:2 -o deep -q
+same tok.given {given,deep}/tokenizer_config.json
+has tok.hashed whole/checkpoints/step-00000060/checkpoint.json '"tokenizer_config.json"'
+# A vocabulary with the word added_tokens, and texts with brackets among the added ones.
+jq -c '.model.vocab["added_tokens"] = 299 | .added_tokens += [{id: 300, content: "a]\\\"]"}] |
+    {model, version, added_tokens}' tokenizer.json >given/tokenizer.json
+rm given/tokenizer_config.json
+rc tok.odd 0 "$KIJIL" upscale given --keep 0:2 -o odd -q
+same tok.odd {whole/model,odd}/tokenizer_config.json
+
 # Only one at a time in a folder.
 rc locked 1 flock whole/.lock "${train[@]}" -o whole
 has locked err 'another process'
