@@ -53,7 +53,7 @@ PATH=$T/tools:$PATH check some --seconds 32 sanitizer >/dev/null 2>&1 &
 some=$!
 cat >slow/kijil <<E2
 #!/bin/bash
-[[ "\$*" == *--ops* || "\$*" == *" -v" ]] && sleep 600
+[[ "\$*" == *--ops* || "\$*" == *" -v"* ]] && sleep 600
 exec $T/bin/kijil "\$@"
 E2
 chmod +x slow/kijil
