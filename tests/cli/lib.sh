@@ -71,6 +71,7 @@ kills=0
 killed() {
     local at=$1 status so=${KIJIL%/*}/tests/kill_at.so only=()
     shift
+    [[ $at =~ ^[1-9][0-9]*(:.+)?$ ]] || bad "killed: no operation has the number $at"
     [[ -e $so ]] || make -s -C "$TOP" "CONFIG=$(basename "${KIJIL%/*}")" "${so#"$TOP/"}"
     [[ $at == *:* ]] && only=("KILL_NAME=${at#*:}")
     (

@@ -44,9 +44,10 @@ is epoch "$(jq -s --argjson w "$(jq 'select(.step == 40).validation.near' whole/
 is epoch.whole "$(jq -s 'last.epoch > 0' epoch/metrics.jsonl)" true
 is learnt "$(jq -s 'map(select(.val_loss).validation) | .[0].near > .[2].near and .[2].far > 1.5 * .[2].near' whole/metrics.jsonl)" true
 
-for i in 1 2 3 4; do
-    killed "0.$((RANDOM % 3))$i" "${train[@]}" -q -o killed
+for n in 5 40 9 60 30; do
+    killed $n "${train[@]}" -q -o killed
 done
+is kills $kills 5
 rc killed 0 "${train[@]}" -q -o killed
 is killed "$(looks killed)" "$(looks whole)"
 # The look is no part of the run: it goes on with another one.
