@@ -321,127 +321,156 @@ static void stuck(const char *why)
     _exit(1);
 }
 
-static int train(const struct kj_cmd *cmd, struct kj_run *r, const struct options *o,
-                 const struct kj_comm_place *place, const struct kj_datas *d,
-                 const struct kj_datas *held, unsigned threads, struct kj_err *err)
-{
-    struct kj_comm *comm = NULL;
-    struct kj_train_watch *watch = NULL;
-    struct kj_train_result res;
-    struct kj_backend *b = NULL;
-    struct kj_feed feed = {0};
-    char *tokenizer = NULL, hash[40], dir[4096], what[256];
-    double limit = 0, start = kj_now();
-    struct kj_plan p;
+/* A run from its sections to its end. */
+struct session {
+    struct kj_run *r;
+    const struct options *o;
+    const struct kj_comm_place *place;
+    const struct kj_datas *d, *held;
+    unsigned threads;
+    double limit, start;
+    char *tokenizer;
+    struct kj_feed feed;
+    struct kj_comm *comm;
+    struct kj_backend *b;
     struct kj_machine machine;
+    char hash[40], dir[4096];
+    struct kj_train_watch *watch;
+    int status;
+};
+
+/* What needs no device. */
+static int prepare(struct session *s, struct kj_err *err)
+{
+    const struct kj_data *first = &s->d->v[0];
+    int rc = kj_run_resolve(s->r, kj_shards_vocab_size(first->first), err);
+    if (rc == KJ_OK && s->o->time_limit)
+        rc = kj_model_seconds(s->o->time_limit, &s->limit, err);
+    if (rc == KJ_OK)
+        rc = find_tokenizer(s->r->data.tokenizer, first->manifest, first->first,
+                            &s->tokenizer, err);
+    return rc ? rc : kj_feed_open(&s->feed, s->r, s->d->docs, s->d->n, err);
+}
+
+/* The other ranks and the device; how the run fits there. */
+static int gather(struct session *s, struct kj_err *err)
+{
+    kj_datas_hash(s->d, s->hash);
+    int rc = meet(&s->comm, s->r, s->place, s->hash, err);
+    if (rc == KJ_OK)
+        rc = kj_backend_open(&s->b, s->o->device, s->threads, err);
+    if (rc)
+        return rc;
+    s->b->deterministic = s->r->optim.deterministic; /* from the first product on */
+    s->b->stuck = stuck;
+    rc = s->comm ? kj_backend_join(s->b, s->comm, err) : KJ_OK;
+    if (rc)
+        return rc;
+    kj_machine_open(&s->machine, s->b, s->place->size);
+    return kj_memory_settle(s->r, &s->machine, err);
+}
+
+static void tell_start(const struct session *s, const struct kj_plan *p)
+{
     struct kj_memory_plan mem;
-    char again[64];
-    int status = 0;
-    int rc = kj_run_resolve(r, kj_shards_vocab_size(d->v[0].first), err);
-    if (rc == KJ_OK && o->time_limit)
-        rc = kj_model_seconds(o->time_limit, &limit, err);
+    char what[256], again[64];
+    kj_memory_plan(s->r, &s->machine, &mem);
+    s->b->ops->describe(s->b, what, sizeof what);
+    fprintf(stderr,
+            "kijil train: %.2f M parameters, %.2f M tokens in the %s, "
+            "%.0f MB; %s%s%s\n",
+            (double)p->params * 1e-6, (double)s->d->tokens * 1e-6,
+            s->d->n > 1        ? "sets"
+            : s->d->v[0].order ? "order"
+                               : "shards",
+            (double)mem.all * 1e-6, what, *s->b->note ? "; " : "", s->b->note);
+    if (mem.recompute != KJ_RECOMPUTE_NONE)
+        fprintf(stderr, "kijil train: layers make again: %s\n",
+                kj_memory_recompute(&mem, s->r->model.layers, again));
+    tell_trained(s->d, s->held);
+    if (s->comm)
+        fprintf(stderr, "kijil train: %d ranks\n", s->place->size);
+    if (!s->tokenizer)
+        fprintf(stderr, "kijil train: no tokenizer.json of the shards was found; the "
+                        "model's folder will have none (see --tokenizer)\n");
+}
+
+static int watch(struct session *s, struct kj_err *err)
+{
+    struct kj_plan p;
+    kj_plan_make(s->r, &p);
+    kj_plan_teacher(s->r, &p);
+    snprintf(s->dir, sizeof s->dir, "%s%s", s->o->output ? "" : "out/",
+             s->o->output ? s->o->output : s->r->name);
+    if (!s->o->quiet)
+        tell_start(s, &p);
+    return kj_train_watch_new(&s->watch,
+                              &(struct kj_watching){.run = s->r,
+                                                    .dir = s->dir,
+                                                    .ledger = s->o->ledger,
+                                                    .tokenizer = s->tokenizer,
+                                                    .end = s->d->docs[0].end,
+                                                    .b = s->b,
+                                                    .flops_token = p.flops_token,
+                                                    .tokens_step = p.tokens_step,
+                                                    .quiet = s->o->quiet,
+                                                    .lines_only = s->place->rank != 0},
+                              err);
+}
+
+static int steps(const struct kj_cmd *cmd, struct session *s, struct kj_err *err)
+{
+    struct kj_train_result res;
+    struct kj_train t = {.run = s->r,
+                         .dir = s->dir,
+                         .comm = s->comm,
+                         .feed = &s->feed,
+                         .held = s->held->docs,
+                         .n_held = s->held->n,
+                         .data_hash = s->hash,
+                         .tokenizer = s->tokenizer,
+                         .time_limit = s->limit,
+                         .force = s->o->force,
+                         .change = s->o->change,
+                         .no_save = s->o->no_save,
+                         .ctx = s->watch,
+                         .on_step = kj_train_watch_step,
+                         .on_note = kj_train_watch_note,
+                         .stop = stop};
+    s->b->peak = s->b->bytes; /* the peak of speed was measured before */
+    int rc = kj_train(&t, s->b, &res, err);
+    if (rc && s->b->no_memory)
+        rc = ran_out(s->r, &s->machine, s->b, err);
+    kj_train_watch_end(s->watch, rc == KJ_OK);
     if (rc == KJ_OK)
-        rc = find_tokenizer(r->data.tokenizer, d->v[0].manifest, d->v[0].first,
-                            &tokenizer, err);
-    if (rc == KJ_OK)
-        rc = kj_feed_open(&feed, r, d->docs, d->n, err);
-    if (rc == KJ_OK && o->dry_run) {
-        rc = print_plan(r, d, threads, err);
-        kj_feed_close(&feed);
-        free(tokenizer);
-        return rc ? kj_cmd_fail(cmd, err) : 0;
-    }
-    if (rc == KJ_OK) {
-        kj_datas_hash(d, hash);
-        rc = meet(&comm, r, place, hash, err);
-    }
-    if (rc == KJ_OK)
-        rc = kj_backend_open(&b, o->device, threads, err);
-    if (rc == KJ_OK) {
-        b->deterministic = r->optim.deterministic; /* from the first product on */
-        b->stuck = stuck;
-        rc = comm ? kj_backend_join(b, comm, err) : KJ_OK;
-    }
-    if (rc == KJ_OK) {
-        kj_machine_open(&machine, b, place->size);
-        rc = kj_memory_settle(r, &machine, err);
-    }
-    if (rc == KJ_OK) {
-        kj_plan_make(r, &p);
-        kj_plan_teacher(r, &p);
-        kj_memory_plan(r, &machine, &mem);
-        snprintf(dir, sizeof dir, "%s%s", o->output ? "" : "out/",
-                 o->output ? o->output : r->name);
-        b->ops->describe(b, what, sizeof what);
-        if (!o->quiet)
-            fprintf(stderr,
-                    "kijil train: %.2f M parameters, %.2f M tokens in the %s, "
-                    "%.0f MB; %s%s%s\n",
-                    (double)p.params * 1e-6, (double)d->tokens * 1e-6,
-                    d->n > 1        ? "sets"
-                    : d->v[0].order ? "order"
-                                    : "shards",
-                    (double)mem.all * 1e-6, what, *b->note ? "; " : "", b->note);
-        if (!o->quiet && mem.recompute != KJ_RECOMPUTE_NONE)
-            fprintf(stderr, "kijil train: layers make again: %s\n",
-                    kj_memory_recompute(&mem, r->model.layers, again));
-        if (!o->quiet)
-            tell_trained(d, held);
-        if (!o->quiet && comm)
-            fprintf(stderr, "kijil train: %d ranks\n", place->size);
-        if (!tokenizer && !o->quiet)
-            fprintf(stderr,
-                    "kijil train: no tokenizer.json of the shards was found; the "
-                    "model's folder will have none (see --tokenizer)\n");
-        rc = kj_train_watch_new(&watch,
-                                &(struct kj_watching){.run = r,
-                                                      .dir = dir,
-                                                      .ledger = o->ledger,
-                                                      .tokenizer = tokenizer,
-                                                      .end = d->docs[0].end,
-                                                      .b = b,
-                                                      .flops_token = p.flops_token,
-                                                      .tokens_step = p.tokens_step,
-                                                      .quiet = o->quiet,
-                                                      .lines_only = place->rank != 0},
-                                err);
-    }
-    if (rc == KJ_OK) {
-        struct kj_train t = {.run = r,
-                             .dir = dir,
-                             .comm = comm,
-                             .feed = &feed,
-                             .held = held->docs,
-                             .n_held = held->n,
-                             .data_hash = hash,
-                             .tokenizer = tokenizer,
-                             .time_limit = limit,
-                             .force = o->force,
-                             .change = o->change,
-                             .no_save = o->no_save,
-                             .ctx = watch,
-                             .on_step = kj_train_watch_step,
-                             .on_note = kj_train_watch_note,
-                             .stop = stop};
-        b->peak = b->bytes; /* the peak of speed was measured before */
-        rc = kj_train(&t, b, &res, err);
-        if (rc && b->no_memory)
-            rc = ran_out(r, &machine, b, err);
-        kj_train_watch_end(watch, rc == KJ_OK);
+        s->status = summary(cmd, s->o, s->dir, &res, s->b, kj_now() - s->start);
+    if (rc == KJ_OK && s->place->rank == 0)
+        rc = tell_parts(&s->feed, s->dir, res.last.step, s->o->quiet, err);
+    return rc;
+}
+
+static int train(const struct kj_cmd *cmd, struct session *s, struct kj_err *err)
+{
+    s->start = kj_now();
+    int rc = prepare(s, err);
+    if (rc == KJ_OK && s->o->dry_run) {
+        rc = print_plan(s->r, s->d, s->threads, err);
+    } else if (rc == KJ_OK) {
+        rc = gather(s, err);
         if (rc == KJ_OK)
-            status = summary(cmd, o, dir, &res, b, kj_now() - start);
-        if (rc == KJ_OK && place->rank == 0)
-            rc = tell_parts(&feed, dir, res.last.step, o->quiet, err);
+            rc = watch(s, err);
+        if (rc == KJ_OK)
+            rc = steps(cmd, s, err);
     }
-    kj_feed_close(&feed);
-    if (rc && comm) {
+    kj_feed_close(&s->feed);
+    if (rc && s->comm) {
         char why[1024];
-        kj_comm_abort(comm, kj_err_text(err, why, sizeof why));
+        kj_comm_abort(s->comm, kj_err_text(err, why, sizeof why));
     }
-    kj_backend_close(b);
-    kj_comm_close(comm);
-    free(tokenizer);
-    return rc ? kj_cmd_fail(cmd, err) : status;
+    kj_backend_close(s->b);
+    kj_comm_close(s->comm);
+    free(s->tokenizer);
+    return rc ? kj_cmd_fail(cmd, err) : s->status;
 }
 
 static int run(const struct kj_cmd *cmd, int argc, char **argv)
@@ -472,8 +501,15 @@ static int run(const struct kj_cmd *cmd, int argc, char **argv)
     if (rc)
         status = kj_cmd_fail(cmd, &err);
     else
-        status = train(cmd, &r, &o, &place, &d, &held,
-                       (unsigned)(o.jobs ? o.jobs : common.jobs), &err);
+        status = train(
+            cmd,
+            &(struct session){.r = &r,
+                              .o = &o,
+                              .place = &place,
+                              .d = &d,
+                              .held = &held,
+                              .threads = (unsigned)(o.jobs ? o.jobs : common.jobs)},
+            &err);
     kj_datas_close(&held);
     kj_datas_close(&d);
     kj_run_release(&r);
