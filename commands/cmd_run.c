@@ -54,12 +54,27 @@ static int expand_inputs(struct kj_run *r, const struct kj_strs *pos,
         if (rc == 0)
             globfree(&g);
         else
-            return kj_err_set(err, KJ_USAGE, "no file matches '%s'", w);
+            return kj_err_set(err, KJ_USAGE, "no file matches '%s'%s", w,
+                              strstr(w, "://") ? "; addresses are not fetched" : "");
     }
     if (!r->files.n)
         return kj_err_set(err, KJ_USAGE, "no input: name the archives with -i 'GLOB'");
     qsort(r->files.v, r->files.n, sizeof *r->files.v, by_name);
-    return KJ_OK;
+    /* what two patterns match is one file, and not twice its documents */
+    size_t n = 1;
+    for (size_t i = 1; i < r->files.n; i++)
+        if (strcmp(r->files.v[i], r->files.v[n - 1]) != 0)
+            r->files.v[n++] = r->files.v[i];
+        else
+            free((char *)(uintptr_t)r->files.v[i]);
+    r->files.n = n;
+    struct kj_common named = r->c;
+    named.inputs = r->files.v;
+    named.n_inputs = n;
+    int rc = kj_cmd_check_names(&named, err);
+    if (rc == KJ_OK)
+        kj_cmd_warn_empty(r->cmd, &named);
+    return rc;
 }
 
 /* The state of a run folder: run.json says for which configuration, and

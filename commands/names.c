@@ -35,6 +35,11 @@ static int check_inputs(const struct kj_common *c, struct kj_err *err)
                                   "once");
             continue;
         }
+        if (stat(name, &st) && strstr(name, "://"))
+            return kj_err_set(err, KJ_FAIL,
+                              "addresses are not fetched; curl -sfL '%s' | kijil ... "
+                              "reads it",
+                              name);
         if (stat(name, &st) || access(name, R_OK))
             return kj_err_errno(err, KJ_FAIL, "cannot open %s", name);
         if (S_ISDIR(st.st_mode))

@@ -261,6 +261,7 @@ int kj_decontam_add_file(struct kj_decontam *d, const char *path, struct kj_err 
     struct kj_lines *lines = kj_lines_new(in, LINE_MAX_SIZE);
     struct kj_json *j = kj_json_new();
     size_t n, line = 0;
+    const size_t before = d->n_items + d->too_short;
     int64_t member, at;
     while ((rc = kj_lines_next(lines, &p, &n, &member, &at, err)) == KJ_OK) {
         const struct kj_jval *v;
@@ -281,6 +282,9 @@ int kj_decontam_add_file(struct kj_decontam *d, const char *path, struct kj_err 
     kj_json_free(j);
     kj_lines_free(lines);
     kj_input_close(in);
+    /* one of several that looked for nothing would pass for a clean corpus */
+    if (rc == KJ_EOF && d->n_items + d->too_short == before)
+        return kj_err_set(err, KJ_FAIL, "%s: there is no item in it", path);
     if (rc != KJ_EOF) {
         kj_err_where(err, path, (int64_t)line);
         return KJ_FAIL;

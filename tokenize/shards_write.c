@@ -412,7 +412,9 @@ int kj_shard_writer_commit(struct kj_shard_writer *w, struct kj_shard_totals *t,
     if (rc == KJ_OK && w->file.bin)
         rc = shard_end(w, err);
     if (rc == KJ_OK && !w->totals.documents)
-        rc = kj_err_set(err, KJ_FAIL, "there is no document to write");
+        rc = kj_err_set(err, KJ_FAIL,
+                        "no document is left to write: the input is empty, "
+                        "or all of it was dropped");
     if (rc == KJ_OK) {
         struct kj_output *docs = w->docs;
         w->docs = NULL;

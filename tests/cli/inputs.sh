@@ -23,6 +23,13 @@ has "a folder" err 'is a folder; name its files: .*recipes/\*'
 rc "standard input twice" 2 "$KIJIL" lid - - <docs.jsonl
 has "standard input twice" err 'named twice'
 
+rc "an address" 1 "$KIJIL" extract https://a.example/x.warc.gz
+has "an address" err "addresses are not fetched; curl -sfL 'https://a.example/x.warc.gz'"
+head -n 1 docs.jsonl >bench.jsonl
+: >none.jsonl
+rc "one of two benchmarks is empty" 1 "$KIJIL" decontaminate -b bench.jsonl,none.jsonl docs.jsonl
+has "one of two benchmarks is empty" err 'none.jsonl: there is no item in it'
+
 # ---- an output that is an input, or another output ----
 rc "-o is the input" 2 "$KIJIL" lid docs.jsonl -o docs.jsonl --limit 1
 has "-o is the input" err '--output is an input too \(docs.jsonl\)'
@@ -104,5 +111,17 @@ rc "no documents" 0 "$KIJIL" lid /dev/null
 has "no documents" err '0 documents in, 0 kept: the input was empty'
 rc "sizes in messages" 2 "$KIJIL" lid --memory 1K docs.jsonl
 has "sizes in messages" err 'memory must be at least 1M, not 1K'
+
+# ---- what two patterns of a run match is one file ----
+printf 'steps:\n  - extract: {}\n' >extract.yaml
+mkdir page && echo '<html><body><p>A page about winnowing grain in the wind.</p></body></html>' >page/p.html
+"$KIJIL" pack page -o b.warc.gz -q
+rc "run" 0 "$KIJIL" run -q extract.yaml -i '*b.warc.gz' -o one
+rc "run, two patterns" 0 "$KIJIL" run -q extract.yaml -i 'b*.gz,b.warc*' b.warc.gz -o two
+same "the same documents" one/1-extract/part-00000.jsonl.zst two/1-extract/part-00000.jsonl.zst
+is "once" "$(zstd -dc two/1-extract/part-00000.jsonl.zst | wc -l)" 1
+rc "run of a pattern with a folder" 1 "$KIJIL" run -q extract.yaml -i 'b*.gz,page' -o three
+has "run of a pattern with a folder" err 'page is a folder'
+is "no run was begun" "$(ls -d three 2>/dev/null)" ""
 
 done_testing
