@@ -239,7 +239,7 @@ struct kj_tok {
     /* Id that a merge makes, by rank; NULL: it is the rank + made_base. */
     uint32_t *made;
     uint32_t made_base;
-    size_t n_merges;
+    size_t n_merges;      /* ranks are below */
     uint32_t *byte_ranks; /* [256 * 256]: rank of the merge of two bytes, or TOK_NONE */
     /* [65536], by code point: the id of a character of up to three bytes that
      * may be taken whole (tok_chars.c), with TOK_CHAR_... flags; else 0. */
@@ -302,6 +302,17 @@ static inline uint64_t tok_word_hash(const char *p, size_t n)
         return tok_hash(p, n);
     tok_key(p, n, key);
     return tok_key_hash(key);
+}
+/* What a hash most likely is of, to fetch it. */
+static inline const struct tok_bytes *tok_word_likely(const struct kj_tok *t,
+                                                      uint64_t hash)
+{
+    const uint32_t *b = tok_word_bucket(t, hash);
+    uint32_t tag = tok_word_tag(hash), k = TOK_WORD_WAYS - 1;
+    while (k && b[k] >> 20 != tag)
+        k--;
+    uint32_t id = (b[k] & ((1u << 20) - 1)) - 1;
+    return &t->ids[id < t->n_ids ? id : 0];
 }
 /* The id of a model's entry, or TOK_NONE; by its hash; and of up to TOK_KEY_MAX bytes
  * by their key and its hash. */

@@ -208,10 +208,11 @@ static void lane_start(const struct kj_tok *t, struct tok_lane *l)
     const unsigned char *u = (const unsigned char *)l->p;
     for (unsigned i = 0; i < TOK_LANE_MAX; i++)
         l->pairs[i] = NO_PAIR;
-    for (unsigned i = 0; i < l->n; i++)
+    l->sym[0] = t->bytes[u[0]];
+    for (unsigned i = 1; i < l->n; i++) {
         l->sym[i] = t->bytes[u[i]];
-    for (unsigned i = 0; i + 1 < l->n; i++)
-        l->pairs[i] = pair_at(t->byte_ranks[(unsigned)u[i] << 8 | u[i + 1]], i);
+        l->pairs[i - 1] = pair_at(t->byte_ranks[(unsigned)u[i - 1] << 8 | u[i]], i - 1);
+    }
     l->alive = (1u << l->n) - 1;
     l->at = NO_SYMBOL;
 }

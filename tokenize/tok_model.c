@@ -189,17 +189,6 @@ static int merge_read(const struct kj_tok *t, const struct kj_jval *v, size_t i,
     return KJ_OK;
 }
 
-/* What a hash most likely is of. */
-static const struct tok_bytes *likely(const struct kj_tok *t, uint64_t hash)
-{
-    const uint32_t *b = tok_word_bucket(t, hash);
-    size_t k = 0;
-    while (k < TOK_WORD_WAYS - 1 && b[k] >> 20 != tok_word_tag(hash))
-        k++;
-    uint32_t id = (b[k] & TOK_CHAR_ID) - 1;
-    return &t->ids[id < t->n_ids ? id : 0];
-}
-
 /* The id of n bytes, which may be `guess` or the next. */
 static uint32_t id_near(const struct kj_tok *t, uint32_t guess, const char *p, size_t n)
 {
@@ -215,9 +204,9 @@ static int merge_ids(const struct kj_tok *t, const struct merge *m, size_t n,
                      uint32_t *made, struct tok_cut *c, struct kj_err *err)
 {
     for (size_t i = 0; i < 2 * n; i++)
-        __builtin_prefetch(likely(t, m[i / 2].hashes[i % 2]));
+        __builtin_prefetch(tok_word_likely(t, m[i / 2].hashes[i % 2]));
     for (size_t i = 0; i < 2 * n; i++)
-        __builtin_prefetch(t->blob + likely(t, m[i / 2].hashes[i % 2])->off);
+        __builtin_prefetch(t->blob + tok_word_likely(t, m[i / 2].hashes[i % 2])->off);
     for (size_t i = 0; i < n; i++, m++, c++) {
         const char *q = m->p + m->na;
         c->a = m->na ? tok_word_hashed(t, m->hashes[0], m->p, m->na) : TOK_NONE;

@@ -283,11 +283,18 @@ static void learn_lanes(struct kj_tok_state *s, const struct tok_word *const *of
     const struct kj_tok *t = s->t;
     struct tok_lane lanes[TOK_LANES];
     const struct tok_word *merged[TOK_LANES];
+    uint64_t hashes[TOK_LANES];
     size_t m = 0;
+    for (size_t i = 0; i < n && t->ignore_merges; i++) {
+        hashes[i] = tok_key_hash(of[i]->key);
+        __builtin_prefetch(tok_word_likely(t, hashes[i]));
+    }
+    for (size_t i = 0; i < n && t->ignore_merges; i++)
+        __builtin_prefetch(t->blob + tok_word_likely(t, hashes[i])->off);
     for (size_t i = 0; i < n; i++) {
         uint32_t whole = TOK_NONE;
         if (t->ignore_merges)
-            whole = tok_word_keyed(t, tok_key_hash(of[i]->key), of[i]->key, of[i]->n);
+            whole = tok_word_keyed(t, hashes[i], of[i]->key, of[i]->n);
         if (whole != TOK_NONE) {
             small_put(&s->small[of[i]->slot], of[i]->key, of[i]->n, &whole, 1);
             continue;
