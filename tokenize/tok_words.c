@@ -314,7 +314,9 @@ static void learn_lanes(struct kj_tok_state *s, const struct tok_word *const *of
  * waiting for the tables of pairs. English, 25 MB, empty cache, the median of three
  * runs: one by one 181 MB/s; with a queue of 128 words and 8 at a time 261, of 512
  * and 12 at a time 273. (115,096 of its 5,061,956 words are seen first, and 32,986
- * of these are tokens.)
+ * of these are tokens.) Tried and left: to take the longest tokens from the front and ask
+ * of neighbours whether a merge reaches across, which needs no merging; with 0.7 steps
+ * back and 2.5 such questions a word it was 0.8 to 0.9 times as fast.
  *
  * Put the words of the queue from `from` on that the cache does not have into
  * it, several at a time. Only ASCII: other words are cut, and their pieces come

@@ -246,94 +246,123 @@ static void test_characters(void)
     CHECK(bytes > 0);
 }
 
-static const char (*cut_tokens)[8];
-static bool is_token(const char *p, size_t n, size_t n_tokens)
+/* A vocabulary that names every way to cut a token in two, parts that are made later
+ * among them. */
+#define CUT_TOKENS 48
+struct cuts {
+    char tokens[CUT_TOKENS][8], text[400][20];
+    const char *merges[401];
+    size_t n, m;
+};
+
+static bool is_token(const struct cuts *c, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n_tokens; i++)
-        if (strlen(cut_tokens[i]) == n && memcmp(cut_tokens[i], p, n) == 0)
+    for (size_t i = 0; i < c->n; i++)
+        if (strlen(c->tokens[i]) == n && memcmp(c->tokens[i], p, n) == 0)
             return true;
     return n == 1;
 }
 
-/* Vocabularies that name every way to cut a token in two, parts that are made later
- * among them: the merges that can happen are kept, those that make their own bytes
- * into a token, and ids are those of the definition by all of them. */
+static bool is_cut(const struct cuts *c, size_t i, size_t k)
+{
+    const char *p = c->tokens[i];
+    return is_token(c, p, k) && is_token(c, p + k, strlen(p) - k);
+}
+
+/* Shorter tokens first, as trainers find them. */
+static void cuts_sort(struct cuts *c)
+{
+    for (size_t len = 2, to = 0; len < 7; len++)
+        for (size_t i = to; i < c->n; i++)
+            if (strlen(c->tokens[i]) == len) {
+                char x[8];
+                memcpy(x, c->tokens[i], 8);
+                memcpy(c->tokens[i], c->tokens[to], 8);
+                memcpy(c->tokens[to++], x, 8);
+            }
+}
+
+static void cuts_make(struct cuts *c, uint64_t *seed, unsigned letters, bool sorted)
+{
+    size_t want = 8 + fixture_random(seed, 40);
+    c->n = c->m = 0;
+    while (c->n < want) {
+        char *p = c->tokens[c->n];
+        size_t len = 2 + fixture_random(seed, 5);
+        for (size_t i = 0; i < len; i++)
+            p[i] = (char)('a' + fixture_random(seed, letters));
+        p[len] = 0;
+        c->n += !is_token(c, p, len);
+    }
+    if (sorted)
+        cuts_sort(c);
+    for (size_t i = 0; i < c->n; i++) { /* without those that cannot be cut */
+        bool cut = false;
+        for (size_t k = 1; k < strlen(c->tokens[i]); k++)
+            cut |= is_cut(c, i, k);
+        if (cut)
+            continue;
+        memmove(c->tokens[i], c->tokens[i + 1], (--c->n - i) * sizeof *c->tokens);
+        i = SIZE_MAX; /* others may have been cut there */
+    }
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t k = 1; k < strlen(c->tokens[i]); k++) {
+            if (!is_cut(c, i, k))
+                continue;
+            snprintf(c->text[c->m], sizeof c->text[c->m], "%.*s %s", (int)k,
+                     c->tokens[i], c->tokens[i] + k);
+            c->merges[c->m] = c->text[c->m];
+            c->m++;
+        }
+    c->merges[c->m] = NULL;
+}
+
+static void words_are(const struct kj_tok *t, const struct rule *r, size_t n_rules,
+                      uint64_t *seed, unsigned letters)
+{
+    struct kj_tok_state *s = kj_tok_state_new(t);
+    struct kj_tok_ids ids = {0};
+    for (int i = 0; i < 100; i++) {
+        char word[40];
+        uint32_t want[40];
+        size_t len = 1 + fixture_random(seed, i % 10 ? 14 : 40);
+        for (size_t k = 0; k < len; k++)
+            word[k] = (char)('a' + fixture_random(seed, letters));
+        size_t k = naive(t, r, n_rules, word, len, want);
+        ids.n = 0;
+        CHECK_INT(kj_tok_encode(t, s, word, len, 0, &ids, NULL), KJ_OK);
+        if (!CHECK_MEM((char *)ids.v, ids.n * 4, (char *)want, k * 4))
+            break;
+    }
+    kj_tok_ids_release(&ids);
+    kj_tok_state_free(s);
+}
+
+/* The merges that can happen are kept, those that make their own bytes into a token,
+ * and ids are those of the definition by all merges. */
 static void test_cuts(void)
 {
-    static char tokens[48][8], text[400][20];
-    const char *merges[401];
+    static struct cuts c;
+    static struct rule r[400];
     uint64_t seed = 5;
     size_t left_out = 0, alone = 0;
-    cut_tokens = (const char(*)[8])tokens;
     for (int model = 0; model < 150; model++) {
-        size_t n = 0, m = 0, want = 8 + fixture_random(&seed, 40);
-        unsigned letters = 2 + model % 2;
-        while (n < want) {
-            size_t len = 2 + fixture_random(&seed, 5);
-            for (size_t i = 0; i < len; i++)
-                tokens[n][i] = (char)('a' + fixture_random(&seed, letters));
-            tokens[n][len] = 0;
-            n += !is_token(tokens[n], len, n);
-        }
-        /* In half of the models by length, as trainers find them. */
-        for (size_t len = 2, to = 0; len < 7 && model % 4 > 1; len++)
-            for (size_t i = to; i < n; i++)
-                if (strlen(tokens[i]) == len) {
-                    char x[8];
-                    memcpy(x, tokens[i], 8);
-                    memcpy(tokens[i], tokens[to], 8);
-                    memcpy(tokens[to++], x, 8);
-                }
-        for (size_t i = 0; i < n; i++) { /* without those that cannot be cut */
-            bool cut = false;
-            for (size_t len = strlen(tokens[i]), k = 1; k < len; k++)
-                cut |= is_token(tokens[i], k, n) && is_token(tokens[i] + k, len - k, n);
-            if (cut)
-                continue;
-            memmove(tokens[i], tokens[i + 1], (--n - i) * sizeof *tokens);
-            i = SIZE_MAX; /* others may have been cut there */
-        }
-        for (size_t i = 0; i < n; i++)
-            for (size_t len = strlen(tokens[i]), k = 1; k < len; k++) {
-                if (!is_token(tokens[i], k, n) || !is_token(tokens[i] + k, len - k, n))
-                    continue;
-                snprintf(text[m], sizeof text[m], "%.*s %s", (int)k, tokens[i],
-                         tokens[i] + k);
-                merges[m] = text[m];
-                m++;
-            }
-        merges[m] = NULL;
-        struct kj_tok *t = fixture_load(&(struct fixture){.merges = merges}, msg);
+        unsigned letters = 2 + (unsigned)model % 2;
+        cuts_make(&c, &seed, letters, model % 4 > 1);
+        struct kj_tok *t = fixture_load(&(struct fixture){.merges = c.merges}, msg);
         if (!CHECK(t))
             return;
-        struct rule r[400];
-        size_t n_rules = rules(t, merges, r), made = 0;
-        for (size_t i = 0; i < n; i++) {
+        size_t n_rules = rules(t, c.merges, r), made = 0, kept = 0;
+        for (size_t i = 0; i < c.n; i++) {
             uint32_t ids[8];
-            made += naive(t, r, n_rules, tokens[i], strlen(tokens[i]), ids) == 1;
+            made += naive(t, r, n_rules, c.tokens[i], strlen(c.tokens[i]), ids) == 1;
         }
-        size_t kept = 0;
         for (size_t i = 0; i <= t->pairs_mask; i++)
             kept += t->pairs[i] != TOK_PAIR_FREE;
         CHECK_INT((long long)kept, (long long)made);
-        left_out += m - made;
-        alone += n - made;
-        struct kj_tok_state *s = kj_tok_state_new(t);
-        struct kj_tok_ids ids = {0};
-        for (int i = 0; i < 100; i++) {
-            char word[40];
-            uint32_t is[40];
-            size_t len = 1 + fixture_random(&seed, i % 10 ? 14 : 40);
-            for (size_t k = 0; k < len; k++)
-                word[k] = (char)('a' + fixture_random(&seed, letters));
-            size_t k = naive(t, r, n_rules, word, len, is);
-            ids.n = 0;
-            CHECK_INT(kj_tok_encode(t, s, word, len, 0, &ids, NULL), KJ_OK);
-            if (!CHECK_MEM((char *)ids.v, ids.n * 4, (char *)is, k * 4))
-                break;
-        }
-        kj_tok_ids_release(&ids);
-        kj_tok_state_free(s);
+        left_out += c.m - made;
+        alone += c.n - made;
+        words_are(t, r, n_rules, &seed, letters);
         kj_tok_free(t);
     }
     CHECK(left_out > 1000);
