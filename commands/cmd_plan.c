@@ -39,8 +39,10 @@ static const struct kj_opt plan_opts[] = {
     {"ranks", 0, KJ_OPT_INT, F(ranks), "N", "processes that train together", "1", 1,
      1 << 20},
     {"tflops", 0, KJ_OPT_REAL, F(tflops), "X",
-     "sustained TFLOP/s of the hardware: adds the days that the run takes", "0", 0,
-     1e12},
+     "sustained TFLOP/s of the hardware, all ranks together: adds the days that the "
+     "run "
+     "takes",
+     "0", 0, 1e12},
     {"keys", 0, KJ_OPT_FLAG, F(keys), 0, "list the keys of run files, and stop", 0, 0,
      0},
     {"json", 0, KJ_OPT_FLAG, F(json), 0, "one JSON object instead of lines", 0, 0, 0},
