@@ -140,14 +140,25 @@ EMU      = $(B)/tests/cuda_emu
 EMUFLAGS = -std=c++20 $(DEFS) -DKJ_CUDNN -DKJ_NCCL -Itests/cuda_emu $(OPT.$(CONFIG)) -Wall -Wextra -fno-strict-aliasing -ffp-contract=off \
            -Wno-unknown-pragmas -Wno-clobbered -fPIC -fvisibility=hidden $(CXXFLAGS)
 EMUSRC  := $(CUSRC) $(wildcard tests/cuda_emu/*.cc)
+ifdef RACES # tests/cuda/races.sh: each access of kernels calls tests/cuda/races.cc
+EMU      = $(B)/tests/cuda_races
+EMUFLAGS += -DKJ_EMU_RACE
+EMUSRC  += tests/cuda/races.cc
+EACH     = -fsanitize=thread
+endif
 $(EMU)/kijil-cuda.so: $(patsubst %,$(EMU)/%.o,$(notdir $(basename $(EMUSRC)))) $(CUHOST:%.c=$(B)/cuda/%.pic.o)
 	$(CXX) $(LDFLAGS_ALL) -shared -o $@ $^ -lm
 $(EMU)/%.o: nn/cuda/%.cu $(B)/cflags
 	@mkdir -p $(@D)
-	$(CXX) -x c++ $(EMUFLAGS) -MMD -MP -c -o $@ $<
+	$(CXX) -x c++ $(EMUFLAGS) $(EACH) -MMD -MP -c -o $@ $<
 $(EMU)/%.o: tests/cuda_emu/%.cc $(B)/cflags
 	@mkdir -p $(@D)
 	$(CXX) $(EMUFLAGS) -MMD -MP -c -o $@ $<
+$(EMU)/%.o: tests/cuda/%.cc $(B)/cflags
+	@mkdir -p $(@D)
+	$(CXX) $(EMUFLAGS) $(if $(findstring planted,$@),$(EACH)) -MMD -MP -c -o $@ $<
+$(EMU)/planted: $(patsubst %,$(EMU)/%.o,emu fail host races races_planted)
+	$(CXX) $(LDFLAGS_ALL) -o $@ $^ -lm -ldl
 
 # Preloaded by shell tests into the program, which it kills in the middle.
 $(B)/tests/kill_at.so: tests/cli/kill_at.c

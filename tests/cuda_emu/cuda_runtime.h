@@ -71,19 +71,31 @@ extern dim3 kj_emu_block, kj_emu_dim, kj_emu_grid;
 #define blockDim  kj_emu_dim
 #define gridDim   kj_emu_grid
 
+/* Compiled for the search for races (races.cc): what is no access of the kernel's own, and
+ * accesses that are made for it. */
+#if defined(KJ_EMU_RACE)
+#define KJ_EMU_PLAIN __attribute__((no_sanitize("thread")))
+void kj_emu_touch(const void *p, size_t n, bool write);
+#else
+#define KJ_EMU_PLAIN
+static inline void kj_emu_touch(const void *, size_t, bool)
+{
+}
+#endif
+
 void *kj_emu_shared(void);
 void kj_emu_die(const char *why);
 /* Leaves n bytes for the other lanes and gives the slots of all, once all came. */
 struct kj_emu_slot *kj_emu_exchange(const void *mine, size_t n);
 void __syncthreads(void);
 
-static inline void __syncwarp(unsigned mask = 0xffffffffu)
+KJ_EMU_PLAIN static inline void __syncwarp(unsigned mask = 0xffffffffu)
 {
     if (mask != 0xffffffffu)
         kj_emu_die("partial warps are not emulated");
     kj_emu_exchange(NULL, 0);
 }
-template <class T> static inline T kj_emu_lane(T v, unsigned from)
+template <class T> KJ_EMU_PLAIN static inline T kj_emu_lane(T v, unsigned from)
 {
     struct kj_emu_slot *s = kj_emu_exchange(&v, sizeof v);
     memcpy(&v, s[from & 31].b, sizeof v);
@@ -98,7 +110,7 @@ template <class T> static inline T __shfl_sync(unsigned, T v, int from)
     return kj_emu_lane(v, (unsigned)from);
 }
 
-static inline unsigned __reduce_max_sync(unsigned, unsigned v)
+KJ_EMU_PLAIN static inline unsigned __reduce_max_sync(unsigned, unsigned v)
 {
     struct kj_emu_slot *s = kj_emu_exchange(&v, sizeof v);
     for (unsigned i = 0; i < 32; i++) {
@@ -109,7 +121,7 @@ static inline unsigned __reduce_max_sync(unsigned, unsigned v)
     return v;
 }
 /* Fibers of one thread switch only where they wait. */
-static inline unsigned atomicMax(unsigned *to, unsigned v)
+KJ_EMU_PLAIN static inline unsigned atomicMax(unsigned *to, unsigned v)
 {
     unsigned was = *to;
     *to = v > was ? v : was;
@@ -126,7 +138,8 @@ static inline float kj_emu_half(uint32_t pair, unsigned upper)
     return f;
 }
 /* PTX ISA, mma.m16n8k16: lane 4g + t has rows g and g + 8, columns 2t and 2t + 1. */
-static inline void kj_emu_mma(float *c, const uint32_t *a, const uint32_t *b)
+KJ_EMU_PLAIN static inline void kj_emu_mma(float *c, const uint32_t *a,
+                                           const uint32_t *b)
 {
     uint32_t mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
     struct kj_emu_slot *s = kj_emu_exchange(mine, sizeof mine);
@@ -144,10 +157,11 @@ static inline void kj_emu_mma(float *c, const uint32_t *a, const uint32_t *b)
     }
 }
 /* ldmatrix.x4: lane l names row l % 8 of matrix l / 8, of eight 16-bit elements. */
-static inline void kj_emu_ldmatrix(uint32_t *r, const void *p, bool trans)
+KJ_EMU_PLAIN static inline void kj_emu_ldmatrix(uint32_t *r, const void *p, bool trans)
 {
     if ((uintptr_t)p % 16)
         kj_emu_die("ldmatrix wants rows aligned to 16 bytes");
+    kj_emu_touch(p, 16, false);
     struct kj_emu_slot *s = kj_emu_exchange(&p, sizeof p);
     unsigned g = kj_emu_cur->lane / 4, t = kj_emu_cur->lane % 4;
     for (unsigned m = 0; m < 4; m++) {
@@ -322,6 +336,16 @@ struct kj_emu_counts {
 
 /* ---- between the emulator's files ---- */
 
+/* Where a thread's accesses are looked at (races.cc): which it is, how many barriers its
+ * block and its warp have passed; and memory that is the emulator's. */
+struct kj_emu_place {
+    unsigned block, thread, barriers, warp_barriers;
+};
+bool kj_emu_where(struct kj_emu_place *p);
+bool kj_emu_own(const void *p);
+bool kj_emu_operand(const void *p);
+bool kj_emu_in_shared(const void *p, size_t n);
+
 /* What a call of that kind gives: fail.cc. And whether nothing runs any more. */
 cudaError_t kj_emu_fails(const char *call);
 cudaError_t kj_emu_refuse(const char *call); /* and cudaGetLastError tells it */
@@ -331,6 +355,7 @@ cudaError_t kj_emu_due(void);
 void kj_emu_kill(cudaError_t code);
 int kj_emu_driver(void);
 
+void kj_emu_race_launch(void);
 void kj_emu_grid_run(dim3 grid, dim3 block, size_t shared,
                      const std::function<void()> &body);
 void kj_emu_fibers_free(void);

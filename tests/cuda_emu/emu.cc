@@ -43,6 +43,7 @@ struct fiber {
 
 struct kj_emu_warp {
     unsigned size, here, exited, gen;
+    unsigned syncs; /* of them, __syncwarp: what orders memory */
     struct kj_emu_slot slot[2][32];
     std::vector<unsigned> waiting;
 };
@@ -60,6 +61,8 @@ static struct {
     std::vector<unsigned> waiting; /* at __syncthreads */
     std::vector<fiber *> idle;
     unsigned n, fresh, live;
+    unsigned barriers; /* that the block has passed */
+    size_t shared_n;
     const std::function<void()> *body;
     unsigned char *shared;
     fiber *now, main;
@@ -195,8 +198,10 @@ void __syncthreads(void)
 {
     unsigned t = index_of(kj_emu_cur);
     e.waiting.push_back(t);
-    if (e.waiting.size() == e.live)
+    if (e.waiting.size() == e.live) {
+        e.barriers++;
         release(&e.waiting);
+    }
     wait_turn(t);
 }
 
@@ -215,6 +220,7 @@ struct kj_emu_slot *kj_emu_exchange(const void *mine, size_t n)
     } else {
         w->here = 0;
         w->gen++;
+        w->syncs += n == 0;
         release(&w->waiting);
     }
     return slots;
@@ -250,6 +256,7 @@ static uint64_t mix(uint64_t z);
 
 static void arrive(const copies::one &o)
 {
+    kj_emu_touch(o.to, 16, true);
     memcpy(o.to, o.from, o.bytes);
     memset((char *)o.to + o.bytes, 0, 16 - o.bytes);
 }
@@ -259,6 +266,8 @@ void kj_emu_copy(void *to, const void *from, unsigned bytes)
     if ((uintptr_t)to % 16 || (uintptr_t)from % 16)
         kj_emu_die("cp.async wants addresses aligned to 16 bytes");
     copies *c = mine();
+    kj_emu_touch(from, bytes, false);
+    kj_emu_touch(to, 16, true);
     bool now = arrival == AT_ONCE || (arrival == COIN && (coin = mix(coin)) & 1);
     c->all.push_back({to, from, bytes, c->group, now});
     if (now)
@@ -297,8 +306,10 @@ static void fiber_main(void)
                 kj_emu_die("a thread left copies that it did not wait for");
             e.live--;
             e.thread[t].warp->exited++;
-            if (e.live > 0 && e.waiting.size() == e.live)
+            if (e.live > 0 && e.waiting.size() == e.live) {
+                e.barriers++;
                 release(&e.waiting);
+            }
         }
         e.idle.push_back(self);
         next();
@@ -335,10 +346,11 @@ static void block(void)
 {
     e.fresh = 0;
     e.live = e.n;
+    e.barriers = 0;
     e.waiting.clear();
     e.ready.clear();
     for (unsigned w = 0; w < e.warp.size(); w++) {
-        e.warp[w].here = e.warp[w].exited = e.warp[w].gen = 0;
+        e.warp[w].here = e.warp[w].exited = e.warp[w].gen = e.warp[w].syncs = 0;
         e.warp[w].size = e.n - w * 32 < 32 ? e.n - w * 32 : 32;
         e.warp[w].waiting.clear();
     }
@@ -389,13 +401,54 @@ void kj_emu_grid_run(dim3 g, dim3 b, size_t shared, const std::function<void()> 
     order(&blocks, g.x * g.y * g.z, 2);
     kj_emu_grid = g;
     kj_emu_dim = b;
+    e.shared_n = shared;
+#if defined(KJ_EMU_RACE)
+    kj_emu_race_launch();
+#endif
     for (unsigned i : blocks) {
         e.shared = (unsigned char *)exact(128, shared);
         memset(e.shared, 0xff, shared);
         kj_emu_block = dim3(i % g.x, i / g.x % g.y, i / g.x / g.y);
         block();
+        kj_emu_cur = NULL;
         free(e.shared);
     }
+}
+
+/* ---- for those who look at accesses ---- */
+
+bool kj_emu_where(struct kj_emu_place *p)
+{
+    if (!kj_emu_cur || e.now == &e.main)
+        return false;
+    p->block = kj_emu_block.x +
+               kj_emu_grid.x * (kj_emu_block.y + kj_emu_grid.y * kj_emu_block.z);
+    p->thread = index_of(kj_emu_cur);
+    p->barriers = e.barriers;
+    p->warp_barriers = kj_emu_cur->warp->syncs;
+    return true;
+}
+
+bool kj_emu_in_shared(const void *p, size_t n)
+{
+    const unsigned char *q = (const unsigned char *)p;
+    return q >= e.shared && q + n <= e.shared + e.shared_n;
+}
+
+/* A stack, and what a kernel sees of itself. */
+bool kj_emu_own(const void *p)
+{
+    const char *q = (const char *)p, *t = (const char *)e.thread.data();
+    return (q >= e.now->stack && q < e.now->stack + e.now->size) ||
+           (q >= t && q < t + e.thread.size() * sizeof e.thread[0]);
+}
+
+/* libstdc++ has a function that is larger than two words at the address in the first. */
+bool kj_emu_operand(const void *p)
+{
+    const char *q = (const char *)p, *body = (const char *)e.body, *far;
+    memcpy(&far, body, sizeof far);
+    return (q >= body && q < body + sizeof *e.body) || (q >= far && q < far + 1024);
 }
 
 void kj_emu_fibers_free(void)
