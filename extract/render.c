@@ -258,39 +258,21 @@ static struct open *push(struct render *r, uint32_t i)
     return &r->stack[r->depth++];
 }
 
-static void open_element(struct render *r, uint32_t i)
+static void open_in_row(struct render *r, const struct kj_node *x)
+{
+    r->space = !r->fresh;
+    if (x->tag != KJ_TAG_td && x->tag != KJ_TAG_th)
+        return;
+    if (r->fresh && r->md)
+        put_char(r, "|", 1), r->space = true;
+    else if (r->cells)
+        put(r, " |", 2), r->space = true;
+    r->cells++;
+}
+
+static void open_block(struct render *r, uint32_t i)
 {
     const struct kj_node *x = &r->t->nodes[i];
-    unsigned cls = kj_tag_class(x->tag);
-    if (x->tag == KJ_TAG_br) {
-        if (r->pre)
-            put(r, "\n", 1);
-        else if (r->row)
-            r->space = true;
-        else
-            end_line(r);
-        return;
-    }
-    if (x->tag == KJ_TAG_code || x->tag == KJ_TAG_kbd) {
-        if (r->md && !r->pre && x->end > i + 1) {
-            put_char(r, "`", 1);
-            push(r, i);
-        }
-        return;
-    }
-    if (!(cls & KJ_TC_BLOCK))
-        return;
-    if (r->row) {
-        r->space = !r->fresh;
-        if ((x->tag == KJ_TAG_td || x->tag == KJ_TAG_th)) {
-            if (r->fresh && r->md)
-                put_char(r, "|", 1), r->space = true;
-            else if (r->cells)
-                put(r, " |", 2), r->space = true;
-            r->cells++;
-        }
-        return;
-    }
     end_line(r);
     if (r->md && x->tag != KJ_TAG_li && x->tag != KJ_TAG_tr && r->lists == 0)
         r->blank = r->out->n > 0 && (x->tag != KJ_TAG_td && x->tag != KJ_TAG_th &&
@@ -329,9 +311,36 @@ static void open_element(struct render *r, uint32_t i)
         r->cells = 0;
         break;
     default:
-        if (cls & KJ_TC_HEADING)
+        if (kj_tag_class(x->tag) & KJ_TC_HEADING)
             r->heading = x->tag - KJ_TAG_h1 + 1;
     }
+}
+
+static void open_element(struct render *r, uint32_t i)
+{
+    const struct kj_node *x = &r->t->nodes[i];
+    if (x->tag == KJ_TAG_br) {
+        if (r->pre)
+            put(r, "\n", 1);
+        else if (r->row)
+            r->space = true;
+        else
+            end_line(r);
+        return;
+    }
+    if (x->tag == KJ_TAG_code || x->tag == KJ_TAG_kbd) {
+        if (r->md && !r->pre && x->end > i + 1) {
+            put_char(r, "`", 1);
+            push(r, i);
+        }
+        return;
+    }
+    if (!(kj_tag_class(x->tag) & KJ_TC_BLOCK))
+        return;
+    if (r->row)
+        open_in_row(r, x);
+    else
+        open_block(r, i);
 }
 
 int kj_render(const struct kj_tree *t, uint32_t root, bool markdown, struct kj_buf *out)
