@@ -272,16 +272,37 @@ static void block_once(const struct pass *p, struct kj_mat x, struct kj_mat delt
                                                      .delta = a->delta});
 }
 
-/* x, delta: the stream so far is x + delta (delta none in the first layer); behind the
- * block, x2 + a->delta. */
+static void embed(const struct pass *p)
+{
+    const struct kj_llama *m = p->m;
+    m->b->ops->embed(m->b, p->l.x1, kj_llama_ends_of(m, weights(m)).embed,
+                     kj_mat(m->acts->ids, 0, 1), p->r->n, p->d.h);
+}
+
+static void last_norm(const struct pass *p)
+{
+    const struct kj_llama *m = p->m;
+    const struct kj_llama_acts *a = m->acts;
+    m->b->ops->norm(m->b, a->y, a->x, a->r, p->l.x2, a->delta,
+                    kj_llama_ends_of(m, weights(m)).norm, p->r->n, p->d.h,
+                    (float)m->shape.norm_eps);
+}
+
+/* x, delta: the stream so far is x + delta (delta none in the first layer, which the
+ * embedding comes before); behind the block, x2 + a->delta. The last norm goes with the last
+ * layer. */
 static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
                   struct kj_mat x, struct kj_mat delta)
 {
     struct pass p = pass_of(m, i, r);
     if (begin_layer(m, i, r, false))
-        do
+        do {
+            if (i == 0)
+                embed(&p);
             block_once(&p, x, delta);
-        while (end_layer(m));
+            if (i + 1 == p.d.layers)
+                last_norm(&p);
+        } while (end_layer(m));
 }
 
 /* A unit's weights, which may still be coming from other ranks, for what comes now. */
@@ -308,20 +329,13 @@ static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *e
     take_unit(m, 0, stale);
     o->write(m->b, a->ids, 0, r->ids, r->n);
     o->write(m->b, a->pos, 0, r->pos, r->n);
-    kj_llama_layer_acts(m, 0, &l);
-    o->embed(m->b, l.x1, kj_llama_ends_of(m, weights(m)).embed, kj_mat(a->ids, 0, 1),
-             r->n, d.h);
-    take_unit(m, 1, stale);
-    block(m, 0, r, l.x1, KJ_MAT_NONE);
-    for (size_t i = 1; i < d.layers; i++) {
+    for (size_t i = 0; i < d.layers; i++) {
         take_unit(m, i + 1, stale);
-        kj_llama_layer_acts(m, i - 1, &l);
-        block(m, i, r, l.x2, a->delta);
+        if (i + 1 == d.layers)
+            take_unit(m, d.layers + 1, stale);
+        kj_llama_layer_acts(m, i ? i - 1 : 0, &l);
+        block(m, i, r, i ? l.x2 : l.x1, i ? a->delta : KJ_MAT_NONE);
     }
-    take_unit(m, d.layers + 1, stale);
-    kj_llama_layer_acts(m, d.layers - 1, &l);
-    o->norm(m->b, a->y, a->x, a->r, l.x2, a->delta,
-            kj_llama_ends_of(m, weights(m)).norm, r->n, d.h, (float)m->shape.norm_eps);
     if (m->look)
         m->look(m->look_ctx,
                 &(struct kj_llama_view){.layer = d.layers, .n = r->n, .norm1 = a->y});
@@ -402,6 +416,7 @@ static void attn_back(const struct pass *p, const struct kj_llama_layer *g)
                  true);
 }
 
+/* The embedding's goes with the first layer's. */
 static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows *r)
 {
     struct pass p = pass_of(m, i, r);
@@ -410,6 +425,9 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
         do {
             ffn_back(&p, &g);
             attn_back(&p, &g);
+            if (i == 0)
+                m->b->ops->embed_back(m->b, end_grads(m).embed, m->acts->dres,
+                                      kj_mat(m->acts->ids, 0, 1), r->n, p.d.h);
         } while (end_layer(m));
 }
 
@@ -425,34 +443,85 @@ static void grown(const struct kj_llama *m, size_t unit)
         m->grown(m->grown_ctx, unit);
 }
 
-/* The head's loss, and with back its gradients: of the last unit, but for a tied one. */
-static void head_loss(struct kj_llama *m, const struct kj_head *head, bool back)
+/* The loss's part of the gradients is a number of the step. Where it stays what it was in
+ * another step (rows are full, no target is masked), the head is a section, too; elsewhere
+ * each step would make a graph of its own. */
+static bool head_again(struct kj_llama *m, float scale)
 {
-    if (back)
-        growing(m, m->shape.tied ? 0 : (size_t)m->shape.layers + 1);
-    kj_head_loss(m->b, head);
+    int64_t step = m->b->step;
+    if (m->scale < scale || m->scale > scale) {
+        m->scale = scale;
+        m->scale_since = step;
+    }
+    return in_sections(m) && step > m->scale_since;
+}
+
+static bool begin_head(const struct kj_llama *m, const struct kj_head *p, bool back,
+                       bool sums)
+{
+    const struct kj_head_teacher *t = p->teacher;
+    float f[4] = {p->scale, p->zeta, t ? t->weight : 0, t ? t->temperature : 0};
+    uint64_t more[] = {(uint64_t)m->shape.layers,
+                       back + 2 * sums,
+                       p->n,
+                       t ? (uint64_t)(uintptr_t)t->x.t : 0,
+                       0,
+                       0};
+    memcpy(&more[4], f, sizeof f);
+    uint64_t key = kj_section_key(m, more, sizeof more / sizeof *more);
+    return m->b->ops->section_begin(m->b, key, 0, NULL);
+}
+
+/* The head's loss, and with back its gradients and the last norm's; sums: added to those
+ * that the device keeps. */
+static void head_once(const struct kj_llama *m, const struct kj_head *p, bool back,
+                      bool sums)
+{
+    const struct kj_ops *o = m->b->ops;
+    const struct kj_llama_acts *a = m->acts;
+    kj_head_loss(m->b, p);
+    if (back) {
+        size_t layer = (size_t)m->shape.layers - 1;
+        m->b->most = kj_llama_most(m, layer, KJ_MAP_DOWN, KJ_OF_DY);
+        o->norm_back(m->b, a->dres, end_grads(m).norm, a->dy, a->x, a->r,
+                     kj_llama_ends_of(m, weights(m)).norm, p->n, p->h, false);
+    }
+    if (sums)
+        o->add_sum(m->b, kj_llama_sum(m, KJ_SUM_LOSS), p->loss, p->n, false);
+    if (sums && p->teacher)
+        o->add_sum(m->b, kj_llama_sum(m, KJ_SUM_KL), p->teacher->kl, p->n, false);
 }
 
 static void backward(struct kj_llama *m, const struct kj_rows *r)
 {
-    const struct kj_ops *o = m->b->ops;
-    struct kj_llama_acts *a = m->acts;
-    size_t h = (size_t)m->shape.hidden, last = (size_t)m->shape.layers + 1;
-    if (m->shape.tied)
-        growing(m, last);
-    m->b->most = kj_llama_most(m, (size_t)m->shape.layers - 1, KJ_MAP_DOWN, KJ_OF_DY);
-    o->norm_back(m->b, a->dres, end_grads(m).norm, a->dy, a->x, a->r,
-                 kj_llama_ends_of(m, weights(m)).norm, r->n, h, false);
-    grown(m, last);
     for (size_t i = (size_t)m->shape.layers; i-- > 0;) {
         growing(m, i + 1);
+        if (i == 0 && !m->shape.tied)
+            growing(m, 0);
         block_back(m, i, r);
         grown(m, i + 1);
     }
-    if (!m->shape.tied)
-        growing(m, 0);
-    o->embed_back(m->b, end_grads(m).embed, a->dres, kj_mat(a->ids, 0, 1), r->n, h);
     grown(m, 0);
+}
+
+/* From the last norm's output to the losses, and with back all gradients. */
+static void head_and_back(struct kj_llama *m, const struct kj_head *p,
+                          const struct kj_rows *r, bool back, bool sums)
+{
+    size_t last = (size_t)m->shape.layers + 1;
+    bool again = head_again(m, p->scale);
+    if (back && m->shape.tied)
+        growing(m, 0);
+    if (back)
+        growing(m, last);
+    if (!again || begin_head(m, p, back, sums))
+        do
+            head_once(m, p, back, sums);
+        while (again && m->b->ops->section_end(m->b));
+    if (back) {
+        grown(m, last);
+        backward(m, r);
+    }
 }
 
 static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool back,
@@ -502,16 +571,6 @@ int kj_llama_sums(struct kj_llama *m, double sum[KJ_SUMS], struct kj_err *err)
     return m->b->ops->sync(m->b, err);
 }
 
-/* Of a pass: to the host, or added to what the device keeps. */
-static int take_sum(struct kj_llama *m, struct kj_mat x, size_t n,
-                    enum kj_llama_sum which, double *sum, struct kj_err *err)
-{
-    if (sum)
-        return sum_of(m, x, n, sum, err);
-    m->b->ops->add_sum(m->b, kj_llama_sum(m, which), x, n, false);
-    return KJ_OK;
-}
-
 int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
                   float zeta, double *sum, float *each, struct kj_err *err)
 {
@@ -521,10 +580,8 @@ int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float 
         return rc;
     m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
     struct kj_head head = head_of(m, r, back, scale, zeta);
-    head_loss(m, &head, back);
-    if (back)
-        backward(m, r);
-    rc = take_sum(m, a->loss, r->n, KJ_SUM_LOSS, sum, err);
+    head_and_back(m, &head, r, back, !sum);
+    rc = sum ? sum_of(m, a->loss, r->n, sum, err) : KJ_OK;
     if (rc == KJ_OK && each)
         memcpy(each, a->host, r->n * sizeof *each);
     return rc;
@@ -551,11 +608,9 @@ int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
                                       .temperature = (float)t->temperature};
     struct kj_head head = head_of(m, r, back, scale, zeta);
     head.teacher = &teacher;
-    head_loss(m, &head, back);
-    if (back)
-        backward(m, r);
-    rc = take_sum(m, a->loss, r->n, KJ_SUM_LOSS, sum, err);
-    return rc ? rc : take_sum(m, b->loss, r->n, KJ_SUM_KL, kl, err);
+    head_and_back(m, &head, r, back, !sum);
+    rc = sum ? sum_of(m, a->loss, r->n, sum, err) : KJ_OK;
+    return rc || !kl ? rc : sum_of(m, b->loss, r->n, kl, err);
 }
 
 int kj_llama_pick(struct kj_llama *m, const struct kj_rows *r, const int32_t *rows,
