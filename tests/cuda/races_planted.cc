@@ -55,6 +55,11 @@ int main(int argc, char **argv)
     if (cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking) ||
         cudaMalloc((void **)&out, 2 * N * sizeof *out))
         return 2;
+    /* Copies that are said to go another way than they do are refused. */
+    if (!cudaMemcpyAsync(out, away, 4, cudaMemcpyDeviceToDevice, s) ||
+        !cudaMemcpyAsync(away, out, 4, cudaMemcpyHostToDevice, s) ||
+        !cudaMemsetAsync(away, 0, 4, s))
+        return 3;
     std::function<void()> body;
     if (strcmp(what, "good") == 0)
         body = [=] { k_pass(out, 33, true, false); };

@@ -517,6 +517,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
 {
     LOCKED;
     MAY_FAIL("copy");
+    if (kj_emu_is_device(to, n) == (kind == cudaMemcpyDeviceToHost) ||
+        kj_emu_is_device(from, n) == (kind == cudaMemcpyHostToDevice))
+        return fail(cudaErrorInvalidValue);
     bool up = kind == cudaMemcpyHostToDevice && !is_pinned(from);
     bool down = kind == cudaMemcpyDeviceToHost && !is_pinned(to);
     if (s->graph && (up || down)) {
@@ -541,6 +544,8 @@ cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t s)
 {
     LOCKED;
     MAY_FAIL("set");
+    if (!kj_emu_is_device(p, n))
+        return fail(cudaErrorInvalidValue);
     kj_emu_queue(s, [p, v, n] { memset(p, v, n); });
     return cudaSuccess;
 }
