@@ -43,8 +43,8 @@ static int why(const struct kj_strs *pos, const struct why_cfg *cfg, struct kj_e
         bool more;
         rc = kj_why(l, pos->v[i], (size_t)cfg->most, cfg->format == 1, &b, &found,
                     &more, err);
-        if (b.n)
-            fwrite(b.p, 1, b.n, stdout);
+        if (b.n && fwrite(b.p, 1, b.n, stdout) != b.n && rc == KJ_OK)
+            rc = kj_err_errno(err, KJ_FAIL, "standard output");
         kj_buf_reset(&b);
         if (rc == KJ_OK && more)
             fprintf(stderr,

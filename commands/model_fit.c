@@ -32,6 +32,10 @@ int kj_model_train(struct model_job *j)
                 "mean loss %.4f, %.1f MB\n",
                 (long long)st.tokens, st.words, st.labels, st.loss,
                 (double)model.n / 1e6);
+        if (st.labels == 1)
+            fprintf(stderr,
+                    "kijil model train: warning: there is one label only, so every"
+                    " text will get it\n");
         kj_model_closing(j);
     }
     kj_buf_release(&text);

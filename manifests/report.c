@@ -198,6 +198,8 @@ void kj_put_html_n(struct kj_buf *b, const char *z, size_t chars)
             kj_buf_addz(b, "&quot;");
         else if (c == '\'')
             kj_buf_addz(b, "&#39;");
+        else if (c == '\r' && z[i + len] == '\n')
+            continue; /* a line end of HTTP or Windows */
         else if ((c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0))
             kj_buf_addz(b, "�");
         else

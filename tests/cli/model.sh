@@ -93,6 +93,8 @@ while read -r cut recall precision; do
 done < <(jq -r '.curve[] | "\(.cut) \(.recall * 1e6 | round) \(.precision * 1e6 | round)"' curve.json)
 is "cuts are those of classify" "$bad_cuts" 0
 grep -v '^__label__rare ' held.txt >common.txt
+rc "one label only" 0 "$KIJIL" model train common.txt -o one.bin --dim 2 --epoch 1
+has "one label only: a warning" "$T/err" 'warning: there is one label only'
 rc "a label that no line has" 1 "$KIJIL" model test --curve rare a.bin common.txt
 has "a label that no line has: says so" "$T/err" "no line has the label 'rare'"
 rc "an absent label" 2 "$KIJIL" model test --curve none a.bin held.txt
