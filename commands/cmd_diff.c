@@ -12,7 +12,7 @@
 struct diff_cfg {
     int64_t examples;
     const char *changed;
-    int format; /* 0 text, 1 json */
+    bool json;
 };
 
 #define F(x) offsetof(struct diff_cfg, x)
@@ -21,8 +21,8 @@ static const struct kj_opt diff_opts[] = {
      "8", 0, 1000},
     {"changed", 0, KJ_OPT_STR, F(changed), "FILE",
      "write every document whose verdict or rule differs there, as JSONL", 0, 0, 0},
-    {"format", 0, KJ_OPT_ENUM, F(format), "text|json",
-     "json: one object with all counts, without the documents", "text", 0, 0},
+    {"json", 0, KJ_OPT_FLAG, F(json), 0,
+     "one JSON object with all counts, without the documents", 0, 0, 0},
     {0},
 };
 #undef F
@@ -66,8 +66,8 @@ static int diff(const struct kj_strs *pos, const struct diff_cfg *cfg,
         ask.ctx = o;
     }
     if (rc == KJ_OK)
-        rc = (cfg->format ? kj_compare_json : kj_compare_text)(l[0], l[1], &ask, &out,
-                                                               err);
+        rc = (cfg->json ? kj_compare_json : kj_compare_text)(l[0], l[1], &ask, &out,
+                                                             err);
     if (rc == KJ_OK && o)
         rc = kj_output_commit(o, err);
     else if (o)
@@ -111,7 +111,7 @@ const struct kj_cmd kj_cmd_diff = {
     .examples =
         "kijil diff out-gopher/ out-fineweb/  # two recipes on the same archives\n"
         "kijil diff a.db b.db --changed changed.jsonl  # every document concerned\n"
-        "kijil diff a.db b.db --format json | jq '.rules[] | select(.change == "
+        "kijil diff a.db b.db --json | jq '.rules[] | select(.change == "
         "\"lost\")'\n",
     .opts = (const struct kj_opt *const[]){diff_opts, NULL},
     .run = run_diff,

@@ -10,15 +10,14 @@
 
 struct why_cfg {
     int64_t most;
-    int format; /* 0 text, 1 json */
+    bool json;
 };
 
 #define F(x) offsetof(struct why_cfg, x)
 static const struct kj_opt why_opts[] = {
     {"most", 0, KJ_OPT_INT, F(most), "N",
      "documents told of for a word, where several match", "10", 1, 1000000},
-    {"format", 0, KJ_OPT_ENUM, F(format), "text|json", "json: one object a line",
-     "text", 0, 0},
+    {"json", 0, KJ_OPT_FLAG, F(json), 0, "one JSON object a line", 0, 0, 0},
     {0},
 };
 #undef F
@@ -41,8 +40,7 @@ static int why(const struct kj_strs *pos, const struct why_cfg *cfg, struct kj_e
     for (size_t i = 1; i < pos->n && rc == KJ_OK; i++) {
         size_t found;
         bool more;
-        rc = kj_why(l, pos->v[i], (size_t)cfg->most, cfg->format == 1, &b, &found,
-                    &more, err);
+        rc = kj_why(l, pos->v[i], (size_t)cfg->most, cfg->json, &b, &found, &more, err);
         if (b.n && fwrite(b.p, 1, b.n, stdout) != b.n && rc == KJ_OK)
             rc = kj_err_errno(err, KJ_FAIL, "standard output");
         kj_buf_reset(&b);
@@ -88,11 +86,11 @@ const struct kj_cmd kj_cmd_why = {
         "would fail next are seen too; and where it is a duplicate, which document "
         "stands for it.\n\n"
         "DB is a ledger or the folder of a run. A document is named by its id "
-        "(<urn:uuid: > may be left out) or its URL; a URL that is none in full finds "
+        "(urn:uuid: may be left out) or its URL; a URL that is none in full finds "
         "those that begin with it. Exit status 1 when a word finds none.",
     .examples = "kijil why out/ 0f3c8a52-1d2b-8c4e-9f10-2b6d6a1c7e55\n"
                 "kijil why run.db https://example.org/ --most 3  # of a site\n"
-                "kijil why run.db doc-003 --format json | jq '.values[] | "
+                "kijil why run.db doc-003 --json | jq '.values[] | "
                 "select(.fails)'\n",
     .opts = (const struct kj_opt *const[]){why_opts, NULL},
     .run = run_why,

@@ -33,7 +33,7 @@ kept a >a.kept
 kept b >b.kept
 rc 'diff' 0 "$KIJIL" diff a.db b.db --changed changed.jsonl
 cp "$T/out" text
-rc 'json' 0 "$KIJIL" diff a.db b.db --format json
+rc 'json' 0 "$KIJIL" diff a.db b.db --json
 cp "$T/out" d.json
 is 'some are gained, some lost' "$(jq '.gained.documents > 20 and .lost.documents > 20' d.json)" true
 is 'before' "$(jq .before.documents d.json)" "$(wc -l <a.kept)"
@@ -68,26 +68,26 @@ has 'text: totals' text "^gained +$(jq .gained.documents d.json) "
 has 'text: an example' text 'gopher.min_words +2[0-9] +.*https://h[0-2].example/'
 has 'text: what ran' text '^  run [12] .* ok  kijil dedup --method=exact '
 
-rc 'with itself' 0 "$KIJIL" diff a.db a.db --format json --changed none.jsonl
+rc 'with itself' 0 "$KIJIL" diff a.db a.db --json --changed none.jsonl
 is 'with itself: nothing' "$(jq -c '[.gained.documents, .lost.documents, .rules, .settings, .only_read]' "$T/out")" '[0,0,[],[],[0,0]]'
 is 'with itself: no document' "$(wc -l <none.jsonl)" 0
 
 # Another input: told, and what was not read is not put down to a rule.
 head -n 500 in.jsonl >less.jsonl
 run c less.jsonl --set gopher.min_words=20,gopher.max_words=60
-rc 'less' 0 "$KIJIL" diff a.db c.db --format json
+rc 'less' 0 "$KIJIL" diff a.db c.db --json
 is 'less: not read' "$(jq -c '[.only_read, ([.rules[] | select(.change == "lost") | .now] | unique)]' "$T/out")" '[[400,0],[""]]'
 rc 'less, as text' 0 "$KIJIL" diff a.db c.db
 has 'less, as text: says so' "$T/out" '^400 of 900 documents read before were not read now'
 # The newest run of a ledger that holds two.
 run a in.jsonl --set gopher.min_words=30,gopher.max_words=80,gopher.ellipsis_ratio=0.1
-rc 'newest' 0 "$KIJIL" diff a.db b.db --format json
+rc 'newest' 0 "$KIJIL" diff a.db b.db --json
 is 'newest: equal' "$(jq -c '[.gained.documents, .lost.documents, .rules]' "$T/out")" '[0,0,[]]'
 # Masks change texts, not verdicts.
 jq -c '.text += " mail@example.org"' in.jsonl >mail.jsonl
 "$KIJIL" filter -q --set gopher.min_words=1 mail.jsonl --ledger m.db -o m.jsonl
 "$KIJIL" filter -q -r pii --set gopher.min_words=1 mail.jsonl --ledger p.db -o p.jsonl
-rc 'masks' 0 "$KIJIL" diff m.db p.db --format json
+rc 'masks' 0 "$KIJIL" diff m.db p.db --json
 differ 'masks: they do mask' m.jsonl p.jsonl
 is 'masks: other texts' "$(jq -c '[.both.documents, .gained.documents, .other_text > 800]' "$T/out")" '[900,0,true]'
 
@@ -95,7 +95,7 @@ is 'masks: other texts' "$(jq -c '[.both.documents, .gained.documents, .other_te
 mkdir out1 out2
 cp m.db out1/run.db
 cp b.db out2/run.db
-rc 'folders' 0 "$KIJIL" diff out1 out2 --format json
+rc 'folders' 0 "$KIJIL" diff out1 out2 --json
 is 'folders' "$(jq -c '[.before.documents, .now.documents]' "$T/out")" "[900,$(wc -l <b.jsonl)]"
 
 rc 'one ledger' 2 "$KIJIL" diff a.db

@@ -30,7 +30,7 @@ YAML
 
 # All documents at once, as objects
 mapfile -t ids < <(jq -r .id in.jsonl)
-rc 'all' 0 "$KIJIL" why run.db "${ids[@]}" --format json
+rc 'all' 0 "$KIJIL" why run.db "${ids[@]}" --json
 cp "$T/out" all.jsonl
 is 'all: each once' "$(jq -r .id all.jsonl | paste -sd' ')" "${ids[*]}"
 jq -r 'select(.kept == 1) | .id' all.jsonl >got
@@ -63,9 +63,9 @@ rc 'text' 0 "$KIJIL" why run.db "${short%>}"
 has 'text: out' "$T/out" "^$out: out$"
 has 'text: by what' "$T/out" "^  run 1 +filter: OUT by $(jq -r '.drop.rule' f.jsonl | head -n1) [0-9.]+, dropped [<>] "
 has 'text: the cut that fails' "$T/out" 'drops [<>] [0-9.]+   FAILS$'
-rc 'url' 0 "$KIJIL" why run.db https://h1.example/1 --format json
+rc 'url' 0 "$KIJIL" why run.db https://h1.example/1 --json
 is 'url: this one only' "$(jq -r .url "$T/out")" https://h1.example/1
-rc 'site' 0 "$KIJIL" why run.db https://h1.example/ --most 4 --format json
+rc 'site' 0 "$KIJIL" why run.db https://h1.example/ --most 4 --json
 is 'site: four' "$(jq -r .url "$T/out" | grep -c '^https://h1.example/')" 4
 has 'site: says that there are more' "$T/err" 'more documents match'
 dup=$(jq -r .id d.jsonl | head -n1)
