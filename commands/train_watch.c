@@ -2,6 +2,7 @@
 #include "commands/train_watch.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,7 @@ static int peak(struct kj_train_watch *w, struct kj_err *err)
         if (cpu || n > 0) /* not a library's beginning */
             slowest = fmin(s.gflops, s.gflops_bf16);
     }
+    malloc_trim(0); /* or a small run's peak memory depends on what was measured */
     fprintf(stderr,
             "kijil train: peak %.*f GFLOP/s, the best of a few products of %s matrices "
             "of %u to %u\n",
