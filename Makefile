@@ -41,6 +41,8 @@ CFLAGS.ft_quant = -O3
 CFLAGS.judge = -O3 -ffp-contract=off
 CFLAGS.bench_judge = -O3
 CFLAGS.features = -O3
+# Square roots and floats of doubles become vectors only where no fault is asked for.
+CFLAGS.normal = -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math
 
 # The rooms. A module may use base; classify and trainer also use nn; only
 # commands/ may use all (scripts/checksrc proves it).
