@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "base/yaml.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,190 +21,6 @@ void kj_strs_release(struct kj_strs *s)
     free(s->v);
     s->v = NULL;
     s->n = 0;
-}
-
-/* "64M" to bytes; KJ_USAGE when it is not a size. */
-static int parse_size(const char *s, int64_t *out, struct kj_err *err)
-{
-    static const char units[] = "KMGT";
-    char *end;
-    errno = 0;
-    double v = strtod(s, &end);
-    int shift = 0;
-    if (end != s && *end) {
-        const char *u = strchr(units, *end & ~0x20);
-        if (u) {
-            shift = 10 * (int)(u - units + 1);
-            end++;
-            if (*end == 'i')
-                end++;
-            if (*end == 'B' || *end == 'b')
-                end++;
-        }
-    }
-    v = ldexp(v, shift);
-    if (end == s || *end || errno || !(v >= 0 && v < 9e18))
-        return kj_err_set(err, KJ_USAGE,
-                          "'%s' is not a size (a number with K, M, G or T)", s);
-    *out = (int64_t)v;
-    return KJ_OK;
-}
-
-int kj_parse_count(const char *s, int64_t *out, struct kj_err *err)
-{
-    static const char units[] = "KMBT";
-    char *end;
-    double v = strtod(s, &end);
-    const char *u = *end ? strchr(units, *end == 'G' ? 'B' : *end) : NULL;
-    bool good = end != s && s[0] >= '0' && s[0] <= '9' && (!*end || (u && !end[1]));
-    for (int k = u ? (int)(u - units) + 1 : 0; k > 0; k--)
-        v *= 1000;
-    if (!good || !(v >= 0 && v < 9e18))
-        return kj_err_set(err, KJ_USAGE, "a number like 5000, 10M, 2.7T, not '%s'", s);
-    *out = (int64_t)(v + 0.5);
-    return KJ_OK;
-}
-
-/* A bound as one would type it: 1M, 4G; others as numbers. */
-static const char *put_bound(const struct kj_opt *o, double v, char out[32])
-{
-    static const char units[] = "KMGTPE";
-    const char *u = NULL;
-    if (o->kind == KJ_OPT_SIZE)
-        for (const char *k = units; *k && v >= 1024 && fmod(v, 1024) == 0; k++) {
-            v /= 1024;
-            u = k;
-        }
-    if (u)
-        snprintf(out, 32, "%.10g%c", v, *u);
-    else
-        snprintf(out, 32, "%.10g", v);
-    return out;
-}
-
-static int check_range(const struct kj_opt *o, double v, struct kj_err *err)
-{
-    char low[32], high[32], given[32];
-    if ((o->min == 0 && o->max == 0) || (v >= o->min && v <= o->max))
-        return KJ_OK;
-    if (v < o->min && o->max >= 0x1p53) /* the other end is that of the numbers */
-        return kj_err_set(err, KJ_USAGE, "%s must be at least %s, not %s", o->name,
-                          put_bound(o, o->min, low), put_bound(o, v, given));
-    return kj_err_set(err, KJ_USAGE, "%s must be between %s and %s, not %s", o->name,
-                      put_bound(o, o->min, low), put_bound(o, o->max, high),
-                      put_bound(o, v, given));
-}
-
-static int set_number(const struct kj_opt *o, void *field, const char *value,
-                      struct kj_err *err)
-{
-    char *end;
-    errno = 0;
-    if (o->kind == KJ_OPT_SIZE || o->kind == KJ_OPT_COUNT) {
-        int64_t n;
-        int rc = o->kind == KJ_OPT_SIZE ? parse_size(value, &n, err)
-                                        : kj_parse_count(value, &n, err);
-        if (rc == KJ_OK)
-            rc = check_range(o, (double)n, err);
-        if (rc == KJ_OK)
-            *(int64_t *)field = n;
-        return rc;
-    }
-    if (o->kind == KJ_OPT_INT) {
-        long long n = strtoll(value, &end, 10);
-        if (end == value || *end || errno)
-            return kj_err_set(err, KJ_USAGE, "%s takes a whole number, not '%s'",
-                              o->name, value);
-        if (check_range(o, (double)n, err))
-            return KJ_USAGE;
-        *(int64_t *)field = n;
-        return KJ_OK;
-    }
-    double v = strtod(value, &end);
-    if (end != value && *end == '%') {
-        v /= 100;
-        end++;
-    }
-    if (end == value || *end || isnan(v))
-        return kj_err_set(err, KJ_USAGE, "%s takes a number, not '%s'", o->name, value);
-    if (check_range(o, v, err))
-        return KJ_USAGE;
-    *(double *)field = v;
-    return KJ_OK;
-}
-
-static int set_enum(const struct kj_opt *o, int *field, const char *value,
-                    struct kj_err *err)
-{
-    size_t n = strlen(value);
-    const char *w = o->arg;
-    for (int i = 0; w; i++) {
-        size_t m = strcspn(w, "|");
-        if (m == n && memcmp(w, value, n) == 0) {
-            *field = i;
-            return KJ_OK;
-        }
-        w = w[m] ? w + m + 1 : NULL;
-    }
-    return kj_err_set(err, KJ_USAGE, "%s is one of %s, not '%s'", o->name, o->arg,
-                      value);
-}
-
-/* Comma-separated words; the pieces live as long as the program, as the words
- * of a command line and the keys of a recipe do. */
-/* A piece of a comma-separated word. Lists borrow their strings, so pieces live
- * as long as the program; the table keeps them reachable. Options are parsed
- * on one thread. */
-static const char *piece(const char *p, size_t n)
-{
-    static struct kj_strs pieces;
-    char *z = kj_xstrndup(p, n);
-    kj_strs_add(&pieces, z);
-    return z;
-}
-
-static void set_list(struct kj_strs *s, const char *value)
-{
-    while (*value) {
-        size_t n = strcspn(value, ",");
-        if (n && !value[n])
-            kj_strs_add(s, value);
-        else if (n)
-            kj_strs_add(s, piece(value, n));
-        value += n + (value[n] == ',');
-    }
-}
-
-int kj_opt_set(const struct kj_opt *o, void *cfg, const char *value, struct kj_err *err)
-{
-    void *field = (char *)cfg + o->off;
-    if (!value && o->kind != KJ_OPT_FLAG)
-        return kj_err_set(err, KJ_USAGE, "%s needs a value", o->name);
-    switch (o->kind) {
-    case KJ_OPT_FLAG:
-        if (!value || strcmp(value, "true") == 0 || strcmp(value, "yes") == 0)
-            *(bool *)field = true;
-        else if (strcmp(value, "false") == 0 || strcmp(value, "no") == 0)
-            *(bool *)field = false;
-        else
-            return kj_err_set(err, KJ_USAGE, "%s is true or false, not '%s'", o->name,
-                              value);
-        return KJ_OK;
-    case KJ_OPT_STR:
-        *(const char **)field = value;
-        return KJ_OK;
-    case KJ_OPT_LIST:
-        set_list(field, value);
-        return KJ_OK;
-    case KJ_OPT_ENUM:
-        return set_enum(o, field, value, err);
-    case KJ_OPT_INT:
-    case KJ_OPT_SIZE:
-    case KJ_OPT_COUNT:
-    case KJ_OPT_REAL:
-        return set_number(o, field, value, err);
-    }
-    return kj_err_set(err, KJ_USAGE, "%s has no kind", o->name);
 }
 
 static size_t field_size(enum kj_opt_kind kind)
@@ -243,7 +58,7 @@ int kj_opt_defaults(const struct kj_opt *opts, void *cfg, struct kj_err *err)
                 NAN; /* "not given"; users cannot say it */
             continue;
         }
-        int rc = kj_opt_set(o, cfg, o->def, err);
+        int rc = kj_opt_set(o, cfg, NULL, o->def, err);
         if (rc)
             return rc;
     }
@@ -373,14 +188,11 @@ static void clear_list_once(const struct kj_opt *o, void *cfg, struct kj_strs *s
     kj_strs_release((struct kj_strs *)((char *)cfg + o->off));
 }
 
-static int set_named(const struct kj_opt *o, void *cfg, const char *value, bool negate,
-                     const char *word, struct kj_strs *seen, struct kj_err *err)
+static int set_named(const struct kj_opt *o, void *cfg, const char *as,
+                     const char *value, struct kj_strs *seen, struct kj_err *err)
 {
     clear_list_once(o, cfg, seen);
-    int rc = kj_opt_set(o, cfg, negate ? "false" : value, err);
-    if (rc && !strstr(err ? err->msg : "", o->name))
-        kj_err_context(err, "%s", word);
-    return rc;
+    return kj_opt_set(o, cfg, as, value, err);
 }
 
 /* One "--name", "--name=value", "--no-name"; *i moves over a value word. */
@@ -394,18 +206,17 @@ static int parse_long(const struct kj_optset *sets, int argc, char **argv, int *
     if (!o && n > 3 && memcmp(word, "no-", 3) == 0) {
         o = find(sets, word + 3, n - 3, 0, &cfg);
         if (o && o->kind == KJ_OPT_FLAG && !eq)
-            return set_named(o, cfg, NULL, true, argv[*i], seen, err);
+            return set_named(o, cfg, argv[*i], "false", seen, err);
         o = NULL;
     }
     if (!o)
         return unknown(sets, word, n, err);
+    char as[80]; /* without what stands behind the = */
+    snprintf(as, sizeof as, "--%.*s", (int)(n < 70 ? n : 70), word);
     const char *value = eq ? eq + 1 : NULL;
-    if (!value && o->kind != KJ_OPT_FLAG) {
-        if (*i + 1 >= argc)
-            return kj_err_set(err, KJ_USAGE, "%s needs a value", argv[*i]);
+    if (!value && o->kind != KJ_OPT_FLAG && *i + 1 < argc)
         value = argv[++*i];
-    }
-    return set_named(o, cfg, value, false, word, seen, err);
+    return set_named(o, cfg, as, value, seen, err);
 }
 
 static int parse_short(const struct kj_optset *sets, int argc, char **argv, int *i,
@@ -417,18 +228,16 @@ static int parse_short(const struct kj_optset *sets, int argc, char **argv, int 
         if (!o)
             return kj_err_set(err, KJ_USAGE,
                               "there is no option -%c; --help lists them", *w);
+        const char as[] = {'-', *w, 0};
         if (o->kind == KJ_OPT_FLAG) {
-            if (kj_opt_set(o, cfg, NULL, err))
+            if (kj_opt_set(o, cfg, as, NULL, err))
                 return KJ_USAGE;
             continue;
         }
         const char *value = w[1] ? w + 1 : NULL;
-        if (!value) {
-            if (*i + 1 >= argc)
-                return kj_err_set(err, KJ_USAGE, "-%c needs a value", *w);
+        if (!value && *i + 1 < argc)
             value = argv[++*i];
-        }
-        return set_named(o, cfg, value, false, o->name, seen, err);
+        return set_named(o, cfg, as, value, seen, err);
     }
     return KJ_OK;
 }
@@ -467,7 +276,7 @@ static int set_from_node(const struct kj_opt *o, void *cfg, const struct kj_ynod
     if (v->kind == KJ_Y_SCALAR) {
         if (o->kind == KJ_OPT_LIST)
             kj_strs_release((struct kj_strs *)((char *)cfg + o->off));
-        return kj_opt_set(o, cfg, v->scalar, err);
+        return kj_opt_set(o, cfg, NULL, v->scalar, err);
     }
     if (v->kind != KJ_Y_SEQ || o->kind != KJ_OPT_LIST)
         return kj_ynode_err(v, err, "%s takes %s here", v->key,

@@ -72,8 +72,10 @@ void kj_opt_release(const struct kj_opt *opts, void *cfg);
 int kj_opt_parse(const struct kj_optset *sets, int argc, char **argv,
                  struct kj_strs *pos, bool *help, struct kj_err *err);
 
-/* Set one option from a word: `value` NULL is a flag's bare form. */
-int kj_opt_set(const struct kj_opt *o, void *cfg, const char *value,
+/* Set one option from a word: `value` NULL is a flag's bare form. KJ_USAGE with what
+ * the option takes and an example, under the name `as` by which it was called
+ * ("--memory", "-j"); NULL: its own name, as in a recipe. */
+int kj_opt_set(const struct kj_opt *o, void *cfg, const char *as, const char *value,
                struct kj_err *err);
 
 /* Set options from the mapping `map` of a recipe. Unknown keys are KJ_USAGE

@@ -131,7 +131,10 @@ static int open_levels(struct bands_cfg *c, struct kj_err *err)
     if (c->levels.n == 0 && c->bands != 20)
         return KJ_OK;
     if (c->levels.n != 0 && c->levels.n != LEVELS - 1)
-        return kj_err_set(err, KJ_USAGE, "--levels takes four bands, or none");
+        return kj_err_set(
+            err, KJ_USAGE,
+            "--levels takes four bands (like 7,12,18,19), or none; not %zu",
+            c->levels.n);
     memcpy(c->level, nemotron, sizeof nemotron);
     for (size_t i = 0; i < c->levels.n; i++) {
         char *end;
@@ -139,7 +142,7 @@ static int open_levels(struct bands_cfg *c, struct kj_err *err)
         if (*end || !*c->levels.v[i] || c->level[i] < (i ? c->level[i - 1] + 1 : 1) ||
             c->level[i] >= c->bands)
             return kj_err_set(err, KJ_USAGE,
-                              "--levels: bands from 1 to %lld that rise, not %s",
+                              "--levels takes bands from 1 to %lld that rise, not '%s'",
                               (long long)c->bands - 1, c->levels.v[i]);
     }
     c->level_field = renamed(c->as, "_band", "_level");
@@ -172,16 +175,19 @@ static int bands_open(void *cfg, struct kj_err *err)
 {
     struct bands_cfg *c = cfg;
     if (c->scores.n == 0)
-        return kj_err_set(err, KJ_USAGE, "which scores? (--scores FIELD,...)");
+        return kj_err_set(
+            err, KJ_USAGE,
+            "which scores? --scores FIELD,... (like dclm_score,edu_score)");
     if (c->scores.n > SCORES_MAX)
-        return kj_err_set(err, KJ_USAGE, "more than %d scores", SCORES_MAX);
+        return kj_err_set(err, KJ_USAGE, "--scores takes up to %d fields, not %zu",
+                          SCORES_MAX, c->scores.n);
     if (!usable(c->as))
-        return kj_err_set(err, KJ_USAGE,
-                          "'%s' cannot be the name of a band: letters, digits and _",
-                          c->as);
+        return kj_err_set(
+            err, KJ_USAGE,
+            "--as takes letters, digits and _ (like quality_band), not '%s'", c->as);
     if (c->min >= c->bands)
-        return kj_err_set(err, KJ_USAGE, "--min: the best band is %lld",
-                          (long long)c->bands - 1);
+        return kj_err_set(err, KJ_USAGE, "--min takes a band from 0 to %lld, not %lld",
+                          (long long)c->bands - 1, (long long)c->min);
     int rc = open_levels(c, err);
     for (size_t i = 0; i < c->scores.n; i++)
         if (c->scores.n > 1) /* of one it would say the same */

@@ -187,7 +187,8 @@ static int open_encoder(struct classify_cfg *c, struct kj_err *err)
     if (c->int_field)
         snprintf(c->int_field, n + 16, plain ? "int_score" : "%.*s_int", (int)n, c->as);
     if (!usable_name(c->field))
-        return kj_err_set(err, KJ_USAGE, "'%s' is a field of the stream", c->field);
+        return kj_err_set(err, KJ_USAGE, "--as %s: '%s' is a field of the stream",
+                          c->as, c->field);
     return KJ_OK;
 }
 
@@ -196,11 +197,11 @@ static int classify_open(void *cfg_, struct kj_err *err)
     struct classify_cfg *c = cfg_;
     struct stat st;
     if (!c->model)
-        return kj_err_set(err, KJ_USAGE, "which model? (-m FILE)");
+        return kj_err_set(err, KJ_USAGE, "which model? -m FILE");
     if (!usable_name(c->as))
         return kj_err_set(err, KJ_USAGE,
-                          "'%s' cannot be the name of a score: letters, digits and _, "
-                          "and no field of the stream",
+                          "--as takes letters, digits and _ (like edu), and no field "
+                          "of the stream, not '%s'",
                           c->as);
     if (c->min > 0 && c->keep_top > 0)
         return kj_err_set(err, KJ_USAGE, "--min and --keep-top exclude each other");
@@ -212,7 +213,8 @@ static int classify_open(void *cfg_, struct kj_err *err)
         return rc;
     bool number = folder && c->encoder.regression;
     if (!number && c->min > 1)
-        return kj_err_set(err, KJ_USAGE, "--min: a probability is at most 1");
+        return kj_err_set(err, KJ_USAGE, "--min takes a probability, at most 1, not %g",
+                          c->min);
     size_t n = strlen(c->field) + sizeof "classify.";
     c->rule = kj_xmalloc(n);
     snprintf(c->rule, n, "classify.%s", c->field);

@@ -40,13 +40,15 @@ static int linear(const struct options *o, const struct kj_strs *models,
     double *w = kj_xcalloc(models->n, sizeof *w);
     int rc = KJ_OK;
     if (o->weights.n && o->weights.n != models->n)
-        rc = kj_err_set(err, KJ_USAGE, "%zu weights for %zu models", o->weights.n,
+        rc = kj_err_set(err, KJ_USAGE, "--weights: %zu for %zu models", o->weights.n,
                         models->n);
     for (size_t i = 0; i < o->weights.n && rc == KJ_OK; i++) {
         char *end;
         w[i] = strtod(o->weights.v[i], &end);
         if (*end || end == o->weights.v[i] || !isfinite(w[i]))
-            rc = kj_err_set(err, KJ_USAGE, "\"%s\" is no weight", o->weights.v[i]);
+            rc = kj_err_set(err, KJ_USAGE,
+                            "--weights takes numbers (like 0.7,0.3), not '%s'",
+                            o->weights.v[i]);
     }
     if (rc == KJ_OK)
         rc = kj_merge_linear(models->v, models->n, o->weights.n ? w : NULL, o->output,

@@ -71,7 +71,12 @@ static int run_mix(const struct kj_cmd *cmd, int argc, char **argv)
     int status = kj_cmd_parse(cmd, argc, argv, (void *const[]){&cfg}, &common, &pos);
     if (status >= 0)
         return status;
-    int rc = pos.n ? KJ_OK : kj_err_set(&err, KJ_USAGE, "a plan is needed");
+    double tokens = 0;
+    int rc = KJ_OK;
+    if (cfg.tokens)
+        rc = kj_mix_tokens("--tokens", cfg.tokens, &tokens, &err);
+    if (rc == KJ_OK && !pos.n)
+        rc = kj_err_set(&err, KJ_USAGE, "a plan is needed");
     if (rc == KJ_OK)
         rc = kj_mix_load(&m, pos.v[0], &err);
     if (rc == KJ_OK && pos.n > 1)
@@ -79,7 +84,7 @@ static int run_mix(const struct kj_cmd *cmd, int argc, char **argv)
     for (size_t i = 1; i < pos.n && rc == KJ_OK; i++)
         kj_strs_add(&m.sets, pos.v[i]);
     if (rc == KJ_OK && cfg.tokens)
-        rc = kj_mix_tokens(cfg.tokens, &m.tokens, &err);
+        m.tokens = tokens;
     if (rc == KJ_OK && cfg.seed >= 0)
         m.seed = cfg.seed;
     if (rc == KJ_OK)

@@ -298,7 +298,8 @@ static int pack(const struct kj_cmd *cmd, const struct kj_common *c,
         rc = kj_err_set(&err, KJ_USAGE, "name at least one folder");
     if (rc == KJ_OK && o->date && !good_date(o->date))
         rc = kj_err_set(&err, KJ_USAGE,
-                        "date is written 2026-01-31T12:00:00Z, not '%s'", o->date);
+                        "--date takes a time like 2026-01-31T12:00:00Z, not '%s'",
+                        o->date);
     kj_buf_init(&p.record, KJ_WARC_BLOCK_MAX + (1 << 20));
     kj_buf_init(&p.body, KJ_WARC_BLOCK_MAX - (1 << 16));
     kj_buf_init(&p.url, 1 << 16);

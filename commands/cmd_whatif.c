@@ -53,9 +53,9 @@ static int parse_budget(const char *s, double *out, struct kj_err *err)
     for (const char *k = units; u && k <= u; k++)
         v *= 1000;
     if (end == s || (*end && (!u || end[1])) || !(v > 0 && v < 1e18))
-        return kj_err_set(err, KJ_USAGE,
-                          "budget is a number of tokens such as 500M or 2B, not '%s'",
-                          s);
+        return kj_err_set(
+            err, KJ_USAGE,
+            "--budget takes a number of tokens (like 500M or 2B), not '%s'", s);
     *out = v;
     return KJ_OK;
 }

@@ -222,7 +222,8 @@ static int parse_shard(struct kj_common *c, struct kj_err *err)
     char tail;
     if (sscanf(c->shard, "%u/%u%c", &c->shard_i, &c->shard_n, &tail) != 2 ||
         c->shard_i >= c->shard_n || c->shard[0] == '-')
-        return kj_err_set(err, KJ_USAGE, "shard is I/N with I from 0 to N-1, not '%s'",
+        return kj_err_set(err, KJ_USAGE,
+                          "--shard takes I/N with I from 0 to N-1 (like 0/4), not '%s'",
                           c->shard);
     return KJ_OK;
 }
@@ -245,8 +246,8 @@ static int parse_signals(struct kj_common *c, struct kj_err *err)
     }
     if (!end || *end || !(c->signal_share > 0 && c->signal_share <= 1))
         return kj_err_set(err, KJ_USAGE,
-                          "signals is all, none or sample=P with P above 0 and up to 1,"
-                          " not '%s'",
+                          "--signals takes all, none or sample=P with P above 0 and up "
+                          "to 1 (like sample=0.01, sample=1%%), not '%s'",
                           s);
     return KJ_OK;
 }

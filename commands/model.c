@@ -28,7 +28,8 @@ int kj_model_seconds(const char *text, double *out, struct kj_err *err)
             return KJ_OK;
         }
     }
-    return kj_err_set(err, KJ_USAGE, "a time is written 90s, 2m or 1h30m, not '%s'",
+    return kj_err_set(err, KJ_USAGE,
+                      "--time-limit takes a time like 90s, 2m or 1h30m, not '%s'",
                       text ? text : "");
 }
 
@@ -83,7 +84,9 @@ static int set(struct kj_run *r, const char *a, const struct kj_strs *all, size_
         again |= strncmp(all->v[i], a, (size_t)(eq - a) + 1) == 0;
     if (o->kind == KJ_OPT_LIST && !again)
         kj_strs_release((struct kj_strs *)((char *)r + o->off));
-    return kj_opt_set(o, r, eq + 1, err);
+    char as[96];
+    snprintf(as, sizeof as, "--set %.*s", (int)(eq - a < 80 ? eq - a : 80), a);
+    return kj_opt_set(o, r, as, eq + 1, err);
 }
 
 int kj_model_set(struct kj_run *r, const struct kj_strs *assignments,

@@ -109,19 +109,21 @@ static int dedup_open(void *cfg, struct kj_err *err)
     }
     if (policy < 0)
         return kj_err_set(err, KJ_USAGE,
-                          "keep: \"%s\" is none of longest, first, newest, best=FIELD",
+                          "--keep takes longest, first, newest or best=FIELD, not '%s'",
                           c->keep);
     c->policy = (enum kj_keep)policy;
     if (c->bands * c->rows > KJ_MINHASH_MAX)
-        return kj_err_set(err, KJ_USAGE, "bands x rows is over %d", KJ_MINHASH_MAX);
+        return kj_err_set(err, KJ_USAGE, "--bands times --rows is at most %d, not %lld",
+                          KJ_MINHASH_MAX, (long long)(c->bands * c->rows));
     if (c->scope && (c->method != METHOD_EXACT || c->key != KEY_TEXT))
-        return kj_err_set(err, KJ_USAGE, "scope paragraph and line go with exact only");
+        return kj_err_set(err, KJ_USAGE,
+                          "--scope paragraph and line go with exact only");
     if (c->index &&
         (c->scope || c->method == METHOD_BLOOM || c->method == METHOD_SUBSTRING))
         return kj_err_set(err, KJ_USAGE,
-                          "index goes with whole documents, exact or minhash");
+                          "--index goes with whole documents, exact or minhash");
     if (c->index && !*c->index)
-        return kj_err_set(err, KJ_USAGE, "index: no folder");
+        return kj_err_set(err, KJ_USAGE, "--index takes a folder, not ''");
     if (c->method == METHOD_BLOOM) {
         c->rule = (struct kj_rule){"dedup.bloom", ">=", 1, "share of bytes",
                                    "nearly all of its n-grams came before"};

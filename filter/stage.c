@@ -123,7 +123,7 @@ static int filter_open(void *cfg, struct kj_err *err)
 {
     struct cfg *c = cfg;
     if (c->list)
-        return kj_err_set(err, KJ_USAGE, "list is for the command line only");
+        return kj_err_set(err, KJ_USAGE, "--list is for the command line only");
     if (!c->recipe.n && !c->set.n && !c->inline_rules)
         return kj_err_set(err, KJ_USAGE, "no rules: give a recipe (-r gopher)");
     struct kj_filter_recipe *r = c->compiled = new_recipe(c->recipes_dir);

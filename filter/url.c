@@ -256,9 +256,11 @@ static int read_respect(struct cfg *c, struct kj_err *err)
         while (k < 3 && strcmp(c->respect.v[i], names[k]) != 0)
             k++;
         if (k == 3)
-            return kj_err_set(err, KJ_USAGE,
-                              "respect is of robots, tdm, noai, not '%s'",
-                              c->respect.v[i]);
+            return kj_err_set(
+                err, KJ_USAGE,
+                "--respect takes robots, tdm and noai (like robots,noai), "
+                "not '%s'",
+                c->respect.v[i]);
         c->on[ROBOTS + k] = true;
     }
     return KJ_OK;
@@ -272,10 +274,10 @@ static int urls_open(void *cfg, struct kj_err *err)
         size_t found = 0;
         rc = read_folder(c, c->blocklist.v[i], 2, &found, err);
         if (rc == KJ_OK && !found)
-            rc = kj_err_set(
-                err, KJ_USAGE,
-                "there are no files domains or urls in '%s' or folders in it",
-                c->blocklist.v[i]);
+            rc = kj_err_set(err, KJ_USAGE,
+                            "--blocklist: there are no files domains or urls in '%s' "
+                            "or folders in it",
+                            c->blocklist.v[i]);
     }
     rc = rc ? rc : read_lists(c, BANNED, &c->banned, err);
     rc = rc ? rc : read_lists(c, SOFT, &c->soft, err);

@@ -78,8 +78,9 @@ struct kj_mix {
     struct kj_yaml *yaml; /* owns the strings */
 };
 
-/* "2.7T", "300B", "5M", "1000" tokens, or "most" (NAN). KJ_USAGE. */
-int kj_mix_tokens(const char *z, double *out, struct kj_err *err);
+/* "2.7T", "300B", "5M", "1000" tokens, or "most" (NAN). KJ_USAGE,
+ * in which the option or key is called `as`. */
+int kj_mix_tokens(const char *as, const char *z, double *out, struct kj_err *err);
 /* Read and check a plan. KJ_USAGE names the key and its line. */
 int kj_mix_load(struct kj_mix *m, const char *path, struct kj_err *err);
 int kj_mix_parse(struct kj_mix *m, const char *p, size_t n, const char *name,

@@ -43,7 +43,7 @@ static const struct kj_opt part_opts[] = {
 };
 #undef OFF
 
-int kj_mix_tokens(const char *z, double *out, struct kj_err *err)
+int kj_mix_tokens(const char *as, const char *z, double *out, struct kj_err *err)
 {
     int64_t n;
     if (strcmp(z, "most") == 0) {
@@ -52,7 +52,8 @@ int kj_mix_tokens(const char *z, double *out, struct kj_err *err)
     }
     if (kj_parse_count(z, &n, NULL) || n < 1 || n > 100000000000000000)
         return kj_err_set(err, KJ_USAGE,
-                          "tokens: a number like 5000, 10M, 2.7T, not %s", z);
+                          "%s takes most, or a count (like 5000, 10M, 2.7T), not '%s'",
+                          as, z);
     *out = (double)n;
     return KJ_OK;
 }
@@ -93,7 +94,7 @@ static int read_part(struct kj_mix *m, const struct kj_ynode *node, struct kj_er
     if (rc == KJ_OK && w)
         rc = read_weights(&p->weights, w, err);
     if (rc == KJ_OK && p->tokens_text)
-        rc = kj_mix_tokens(p->tokens_text, &p->tokens, err);
+        rc = kj_mix_tokens("tokens", p->tokens_text, &p->tokens, err);
     if (rc != KJ_OK)
         return rc;
     if (!p->name)
@@ -119,7 +120,7 @@ static int read_plan(struct kj_mix *m, struct kj_err *err)
     if (rc == KJ_OK)
         rc = kj_opt_yaml(plan_opts, m, root, skip, err);
     if (rc == KJ_OK)
-        rc = kj_mix_tokens(m->tokens_text, &m->tokens, err);
+        rc = kj_mix_tokens("tokens", m->tokens_text, &m->tokens, err);
     if (rc == KJ_OK && w)
         rc = read_weights(&m->weights, w, err);
     if (rc == KJ_OK &&

@@ -98,7 +98,7 @@ static int read_cuts(struct kj_shard_writer *w, const struct kj_shard_opts *o,
                      struct kj_err *err)
 {
     if (o->band_cuts.n && !o->band)
-        return kj_err_set(err, KJ_USAGE, "band_cuts: band names no field");
+        return kj_err_set(err, KJ_USAGE, "--band-cuts needs --band FIELD");
     w->cuts = kj_xcalloc(o->band_cuts.n + 1, sizeof *w->cuts);
     for (; w->n_cuts < o->band_cuts.n; w->n_cuts++) {
         const char *z = o->band_cuts.v[w->n_cuts];
@@ -106,7 +106,9 @@ static int read_cuts(struct kj_shard_writer *w, const struct kj_shard_opts *o,
         double v = strtod(z, &end);
         if (end == z || *end || !isfinite(v) ||
             (w->n_cuts && v <= w->cuts[w->n_cuts - 1]))
-            return kj_err_set(err, KJ_USAGE, "band_cuts: numbers that rise, not %s", z);
+            return kj_err_set(
+                err, KJ_USAGE,
+                "--band-cuts takes numbers that rise (like 0.3,0.7), not '%s'", z);
         w->cuts[w->n_cuts] = v;
     }
     return KJ_OK;
@@ -165,9 +167,10 @@ int kj_shard_writer_open(struct kj_shard_writer **out, const struct kj_tokenize 
     kj_buf_init(&w->packed, (size_t)1 << 34);
     int rc = read_cuts(w, o, err);
     if (rc == KJ_OK && w->shard_tokens > kj_shard_file_most(&w->file))
-        rc = kj_err_set(err, KJ_USAGE, "shard_tokens: a shard of %s holds at most %ju",
-                        kj_shard_formats[o->format],
-                        (uintmax_t)kj_shard_file_most(&w->file));
+        rc = kj_err_set(err, KJ_USAGE,
+                        "--shard-tokens takes at most %ju for %s, not %ju",
+                        (uintmax_t)kj_shard_file_most(&w->file),
+                        kj_shard_formats[o->format], (uintmax_t)w->shard_tokens);
     hash_config(w);
     if (rc == KJ_OK)
         rc = kj_output_mkdirs(dir, err);

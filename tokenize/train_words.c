@@ -339,11 +339,13 @@ static int settings(const struct kj_tok_train *c, struct tok_pre *pre,
         return KJ_USAGE;
     if ((uint64_t)c->vocab_size < 256 + special->n)
         return kj_err_set(err, KJ_USAGE,
-                          "vocab_size %jd is below 256 bytes and %zu special tokens",
-                          (intmax_t)c->vocab_size, special->n);
+                          "--vocab-size takes at least %zu (256 bytes and %zu special "
+                          "tokens), not %jd",
+                          256 + special->n, special->n, (intmax_t)c->vocab_size);
     /* Pairs of bytes are counted from the start, as in the reference. */
     if (c->max_token_length == 1)
-        return kj_err_set(err, KJ_USAGE, "max_token_length 1: at least 2, or 0");
+        return kj_err_set(err, KJ_USAGE,
+                          "--max-token-length takes 0 (no limit) or at least 2, not 1");
     for (size_t i = 0; i < cuts->n; i++) {
         if (tok_pattern_compile(&pre->steps[i], TOK_ONIGURUMA, cuts->v[i],
                                 strlen(cuts->v[i]), "pattern", err)) {
@@ -381,7 +383,7 @@ static int take_sample(const struct kj_tok_train *c, const struct kj_source *src
     *s = (struct tok_sample){.want = (uint64_t)c->sample_bytes, .seed = c->seed};
     if (c->memory > 0 && c->sample_bytes > c->memory / 2)
         return kj_err_set(err, KJ_USAGE,
-                          "sample_bytes %jd: more than half of the memory, %jd",
+                          "--sample-bytes %jd is more than half of --memory, %jd",
                           (intmax_t)c->sample_bytes, (intmax_t)c->memory);
     int rc = kj_flow_run(&f, err);
     r->damaged = f.damaged;

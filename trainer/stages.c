@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,7 +151,9 @@ int kj_stages_set(struct kj_run *r, const char *a, struct kj_err *err)
     }
     for (const struct kj_opt *o = kj_stage_opts + 1; o->name && n; o++)
         if (strlen(o->name) == n && memcmp(o->name, key, n) == 0) {
-            int rc = kj_opt_set(o, s, eq + 1, err);
+            char as[96];
+            snprintf(as, sizeof as, "--set %.*s", (int)(eq - a < 80 ? eq - a : 80), a);
+            int rc = kj_opt_set(o, s, as, eq + 1, err);
             /* Whichever of the two is set last holds. */
             if (rc == KJ_OK && o->off == S(steps) && s->steps)
                 s->tokens = 0;

@@ -23,6 +23,30 @@ for name in $(awk '/^  [a-z]/ {print $1}' table); do
         has "$name: wrong option" "$T/err" 'no-such-option-here'
     fi
 done
+
+# A wrong value, or none: the option as typed, what it takes, and an example.
+for page in man/kijil-*.1; do
+    name=${page#man/kijil-} && name=${name%.1}
+    "$KIJIL" help "$name" | sed -nE 's/^ +(-[A-Za-z], )?--([a-z0-9-]+) ([^ ]+).*/\2 \3/p' >options
+    while read -r option takes; do
+        err=$("$KIJIL" "$name" "--$option" 2>&1 >/dev/null </dev/null)
+        echo "$? kijil $name: --$option needs a value: |${err%%$'\n'*}"
+        [[ $takes == @(N|S|SIZE|SHARE|P%|BYTES) ]] || continue
+        err=$("$KIJIL" "$name" "--$option=?" 2>&1 >/dev/null </dev/null)
+        echo "$? kijil $name: --$option takes |${err%%$'\n'*}"
+    done <options
+done >refused
+awk -F'|' '{
+    want = substr($1, 3); got = substr($0, length($1) + 2)
+    if ($1 !~ /^2 / || index(got, want) != 1 ||
+        (want ~ /takes/ && got !~ /\(like [^)]+\), not .\?.$/)) print
+}' refused >wrong
+is "options that do not say what they take" "$(cat wrong)" ""
+is "options asked: hundreds" "$(($(wc -l <refused) > 300))" 1
+rc "a short option" 2 "$KIJIL" lid -j many
+has "a short option" err "^kijil lid: -j takes a whole number from 0 to 1024 \(like 4\), not 'many'"
+rc "a word of several" 2 "$KIJIL" lid --progress=x
+has "a word of several" err "--progress takes auto, plain, json or never, not 'x'"
 for shell in bash zsh fish; do
     rc "completion $shell" 0 "$KIJIL" completion $shell
     has "completion $shell" "$T/out" extract

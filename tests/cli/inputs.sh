@@ -110,7 +110,7 @@ has "a file of no bytes" err 'warning: 1 of 2 input files has 0 bytes: empty.war
 rc "no documents" 0 "$KIJIL" lid /dev/null
 has "no documents" err '0 documents in, 0 kept: the input was empty'
 rc "sizes in messages" 2 "$KIJIL" lid --memory 1K docs.jsonl
-has "sizes in messages" err 'memory must be at least 1M, not 1K'
+has "sizes in messages" err '--memory takes a size of at least 1M \(like 4G\), not .1K.'
 
 # ---- what two patterns of a run match is one file ----
 printf 'steps:\n  - extract: {}\n' >extract.yaml

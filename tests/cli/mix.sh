@@ -162,7 +162,7 @@ bad_plan() { # NAME PATTERN SED
     has "$1 is told" err "$2"
 }
 bad_plan key "b.yaml:9: .*unknown key 'bands'" 's/band:/bands:/'
-bad_plan budget 'tokens: a number like' 's/tokens: 4000/tokens: 4k/'
+bad_plan budget 'tokens takes most, or a count' 's/tokens: 4000/tokens: 4k/'
 bad_plan share 'either share or tokens' 's/share: 2, //'
 bad_plan twin 'two parts korean' 's/name: papers/name: korean/'
 bad_plan weights 'b.yaml:6: rehydrate' 's/^mix:/rehydrate: {3: 1, 2: 1}\nmix:/'

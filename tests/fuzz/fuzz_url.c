@@ -23,8 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         abort();
     for (const struct kj_opt *o = st->opts; o->name; o++)
         if (strcmp(o->name, "blocklist") != 0 &&
-            kj_opt_set(o, cfg, strcmp(o->name, "respect") ? path : "robots,tdm,noai",
-                       &err))
+            kj_opt_set(o, cfg, NULL,
+                       strcmp(o->name, "respect") ? path : "robots,tdm,noai", &err))
             abort();
     if (st->open(cfg, &err) == KJ_OK) {
         struct kj_batch b;

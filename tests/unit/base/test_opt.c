@@ -78,14 +78,68 @@ static void test_words(void)
         {"--tokens", "1MB"},   {"--tokens", "-1M"}, {"--tokens", "inf"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK_INT(PARSE(bad[i][0], bad[i][1]), KJ_USAGE);
-        CHECK(err.msg[0]);
+        CHECK(strstr(err.msg, bad[i][0]) == err.msg);
         kj_opt_release(opts, &c);
     }
-    CHECK_INT(PARSE("--name"), KJ_USAGE);
-    kj_opt_release(opts, &c);
     CHECK_INT(PARSE("-z"), KJ_USAGE);
     kj_opt_release(opts, &c);
     kj_strs_release(&pos);
+}
+
+/* What is said of a value that is none: the option as typed, what it takes, an
+ * example that it does take, and what was given. */
+static void test_messages(void)
+{
+    struct cfg c;
+    struct kj_strs pos = {0};
+    struct kj_err err = KJ_ERR_INIT;
+#define SAYS(text, ...)                                                                \
+    do {                                                                               \
+        CHECK_INT(PARSE(__VA_ARGS__), KJ_USAGE);                                       \
+        CHECK_STR(err.msg, strlen(err.msg), text);                                     \
+        kj_opt_release(opts, &c);                                                      \
+    } while (0)
+    SAYS("--number takes a whole number from 1 to 10 (like 5), not '11'", "--number",
+         "11");
+    SAYS("-n takes a whole number from 1 to 10 (like 5), not 'x'", "-nx");
+    SAYS("-n takes a whole number from 1 to 10 (like 5), not ''", "-kn", "");
+    SAYS("--part-size takes a size (like 2K), not '3Q'", "--part-size=3Q");
+    SAYS("--part_size takes a size (like 2K), not '-1'", "--part_size", "-1");
+    SAYS("--tokens takes a count of at least 1 (like 2K), not '0'", "--tokens", "0");
+    SAYS("--score takes a number from 0 to 1 (like 0.5), not '120%'", "--score",
+         "120%");
+    SAYS("--absent takes a number (like 0.5), not 'a'", "--absent", "a");
+    SAYS("--mode takes fast, slow or none, not 'quick'", "--mode=quick");
+    SAYS("--keep-all takes true or false, not 'maybe'", "--keep-all=maybe");
+    SAYS("--name needs a value: NAME", "--name");
+    SAYS("-n needs a value: a whole number from 1 to 10 (like 5)", "-n");
+    SAYS("--mode needs a value: fast, slow or none", "--mode");
+#undef SAYS
+    kj_strs_release(&pos);
+}
+
+/* Examples are taken by the options that they stand for. */
+static void test_examples(void)
+{
+    static const double ranges[][2] = {
+        {0, 0}, {1, 3}, {7, 9}, {0x1p20, 0x1p60}, {0, 1}};
+    static const enum kj_opt_kind kinds[] = {KJ_OPT_INT, KJ_OPT_SIZE, KJ_OPT_COUNT,
+                                             KJ_OPT_REAL};
+    for (size_t k = 0; k < 4; k++)
+        for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+            union {
+                int64_t n;
+                double v;
+            } field;
+            struct kj_err err = KJ_ERR_INIT;
+            const struct kj_opt o = {"x", 0,   kinds[k],     0,           "N",
+                                     "",  "0", ranges[i][0], ranges[i][1]};
+            char like[64] = "";
+            CHECK_INT(kj_opt_set(&o, &field, "--x", "?", &err), KJ_USAGE);
+            const char *at = strstr(err.msg, "(like ");
+            CHECK(at && sscanf(at, "(like %63[^)]", like) == 1);
+            CHECK_INT(kj_opt_set(&o, &field, "--x", like, NULL), KJ_OK);
+        }
 }
 
 static int from_yaml(struct cfg *c, const char *text, struct kj_yaml **y,
@@ -131,6 +185,8 @@ static void test_recipe(void)
     kj_yaml_free(y);
     CHECK_INT(from_yaml(&c, "\nnumber: 77\n", &y, &err), KJ_USAGE);
     CHECK_INT(err.pos, 2);
+    CHECK_STR(err.msg, strlen(err.msg),
+              "number takes a whole number from 1 to 10 (like 5), not '77'");
     kj_opt_release(opts, &c);
     kj_yaml_free(y);
 }
@@ -173,6 +229,8 @@ static void test_texts(void)
 int main(void)
 {
     test_words();
+    test_messages();
+    test_examples();
     test_recipe();
     test_texts();
     return test_end();

@@ -106,7 +106,7 @@ static int run(const char *const *o, struct mem_corpus *m, unsigned threads,
     for (; o && *o && !rc; o += 2)
         for (const struct kj_opt *p = st->opts; p->name; p++)
             if (strcmp(p->name, *o) == 0)
-                rc = kj_opt_set(p, cfg, o[1], err);
+                rc = kj_opt_set(p, cfg, NULL, o[1], err);
     if (!rc)
         rc = st->open(cfg, err);
     struct kj_corpus c = {.self = m,
