@@ -122,8 +122,9 @@ CULIBS   += -DKJ_NCCL
 endif
 CUSM     = sm_80 sm_90a sm_100     # and code of compute_80, which a driver translates for others
 CUARCH   = -gencode arch=compute_80,code=compute_80 $(foreach a,$(CUSM),-gencode arch=$(a:sm_%=compute_%),code=$a)
+CUWARN   = -Werror all-warnings
 empty   :=
-CUFLAGS  = -std=c++20 -O3 -lineinfo $(DEFS) $(CULIBS) -DKJ_CUDA_FOR=$(subst $(empty) ,+,$(strip $(CUSM))) -Werror all-warnings -Xcompiler -fPIC,-fvisibility=hidden
+CUFLAGS  = -std=c++20 -O3 -lineinfo $(DEFS) $(CULIBS) -DKJ_CUDA_FOR=$(subst $(empty) ,+,$(strip $(CUSM))) $(CUWARN) -Xcompiler -fPIC,-fvisibility=hidden
 cuda: $(B)/kijil-cuda.so                   ## the GPU back end (needs nvcc; no GPU)
 $(B)/kijil-cuda.so: $(CUSRC:nn/cuda/%.cu=$(B)/cuda/%.o) $(patsubst %.c,$(B)/cuda/%.pic.o,$(CUHOST) $(CULIBSRC))
 	$(CXX) -shared -o $@ $^ -L$(CUDALIB) -Wl,-rpath,$(CUDALIB) -Wl,--exclude-libs,ALL -Wl,-z,defs \

@@ -137,6 +137,37 @@ else
 fi
 rc unknown 2 check x abacus
 
+# A package of no use here, nothing to write to but the folder of results: it is built, with the
+# code of the GPU at hand. What cannot be built is said in a row.
+mkdir -p tree/scripts tree/build/gpu tools2
+cp "$TOP/scripts/gpu-check" tree/scripts/
+printf '#!/bin/bash\necho old >&2\nexit 1\n' >tree/build/gpu/kijil
+chmod +x tree/build/gpu/kijil
+echo old >tree/build/gpu/commit
+tar czf tree/build/gpu.tar.gz -C tree/build gpu && rm -r tree/build/gpu
+printf '#!/bin/bash\necho "NVIDIA X100, 580.1, 81559 MiB, 700.00 W, 1980 MHz, Default, 8.6"\n' >tools2/nvidia-smi
+cat >tools2/make <<E2
+#!/bin/bash
+echo "\$*" >>$T/made
+[[ -e $T/refuse ]] && echo "cannot find -lzstd" && exit 2
+mkdir -p $T/tree/build/release/tests/cuda
+ln -sf $dir/kijil $dir/tests/cuda_emu/kijil-cuda.so $T/tree/build/release/
+ln -sf $dir/tests/cuda/gradients $T/tree/build/release/tests/cuda/
+E2
+chmod +x tools2/*
+bare() {
+    env -u KIJIL -u KIJIL_CUDA_SO TMPDIR=/nowhere HOME=/nowhere PATH="$T/tools2:$PATH" \
+        "$T/tree/scripts/gpu-check" --small -o "$T/$1" torch
+}
+rc built 0 bare built
+is built.device "$(result built device)" good
+has built.with made "-j[0-9]+ CUSM=sm_86 CUARCH=-gencode arch=compute_86,code=sm_86 .*all cuda"
+is built.once "$(wc -l <made)" 1
+is built.files "$(ls -A built)" "$(printf 'gpu-check.json\ngpu-check.log\ngpu-check.md')"
+touch refuse
+rc unbuilt 1 bare unbuilt
+has unbuilt unbuilt/gpu-check.md '^\| program \| FAILED \| it cannot be built here.*cannot find -lzstd'
+
 # Killed while a call of the GPU goes on: as long as the test wants.
 KIJIL=$T/slow/kijil "$TOP/scripts/gpu-check" --small -o "$T/killed" operations >/dev/null 2>&1 &
 pid=$!
