@@ -106,7 +106,8 @@ static void losses(struct fit *f, size_t n)
         f->labels[i] = (int32_t)f->ys[i];
     o->write(f->b, f->y, 0, f->labels, n);
     o->cross_entropy(f->b, kj_mat(f->z, 0, f->out), kj_mat(f->loss, 0, 1), KJ_MAT_NONE,
-                     kj_mat(f->y, 0, 1), n, f->out, 1.0f / (float)n, 0, true);
+                     kj_mat(f->y, 0, 1), n, f->out, 1.0f / (float)n, KJ_MAT_NONE, 0,
+                     true);
     o->read(f->b, f->loss, 0, f->zs, n);
     for (size_t i = 0; i < n; i++)
         f->total += (double)f->zs[i];

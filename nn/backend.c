@@ -158,7 +158,7 @@ static struct kj_mat from(struct kj_mat m, size_t i)
 static void distil(struct kj_backend *b, const struct kj_head *p, size_t i, size_t n)
 {
     const struct kj_head_teacher *q = p->teacher;
-    struct kj_distil d = {q->weight, q->temperature, p->scale, p->zeta};
+    struct kj_distil d = {q->weight, q->temperature, p->scale, p->zeta, p->scale_by};
     struct kj_mat z = p->ws, t = q->ws, loss = p->loss, kl = q->kl, y = p->targets;
     z.stride = t.stride = p->v;
     loss.at += i;
@@ -185,7 +185,8 @@ void kj_head_loss(struct kj_backend *b, const struct kj_head *p)
         if (p->teacher)
             distil(b, p, i, n);
         else
-            o->cross_entropy(b, z, loss, lse, y, n, p->v, p->scale, p->zeta, grad);
+            o->cross_entropy(b, z, loss, lse, y, n, p->v, p->scale, p->scale_by,
+                             p->zeta, grad);
         if (!grad)
             continue;
         o->matmul(b, from(p->dx, i), z, p->w, n, p->h, p->v, p->flags);

@@ -95,7 +95,7 @@ struct kj_backend {
 /* What a shared object was built for: the number counts changes of the structs in
  * this header that their sizes do not show. */
 #define KJ_BACKEND_ABI                                                                 \
-    ((unsigned)(8000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
+    ((unsigned)(9000000 + sizeof(struct kj_ops) * 1000 + sizeof(struct kj_backend)))
 
 /* For implementations: b->most, which is none from then on. */
 static inline struct kj_mat kj_backend_take_most(struct kj_backend *b)
@@ -164,6 +164,7 @@ struct kj_adamw {
 struct kj_distil {
     float weight, temperature; /* 0..1 and T > 0 */
     float scale, zeta;
+    struct kj_mat scale_by; /* scale is multiplied by it; or none */
 };
 
 struct kj_ops {
@@ -301,10 +302,12 @@ struct kj_ops {
      * and z becomes scale * (softmax - onehot + 2 zeta lse softmax), the
      * gradient of scale * (loss + zeta lse^2). A target below 0 masks the row:
      * loss 0, gradient 0. lse (may be none) gets the rows' log sum exp. With
-     * grad false, z is left alone. See kj_head_loss for whole batches. */
+     * grad false, z is left alone. scale_by: an F32 on the device that scale is
+     * multiplied by, for what must be the same operation whatever it is; or none. See
+     * kj_head_loss for whole batches. */
     void (*cross_entropy)(struct kj_backend *b, struct kj_mat z, struct kj_mat loss,
                           struct kj_mat lse, struct kj_mat targets, size_t n, size_t v,
-                          float scale, float zeta, bool grad);
+                          float scale, struct kj_mat scale_by, float zeta, bool grad);
 
     /* Distillation (Hinton et al. 2015): z and t are n rows of v logits of
      * student and teacher, both overwritten. With p = softmax(z / T), q =
@@ -409,7 +412,8 @@ struct kj_head {
     struct kj_mat ws;
     size_t n, h, v, chunk;
     float scale, zeta;
-    unsigned flags; /* KJ_MM_BF16 or 0, for its products */
+    struct kj_mat scale_by; /* as in cross_entropy */
+    unsigned flags;         /* KJ_MM_BF16 or 0, for its products */
 };
 void kj_head_loss(struct kj_backend *b, const struct kj_head *p);
 

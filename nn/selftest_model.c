@@ -166,6 +166,9 @@ static void f_head(const struct kj_probe *p)
     free(z);
 }
 
+/* What lies on the device of a scale; the rest is given. */
+static const double quarter = 0.25;
+
 static void test_head(struct kj_test *t)
 {
     enum { N = 29, CHUNK = 8 };
@@ -195,7 +198,9 @@ static void test_head(struct kj_test *t)
                                .h = H,
                                .v = V,
                                .chunk = CHUNK,
-                               .scale = (float)p.s[0],
+                               .scale = (float)p.s[0] * (z ? 4 : 1),
+                               .scale_by =
+                                   z ? kj_test_put_sum(t, &quarter, 1, 1) : KJ_MAT_NONE,
                                .zeta = (float)p.s[1]};
         t->o->zero(t->b, head.dw, V * H);
         kj_head_loss(t->b, &head);
@@ -207,8 +212,8 @@ static void test_head(struct kj_test *t)
                         kj_test_differ(&sum, p.out, 1), kj_test_limit(t, 1e-6));
         kj_test_gradient(t, "head", "dx", &p, 0, head.dx);
         kj_test_gradient(t, "head", "dw", &p, 1, head.dw);
-        struct kj_mat all[] = {head.x,   head.w,  head.targets, head.loss,
-                               head.lse, head.dx, head.dw,      head.ws};
+        struct kj_mat all[] = {head.x,  head.w,  head.targets, head.loss,    head.lse,
+                               head.dx, head.dw, head.ws,      head.scale_by};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             kj_test_drop(t, all[i]);
         free(loss);
@@ -297,7 +302,9 @@ static void test_distil(struct kj_test *t)
                                .h = KD_H,
                                .v = V,
                                .chunk = CHUNK,
-                               .scale = (float)KD_SCALE,
+                               .scale = (float)KD_SCALE * (k ? 4 : 1),
+                               .scale_by =
+                                   k ? kj_test_put_sum(t, &quarter, 1, 1) : KJ_MAT_NONE,
                                .zeta = (float)KD_ZETA};
         t->o->zero(t->b, head.dw, V * KD_H);
         kj_head_loss(t->b, &head);
@@ -314,9 +321,9 @@ static void test_distil(struct kj_test *t)
                         kj_test_limit(t, 1e-6));
         kj_test_gradient(t, "distil", "dx", &p, 0, head.dx);
         kj_test_gradient(t, "distil", "dw", &p, 1, head.dw);
-        struct kj_mat all[] = {head.x,    head.w,     head.targets, head.loss,
-                               head.dx,   head.dw,    head.ws,      teacher.x,
-                               teacher.w, teacher.ws, teacher.kl};
+        struct kj_mat all[] = {head.x,    head.w,    head.targets, head.loss,
+                               head.dx,   head.dw,   head.ws,      head.scale_by,
+                               teacher.x, teacher.w, teacher.ws,   teacher.kl};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             kj_test_drop(t, all[i]);
         free(loss);

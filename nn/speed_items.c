@@ -239,7 +239,7 @@ static void run_cross_entropy(struct kj_speed_bench *s, const struct kj_speed_it
     struct kj_mat z = low(s, it->m, it->n, 2), loss = wide(s, it->m, 1, 1);
     if (!s->dry)
         s->o->cross_entropy(s->b, z, loss, KJ_MAT_NONE, kj_mat(s->ids, 0, 1), it->m,
-                            it->n, 1, 0, true);
+                            it->n, 1, KJ_MAT_NONE, 0, true);
 }
 
 /* flags: on bfloat16 states. */

@@ -22,13 +22,6 @@
 #include "base/mem.h"
 #include "trainer/llama_internal.h"
 
-/* The gradients of ends, where passes add them up. */
-static struct kj_llama_ends end_grads(const struct kj_llama *m)
-{
-    size_t last = kj_llama_units(m) - 1;
-    return kj_llama_ends(m, kj_llama_unit_grads(m, 0), kj_llama_unit_grads(m, last));
-}
-
 /* Whether a device may be done with a layer of a pass before the host has issued the
  * next one's operations. Forward these are a dozen, 30 us; 1e11 weights times tokens are 2e11
  * operations, 0.4 ms at an H100's 500 TFLOP/s. (Estimated; no GPU has measured it.) */
@@ -83,12 +76,6 @@ int kj_llama_new(struct kj_llama **out, struct kj_backend *b, const struct kj_sh
 {
     struct kj_llama_how how = {.tokens = tokens, .chunk = chunk, .train = train};
     return kj_llama_make(out, b, s, &how, err);
-}
-
-/* The weights that passes read. */
-static struct kj_tensor *weights(const struct kj_llama *m)
-{
-    return m->low ? m->low : m->w;
 }
 
 void kj_llama_free(struct kj_llama *m)
@@ -150,7 +137,7 @@ static struct pass pass_of(const struct kj_llama *m, size_t i, const struct kj_r
                      .r = r,
                      .i = i,
                      .d = kj_llama_dims(&m->shape),
-                     .w = kj_llama_layer_of(m, weights(m), i),
+                     .w = kj_llama_layer_of(m, kj_llama_working(m), i),
                      .again = kj_llama_again(&m->how, i)};
     kj_llama_layer_acts(m, i, &p.l);
     return p;
@@ -222,10 +209,7 @@ static void norm_again(const struct pass *p, struct kj_mat y, struct kj_mat r,
                        (float)p->m->shape.norm_eps);
 }
 
-/* A layer one way is the same operations on the same operands in each pass, but for the
- * documents: a section. Not where gradients are rounded by chance, which is another one
- * each pass, or somebody looks on. */
-static bool in_sections(const struct kj_llama *m)
+bool kj_llama_in_sections(const struct kj_llama *m)
 {
     return m->sections && !m->b->chance && !m->look;
 }
@@ -235,13 +219,14 @@ static bool begin_layer(const struct kj_llama *m, size_t i, const struct kj_rows
 {
     uint64_t more[] = {i, back, r->n};
     uint64_t key = kj_section_key(m, more, sizeof more / sizeof *more);
-    return !in_sections(m) || m->b->ops->section_begin(m->b, key, r->segs, r->cu);
+    return !kj_llama_in_sections(m) ||
+           m->b->ops->section_begin(m->b, key, r->segs, r->cu);
 }
 
 /* True: once more. */
 static bool end_layer(const struct kj_llama *m)
 {
-    return in_sections(m) && m->b->ops->section_end(m->b);
+    return kj_llama_in_sections(m) && m->b->ops->section_end(m->b);
 }
 
 /* Attention half and feed-forward half of a block; see below. */
@@ -275,7 +260,7 @@ static void block_once(const struct pass *p, struct kj_mat x, struct kj_mat delt
 static void embed(const struct pass *p)
 {
     const struct kj_llama *m = p->m;
-    m->b->ops->embed(m->b, p->l.x1, kj_llama_ends_of(m, weights(m)).embed,
+    m->b->ops->embed(m->b, p->l.x1, kj_llama_ends_of(m, kj_llama_working(m)).embed,
                      kj_mat(m->acts->ids, 0, 1), p->r->n, p->d.h);
 }
 
@@ -284,7 +269,7 @@ static void last_norm(const struct pass *p)
     const struct kj_llama *m = p->m;
     const struct kj_llama_acts *a = m->acts;
     m->b->ops->norm(m->b, a->y, a->x, a->r, p->l.x2, a->delta,
-                    kj_llama_ends_of(m, weights(m)).norm, p->r->n, p->d.h,
+                    kj_llama_ends_of(m, kj_llama_working(m)).norm, p->r->n, p->d.h,
                     (float)m->shape.norm_eps);
 }
 
@@ -309,12 +294,12 @@ static void block(const struct kj_llama *m, size_t i, const struct kj_rows *r,
 static void take_unit(const struct kj_llama *m, size_t unit, bool stale)
 {
     size_t at = kj_llama_unit(m, unit), n = kj_llama_unit(m, unit + 1) - at;
-    m->b->ops->await(m->b, kj_mat(weights(m), at, 1), n);
+    m->b->ops->await(m->b, kj_mat(kj_llama_working(m), at, 1), n);
     if (stale)
         m->b->ops->axpby(m->b, kj_mat(m->low, at, 1), kj_mat(m->w, at, 1), n, 1, 0);
 }
 
-static int forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *err)
+int kj_llama_forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *err)
 {
     const struct kj_ops *o = m->b->ops;
     struct kj_llama_acts *a = m->acts;
@@ -426,229 +411,31 @@ static void block_back(const struct kj_llama *m, size_t i, const struct kj_rows 
             ffn_back(&p, &g);
             attn_back(&p, &g);
             if (i == 0)
-                m->b->ops->embed_back(m->b, end_grads(m).embed, m->acts->dres,
+                m->b->ops->embed_back(m->b, kj_llama_end_grads(m).embed, m->acts->dres,
                                       kj_mat(m->acts->ids, 0, 1), r->n, p.d.h);
         } while (end_layer(m));
 }
 
-static void growing(const struct kj_llama *m, size_t unit)
+void kj_llama_growing(const struct kj_llama *m, size_t unit)
 {
     if (m->growing)
         m->growing(m->grown_ctx, unit);
 }
 
-static void grown(const struct kj_llama *m, size_t unit)
+void kj_llama_grown(const struct kj_llama *m, size_t unit)
 {
     if (m->grown)
         m->grown(m->grown_ctx, unit);
 }
 
-/* The loss's part of the gradients is a number of the step. Where it stays what it was in
- * another step (rows are full, no target is masked), the head is a section, too; elsewhere
- * each step would make a graph of its own. */
-static bool head_again(struct kj_llama *m, float scale)
-{
-    int64_t step = m->b->step;
-    if (m->scale < scale || m->scale > scale) {
-        m->scale = scale;
-        m->scale_since = step;
-    }
-    return in_sections(m) && step > m->scale_since;
-}
-
-static bool begin_head(const struct kj_llama *m, const struct kj_head *p, bool back,
-                       bool sums)
-{
-    const struct kj_head_teacher *t = p->teacher;
-    float f[4] = {p->scale, p->zeta, t ? t->weight : 0, t ? t->temperature : 0};
-    uint64_t more[] = {(uint64_t)m->shape.layers,
-                       back + 2 * sums,
-                       p->n,
-                       t ? (uint64_t)(uintptr_t)t->x.t : 0,
-                       0,
-                       0};
-    memcpy(&more[4], f, sizeof f);
-    uint64_t key = kj_section_key(m, more, sizeof more / sizeof *more);
-    return m->b->ops->section_begin(m->b, key, 0, NULL);
-}
-
-/* The head's loss, and with back its gradients and the last norm's; sums: added to those
- * that the device keeps. */
-static void head_once(const struct kj_llama *m, const struct kj_head *p, bool back,
-                      bool sums)
-{
-    const struct kj_ops *o = m->b->ops;
-    const struct kj_llama_acts *a = m->acts;
-    kj_head_loss(m->b, p);
-    if (back) {
-        size_t layer = (size_t)m->shape.layers - 1;
-        m->b->most = kj_llama_most(m, layer, KJ_MAP_DOWN, KJ_OF_DY);
-        o->norm_back(m->b, a->dres, end_grads(m).norm, a->dy, a->x, a->r,
-                     kj_llama_ends_of(m, weights(m)).norm, p->n, p->h, false);
-    }
-    if (sums)
-        o->add_sum(m->b, kj_llama_sum(m, KJ_SUM_LOSS), p->loss, p->n, false);
-    if (sums && p->teacher)
-        o->add_sum(m->b, kj_llama_sum(m, KJ_SUM_KL), p->teacher->kl, p->n, false);
-}
-
-static void backward(struct kj_llama *m, const struct kj_rows *r)
+void kj_llama_backward(struct kj_llama *m, const struct kj_rows *r)
 {
     for (size_t i = (size_t)m->shape.layers; i-- > 0;) {
-        growing(m, i + 1);
+        kj_llama_growing(m, i + 1);
         if (i == 0 && !m->shape.tied)
-            growing(m, 0);
+            kj_llama_growing(m, 0);
         block_back(m, i, r);
-        grown(m, i + 1);
+        kj_llama_grown(m, i + 1);
     }
-    grown(m, 0);
-}
-
-/* From the last norm's output to the losses, and with back all gradients. */
-static void head_and_back(struct kj_llama *m, const struct kj_head *p,
-                          const struct kj_rows *r, bool back, bool sums)
-{
-    size_t last = (size_t)m->shape.layers + 1;
-    bool again = head_again(m, p->scale);
-    if (back && m->shape.tied)
-        growing(m, 0);
-    if (back)
-        growing(m, last);
-    if (!again || begin_head(m, p, back, sums))
-        do
-            head_once(m, p, back, sums);
-        while (again && m->b->ops->section_end(m->b));
-    if (back) {
-        grown(m, last);
-        backward(m, r);
-    }
-}
-
-static struct kj_head head_of(struct kj_llama *m, const struct kj_rows *r, bool back,
-                              float scale, float zeta)
-{
-    struct kj_llama_acts *a = m->acts;
-    return (struct kj_head){
-        .x = a->y,
-        .w = kj_llama_ends_of(m, weights(m)).head,
-        .targets = kj_mat(a->targets, 0, 1),
-        .loss = a->loss,
-        .lse = KJ_MAT_NONE,
-        .dx = back ? a->dy : KJ_MAT_NONE,
-        .dw = back ? end_grads(m).head : KJ_MAT_NONE,
-        .ws = a->logits,
-        .n = r->n,
-        .h = (size_t)m->shape.hidden,
-        .v = (size_t)m->shape.vocab_size,
-        .chunk = m->how.chunk,
-        .scale = scale,
-        .zeta = zeta,
-        .flags = m->mm,
-    };
-}
-
-/* Sum of n floats on the device; they are left in host. */
-static int sum_of(struct kj_llama *m, struct kj_mat x, size_t n, double *sum,
-                  struct kj_err *err)
-{
-    float *host = m->acts->host;
-    m->b->ops->read(m->b, x.t, x.at, host, n);
-    int rc = m->b->ops->sync(m->b, err);
-    *sum = 0;
-    for (size_t i = 0; i < n && rc == KJ_OK; i++)
-        *sum += (double)host[i];
-    return rc;
-}
-
-struct kj_mat kj_llama_sum(const struct kj_llama *m, enum kj_llama_sum which)
-{
-    return kj_mat(m->sums, 2 * (size_t)which, 2);
-}
-
-int kj_llama_sums(struct kj_llama *m, double sum[KJ_SUMS], struct kj_err *err)
-{
-    m->b->ops->read(m->b, m->sums, 0, sum, 2 * KJ_SUMS);
-    return m->b->ops->sync(m->b, err);
-}
-
-int kj_llama_loss(struct kj_llama *m, const struct kj_rows *r, bool back, float scale,
-                  float zeta, double *sum, float *each, struct kj_err *err)
-{
-    struct kj_llama_acts *a = m->acts;
-    int rc = forward(m, r, err);
-    if (rc)
-        return rc;
-    m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
-    struct kj_head head = head_of(m, r, back, scale, zeta);
-    head_and_back(m, &head, r, back, !sum);
-    rc = sum ? sum_of(m, a->loss, r->n, sum, err) : KJ_OK;
-    if (rc == KJ_OK && each)
-        memcpy(each, a->host, r->n * sizeof *each);
-    return rc;
-}
-
-int kj_llama_distil(struct kj_llama *m, const struct kj_teacher *t,
-                    const struct kj_rows *r, bool back, float scale, float zeta,
-                    double *sum, double *kl, struct kj_err *err)
-{
-    struct kj_llama_acts *a = m->acts, *b = t->m->acts;
-    if (t->m->shape.vocab_size != m->shape.vocab_size || t->m->how.chunk < m->how.chunk)
-        return kj_err_set(err, KJ_FATAL, "teacher of another vocabulary or chunk");
-    int rc = forward(t->m, r, err);
-    rc = rc ? rc : forward(m, r, err);
-    if (rc)
-        return rc;
-    m->b->ops->write(m->b, a->targets, 0, r->targets, r->n);
-    struct kj_head_teacher teacher = {.x = b->y,
-                                      .w = kj_llama_ends_of(t->m, weights(t->m)).head,
-                                      .ws = b->logits,
-                                      .kl = b->loss,
-                                      .h = (size_t)t->m->shape.hidden,
-                                      .weight = (float)t->weight,
-                                      .temperature = (float)t->temperature};
-    struct kj_head head = head_of(m, r, back, scale, zeta);
-    head.teacher = &teacher;
-    head_and_back(m, &head, r, back, !sum);
-    rc = sum ? sum_of(m, a->loss, r->n, sum, err) : KJ_OK;
-    return rc || !kl ? rc : sum_of(m, b->loss, r->n, kl, err);
-}
-
-int kj_llama_pick(struct kj_llama *m, const struct kj_rows *r, const int32_t *rows,
-                  const int32_t *tokens, size_t n, float *nats, struct kj_err *err)
-{
-    const struct kj_ops *o = m->b->ops;
-    struct kj_llama_acts *a = m->acts;
-    size_t h = (size_t)m->shape.hidden;
-    double sum;
-    int rc = forward(m, r, err);
-    for (size_t i = 0, k; i < n && rc == KJ_OK; i += k) {
-        k = n - i < m->how.tokens ? n - i : m->how.tokens;
-        o->write(m->b, a->pos, 0, rows + i, k);
-        o->write(m->b, a->targets, 0, tokens + i, k);
-        o->embed(m->b, a->delta, a->y, kj_mat(a->pos, 0, 1), k, h); /* gather */
-        struct kj_rows part = {.n = k};
-        struct kj_head head = head_of(m, &part, false, 0, 0);
-        head.x = a->delta;
-        kj_head_loss(m->b, &head);
-        rc = sum_of(m, a->loss, k, &sum, err);
-        memcpy(nats + i, a->host, k * sizeof *nats);
-    }
-    return rc;
-}
-
-int kj_llama_logits(struct kj_llama *m, const struct kj_rows *r, float *logits,
-                    struct kj_err *err)
-{
-    const struct kj_ops *o = m->b->ops;
-    struct kj_llama_acts *a = m->acts;
-    size_t h = (size_t)m->shape.hidden, v = (size_t)m->shape.vocab_size;
-    int rc = forward(m, r, err);
-    for (size_t i = 0; rc == KJ_OK && i < r->n; i += m->how.chunk) {
-        size_t n = r->n - i < m->how.chunk ? r->n - i : m->how.chunk;
-        struct kj_mat y = kj_mat(a->y.t, a->y.at + i * h, h);
-        o->matmul(m->b, a->logits, y, kj_llama_ends_of(m, weights(m)).head, n, v, h,
-                  KJ_MM_TB | m->mm);
-        o->read(m->b, a->logits.t, a->logits.at, logits + i * v, n * v);
-    }
-    return rc ? rc : o->sync(m->b, err);
+    kj_llama_grown(m, 0);
 }

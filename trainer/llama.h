@@ -113,9 +113,8 @@ struct kj_llama {
     struct kj_shape shape;
     struct kj_llama_how how;
     struct kj_param *params;
-    bool sections; /* layers are, one for each way */
-    float scale;   /* of the last loss, and since which of the back end's steps */
-    int64_t scale_since;
+    bool sections;      /* layers are, one for each way */
+    float scale;        /* of losses, as it lies on the device */
     size_t n_params, n; /* parameters, elements */
     /* What is this rank's to keep and to move: a span of each unit, or one of all. */
     size_t n_spans, own; /* own: elements that spans take where they are kept */

@@ -222,6 +222,8 @@ static struct need rest_acts(const struct kj_llama *m)
         a->f8.scales = kj_mat(f, take(&as, KJ_OPERANDS), 1);
     if (m->how.f8)
         a->f8.most = kj_mat(f, take(&as, kj_llama_mosts(&m->shape)), 1);
+    if (m->how.train)
+        a->scale = kj_mat(f, take(&as, 1), 1);
     return (struct need){at, as, 0};
 }
 

@@ -25,6 +25,21 @@ struct kj_llama_ends kj_llama_ends(const struct kj_llama *m, struct kj_mat first
 struct kj_llama_layer kj_llama_layer_of(const struct kj_llama *m, struct kj_tensor *t,
                                         size_t i);
 struct kj_llama_ends kj_llama_ends_of(const struct kj_llama *m, struct kj_tensor *t);
+/* The weights that passes read; the gradients of ends, where passes add them up. */
+struct kj_tensor *kj_llama_working(const struct kj_llama *m);
+struct kj_llama_ends kj_llama_end_grads(const struct kj_llama *m);
+
+/* llama.c: a layer one way is the same operations on the same operands in each pass, but
+ * for the documents: a section, and so is the head. Not where gradients are rounded by
+ * chance, which is another one each pass, or somebody looks on. */
+bool kj_llama_in_sections(const struct kj_llama *m);
+/* From r's tokens to the last norm's output. KJ_FATAL: more of them than m is for. */
+int kj_llama_forward(struct kj_llama *m, const struct kj_rows *r, struct kj_err *err);
+/* From the gradient of the last norm's input to those of all units but the last, which
+ * is the head's. Who adds to a unit tells of it. */
+void kj_llama_backward(struct kj_llama *m, const struct kj_rows *r);
+void kj_llama_growing(const struct kj_llama *m, size_t unit);
+void kj_llama_grown(const struct kj_llama *m, size_t unit);
 
 /* llama_parts.c: elements that a rank keeps of weights, gradients or moments that are
  * cut; those of slots, 0 where there are none; a model's spans. */
@@ -100,6 +115,7 @@ struct kj_llama_acts {
     struct kj_tensor *ids, *pos, *targets, *rope;
     struct kj_mat delta, x, r, y, logits, loss, lse;
     struct kj_mat dres, dy, dqkv, datt, dh;
+    struct kj_mat scale; /* the loss's share of the gradients; of who trains */
     struct kj_llama_layer_acts shared; /* of what is not kept; else t is NULL */
     struct kj_llama_f8 f8;
     float *host; /* tokens */

@@ -132,6 +132,17 @@ struct kj_llama_ends kj_llama_ends_of(const struct kj_llama *m, struct kj_tensor
     return kj_llama_ends(m, kj_mat(t, 0, 1), kj_mat(t, kj_llama_unit(m, last), 1));
 }
 
+struct kj_tensor *kj_llama_working(const struct kj_llama *m)
+{
+    return m->low ? m->low : m->w;
+}
+
+struct kj_llama_ends kj_llama_end_grads(const struct kj_llama *m)
+{
+    size_t last = kj_llama_units(m) - 1;
+    return kj_llama_ends(m, kj_llama_unit_grads(m, 0), kj_llama_unit_grads(m, last));
+}
+
 /* ---- units ---- */
 
 /* Where unit i begins. */

@@ -10,6 +10,7 @@
 #include "nn/arith.h"
 #include "nn/backend.h"
 #include "nn/comm.h"
+#include "trainer/llama_internal.h"
 
 void kj_ranks_init(struct kj_ranks *k, struct kj_comm *c, struct kj_llama *m)
 {
@@ -159,12 +160,6 @@ int kj_ranks_spoiled(struct kj_ranks *k, bool gradients, const struct kj_param *
 
 /* ---- weights ---- */
 
-/* What passes multiply. */
-static struct kj_tensor *working(const struct kj_llama *m)
-{
-    return m->low ? m->low : m->w;
-}
-
 void kj_ranks_share(struct kj_ranks *k)
 {
     const struct kj_ops *o = k->b->ops;
@@ -178,14 +173,15 @@ void kj_ranks_share(struct kj_ranks *k)
                  s->to - s->from, 1, 0);
     }
     for (size_t i = 0; i < kj_llama_units(m); i++) /* as forward passes take them */
-        o->all_gather(k->b, kj_mat(working(m), kj_llama_unit(m, i), 1), elements(k, i));
+        o->all_gather(k->b, kj_mat(kj_llama_working(m), kj_llama_unit(m, i), 1),
+                      elements(k, i));
 }
 
 int kj_ranks_settle(struct kj_ranks *k, struct kj_err *err)
 {
     if (!k->comm)
         return KJ_OK;
-    k->b->ops->await(k->b, kj_mat(working(k->m), 0, 1), k->m->n);
+    k->b->ops->await(k->b, kj_mat(kj_llama_working(k->m), 0, 1), k->m->n);
     return k->b->ops->sync(k->b, err);
 }
 

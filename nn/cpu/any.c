@@ -432,11 +432,11 @@ static void swiglu_back(struct kj_backend *b, struct kj_mat dg, struct kj_mat du
 
 static void cross_entropy(struct kj_backend *b, struct kj_mat z, struct kj_mat loss,
                           struct kj_mat lse, struct kj_mat targets, size_t n, size_t v,
-                          float s, float zeta, bool grad)
+                          float s, struct kj_mat by, float zeta, bool grad)
 {
     struct any a = begin(b, "cross_entropy");
     widen(&a, &z, n, v, grad ? INOUT : IN);
-    plain.cross_entropy(b, z, loss, lse, targets, n, v, s, zeta, grad);
+    plain.cross_entropy(b, z, loss, lse, targets, n, v, s, by, zeta, grad);
     finish(&a);
 }
 

@@ -257,7 +257,7 @@ static void ce_task(void *ctx, size_t task, unsigned worker)
 
 static void cross_entropy(struct kj_backend *b, struct kj_mat z, struct kj_mat loss,
                           struct kj_mat lse, struct kj_mat targets, size_t n, size_t v,
-                          float s, float zeta, bool grad)
+                          float s, struct kj_mat by, float zeta, bool grad)
 {
     const char *op = "cross_entropy";
     struct kj_loop l = {.c = kj_cpu_of(b),
@@ -273,8 +273,11 @@ static void cross_entropy(struct kj_backend *b, struct kj_mat z, struct kj_mat l
                         .e = targets};
     if (!kj_cpu_inside(b, op, z, n, v) || !kj_cpu_inside(b, op, loss, 1, n) ||
         !kj_cpu_inside(b, op, targets, 1, n) ||
-        (lse.t && !kj_cpu_inside(b, op, lse, 1, n)))
+        (lse.t && !kj_cpu_inside(b, op, lse, 1, n)) ||
+        (by.t && !kj_cpu_inside(b, op, by, 1, 1)))
         return;
+    if (by.t)
+        l.s *= *kj_cpu_f32(by);
     for (size_t i = 0; i < n; i++)
         if (kj_cpu_i32(targets)[i] >= (int64_t)v) {
             kj_backend_fault(b, op, "target %d at %zu is outside the vocabulary of %zu",

@@ -56,8 +56,11 @@ void kj_cpu_distil(struct kj_backend *b, struct kj_mat z, struct kj_mat t,
     struct work w = {kj_cpu_of(b), z, t, loss, kl, targets, n, v, *p};
     if (!kj_cpu_inside(b, op, z, n, v) || !kj_cpu_inside(b, op, t, n, v) ||
         !kj_cpu_inside(b, op, loss, 1, n) || !kj_cpu_inside(b, op, kl, 1, n) ||
-        !kj_cpu_inside(b, op, targets, 1, n) || !kj_cpu_scratch(w.c, op, v, 0))
+        !kj_cpu_inside(b, op, targets, 1, n) || !kj_cpu_scratch(w.c, op, v, 0) ||
+        (p->scale_by.t && !kj_cpu_inside(b, op, p->scale_by, 1, 1)))
         return;
+    if (p->scale_by.t)
+        w.p.scale *= *kj_cpu_f32(p->scale_by);
     for (size_t i = 0; i < n; i++)
         if (kj_cpu_i32(targets)[i] >= (int64_t)v) {
             kj_backend_fault(b, op, "target %d at %zu is outside the vocabulary of %zu",

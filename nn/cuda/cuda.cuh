@@ -241,7 +241,7 @@ void kj_cuda_attention_back(struct kj_backend *b, const struct kj_attn *a,
                             const struct kj_attn_grad *g);
 void kj_cuda_cross_entropy(struct kj_backend *b, struct kj_mat z, struct kj_mat loss,
                            struct kj_mat lse, struct kj_mat targets, size_t n, size_t v,
-                           float scale, float zeta, bool grad);
+                           float scale, struct kj_mat scale_by, float zeta, bool grad);
 void kj_cuda_distil(struct kj_backend *b, struct kj_mat z, struct kj_mat t,
                     struct kj_mat loss, struct kj_mat kl, struct kj_mat targets,
                     size_t n, size_t v, const struct kj_distil *p);

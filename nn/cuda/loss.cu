@@ -68,7 +68,8 @@ KJ_DEV float block_lse(struct lse a, float *sm)
 template <class T, int V>
 __global__ void k_cross_entropy(T *z, size_t stride, float *loss, float *lse,
                                 const int32_t *targets, size_t v, float scale,
-                                float zeta, bool grad, unsigned long long *flags)
+                                const float *scale_by, float zeta, bool grad,
+                                unsigned long long *flags)
 {
     KJ_SHARED(float, sm);
     size_t i = blockIdx.x;
@@ -94,6 +95,7 @@ __global__ void k_cross_entropy(T *z, size_t stride, float *loss, float *lse,
         return;
     __syncthreads(); /* row[y] was read */
     float c = 1.0f + 2.0f * zeta * all;
+    scale *= scale_by ? *scale_by : 1.0f;
     for (size_t j = threadIdx.x * V; j < v; j += THREADS * V) {
         kj_load<V>(x, row + j);
         for (int k = 0; k < V; k++) {
@@ -106,20 +108,22 @@ __global__ void k_cross_entropy(T *z, size_t stride, float *loss, float *lse,
 
 void kj_cuda_cross_entropy(struct kj_backend *b, struct kj_mat z, struct kj_mat loss,
                            struct kj_mat lse, struct kj_mat targets, size_t n, size_t v,
-                           float scale, float zeta, bool grad)
+                           float scale, struct kj_mat scale_by, float zeta, bool grad)
 {
     struct kj_cuda *c = kj_cuda_of(b);
     enum kj_dtype type = kj_cuda_type(z);
     if (!kj_cuda_op(c, "cross_entropy", n, v) || !kj_cuda_inside(c, z, type, n, v) ||
         !kj_cuda_inside(c, loss, KJ_F32, 1, n) ||
         !kj_cuda_maybe(c, lse, KJ_F32, 1, n) ||
-        !kj_cuda_inside(c, targets, KJ_I32, 1, n))
+        !kj_cuda_inside(c, targets, KJ_I32, 1, n) ||
+        !kj_cuda_maybe(c, scale_by, KJ_F32, 1, 1))
         return;
     kj_by_type(type, kj_aligned(z, v, kj_wide(type)), [&](auto t, auto w) {
         using T = decltype(t);
         kj_launch(c, k_cross_entropy<T, decltype(w)::v>, n, THREADS, 64 * sizeof(float),
                   kj_ptr<T>(z), z.stride, kj_ptr<float>(loss), kj_ptr<float>(lse),
-                  kj_ptr<int32_t>(targets), v, scale, zeta, grad, c->flags);
+                  kj_ptr<int32_t>(targets), v, scale, kj_ptr<float>(scale_by), zeta,
+                  grad, c->flags);
     });
 }
 
@@ -128,7 +132,7 @@ void kj_cuda_cross_entropy(struct kj_backend *b, struct kj_mat z, struct kj_mat 
 template <class T, int V>
 __global__ void k_distil(T *z, size_t sz, const T *t, size_t st, float *loss, float *kl,
                          const int32_t *targets, size_t v, struct kj_distil q,
-                         unsigned long long *flags)
+                         const float *scale_by, unsigned long long *flags)
 {
     KJ_SHARED(float, sm);
     size_t i = blockIdx.x;
@@ -152,6 +156,7 @@ __global__ void k_distil(T *z, size_t sz, const T *t, size_t st, float *loss, fl
     if (threadIdx.x == 0)
         loss[i] = y < 0 ? 0.0f : all - kj_get(row[y]);
     __syncthreads(); /* row[y] was read */
+    q.scale *= scale_by ? *scale_by : 1.0f;
     float c = q.scale * (hard + 2.0f * q.zeta * all);
     float d = q.scale * q.weight * q.temperature;
     for (size_t j = threadIdx.x * V; j < v; j += THREADS * V) {
@@ -180,12 +185,14 @@ void kj_cuda_distil(struct kj_backend *b, struct kj_mat z, struct kj_mat t,
     if (!kj_cuda_op(c, "distil", n, v) || !kj_cuda_inside(c, z, type, n, v) ||
         !kj_cuda_inside(c, t, type, n, v) || !kj_cuda_inside(c, loss, KJ_F32, 1, n) ||
         !kj_cuda_inside(c, kl, KJ_F32, 1, n) ||
-        !kj_cuda_inside(c, targets, KJ_I32, 1, n))
+        !kj_cuda_inside(c, targets, KJ_I32, 1, n) ||
+        !kj_cuda_maybe(c, p->scale_by, KJ_F32, 1, 1))
         return;
     kj_by_type(type, kj_all_aligned(v, kj_wide(type), z, t), [&](auto e, auto w) {
         using T = decltype(e);
         kj_launch(c, k_distil<T, decltype(w)::v>, n, THREADS, 64 * sizeof(float),
                   kj_ptr<T>(z), z.stride, kj_ptr<T>(t), t.stride, kj_ptr<float>(loss),
-                  kj_ptr<float>(kl), kj_ptr<int32_t>(targets), v, *p, c->flags);
+                  kj_ptr<float>(kl), kj_ptr<int32_t>(targets), v, *p,
+                  kj_ptr<float>(p->scale_by), c->flags);
     });
 }

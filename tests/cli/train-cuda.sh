@@ -73,18 +73,18 @@ for d in cpu cuda; do
     same states.resumed.$d states-$d/model/model.safetensors states-again-$d/model/model.safetensors
 done
 
-# counted STEPS MICRO : waits, allocations, graphs, replays, kernels launched alone
+# counted STEPS MICRO [OPTION...] : waits, allocations, graphs, replays, kernels launched alone
 counted() {
     sed -e "s/steps: 7/steps: $1/" -e "s/micro_sequences: 2/micro_sequences: $2/" \
         -e 's/every_steps: 3/every_steps: 99/' bf16.yaml >count.yaml
     rm -rf counted
     KJ_EMU_COUNTS=count.json "$KIJIL" train count.yaml --data shards/manifest.jsonl \
-        --device cuda -q -o counted 2>/dev/null || echo failed
+        --device cuda -q -o counted "${@:3}" 2>/dev/null || echo failed
     jq -r '[.waits, .mallocs, .graphs, .replays, .launches] | join(" ")' count.json
 }
-# three MICRO : those of steps 5 to 7
+# three MICRO [OPTION...] : those of steps 5 to 7
 three() {
-    echo "$(counted 7 "$1") $(counted 4 "$1")" |
+    echo "$(counted 7 "$@") $(counted 4 "$@")" |
         awk '{for (i = 1; i <= 5; i++) printf "%d%s", $i - $(i + 5), i < 5 ? " " : "\n"}'
 }
 read -r waits mallocs graphs replays alone < <(three 2)
@@ -99,6 +99,12 @@ is graphs "$graphs" 0
 is layers "$replays $replays1" "30 60"
 echo "# $alone kernels in three steps of two passes, $alone1 of four"
 is "of the step alone" "$alone1" "$alone"
+# Also where rows end early and so each step has other numbers of targets.
+read -r _ _ graphs replays masked < <(three 2 --set data.packing=bestfit)
+is masked.counts "$(jq -s '[.[] | .tokens] | [.[0], .[1] - .[0], .[2] - .[1]] | unique | length > 1' \
+    counted/metrics.jsonl)" true
+is masked "$graphs $replays" "0 30"
+is masked.alone "$masked" "$alone"
 # Passes of two sizes, whole blocks again, FP8, a teacher: the same bytes without.
 for g in 0 1; do
     KIJIL_CUDA_GRAPHS=$g KJ_EMU_COUNTS=count.$g.json rc graphs.$g 0 "$KIJIL" train fp8.yaml \

@@ -196,7 +196,7 @@ static void faults(void)
     CHECK(strstr(err.msg, "token -3 at 0 ") != NULL);
     kj_err_reset(&err);
     o->cross_entropy(b, kj_mat(t, 0, 20), kj_mat(t, 90, 1), KJ_MAT_NONE,
-                     kj_mat(ids, 0, 1), 2, 20, 1, 0, true);
+                     kj_mat(ids, 0, 1), 2, 20, 1, KJ_MAT_NONE, 0, true);
     CHECK_INT(o->sync(b, &err), KJ_FATAL);
     CHECK(strstr(err.msg, "target 500 at 1 ") != NULL);
     kj_err_reset(&err);
