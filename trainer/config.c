@@ -39,15 +39,22 @@ static const struct kj_opt model_opts[] = {
     {"rope_theta", 0, KJ_OPT_REAL, R(model.rope_theta), "X",
      "base of the rotary angles", "10000", 1, 1e12},
     {"rope_factor", 0, KJ_OPT_REAL, R(model.rope_factor), "X",
-     "YaRN: how many times longer the context becomes; 1: as it is", "1", 1, 1e6},
+     "how many times longer the context becomes; 1: as it is", "1", 1, 1e6},
+    {"rope_type", 0, KJ_OPT_ENUM, R(model.rope_type), "yarn|llama3|linear",
+     "how: YaRN's ramp over pairs, with its factor of attention; Llama 3.1's over "
+     "turns, "
+     "without; all pairs alike",
+     "yarn", 0, 0},
     {"rope_original_positions", 0, KJ_OPT_INT, R(model.rope_original), "N",
-     "YaRN: the context before; 0: max_position_embeddings / rope_factor", "0", 0,
-     1 << 24},
+     "the context before; 0: max_position_embeddings / rope_factor", "0", 0, 1 << 24},
     {"rope_beta_fast", 0, KJ_OPT_REAL, R(model.rope_beta_fast), "X",
-     "YaRN: pairs that turn more often than this in the old context stay", "32", 1e-3,
-     1e6},
+     "pairs that turn more often than this in the old context stay (llama3: "
+     "high_freq_factor, 4 in Llama 3.1)",
+     "32", 1e-3, 1e6},
     {"rope_beta_slow", 0, KJ_OPT_REAL, R(model.rope_beta_slow), "X",
-     "YaRN: those that turn less often than this are stretched whole", "1", 1e-3, 1e6},
+     "those that turn less often than this are stretched whole (llama3: "
+     "low_freq_factor)",
+     "1", 1e-3, 1e6},
     {"rms_norm_eps", 0, KJ_OPT_REAL, R(model.norm_eps), "X", "epsilon of the norms",
      "1e-5", 1e-12, 1},
     {"tie_word_embeddings", 0, KJ_OPT_FLAG, R(model.tied), 0,
@@ -297,9 +304,26 @@ bool kj_shape_same_rope(const struct kj_shape *a, const struct kj_shape *b)
     if (a->rope_theta != b->rope_theta || plain_a != plain_b)
         return false;
     return plain_a ||
-           (a->rope_factor == b->rope_factor && a->rope_original == b->rope_original &&
+           (a->rope_type == b->rope_type && a->rope_factor == b->rope_factor &&
+            a->rope_original == b->rope_original &&
             a->rope_beta_fast == b->rope_beta_fast &&
             a->rope_beta_slow == b->rope_beta_slow);
+}
+
+static int check_rope(const struct kj_shape *s, struct kj_err *err)
+{
+    if (s->rope_factor <= 1 || s->rope_type == KJ_ROPE_LINEAR)
+        return KJ_OK;
+    if (s->rope_original < 1 || !(s->rope_beta_slow > 0) ||
+        !(s->rope_beta_fast >= s->rope_beta_slow) || !(s->rope_theta > 1))
+        return kj_err_set(err, KJ_USAGE,
+                          "a longer context needs the positions before, beta_fast not "
+                          "below beta_slow, and a theta over 1");
+    if (s->rope_type == KJ_ROPE_LLAMA3 && !(s->rope_beta_fast > s->rope_beta_slow))
+        return kj_err_set(err, KJ_USAGE,
+                          "llama3 needs a high_freq_factor (rope_beta_fast) over "
+                          "low_freq_factor (rope_beta_slow)");
+    return KJ_OK;
 }
 
 int kj_shape_check(const struct kj_shape *s, struct kj_err *err)
@@ -324,13 +348,7 @@ int kj_shape_check(const struct kj_shape *s, struct kj_err *err)
         return kj_err_set(err, KJ_USAGE, "the model has an absurd dimension");
     if (s->max_positions < 1)
         return kj_err_set(err, KJ_USAGE, "max_position_embeddings is below 1");
-    if (s->rope_factor > 1 &&
-        (s->rope_original < 1 || !(s->rope_beta_slow > 0) ||
-         !(s->rope_beta_fast >= s->rope_beta_slow) || !(s->rope_theta > 1)))
-        return kj_err_set(err, KJ_USAGE,
-                          "YaRN needs the positions before, beta_fast not below "
-                          "beta_slow, and a theta over 1");
-    return KJ_OK;
+    return check_rope(s, err);
 }
 
 int kj_run_resolve(struct kj_run *r, int64_t vocab, struct kj_err *err)
@@ -408,8 +426,8 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
             const char *line = text.p + at, *nl = memchr(line, '\n', text.n - at);
             size_t n = nl ? (size_t)(nl - line) + 1 : text.n - at;
             /* Paths may move without changing the run; content is hashed. What is
-             * made again has the same bits; ranks may be others, too. Packing and
-             * states are younger than some runs: their defaults say nothing. */
+             * made again has the same bits; ranks may be others, too. Packing, states
+             * and rope_type are younger than some runs: their defaults say nothing. */
             bool skip = identity && (strncmp(line, "manifest:", 9) == 0 ||
                                      strncmp(line, "tokenizer:", 10) == 0 ||
                                      strncmp(line, "prefetch:", 9) == 0 ||
@@ -417,6 +435,7 @@ int kj_run_dump(const struct kj_run *r, bool identity, struct kj_buf *out)
                                      strncmp(line, "zero:", 5) == 0 ||
                                      strncmp(line, "deterministic:", 14) == 0 ||
                                      strncmp(line, "states: f32", 11) == 0 ||
+                                     strncmp(line, "rope_type: yarn", 15) == 0 ||
                                      strncmp(line, "packing: concat", 15) == 0);
             if (!skip)
                 rc |= kj_buf_addz(out, *s->name ? "  " : "") | kj_buf_add(out, line, n);

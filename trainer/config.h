@@ -18,6 +18,10 @@ struct kj_buf;
 struct kj_err;
 struct kj_yaml;
 
+/* Ways to longer contexts than a model was trained with: YaRN (Peng et al. 2023); Llama
+ * 3.1's, without a factor of attention; positions divided (Chen et al. 2023). */
+enum kj_rope { KJ_ROPE_YARN, KJ_ROPE_LLAMA3, KJ_ROPE_LINEAR };
+
 /* A Llama (Touvron et al. 2023; grouped-query attention, Ainslie et al. 2023). */
 struct kj_shape {
     int64_t vocab_size; /* 0 in a run file: the tokenizer's */
@@ -27,8 +31,10 @@ struct kj_shape {
                               pruned models have heads * head_dim != hidden */
     int64_t max_positions;
     double rope_theta, norm_eps;
-    /* YaRN (Peng et al. 2023): positions stretched by rope_factor (1 or 0: not),
-     * from the rope_original that the model was trained with. */
+    /* Positions stretched by rope_factor (1 or 0: not), from the rope_original that the
+     * model was trained with. Llama 3.1's high_freq_factor is rope_beta_fast here, its
+     * low_freq_factor rope_beta_slow. */
+    enum kj_rope rope_type;
     double rope_factor, rope_beta_fast, rope_beta_slow;
     int64_t rope_original;
     bool tied;         /* the head is the embedding */

@@ -89,9 +89,12 @@ static int check_tensors(const struct kj_gguf *g, const struct kj_shape *s,
             snprintf(name, sizeof name, "blk.%d.%s.weight", l, block[i].name);
             rc = check_tensor(g, name, block[i].cols, block[i].rows, x, err);
         }
+    bool speeds = kj_gguf_find(g, "rope_freqs.weight"); /* Llama 3.1's scaling */
+    if (rc == KJ_OK && speeds)
+        rc = check_tensor(g, "rope_freqs.weight", (uint64_t)s->head_dim / 2, 0, x, err);
     free(x);
     /* All of ours are there and no name is double: equal counts, equal sets. */
-    size_t want = 2 + !s->tied + (size_t)s->layers * per;
+    size_t want = 2 + speeds + !s->tied + (size_t)s->layers * per;
     if (rc == KJ_OK && kj_gguf_tensors(g) != want)
         rc = kj_err_set(err, KJ_FAIL, "%zu tensors have no place in a Llama",
                         kj_gguf_tensors(g) - want);

@@ -1,7 +1,8 @@
 /* gguf_write.c - a model of the hub's layout as one GGUF file.
  *
  * Rows of q and k are put in another order: the hub's rotary pairs are elements i
- * and i + d/2 of a head, GGUF's for "llama" are 2i and 2i + 1.
+ * and i + d/2 of a head, GGUF's for "llama" are 2i and 2i + 1. Llama 3.1's rope scaling is
+ * a tensor there, the number that each pair's speed is divided by.
  */
 #include "trainer/gguf.h"
 
@@ -11,7 +12,9 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/output.h"
+#include "trainer/rope.h"
 
 #define ALIGN      32u
 #define HEADER_MAX ((size_t)1 << 30)
@@ -71,8 +74,9 @@ static uint64_t put_keys(struct kj_buf *b, const struct kj_parent *p, bool f16)
                  {"llama.rope.scaling.yarn_beta_fast", s->rope_beta_fast},
                  {"llama.rope.scaling.yarn_beta_slow", s->rope_beta_slow}};
     const char *slash = strrchr(p->dir, '/'), *name = slash ? slash + 1 : p->dir;
-    bool yarn = s->rope_factor > 1;
-    size_t n_ints = sizeof ints / sizeof *ints, n_reals = yarn ? 5 : 2;
+    bool scaled = s->rope_factor > 1, yarn = scaled && s->rope_type == KJ_ROPE_YARN,
+         linear = scaled && s->rope_type == KJ_ROPE_LINEAR;
+    size_t n_ints = sizeof ints / sizeof *ints, n_reals = yarn ? 5 : linear ? 3 : 2;
     kj_gguf_put_key(b, "general.architecture", KJ_GGUF_STR);
     kj_gguf_put_text(b, "llama", 5);
     kj_gguf_put_key(b, "general.name", KJ_GGUF_STR);
@@ -85,13 +89,16 @@ static uint64_t put_keys(struct kj_buf *b, const struct kj_parent *p, bool f16)
         kj_gguf_put_key(b, reals[i].key, KJ_GGUF_F32);
         kj_gguf_put_le(b, bits(reals[i].v), 4);
     }
-    if (yarn) {
+    if (yarn || linear) {
+        const char *type = yarn ? "yarn" : "linear";
         kj_gguf_put_key(b, "llama.rope.scaling.type", KJ_GGUF_STR);
-        kj_gguf_put_text(b, "yarn", 4);
+        kj_gguf_put_text(b, type, strlen(type));
+    }
+    if (yarn) {
         kj_gguf_put_key(b, "llama.rope.scaling.original_context_length", KJ_GGUF_U32);
         kj_gguf_put_le(b, (uint64_t)s->rope_original, 4);
     }
-    return 2 + n_ints + n_reals + (yarn ? 2 : 0);
+    return 2 + n_ints + n_reals + yarn + (yarn || linear);
 }
 
 /* The format's name of a parameter. */
@@ -129,8 +136,11 @@ static uint64_t bytes_of(const struct kj_param *p, bool f16)
     return (uint64_t)p->rows * p->cols * (f16 && !p->vector ? 2 : 4);
 }
 
-static void put_tensors(struct kj_buf *b, const struct kj_param *p, size_t n, bool f16)
+/* speeds: how many; 0: the model has no such tensor. It comes last. */
+static void put_tensors(struct kj_buf *b, const struct kj_param *p, size_t n, bool f16,
+                        size_t speeds)
 {
+    static const char rope[] = "rope_freqs.weight";
     uint64_t at = 0;
     for (size_t i = 0; i < n; i++) {
         char name[64] = "";
@@ -143,6 +153,13 @@ static void put_tensors(struct kj_buf *b, const struct kj_param *p, size_t n, bo
         kj_gguf_put_le(b, f16 && !p[i].vector ? KJ_GGUF_F16_T : KJ_GGUF_F32_T, 4);
         kj_gguf_put_le(b, at, 8);
         at += padded(bytes_of(&p[i], f16));
+    }
+    if (speeds) {
+        kj_gguf_put_text(b, rope, sizeof rope - 1);
+        kj_gguf_put_le(b, 1, 4);
+        kj_gguf_put_le(b, speeds, 8);
+        kj_gguf_put_le(b, KJ_GGUF_F32_T, 4);
+        kj_gguf_put_le(b, at, 8);
     }
 }
 
@@ -215,11 +232,31 @@ static int put_data(struct kj_output *o, const struct kj_parent *p,
     return rc ? rc : kj_output_write(o, zeros, (size_t)(padded(n) - n), err);
 }
 
+static int put_speeds(struct kj_output *o, const struct kj_shape *s, size_t n,
+                      struct kj_err *err)
+{
+    static const char zeros[ALIGN] = {0};
+    double *speed = kj_xcalloc(n, sizeof *speed);
+    float *x = kj_xcalloc(n, sizeof *x);
+    kj_rope_speeds(s, speed);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(pow(s->rope_theta, -(double)i / (double)n) / speed[i]);
+    int rc = kj_output_write(o, (char *)x, n * sizeof *x, err);
+    free(x);
+    free(speed);
+    return rc ? rc
+              : kj_output_write(o, zeros, padded(n * sizeof *x) - n * sizeof *x, err);
+}
+
 int kj_gguf_write(const struct kj_parent *p, const char *path, bool f16,
                   const char **why, struct kj_err *err)
 {
     size_t n;
-    struct kj_param *q = kj_llama_params(&p->config.shape, &n, NULL);
+    const struct kj_shape *s = &p->config.shape;
+    struct kj_param *q = kj_llama_params(s, &n, NULL);
+    size_t speeds = s->rope_factor > 1 && s->rope_type == KJ_ROPE_LLAMA3
+                        ? (size_t)s->head_dim / 2
+                        : 0;
     struct kj_buf b, keys;
     struct kj_output *o = NULL;
     uint64_t more = 0;
@@ -229,10 +266,10 @@ int kj_gguf_write(const struct kj_parent *p, const char *path, bool f16,
     int rc = kj_gguf_put_tokenizer(p, &keys, &more, why, err);
     kj_buf_addz(&b, "GGUF");
     kj_gguf_put_le(&b, 3, 4);
-    kj_gguf_put_le(&b, n, 8);
+    kj_gguf_put_le(&b, n + (speeds > 0), 8);
     kj_gguf_put_le(&b, count + more, 8);
     kj_buf_add(&b, keys.p, keys.n);
-    put_tensors(&b, q, n, f16);
+    put_tensors(&b, q, n, f16, speeds);
     while (b.n % ALIGN && kj_buf_addc(&b, 0) == KJ_OK)
         ;
     if (rc == KJ_OK && (b.n % ALIGN || b.n + 64 > HEADER_MAX))
@@ -243,6 +280,8 @@ int kj_gguf_write(const struct kj_parent *p, const char *path, bool f16,
         rc = kj_output_write(o, b.p, b.n, err);
     for (size_t i = 0; i < n && rc == KJ_OK; i++)
         rc = put_data(o, p, &q[i], f16, err);
+    if (rc == KJ_OK && speeds)
+        rc = put_speeds(o, s, speeds, err);
     if (rc == KJ_OK)
         rc = kj_output_commit(o, err);
     else

@@ -30,7 +30,11 @@ static bool given(const struct kj_jval *v)
     return v && v->kind != KJ_J_NULL;
 }
 
-static int read_yarn(const struct kj_jval *v, struct kj_shape *s, struct kj_err *err)
+/* As enum kj_rope. */
+static const char *const rope_types[] = {"yarn", "llama3", "linear"};
+
+/* What YaRN has besides that we have not. */
+static int check_yarn(const struct kj_jval *v, double usual, struct kj_err *err)
 {
     static const char *const not_ours[] = {"mscale", "mscale_all_dim"};
     for (size_t i = 0; i < sizeof not_ours / sizeof *not_ours; i++)
@@ -41,23 +45,38 @@ static int read_yarn(const struct kj_jval *v, struct kj_shape *s, struct kj_err 
         return kj_err_set(err, KJ_FAIL,
                           "rope_scaling with truncate false is not "
                           "supported");
-    s->rope_factor = kj_jnum(kj_jget(v, "factor"), 0);
-    s->rope_original =
-        kj_jint(kj_jget(v, "original_max_position_embeddings"), s->max_positions);
-    s->rope_beta_fast = kj_jnum(kj_jget(v, "beta_fast"), 32);
-    s->rope_beta_slow = kj_jnum(kj_jget(v, "beta_slow"), 1);
-    double usual = 0.1 * log(s->rope_factor) + 1;
     double factor = kj_jnum(kj_jget(v, "attention_factor"), usual);
-    if (!(s->rope_factor >= 1 && s->rope_factor <= 1e6))
-        return kj_err_set(err, KJ_FAIL, "rope_scaling has an impossible factor");
     if (fabs(factor - usual) > 1e-6)
         return kj_err_set(err, KJ_FAIL,
                           "rope_scaling with attention_factor %g instead of %g is not "
                           "supported",
                           factor, usual);
-    if (!(s->rope_theta >= 1 && s->rope_theta <= 1e12))
-        return kj_err_set(err, KJ_FAIL, "impossible rope_theta");
     return KJ_OK;
+}
+
+static int read_scaling(const struct kj_jval *v, struct kj_str type, struct kj_shape *s,
+                        struct kj_err *err)
+{
+    bool llama3 = kj_str_is(type, "llama3");
+    size_t i = 0;
+    while (i < 3 && !kj_str_is(type, rope_types[i]))
+        i++;
+    s->rope_type = (enum kj_rope)i;
+    if (i == 3)
+        return kj_err_set(err, KJ_FAIL, "rope_scaling of type %.*s is not supported",
+                          (int)(type.n < 40 ? type.n : 40), type.p);
+    s->rope_factor = kj_jnum(kj_jget(v, "factor"), 0);
+    if (!(s->rope_factor >= 1 && s->rope_factor <= 1e6))
+        return kj_err_set(err, KJ_FAIL, "rope_scaling has an impossible factor");
+    s->rope_original =
+        kj_jint(kj_jget(v, "original_max_position_embeddings"), s->max_positions);
+    s->rope_beta_fast =
+        kj_jnum(kj_jget(v, llama3 ? "high_freq_factor" : "beta_fast"), 32);
+    s->rope_beta_slow =
+        kj_jnum(kj_jget(v, llama3 ? "low_freq_factor" : "beta_slow"), 1);
+    return s->rope_type == KJ_ROPE_YARN
+               ? check_yarn(v, 0.1 * log(s->rope_factor) + 1, err)
+               : KJ_OK;
 }
 
 /* Rotary base and scaling, in the old or the nested form. */
@@ -72,12 +91,11 @@ static int read_rope(const struct kj_jval *c, struct kj_shape *s, struct kj_err 
     if (given(scaling)) {
         const struct kj_jval *t = kj_jget(scaling, "rope_type");
         struct kj_str type = kj_jstr(t ? t : kj_jget(scaling, "type"));
-        if (kj_str_is(type, "yarn"))
-            return read_yarn(scaling, s, err);
-        if (type.n && !kj_str_is(type, "default"))
-            return kj_err_set(err, KJ_FAIL,
-                              "rope_scaling of type %.*s is not supported",
-                              (int)(type.n < 40 ? type.n : 40), type.p);
+        int rc = type.n && !kj_str_is(type, "default")
+                     ? read_scaling(scaling, type, s, err)
+                     : KJ_OK;
+        if (rc)
+            return rc;
     }
     if (!(s->rope_theta >= 1 && s->rope_theta <= 1e12))
         return kj_err_set(err, KJ_FAIL, "impossible rope_theta");
@@ -201,6 +219,29 @@ static int put_real(struct kj_buf *b, const char *key, double v)
     return rc | kj_buf_addz(b, ",\n");
 }
 
+static void put_scaling(struct kj_buf *b, const struct kj_shape *h)
+{
+    bool llama3 = h->rope_type == KJ_ROPE_LLAMA3;
+    if (h->rope_factor <= 1) {
+        kj_buf_addz(b, "  \"rope_scaling\": null,\n");
+        return;
+    }
+    kj_buf_addz(b, "  \"rope_scaling\": {\n");
+    if (h->rope_type != KJ_ROPE_LINEAR) {
+        kj_buf_addz(b, "  ");
+        put_real(b, llama3 ? "high_freq_factor" : "beta_fast", h->rope_beta_fast);
+        kj_buf_addz(b, "  ");
+        put_real(b, llama3 ? "low_freq_factor" : "beta_slow", h->rope_beta_slow);
+    }
+    kj_buf_addz(b, "  ");
+    put_real(b, "factor", h->rope_factor);
+    if (h->rope_type != KJ_ROPE_LINEAR) {
+        kj_buf_addz(b, "  ");
+        put_int(b, "original_max_position_embeddings", h->rope_original);
+    }
+    kj_buf_printf(b, "    \"rope_type\": \"%s\"\n  },\n", rope_types[h->rope_type]);
+}
+
 static int write_config(const struct kj_shape *h, const char *dir,
                         const struct kj_hf_save *s, struct kj_err *err)
 {
@@ -222,19 +263,7 @@ static int write_config(const struct kj_shape *h, const char *dir,
     put_int(&b, "num_key_value_heads", h->kv_heads);
     kj_buf_addz(&b, "  \"pretraining_tp\": 1,\n");
     put_real(&b, "rms_norm_eps", h->norm_eps);
-    if (h->rope_factor > 1) {
-        kj_buf_addz(&b, "  \"rope_scaling\": {\n  ");
-        put_real(&b, "beta_fast", h->rope_beta_fast);
-        kj_buf_addz(&b, "  ");
-        put_real(&b, "beta_slow", h->rope_beta_slow);
-        kj_buf_addz(&b, "  ");
-        put_real(&b, "factor", h->rope_factor);
-        kj_buf_addz(&b, "  ");
-        put_int(&b, "original_max_position_embeddings", h->rope_original);
-        kj_buf_addz(&b, "    \"rope_type\": \"yarn\"\n  },\n");
-    } else {
-        kj_buf_addz(&b, "  \"rope_scaling\": null,\n");
-    }
+    put_scaling(&b, h);
     put_real(&b, "rope_theta", h->rope_theta);
     kj_buf_printf(&b, "  \"tie_word_embeddings\": %s,\n  \"torch_dtype\": \"%s\",\n",
                   h->tied ? "true" : "false", s->bf16 ? "bfloat16" : "float32");

@@ -2,8 +2,8 @@
  * model.safetensors (or shards with an index), tokenizer.json.
  *
  * What the reader cannot honour it refuses by name: biases, rope scaling
- * other than YaRN,
- * another activation or architecture, missing, misshapen and unknown tensors.
+ * other than YaRN's, Llama 3.1's and linear, another activation or architecture,
+ * missing, misshapen and unknown tensors.
  */
 #ifndef KJ_TRAINER_HF_H
 #define KJ_TRAINER_HF_H

@@ -27,6 +27,7 @@
 
 #include "base/mem.h"
 #include "trainer/llama_internal.h"
+#include "trainer/rope.h"
 
 /* All begin at multiples of 256 bytes: matrix products choose their algorithms by
  * alignment, too, and what is made again must have the same bits. */
@@ -298,54 +299,6 @@ void kj_llama_needs(const struct kj_shape *s, const struct kj_llama_how *how, bo
     memcpy(need, all, sizeof all);
 }
 
-/* YaRN: the pair (a real number) that turns `beta` times in the old context. */
-static double pair_of(const struct kj_shape *s, double beta)
-{
-    double dim = (double)s->head_dim;
-    return dim * log((double)s->rope_original / (beta * 6.283185307179586)) /
-           (2 * log(s->rope_theta));
-}
-
-/* How pair i turns, and the factor of all pairs: what turns fast enough to tell
- * neighbours apart stays; slow pairs are stretched; a ramp lies between. */
-static double turns(const struct kj_shape *s, size_t i, double *scale)
-{
-    double dim = (double)s->head_dim;
-    double f = pow(s->rope_theta, -2.0 * (double)i / dim);
-    *scale = 1;
-    if (s->rope_factor <= 1)
-        return f;
-    double low = fmax(floor(pair_of(s, s->rope_beta_fast)), 0);
-    double high = fmin(ceil(pair_of(s, s->rope_beta_slow)), dim - 1);
-    if (high == low)
-        high += 0.001;
-    double ramp = fmin(fmax(((double)i - low) / (high - low), 0), 1);
-    *scale = 0.1 * log(s->rope_factor) + 1;
-    return f * (1 - ramp) + f / s->rope_factor * ramp;
-}
-
-/* Angles are made in double: at position 8000 float32 would be off by 5e-4. */
-void kj_llama_rope_row(const struct kj_shape *s, size_t p, float *row)
-{
-    size_t dim = (size_t)s->head_dim, half = dim / 2;
-    for (size_t i = 0; i < half; i++) {
-        double scale, f = turns(s, i, &scale);
-        row[i] = (float)(scale * cos((double)p * f));
-        row[i + half] = (float)(scale * sin((double)p * f));
-    }
-}
-
-static void rope_table(struct kj_llama *m)
-{
-    size_t dim = (size_t)m->shape.head_dim;
-    float *row = kj_xcalloc(dim, sizeof *row);
-    for (size_t p = 0; p < (size_t)m->shape.max_positions; p++) {
-        kj_llama_rope_row(&m->shape, p, row);
-        m->b->ops->write(m->b, m->acts->rope, p * dim, row, dim);
-    }
-    free(row);
-}
-
 static struct kj_tensor *make(struct kj_llama *m, const struct kj_llama_need *need)
 {
     return need->n ? m->b->ops->tensor_new(m->b, need->type, need->n) : NULL;
@@ -374,7 +327,7 @@ void kj_llama_acts_new(struct kj_llama *m)
     a->rope = make(m, &need[KJ_LT_ROPE]);
     a->host = kj_xcalloc(m->how.tokens, sizeof *a->host);
     if (a->rope)
-        rope_table(m);
+        kj_rope_table(m->b, &m->shape, a->rope, (size_t)m->shape.max_positions);
 }
 
 void kj_llama_acts_free(struct kj_llama *m)

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "trainer/llama_internal.h"
+#include "trainer/rope.h"
 
 /* Tokens of a prompt that are fed in one pass. */
 #define FEED 256
@@ -57,17 +58,6 @@ static size_t layout(struct kj_cache *c)
     return at;
 }
 
-static void rope_table(struct kj_cache *c)
-{
-    size_t dim = (size_t)c->m->shape.head_dim;
-    float *row = kj_xcalloc(dim, sizeof *row);
-    for (size_t p = 0; p < c->size; p++) {
-        kj_llama_rope_row(&c->m->shape, p, row);
-        c->m->b->ops->write(c->m->b, c->rope, p * dim, row, dim);
-    }
-    free(row);
-}
-
 int kj_cache_new(struct kj_cache **out, struct kj_llama *m, size_t positions,
                  struct kj_err *err)
 {
@@ -86,7 +76,7 @@ int kj_cache_new(struct kj_cache **out, struct kj_llama *m, size_t positions,
     c->in = o->tensor_new(m->b, KJ_I32, 2 * FEED + 2);
     c->rope = o->tensor_new(m->b, KJ_F32, positions * d.dim);
     if (c->rope)
-        rope_table(c);
+        kj_rope_table(m->b, &m->shape, c->rope, positions);
     int rc = o->sync(m->b, err);
     if (rc) {
         kj_cache_free(c);

@@ -153,8 +153,4 @@ void kj_llama_linear_back(const struct kj_llama *m, size_t layer, enum kj_llama_
                           struct kj_mat x, const struct kj_llama_kept *kept,
                           struct kj_mat w, size_t n);
 
-/* Row p of the rotary table: cosines of p theta^(-2i/dim) for i below dim/2,
- * then the sines. With YaRN other speeds, and both times its factor. */
-void kj_llama_rope_row(const struct kj_shape *s, size_t p, float *row);
-
 #endif

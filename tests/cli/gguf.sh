@@ -22,12 +22,16 @@ E2
 rc tied 0 "$KIJIL" train run.yaml --data shards -q -o tied
 rc yarn 0 "$KIJIL" train run.yaml --data shards -q -o yarn --set model.rope_factor=4.4 \
     --set model.tie_word_embeddings=false
+rc llama3 0 "$KIJIL" train run.yaml --data shards -q -o llama3 --set model.rope_factor=8 \
+    --set model.rope_type=llama3 --set model.rope_beta_fast=0.3 --set model.rope_beta_slow=0.05
+rc linear 0 "$KIJIL" train run.yaml --data shards -q -o linear --set model.rope_factor=2 \
+    --set model.rope_type=linear
 twin=(env PYTHONDONTWRITEBYTECODE=1 python3 "$TOP/tests/cli/gguf_twin.py")
 if ! python3 -c '' 2>/dev/null; then
     skip "no python3"
     twin=(true)
 fi
-for m in tied yarn; do
+for m in tied yarn llama3 linear; do
     for type in f16 f32; do
         rc "$m.$type" 0 "$KIJIL" convert $m --type $type -o $m.$type.gguf
         has "$m.$type" err 'with its tokenizer$'

@@ -3,6 +3,7 @@ tensors (rotary rows turned back) and tokens against the folder that it was made
 from. Called by gguf.sh."""
 import array
 import json
+import math
 import struct
 import sys
 
@@ -73,12 +74,34 @@ def turned(raw, dim, cols):
     return b"".join(raw[4 * cols * r:4 * cols * (r + 1)] for r in out)
 
 
+def speeds(tensor, c, y):
+    """What llama.cpp divides each pair's speed by (its converter's Llama 3.1)."""
+    d, old = c["head_dim"], y["original_max_position_embeddings"]
+    low, high = old / y["low_freq_factor"], old / y["high_freq_factor"]
+    want = []
+    for i in range(0, d, 2):
+        wave = 2 * math.pi * c["rope_theta"] ** (i / d)
+        if wave < high:
+            want.append(1)
+        elif wave > low:
+            want.append(y["factor"])
+        else:
+            smooth = (old / wave - y["low_freq_factor"]) / (y["high_freq_factor"] - y["low_freq_factor"])
+            want.append(1 / ((1 - smooth) / y["factor"] + smooth))
+    assert 1 in want and y["factor"] in want and len(set(want)) > 2
+    got = struct.unpack("<%df" % (d // 2), tensor[2])
+    assert tensor[:2] == ([d // 2], 0) and all(abs(a / b - 1) < 1e-6 for a, b in zip(got, want))
+
+
 def main(model, path, kind):
     c, t = json.load(open(model + "/config.json")), json.load(open(model + "/tokenizer.json"))
     raw = open(model + "/model.safetensors", "rb").read()
     n, (keys, got) = struct.unpack("<Q", raw[:8])[0], gguf(path)
     head = json.loads(raw[8:8 + n])
     head.pop("__metadata__", None)
+    y = c["rope_scaling"] or {"rope_type": "none"}
+    if y["rope_type"] == "llama3":
+        speeds(got.pop("rope_freqs.weight"), c, y)
     assert len(head) == len(got)
     for name, x in head.items():
         a, b = x["data_offsets"]
@@ -103,10 +126,12 @@ def main(model, path, kind):
         assert keys["llama." + k] == c[v], k
     assert abs(keys["llama.rope.freq_base"] / c["rope_theta"] - 1) < 1e-6
     assert abs(keys["llama.attention.layer_norm_rms_epsilon"] / c["rms_norm_eps"] - 1) < 1e-6
-    if c["rope_scaling"]:
-        y = c["rope_scaling"]
-        assert keys["llama.rope.scaling.type"] == "yarn"
+    if y["rope_type"] in ("yarn", "linear"):
+        assert keys["llama.rope.scaling.type"] == y["rope_type"]
         assert abs(keys["llama.rope.scaling.factor"] / y["factor"] - 1) < 1e-6
+    else:
+        assert not [k for k in keys if "scaling" in k]
+    if y["rope_type"] == "yarn":
         assert keys["llama.rope.scaling.original_context_length"] == y["original_max_position_embeddings"]
     want = ["[PAD%d]" % i for i in range(c["vocab_size"])]
     types = [5] * c["vocab_size"]

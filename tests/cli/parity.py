@@ -1,6 +1,6 @@
 """parity.py FOLDER [WEIGHT TEMPERATURE [muon|bf16]] - train the same model on the same data with PyTorch and
 compare each step's loss and gradient norm, and the last weights. Called by
-train-torch.sh, yarn-torch.sh and distil-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/; with a
+train-torch.sh, rope-torch.sh and distil-torch.sh; FOLDER holds init/ and run/ (runs of kijil) and shards/; with a
 WEIGHT, FOLDER/teacher/model teaches."""
 import json
 import math
@@ -61,11 +61,32 @@ def yarn(f, d, theta, y):
     return f / y["factor"] * (1 - keep) + f * keep, 0.1 * math.log(y["factor"]) + 1
 
 
+def llama3(f, y):
+    """Llama 3.1's frequencies, as its authors' code has them: by wavelength."""
+    old, slow, fast = y["original_max_position_embeddings"], y["low_freq_factor"], y["high_freq_factor"]
+    out = []
+    for v in f.tolist():
+        wave = 2 * math.pi / v
+        if wave < old / fast:
+            out.append(v)
+        elif wave > old / slow:
+            out.append(v / y["factor"])
+        else:
+            smooth = (old / wave - slow) / (fast - slow)
+            out.append((1 - smooth) * v / y["factor"] + smooth * v)
+    return torch.tensor(out, dtype=torch.float64)
+
+
 def rope(x, pos, theta, scaling):
     d = x.shape[-1]
     f, m = theta ** (-torch.arange(0, d, 2, dtype=torch.float64) / d), 1
-    if scaling:
+    kind = scaling["rope_type"] if scaling else ""
+    if kind == "yarn":
         f, m = yarn(f, d, theta, scaling)
+    elif kind == "llama3":
+        f = llama3(f, scaling)
+    elif kind == "linear":
+        f = f / scaling["factor"]
     a = pos[:, None] * f
     c, s = (m * torch.cos(a)).float()[:, None], (m * torch.sin(a)).float()[:, None]
     u, v = x[..., :d // 2], x[..., d // 2:]

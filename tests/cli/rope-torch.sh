@@ -1,6 +1,7 @@
 #!/bin/bash
-# yarn-torch.sh - a model with YaRN trains as in PyTorch, generates the same with
-# its cache, and keeps its scaling; what config.json asks of it beyond that.
+# rope-torch.sh - models with longer contexts (YaRN, Llama 3.1's way, linear) train as in
+# PyTorch, generate the same with their cache, and keep their scaling; what config.json
+# asks of it beyond that.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/cli/lib-train.sh
@@ -23,14 +24,43 @@ data: {sequence_length: 32, batch_sequences: 6, micro_sequences: 4, shuffle: fal
 optim: {lr: 1e-2, weight_decay: 0.1, clip: 1.0, z_loss: 1e-3}
 schedule: {steps: 30, warmup_steps: 5}
 E2
-rc init 0 "$KIJIL" train run.yaml --data shards -q -o init --steps 1 --set optim.lr=0
-rc run 0 "$KIJIL" train run.yaml --data shards -q -o run
-if [[ -n $py ]]; then
-    rc parity 0 "$py" "$TOP/tests/cli/parity.py" .
-    sed 's/^/# /' out
-else
-    skip "python3 has no torch"
-fi
+[[ -n $py ]] || skip "python3 has no torch"
+# parity TYPE SET...: thirty steps of that scaling, here and there; leaves init and run.
+parity() {
+    local type=$1
+    shift
+    rm -rf init run
+    rc "$type.init" 0 "$KIJIL" train run.yaml --data shards -q -o init --steps 1 --set optim.lr=0 "$@"
+    rc "$type.run" 0 "$KIJIL" train run.yaml --data shards -q -o run "$@"
+    has "$type.config" run/model/config.json "\"rope_type\": \"$type\""
+    if [[ -n $py ]]; then
+        rc "$type.parity" 0 "$py" "$TOP/tests/cli/parity.py" .
+        sed "s/^/# $type: /" out
+    fi
+}
+# Of eight pairs two turn fast enough, four are stretched whole, two stand between.
+llama3=(--set model.rope_type=llama3 --set model.rope_beta_fast=0.9)
+parity llama3 "${llama3[@]}"
+c=run/model/config.json
+has llama3.high $c '"high_freq_factor": 0.9'
+has llama3.low $c '"low_freq_factor": 0.25'
+hasnt llama3.beta $c beta
+rc llama3.text 0 "$KIJIL" generate run -q -p 'the cat' -n 40 --temperature 0
+has llama3.text out '^the cat'
+rc llama3.up 0 "$KIJIL" upscale run --keep : -q -o llama3
+same llama3.kept $c llama3/config.json
+rc llama3.eval 0 "$KIJIL" eval run --json docs.jsonl
+mv out scaled
+sed -i 's/"high_freq_factor": 0.9/"high_freq_factor": 0.5/' llama3/config.json
+rc llama3.other 0 "$KIJIL" eval llama3 --json docs.jsonl
+differ "high_freq_factor counts" out scaled
+sed -i 's/"high_freq_factor": 0.5/"high_freq_factor": 0.25/' llama3/config.json
+rc llama3.equal 1 "$KIJIL" eval llama3 docs.jsonl
+has llama3.equal err 'high_freq_factor'
+rm -r llama3
+parity linear --set model.rope_type=linear
+hasnt linear.original $c original
+parity yarn
 # The scaling is part of the model: it counts, and it is kept.
 c=run/model/config.json
 has config $c '"factor": 4.4'
