@@ -49,7 +49,8 @@ static const struct advice {
      "its memory is damaged: reset it (nvidia-smi -r) or take another GPU"},
     {cudaErrorNvlinkUncorrectable, DEVICE,
      "the link between GPUs is damaged: reset them (nvidia-smi -r)"},
-    {cudaErrorContained, DEVICE,
+    {(cudaError_t)226,
+     DEVICE, /* cudaErrorContained, which older toolkits do not name */
      "its memory is damaged: reset it (nvidia-smi -r) or take another GPU"},
     {cudaErrorLaunchTimeout, KERNEL,
      "a kernel ran into the time limit of a GPU that also drives a display"},

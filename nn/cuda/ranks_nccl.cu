@@ -230,6 +230,12 @@ static void *address(struct kj_mat m)
     return (char *)m.t->p + m.at * (m.t->type == KJ_BF16 ? 2 : 4);
 }
 
+/* Of calls that do not block each may say that it is not done yet. */
+static bool begun(ncclResult_t rc)
+{
+    return rc == ncclSuccess || rc == ncclInProgress;
+}
+
 /* One group of sends and receives with all others. */
 static void swap_all(struct kj_cuda *c, enum kj_dtype type, const struct parcel *p)
 {
@@ -240,18 +246,18 @@ static void swap_all(struct kj_cuda *c, enum kj_dtype type, const struct parcel 
     pthread_mutex_lock(&r->lock);
     if (r->comm) {
         rc = r->lib.group_start();
-        for (int k = 1; k < ranks && rc == ncclSuccess; k++) {
+        for (int k = 1; k < ranks && begun(rc); k++) {
             /* not all to the same one at the same time */
             int to = (rank + k) % ranks, from = (rank + ranks - k) % ranks;
             if (p[to].to_n)
                 rc = r->lib.send(address(p[to].to), p[to].to_n, t, to, r->comm,
                                  r->stream);
-            if (p[from].from_n && rc == ncclSuccess)
+            if (p[from].from_n && begun(rc))
                 rc = r->lib.recv(address(p[from].from), p[from].from_n, t, from,
                                  r->comm, r->stream);
         }
         ncclResult_t end = r->lib.group_end();
-        rc = rc == ncclSuccess ? end : rc;
+        rc = begun(rc) ? end : rc;
     }
     pthread_mutex_unlock(&r->lock);
     if (!settled(r, rc, kj_now() + INIT_SECONDS))

@@ -46,6 +46,11 @@ struct wire {
     std::atomic<int> state{ncclInProgress};
     std::vector<int> fd; /* by rank */
     std::thread meeting;
+    /* A call that went to the background: it is done when it was asked for so often, and
+     * only then is the group in its stream. */
+    unsigned questions = 0;
+    std::vector<op> due;
+    cudaStream_t stream = nullptr;
 
     bool move(int f, void *p, size_t n, bool out);
     int reach(int peer);
@@ -242,9 +247,18 @@ static ncclResult_t abort_comm(ncclComm_t comm)
     return ncclSuccess;
 }
 
+static ncclResult_t later(wire *l)
+{
+    l->questions = 3;
+    l->state = ncclInProgress;
+    return ncclInProgress;
+}
+
 static ncclResult_t finalize(ncclComm_t comm)
 {
-    return comm && comm->l->state == ncclSuccess ? ncclSuccess : ncclInvalidArgument;
+    if (!comm || comm->l->state != ncclSuccess)
+        return ncclInvalidArgument;
+    return later(comm->l.get());
 }
 
 static ncclResult_t destroy(ncclComm_t comm)
@@ -259,7 +273,14 @@ static ncclResult_t async_error(ncclComm_t comm, ncclResult_t *state)
 {
     if (!comm)
         return ncclInvalidArgument;
-    *state = (ncclResult_t)comm->l->state.load();
+    wire *l = comm->l.get();
+    if (l->questions && --l->questions == 0) {
+        if (!l->due.empty())
+            kj_emu_queue(l->stream, [l = comm->l, ops = l->due] { l->swap(ops); });
+        l->due.clear();
+        l->state = ncclSuccess;
+    }
+    *state = (ncclResult_t)l->state.load();
     return ncclSuccess;
 }
 
@@ -274,11 +295,14 @@ static ncclResult_t group_end(void)
     if (!in_group)
         return ncclInvalidUsage;
     in_group = false;
-    if (!group.empty())
-        kj_emu_queue(group_stream, [l = group_of, ops = group] { l->swap(ops); });
-    group.clear();
+    std::shared_ptr<wire> l = std::move(group_of);
     group_of.reset();
-    return ncclSuccess;
+    if (group.empty())
+        return ncclSuccess;
+    l->due = std::move(group);
+    l->stream = group_stream;
+    group.clear();
+    return later(l.get());
 }
 
 static ncclResult_t add(bool out, const void *p, size_t n, ncclDataType_t type,
@@ -293,7 +317,7 @@ static ncclResult_t add(bool out, const void *p, size_t n, ncclDataType_t type,
     group_of = comm->l;
     group_stream = stream;
     group.push_back({out, (const char *)p, bytes, peer});
-    return ncclSuccess;
+    return out ? ncclSuccess : ncclInProgress; /* any call may say so */
 }
 
 static ncclResult_t send_to(const void *p, size_t n, ncclDataType_t type, int peer,
