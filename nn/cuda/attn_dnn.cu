@@ -331,10 +331,12 @@ static bool room(struct kj_cuda *c, struct kj_dnn_state *d, size_t n)
     kj_cuda_forget(c);
     if (d->scratch.p && !KJ_CUDA(c, cudaFree(d->scratch.p)))
         return false;
+    c->base.work -= (int64_t)d->scratch.n;
     d->scratch = {NULL, 0};
     cudaError_t rc = cudaMalloc(&p, n);
     if (rc == cudaSuccess) {
         d->scratch = {p, n};
+        c->base.work += (int64_t)n;
         return true;
     }
     cudaGetLastError();
@@ -343,6 +345,19 @@ static bool room(struct kj_cuda *c, struct kj_dnn_state *d, size_t n)
     else
         kj_cuda_good(c, rc, "cudaMalloc");
     return false;
+}
+
+/* Offsets of documents, in elements of each operand, have 31 bits. */
+static bool counts(struct kj_cuda *c, const struct kj_sdpa_shape *s, int64_t tokens)
+{
+    const int64_t of[] = {s->q, s->kv, s->o, s->dq, s->dkv, s->heads * s->dim};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+        if (of[i] > INT32_MAX / tokens) {
+            leave(c, "%lld tokens a pass are too many for cuDNN's attention",
+                  (long long)tokens);
+            return false;
+        }
+    return true;
 }
 
 static bool takes(struct kj_cuda *c, const struct kj_attn *a,
@@ -366,6 +381,8 @@ static bool takes(struct kj_cuda *c, const struct kj_attn *a,
     if (!d)
         return false;
     struct kj_sdpa_shape s = shape_of(a, g);
+    if (a->cu_q[a->segs] == 0 || !counts(c, &s, a->cu_q[a->segs]))
+        return false;
     if (!kj_cuda_of_docs(c, a))
         kj_cuda_leave(c); /* a graph would not notice that the table changes */
     d->call = plan_of(c, d, &s);
