@@ -400,31 +400,107 @@ static int put_data(int fd, const struct kj_st_out *t, size_t n, enum kj_st_type
     return rc;
 }
 
-int kj_st_write(const char *path, const struct kj_st_out *t, size_t n,
-                enum kj_st_type type, kj_st_fill *fill, void *ctx, struct kj_err *err)
+/* Makes the file with its header, of *size bytes. */
+static int begin(int *fd, const char *path, const struct kj_st_out *t, size_t n,
+                 enum kj_st_type type, size_t *size, struct kj_err *err)
 {
     struct kj_buf head;
     if (type != KJ_ST_F32 && type != KJ_ST_BF16)
         return kj_err_set(err, KJ_FATAL, "cannot write %s", types[type].name);
     kj_buf_init(&head, (size_t)HEADER_MAX);
-    int fd = -1, rc = put_header(&head, t, n, type);
+    int rc = put_header(&head, t, n, type);
+    *size = head.n;
     if (rc)
         rc = kj_err_set(err, KJ_FAIL, "too many tensors for one header");
-    else if ((fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
+    else if ((*fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
         rc = kj_err_errno(err, KJ_FAIL, "cannot create");
     if (rc == KJ_OK)
-        rc = write_all(fd, head.p, head.n, err);
-    if (rc == KJ_OK)
-        rc = put_data(fd, t, n, type, fill, ctx, err);
-    if (rc == KJ_OK && fsync(fd) != 0)
-        rc = kj_err_errno(err, KJ_FAIL, "cannot sync");
-    if (fd >= 0 && close(fd) != 0 && rc == KJ_OK)
-        rc = kj_err_errno(err, KJ_FAIL, "cannot close");
+        rc = write_all(*fd, head.p, head.n, err);
     kj_buf_release(&head);
+    return rc;
+}
+
+/* Syncs and closes it, or removes it. */
+static int end(int fd, const char *path, int rc, struct kj_err *err)
+{
+    if (rc == KJ_OK)
+        rc = kj_st_leave(fd, err);
+    else if (fd >= 0)
+        close(fd);
     if (rc) {
         kj_err_where(err, path, -1);
         if (fd >= 0)
             unlink(path);
     }
+    return rc;
+}
+
+int kj_st_write(const char *path, const struct kj_st_out *t, size_t n,
+                enum kj_st_type type, kj_st_fill *fill, void *ctx, struct kj_err *err)
+{
+    size_t size;
+    int fd = -1, rc = begin(&fd, path, t, n, type, &size, err);
+    if (rc == KJ_OK)
+        rc = put_data(fd, t, n, type, fill, ctx, err);
+    return end(fd, path, rc, err);
+}
+
+/* ---- by several ---- */
+
+size_t kj_st_size(enum kj_st_type type)
+{
+    return types[type].size;
+}
+
+int kj_st_lay_out(const char *path, const struct kj_st_out *t, size_t n,
+                  enum kj_st_type type, uint64_t *at, struct kj_err *err)
+{
+    size_t size;
+    int fd = -1, rc = begin(&fd, path, t, n, type, &size, err);
+    uint64_t to = size;
+    for (size_t i = 0; i < n && rc == KJ_OK; i++) {
+        uint64_t bytes = types[type].size;
+        at[i] = to;
+        for (unsigned k = 0; k < t[i].rank; k++)
+            bytes *= t[i].shape[k];
+        to += bytes;
+    }
+    if (rc == KJ_OK && ftruncate(fd, (off_t)to) != 0)
+        rc = kj_err_errno(err, KJ_FAIL, "cannot make it %" PRIu64 " bytes long", to);
+    return end(fd, path, rc, err);
+}
+
+int kj_st_join(int *fd, const char *path, struct kj_err *err)
+{
+    *fd = open(path, O_WRONLY | O_CLOEXEC);
+    return *fd < 0 ? kj_err_errno(err, KJ_FAIL, "cannot open %s", path) : KJ_OK;
+}
+
+int kj_st_put(int fd, uint64_t at, enum kj_st_type type, float *x, size_t n,
+              struct kj_err *err)
+{
+    const char *p = (const char *)x;
+    if (type == KJ_ST_BF16)
+        to_bf16(x, n);
+    for (size_t left = n * types[type].size; left > 0;) {
+        ssize_t k = pwrite(fd, p, left, (off_t)at);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return kj_err_errno(err, KJ_FAIL, "cannot write");
+        p += k;
+        at += (uint64_t)k;
+        left -= (size_t)k;
+    }
+    return KJ_OK;
+}
+
+int kj_st_leave(int fd, struct kj_err *err)
+{
+    int rc = KJ_OK;
+    if (fsync(fd) != 0)
+        rc = kj_err_errno(err, KJ_FAIL, "cannot sync");
+    if (close(fd) != 0 && rc == KJ_OK)
+        rc = kj_err_errno(err, KJ_FAIL, "cannot close");
     return rc;
 }

@@ -90,4 +90,20 @@ typedef int kj_st_fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
 int kj_st_write(const char *path, const struct kj_st_out *t, size_t n,
                 enum kj_st_type type, kj_st_fill *fill, void *ctx, struct kj_err *err);
 
+/* The same file by several writers, processes on several machines too: one lays it out,
+ * header and full length, and learns at which byte each tensor begins (at[0..n)); then
+ * all open it and put elements where they belong. It is whole when each has called
+ * kj_st_leave (which syncs), and has the bytes that kj_st_write gives it. */
+int kj_st_lay_out(const char *path, const struct kj_st_out *t, size_t n,
+                  enum kj_st_type type, uint64_t *at, struct kj_err *err);
+/* A descriptor in *fd. For writing only: so no client of a network's file system reads a
+ * page that others write to, too, and gives it back whole. */
+int kj_st_join(int *fd, const char *path, struct kj_err *err);
+/* n elements to byte `at`, converted in place: x is noise afterwards. */
+int kj_st_put(int fd, uint64_t at, enum kj_st_type type, float *x, size_t n,
+              struct kj_err *err);
+int kj_st_leave(int fd, struct kj_err *err);
+/* Bytes of an element. */
+size_t kj_st_size(enum kj_st_type type);
+
 #endif

@@ -37,22 +37,12 @@ static char *step_dir(const char *dir, int64_t step, const char *tail, const cha
 struct moments {
     struct kj_llama *m;
     const struct kj_moments *own;
-    size_t *list; /* 2 * parameter + which, of those that are saved */
 };
 
 /* Where moment `which` of parameter i begins; SIZE_MAX: it has none. */
 static size_t moment_at(const struct moments *s, size_t i, size_t which)
 {
     return which && s->own->seconds ? s->own->seconds[i] : s->m->params[i].at;
-}
-
-static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
-                struct kj_err *err)
-{
-    struct moments *s = ctx;
-    size_t which = s->list[i] % 2;
-    return kj_ranks_read(s->own->ranks, s->own->t, (enum kj_kept)which,
-                         moment_at(s, s->list[i] / 2, which) + at, out, n, err);
 }
 
 static char *moment_name(const struct kj_param *p, size_t which)
@@ -68,26 +58,27 @@ static int save_moments(struct moments *s, const char *path, struct kj_err *err)
     size_t most = 2 * s->m->n_params, n = 0;
     struct kj_st_out *t = kj_xcalloc(most, sizeof *t);
     char **names = kj_xcalloc(most, sizeof *names);
-    s->list = kj_xcalloc(most, sizeof *s->list);
+    struct kj_ranks_part *from = kj_xcalloc(most, sizeof *from);
     for (size_t i = 0; i < most; i++) {
         const struct kj_param *p = &s->m->params[i / 2];
-        if (moment_at(s, i / 2, i % 2) == SIZE_MAX)
+        size_t at = moment_at(s, i / 2, i % 2);
+        if (at == SIZE_MAX)
             continue;
-        s->list[n] = i;
+        from[n] = (struct kj_ranks_part){(enum kj_kept)(i % 2), at};
         t[n].name = names[n] = moment_name(p, i % 2);
         t[n].rank = p->vector ? 1 : 2;
         t[n].shape[0] = p->vector ? p->cols : p->rows;
         t[n++].shape[1] = p->cols;
     }
-    int rc = kj_st_write(path, t, n, s->m->how.states_bf16 ? KJ_ST_BF16 : KJ_ST_F32,
-                         fill, s, err);
+    int rc = kj_ranks_write(s->own->ranks, s->own->t, path, t, from, n,
+                            s->m->how.states_bf16 ? KJ_ST_BF16 : KJ_ST_F32, err);
     if (rc == KJ_OK)
         rc = kj_ranks_done(s->own->ranks, err);
     for (size_t i = 0; i < n; i++)
         free(names[i]);
     free(names);
     free(t);
-    free(s->list);
+    free(from);
     return rc;
 }
 

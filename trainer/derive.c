@@ -45,7 +45,7 @@ int kj_parent_publish(const struct kj_parent *p, const struct kj_shape *s,
                       kj_st_fill *fill, void *ctx, const char *out, struct kj_err *err)
 {
     char *tokenizer = kj_xprintf("%s/tokenizer.json", p->dir);
-    struct kj_hf_source from = {s, fill, ctx};
+    struct kj_hf_source from = {s, fill, ctx, NULL};
     struct kj_hf_save save = {
         .tokenizer = access(tokenizer, F_OK) == 0 ? tokenizer : NULL,
         .bos = p->config.bos,

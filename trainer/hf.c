@@ -400,8 +400,9 @@ int kj_hf_write_from(const struct kj_hf_source *from, const char *dir,
         t[i].shape[1] = p[i].cols;
     }
     char *path = kj_xprintf("%s/model.safetensors", dir);
-    int rc = kj_st_write(path, t, n, s->bf16 ? KJ_ST_BF16 : KJ_ST_F32, from->fill,
-                         from->ctx, err);
+    enum kj_st_type type = s->bf16 ? KJ_ST_BF16 : KJ_ST_F32;
+    int rc = from->write ? from->write(from->ctx, path, t, n, type, err)
+                         : kj_st_write(path, t, n, type, from->fill, from->ctx, err);
     if (rc == KJ_OK && s->tokenizer)
         rc = copy_tokenizer(from->shape, dir, s, err);
     if (rc == KJ_OK)
@@ -467,6 +468,6 @@ int kj_hf_publish_from(const struct kj_hf_source *from, const char *dir,
 int kj_hf_publish(struct kj_llama *m, const char *dir, const struct kj_hf_save *s,
                   struct kj_err *err)
 {
-    struct kj_hf_source from = {&m->shape, fill, m};
+    struct kj_hf_source from = {&m->shape, fill, m, NULL};
     return kj_hf_publish_from(&from, dir, s, err);
 }

@@ -35,6 +35,9 @@ struct kj_hf_source {
     const struct kj_shape *shape;
     kj_st_fill *fill;
     void *ctx;
+    /* Or: writes such a file of them itself; fill is not asked then. */
+    int (*write)(void *ctx, const char *path, const struct kj_st_out *t, size_t n,
+                 enum kj_st_type type, struct kj_err *err);
 };
 /* Write config.json, generation_config.json, tokenizer.json with its
  * tokenizer_config.json (the one beside it, or one that names the end tokens and the

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -195,104 +194,4 @@ int kj_ranks_add(struct kj_ranks *k, double *x, size_t n, struct kj_err *err)
 int kj_ranks_tell(struct kj_ranks *k, void *p, size_t n, struct kj_err *err)
 {
     return k->comm ? kj_comm_broadcast(k->comm, p, n, 0, err) : KJ_OK;
-}
-
-/* ---- spans for a checkpoint ---- */
-
-/* What rank 0 asks for; n 0: nothing more. */
-struct request {
-    uint64_t at, n;
-    int32_t what, pad;
-};
-
-/* This rank's elements of at .. at+n, read from the device. */
-static int own(struct kj_ranks *k, struct kj_tensor *const moments[2],
-               enum kj_kept what, size_t at, size_t n, float *out, struct kj_err *err)
-{
-    struct kj_span s;
-    for (size_t i = 0; i < k->m->n_spans; i++)
-        if (kj_llama_span(k->m, i, at, at + n, &s)) {
-            struct kj_mat x = what == KJ_KEPT_WEIGHTS ? kj_llama_master(k->m, &s)
-                                                      : kj_mat(moments[what], s.at, 1);
-            k->b->ops->read(k->b, x.t, x.at, out, s.to - s.from);
-            out += s.to - s.from;
-        }
-    return k->b->ops->sync(k->b, err);
-}
-
-/* Elements at .. at+n from all ranks' to rank 0's `to`; mine: this rank's of them. */
-static int collect(struct kj_ranks *k, const float *mine, size_t at, size_t n,
-                   float *to, struct kj_err *err)
-{
-    struct kj_span s;
-    int rc = KJ_OK;
-    for (size_t i = 0; i < k->m->n_spans && rc == KJ_OK; i++) {
-        size_t unit = kj_llama_unit(k->m, i), from = unit > at ? unit : at;
-        size_t end = unit + elements(k, i) < at + n ? unit + elements(k, i) : at + n;
-        if (from >= end)
-            continue;
-        rc = kj_comm_collect(k->comm, mine, elements(k, i), from - unit, end - from,
-                             to ? to + (from - at) : NULL, err);
-        if (kj_llama_span(k->m, i, from, end, &s))
-            mine += s.to - s.from;
-    }
-    return rc;
-}
-
-int kj_ranks_read(struct kj_ranks *k, struct kj_tensor *const moments[2],
-                  enum kj_kept what, size_t at, float *out, size_t n,
-                  struct kj_err *err)
-{
-    struct request q = {at, n, what, 0};
-    if (what == KJ_KEPT_WEIGHTS && !kj_llama_masters_cut(k->m)) {
-        k->b->ops->read(k->b, k->m->w, at, out, n);
-        return k->b->ops->sync(k->b, err);
-    }
-    if (!k->comm || k->whole)
-        return own(k, moments, what, at, n, out, err);
-    float *mine = kj_xmalloc((n + 1) * sizeof *mine);
-    int rc = kj_ranks_tell(k, &q, sizeof q, err);
-    if (rc == KJ_OK)
-        rc = own(k, moments, what, at, n, mine, err);
-    if (rc == KJ_OK)
-        rc = collect(k, mine, at, n, out, err);
-    free(mine);
-    return rc;
-}
-
-static int fill(void *ctx, size_t i, uint64_t at, float *out, size_t n,
-                struct kj_err *err)
-{
-    struct kj_ranks *k = ctx;
-    return kj_ranks_read(k, NULL, KJ_KEPT_WEIGHTS, k->m->params[i].at + at, out, n,
-                         err);
-}
-
-struct kj_hf_source kj_ranks_weights(struct kj_ranks *k)
-{
-    return (struct kj_hf_source){&k->m->shape, fill, k};
-}
-
-int kj_ranks_done(struct kj_ranks *k, struct kj_err *err)
-{
-    struct request q = {0};
-    return k->whole ? KJ_OK : kj_ranks_tell(k, &q, sizeof q, err);
-}
-
-int kj_ranks_lend(struct kj_ranks *k, struct kj_tensor *const moments[2],
-                  struct kj_err *err)
-{
-    struct request q = {0};
-    float *mine = NULL;
-    int rc = KJ_OK;
-    while (!k->whole && (rc = kj_ranks_tell(k, &q, sizeof q, err)) == KJ_OK && q.n) {
-        mine = kj_xrealloc(mine, (q.n + 1) * sizeof *mine);
-        rc = own(k, moments, (enum kj_kept)q.what, q.at, q.n, mine, err);
-        if (rc == KJ_OK)
-            rc = collect(k, mine, q.at, q.n, NULL, err);
-        if (rc)
-            break;
-    }
-    free(mine);
-    return rc;
 }

@@ -18,8 +18,9 @@
  * of sums over passes, with zero 2 the sum over passes of sums over ranks; with one pass
  * a rank it is the same. A rank that has a pass less than others exchanges zeros.
  *
- * Files are rank 0's affair: the others lend it their spans for a checkpoint, and read
- * them back from the folder, which all must see.
+ * Files are rank 0's affair: for a checkpoint the others write their spans into its
+ * files, or lend them to it where they do not see them (ranks_files.c). They read them
+ * back from the folder, so to go on from one all must see it.
  *
  * Alone (comm NULL) every function here does what one process needs.
  */
@@ -48,6 +49,8 @@ struct kj_ranks {
     /* bfloat16 gradients of zero 2: where not 0, passes are added up by chance, keyed by
      * this and by how many units were added up. */
     uint64_t chance, taken;
+    const char *dir; /* this rank's name of the folder of the run, or NULL */
+    bool apart;      /* not all ranks saw it when a file was written last */
 };
 /* m was made as one of c's ranks (kj_llama_how). */
 void kj_ranks_init(struct kj_ranks *k, struct kj_comm *c, struct kj_llama *m);
@@ -88,6 +91,17 @@ enum kj_kept { KJ_KEPT_FIRST, KJ_KEPT_SECOND, KJ_KEPT_WEIGHTS };
 int kj_ranks_read(struct kj_ranks *k, struct kj_tensor *const moments[2],
                   enum kj_kept what, size_t at, float *out, size_t n,
                   struct kj_err *err);
+/* A file of n tensors, all of whose elements are the model's kj_kept from `at` on, one
+ * tensor for each of `from`; on rank 0, likewise. In k->dir each rank writes its part,
+ * where all see it; elsewhere, and where they do not (k->apart then), rank 0 all. */
+struct kj_ranks_part {
+    enum kj_kept what;
+    size_t at;
+};
+int kj_ranks_write(struct kj_ranks *k, struct kj_tensor *const moments[2],
+                   const char *path, const struct kj_st_out *t,
+                   const struct kj_ranks_part *from, size_t n, enum kj_st_type type,
+                   struct kj_err *err);
 /* All weights, likewise. */
 struct kj_hf_source kj_ranks_weights(struct kj_ranks *k);
 int kj_ranks_done(struct kj_ranks *k, struct kj_err *err);

@@ -101,6 +101,7 @@ static int set_up(struct kj_trainer *r, struct kj_err *err)
     if (rc)
         return rc;
     kj_ranks_init(&r->ranks, comm, r->m);
+    r->ranks.dir = r->t->dir;
     r->moments.ranks = &r->ranks;
     size_t n[2] = {r->m->own, r->m->own};
     if (c->optim.kind == KJ_OPTIM_MUON) {
@@ -410,9 +411,12 @@ static int save(struct kj_trainer *r, struct kj_err *err)
         return KJ_OK;
     r->at.seen = r->feed->seen;
     r->at.n_seen = kj_feed_cells(r->feed);
+    bool apart = r->ranks.apart;
     int rc = r->ranks.rank ? kj_ranks_lend(&r->ranks, r->moments.t, err)
                            : kj_checkpoint_save(r->ckpt, &r->at, r->m, &r->moments, &s,
                                                 r->run->checkpoint.keep, err);
+    if (r->ranks.apart && !apart)
+        kj_trainer_note(r, "not all ranks see %s: rank 0 writes for them", r->t->dir);
     if (rc == KJ_OK)
         r->saved = r->at.step;
     return rc;

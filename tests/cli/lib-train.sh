@@ -22,17 +22,26 @@ sanitized() { readelf -d "$KIJIL" | grep -qE 'libasan|libtsan'; }
 port=$((20000 + RANDOM % 20000))
 pids=()
 # ranks N DIR OPTION... : starts run.yaml in the background; each rank's stderr in r$RANK.
-# $LOCAL: the LOCAL_RANK of all; rank_options: options of every rank.
-rank_options=()
+# $LOCAL: the LOCAL_RANK of all; rank_options: options of every rank; doomed: the rank
+# that is killed before its kill_at-th change of a file (kill_at.c); away: that whose
+# folder is another one.
+rank_options=() doomed='' kill_at=1 away=''
 ranks() {
     local n=$1 dir=$2 r
     shift 2
     pids=()
     port=$((port + 1))
     for ((r = 0; r < n; r++)); do
-        RANK=$r WORLD_SIZE=$n LOCAL_RANK=${LOCAL:-$r} MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
-            "$KIJIL" train run.yaml --data shards -j1 "${rank_options[@]}" \
-            -o "$dir" "$@" 2>"r$r" &
+        (
+            export RANK=$r WORLD_SIZE=$n LOCAL_RANK=${LOCAL:-$r} MASTER_ADDR=127.0.0.1 MASTER_PORT=$port
+            if [[ $r == "$doomed" ]]; then
+                export LD_PRELOAD=${KIJIL%/*}/tests/kill_at.so KILL_AT=$kill_at
+                export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
+            fi
+            to=$dir
+            [[ $r == "$away" ]] && to=$dir.away
+            exec "$KIJIL" train run.yaml --data shards -j1 "${rank_options[@]}" -o "$to" "$@"
+        ) 2>"r$r" &
         pids+=($!)
     done
 }
@@ -40,7 +49,7 @@ ranks() {
 all() {
     local got=() p
     for p in "${pids[@]}"; do
-        wait "$p"
+        wait "$p" 2>/dev/null
         got+=($?)
     done
     is "$1" "${got[*]}" "$2"

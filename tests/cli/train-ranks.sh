@@ -120,6 +120,55 @@ is many.losses "$(paste <(jq .loss many/metrics.jsonl) <(jq .loss many-whole/met
 rc zero.muon 2 "$KIJIL" train run.yaml --data shards -o x --set optim.zero=2 --set optim.kind=muon
 has zero.muon err 'optim.zero: 2 is for optim.kind: adamw'
 
+# Each rank has written its part of the files; where one does not see the folder, rank 0
+# writes them all, and they are the same.
+away=1
+ranks 3 apart
+away=
+all apart "0 0 0"
+has apart.said r0 'not all ranks see apart: rank 0 writes for them'
+is apart.once "$(grep -c 'not all ranks' r0)" 1
+for f in model optimizer; do
+    same apart.$f three/checkpoints/step-00000040/$f.safetensors \
+        apart/checkpoints/step-00000040/$f.safetensors
+done
+same apart.export three/model/model.safetensors apart/model/model.safetensors
+ranks 3 seen
+all seen "0 0 0"
+hasnt seen.quiet r0 'not all ranks'
+is seen.files "$(ls -A seen/model seen/checkpoints/step-00000040)" \
+    "$(ls -A one/model one/checkpoints/step-00000040 | sed 's/^one/seen/')"
+# Killed while it writes its part, at every change of a file: another rank, and the first.
+short=(-q --set schedule.steps=4 --set checkpoint.every_steps=2)
+[[ -e ${KIJIL%/*}/tests/kill_at.so ]] || make -s -C "$TOP" "CONFIG=$(basename "${KIJIL%/*}")" \
+    "${KIJIL%/*}/tests/kill_at.so"
+ranks 2 short "${short[@]}"
+all short "0 0"
+for at in 1 2 5 40 61 70; do
+    rm -rf cut
+    doomed=1 kill_at=$at
+    ranks 2 cut "${short[@]}"
+    doomed=
+    all "cut.$at" "1 137"
+    has "cut.$at" r0 'rank 1 \(process [0-9]+ on .*\)'
+    is "cut.$at.tmp" "$(cd cut/checkpoints && find . -name '*.tmp')" ''
+    ranks 2 cut "${short[@]}"
+    all "cut.$at.on" "0 0"
+    same "cut.$at.bytes" short/checkpoints/step-00000004/optimizer.safetensors \
+        cut/checkpoints/step-00000004/optimizer.safetensors
+done
+for at in 30 50 90; do
+    rm -rf cut
+    doomed=0 kill_at=$at
+    ranks 2 cut "${short[@]}"
+    doomed=
+    all "first.$at" "137 1"
+    ranks 2 cut "${short[@]}"
+    all "first.$at.on" "0 0"
+    same "first.$at.bytes" short/checkpoints/step-00000004/optimizer.safetensors \
+        cut/checkpoints/step-00000004/optimizer.safetensors
+done
+
 # A rank that is killed stops the others, who say which it was.
 ranks 3 killed --steps 100000
 under_way killed
