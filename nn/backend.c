@@ -56,8 +56,9 @@ static void *load(char *why, size_t n)
     return NULL;
 }
 
-/* The object stays loaded once it has a back end, which may outlive any one caller;
- * where it has none it goes again, with the 150 MB of its libraries. */
+/* The object stays loaded once it has a back end, which may outlive any one caller, or
+ * has tried to have a GPU; where there is none it goes again, with the 150 MB of its
+ * libraries. */
 static int cuda_open(struct kj_backend **out, unsigned threads, struct kj_err *err)
 {
     char why[512];

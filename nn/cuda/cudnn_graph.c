@@ -98,7 +98,8 @@ void kj_cudnn_close(struct kj_cudnn *c)
         c->destroy(c->device);
     if (c->handle)
         c->handle_free(c->handle);
-    if (c->lib)
+    /* One that has touched the GPU stays, as the object does that opened it (open.cu). */
+    if (c->lib && !c->handle && !c->device)
         dlclose(c->lib);
     free(c);
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <dlfcn.h>
 #include <new>
 
 #include "nn/cuda/dev.cuh"
@@ -390,6 +391,15 @@ static int device_number(int gpus)
     return s && gpus > 1 ? (int)strtol(s, NULL, 10) : 0;
 }
 
+/* Whoever has touched a GPU is not unloaded again: the runtime has handlers for the
+ * ends of threads and of the process, and the driver threads. */
+static void stay(void)
+{
+    Dl_info self;
+    if (dladdr((const void *)kj_cuda_open, &self) && self.dli_fname)
+        dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 static int find_device(struct kj_cuda *c, struct kj_err *err)
 {
     int n = 0, driver = 0, runtime = 0;
@@ -421,6 +431,7 @@ static int find_device(struct kj_cuda *c, struct kj_err *err)
                           "there is no GPU %d for the rank of that number on this "
                           "machine: the driver lists %d",
                           device, n);
+    stay();
     if ((rc = choose(device)) || (rc = cudaGetDeviceProperties(&p, device)))
         return kj_err_set(err, KJ_USAGE, "GPU %d cannot be used: %s", device,
                           kj_cuda_text(rc, text, sizeof text));
