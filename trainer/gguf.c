@@ -193,6 +193,8 @@ static int parse_tensors(struct kj_gguf *g, struct cursor *c, const unsigned cha
         if (rc)
             return rc;
     }
+    if (c->short_) /* the last key's value may not be there */
+        return kj_err_set(err, KJ_FAIL, "the file ends early");
     int64_t align = kj_gguf_int(g, "general.alignment", 32);
     if (align < 1 || align > ALIGN_MAX)
         return kj_err_set(err, KJ_FAIL, "impossible general.alignment");
