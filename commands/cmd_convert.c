@@ -2,14 +2,13 @@
 #include "commands/commands.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 #include "trainer/gguf.h"
 
 struct options {
     const char *output;
     int to, type;
-    bool force, quiet;
+    bool quiet;
 };
 
 #define F(x) offsetof(struct options, x)
@@ -17,9 +16,8 @@ static const struct kj_opt convert_opts[] = {
     {"to", 0, KJ_OPT_ENUM, F(to), "gguf", "the format", "gguf", 0, 0},
     {"type", 0, KJ_OPT_ENUM, F(type), "f16|f32",
      "of matrices; norms are float32 always", "f16", 0, 0},
-    {"output", 'o', KJ_OPT_STR, F(output), "FILE", "where to", 0, 0, 0},
-    {"force", 0, KJ_OPT_FLAG, F(force), 0, "replace a file that is there already", 0, 0,
-     0},
+    {"output", 'o', KJ_OPT_STR, F(output), "FILE",
+     "where to; a file that is there is replaced", 0, 0, 0},
     {"quiet", 'q', KJ_OPT_FLAG, F(quiet), 0, "no lines on stderr but errors", 0, 0, 0},
     {0},
 };
@@ -31,9 +29,6 @@ static int convert(const char *dir, const struct options *o, struct kj_err *err)
     const char *why = NULL;
     if (!o->output)
         return kj_err_set(err, KJ_USAGE, "where to? give -o FILE.gguf");
-    if (!o->force && access(o->output, F_OK) == 0)
-        return kj_err_set(err, KJ_USAGE, "%s is there already; --force replaces it",
-                          o->output);
     int rc = kj_parent_open(&p, dir, err);
     if (rc)
         return rc;

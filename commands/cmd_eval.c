@@ -39,7 +39,8 @@ static const struct kj_opt eval_opts[] = {
     {"jobs", 'j', KJ_OPT_INT, F(jobs), "N",
      "threads; 0: as many as processors are allowed", "0", 0, 1024},
     {"output", 'o', KJ_OPT_STR, F(output), "FILE",
-     "results as JSON, one object a line; - : on standard output, instead of the table",
+     "results as JSON, one object a line; a file is replaced; - : on standard output, "
+     "instead of the table",
      0, 0, 0},
     {"json", 0, KJ_OPT_FLAG, F(json), 0, "the same as -o -", 0, 0, 0},
     {"details", 0, KJ_OPT_STR, F(details), "FILE",

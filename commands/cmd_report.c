@@ -20,7 +20,7 @@ struct report_cfg {
 
 static const struct kj_opt report_opts[] = {
     {"output", 'o', KJ_OPT_STR, offsetof(struct report_cfg, output), "FILE",
-     "write one self-contained HTML page there", 0, 0, 0},
+     "write one self-contained HTML page there; a file is replaced", 0, 0, 0},
     {"metrics", 0, KJ_OPT_STR, offsetof(struct report_cfg, metrics), "FILE",
      "metrics.jsonl of a training run, for the loss curve", 0, 0, 0},
     {"format", 0, KJ_OPT_ENUM, offsetof(struct report_cfg, format), "auto|text|html",

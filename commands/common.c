@@ -24,7 +24,9 @@
     {                                                                                  \
         "output", 'o', KJ_OPT_STR, F(output), arg, help, 0, 0, 0                       \
     }
-#define OUTPUT_FILE OUTPUT("FILE", "where the result goes; .zst and .gz compress")
+#define OUTPUT_FILE                                                                    \
+    OUTPUT("FILE",                                                                     \
+           "where the result goes; .zst and .gz compress; a file there is replaced")
 #define JOBS                                                                           \
     {                                                                                  \
         "jobs", 'j', KJ_OPT_INT, F(jobs), "N",                                         \
@@ -81,7 +83,9 @@
 #define FORCE                                                                          \
     {                                                                                  \
         "force", 0, KJ_OPT_FLAG, F(force), 0,                                          \
-            "start over where output exists already", 0, 0, 0                          \
+            "start over where a folder of output is there already; or, with "          \
+            "--resume, a file",                                                        \
+            0, 0, 0                                                                    \
     }
 #define PROGRESS                                                                       \
     {                                                                                  \

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/jsonl.h"
@@ -279,6 +280,12 @@ int kj_model_head_train(struct model_job *j)
     int rc = KJ_OK;
     if (!j->common.output)
         rc = kj_err_set(&err, KJ_USAGE, "a head goes to a folder: -o DIR");
+    /* Said before the documents are read; an empty folder is as good as none. */
+    if (rc == KJ_OK && access(j->common.output, F_OK) == 0 &&
+        rmdir(j->common.output) != 0)
+        rc = kj_err_set(&err, KJ_USAGE,
+                        "%s is there already; remove it, or name another folder",
+                        j->common.output);
     if (rc == KJ_OK)
         rc = open_set(&s, j, j->h.encoder, &o, &err);
     if (rc == KJ_OK)

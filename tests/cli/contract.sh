@@ -137,6 +137,13 @@ has "--resume: says so" err 'complete already; --force'
 is "--resume" "$(cat there)" stays
 rc "--resume --force" 0 "$KIJIL" lid -q --resume --force docs.jsonl -o there
 is "--resume --force" "$(wc -l <there)" 120
+# Files are replaced, as in the shell; folders are not.
+for c in "lid docs.jsonl" "cat docs.jsonl" "pack site" "tokenizer count --jsonl -t t.json docs.jsonl"; do
+    echo older >there
+    # shellcheck disable=SC2086
+    rc "a file is replaced: $c" 0 "$KIJIL" $c -o there
+    hasnt "a file is replaced: $c" there '^older'
+done
 rc "shards" 0 "$KIJIL" tokenize -q -t t.json -o shards docs.jsonl
 rc "shards are there" 2 "$KIJIL" tokenize -q -t t.json -o shards docs.jsonl
 rc "shards are there: --resume" 0 "$KIJIL" tokenize -t t.json -o shards docs.jsonl --resume

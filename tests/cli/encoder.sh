@@ -125,6 +125,7 @@ refuse "vocabulary" 1 "tokenizer has [0-9]+ ids, the model" bad
 cp enc/tokenizer.json bad/ && sed 's/xlm-roberta/llama/' edu/config.json >bad/config.json
 refuse "another kind" 1 "model_type" bad
 rc "the folder exists" 2 "${M[@]}" train -q --encoder enc train.jsonl -o edu --head-epochs 1
+has "the folder exists" err 'edu is there already; remove it, or name another folder'
 is "nothing stays behind" "$(ls -d edu.tmp* 2>/dev/null)" ""
 rc "labels are words" 1 "${M[@]}" train -q --encoder enc --label-field kind train.jsonl -o x
 has "what to do" err "task classification"

@@ -40,9 +40,10 @@ for m in tied yarn llama3 linear; do
         has "$m.$type.check" err 'Llama of 0.0[0-9]* M parameters in 2[01] tensors, tokenizer llama-bpe'
     done
 done
-rc there 2 "$KIJIL" convert tied -o tied.f16.gguf
-rc force 0 "$KIJIL" convert tied -q --force -o tied.f16.gguf
-hasnt force err .
+echo older >again.gguf
+rc again 0 "$KIJIL" convert tied -q -o again.gguf
+hasnt again err .
+same again again.gguf tied.f16.gguf
 
 # Another way of cutting words than the format has a name for.
 cp -r tied/model odd
@@ -52,7 +53,7 @@ has odd err 'without its tokenizer: the format has no name for how it cuts words
 rc odd.check 0 "$KIJIL" check odd.gguf
 has odd.check err 'no tokenizer'
 rm odd/tokenizer.json
-rc none 0 "$KIJIL" convert odd --force -o odd.gguf
+rc none 0 "$KIJIL" convert odd -o odd.gguf
 has none err 'no tokenizer.json'
 
 # Damaged in every way that a small tool can make.
